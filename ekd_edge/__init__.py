@@ -1,0 +1,1 @@
+"""Everything that runs on the device: signal chain, artefact, classifier, sensor, live loop."""

@@ -1,0 +1,43 @@
+"""The nouns that travel along the signal chain."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SampleBlock", "Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBlock:
+    """Consecutive samples of one sensor.
+
+    values: float64, shape (n,) for GSR in microsiemens, or (channels, n) for a multi-channel recording.
+    first_index: index of values[..., 0] in the sensor's own count; a jump from one block to the next is a gap.
+    rate_hz: the sensor's true rate, exact.
+    segment: rises by one whenever the sensor's count restarts (reset, reconnection): nothing spans two segments.
+    """
+
+    values: NDArray[np.float64]
+    first_index: int
+    rate_hz: Fraction
+    segment: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One epoch, ready for the classifier.
+
+    values: float32, shape (window_samples,) or (channels, window_samples): resampled, filtered, normalized.
+    raw: float32, same shape: resampled only, still in the sensor's unit (microsiemens for GSR).
+    first_index: index, in the sensor's own count, of the sample at (or just before) the window's start.
+    end_s: the window's end on the sensor's own clock: seconds since sample 0 of its segment.
+    segment: the segment that holds the whole window.
+    """
+
+    values: NDArray[np.float32]
+    raw: NDArray[np.float32]
+    first_index: int
+    end_s: float
+    segment: int = 0

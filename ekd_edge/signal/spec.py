@@ -1,0 +1,93 @@
+"""SignalSpec: everything the edge must know to process a signal exactly as training did."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from ekd_edge.errors import SignalError
+
+__all__ = ["Normalization", "NormalizationMode", "SignalSpec"]
+
+NormalizationMode = Literal["log-ema", "ema", "ema-zscore", "window", "none"]
+"""How filtered samples become network input; `ekd_edge.signal.normalize` defines each by its formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """A causal normalization: its named mode, time constant (seconds, for the ema modes) and gain."""
+
+    mode: NormalizationMode = "log-ema"
+    time_constant_s: float = 90.0
+    gain: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(NormalizationMode):
+            known = ", ".join(get_args(NormalizationMode))
+            raise SignalError(f"unknown normalization {self.mode!r}: choose one of {known}")
+        if not (math.isfinite(self.time_constant_s) and self.time_constant_s > 0):
+            raise SignalError("normalization time_constant_s must be a positive number of seconds")
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise SignalError("normalization gain must be a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """The signal chain as data: it travels in the artefact, and the edge builds its chain from it alone.
+
+    rate_hz: rate of the network's input, an exact fraction of Hz.
+    window_samples, hop_samples: epoch length and step, in samples at rate_hz.
+    sos: coefficients of the causal filter at rate_hz, second-order sections (b0 b1 b2 1 a1 a2), possibly none.
+    settle_s: output discarded after the start of a segment or a gap, in seconds.
+    normalization: see `Normalization`.
+    unit: unit of the input samples ("uS" for GSR, "uV" for EEG).
+    """
+
+    rate_hz: Fraction
+    window_samples: int
+    hop_samples: int
+    sos: tuple[tuple[float, float, float, float, float, float], ...] = ()
+    settle_s: float = 2.0
+    normalization: Normalization = Normalization()
+    unit: str = "uS"
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise SignalError("rate_hz must be positive")
+        if self.window_samples < 1 or self.hop_samples < 1:
+            raise SignalError("window_samples and hop_samples must be at least 1")
+        if not (math.isfinite(self.settle_s) and self.settle_s >= 0):
+            raise SignalError("settle_s must be zero or a positive number of seconds")
+        for section in self.sos:
+            if len(section) != 6 or section[3] != 1.0 or not all(math.isfinite(c) for c in section):
+                raise SignalError("each filter section must be six finite numbers b0 b1 b2 1 a1 a2")
+
+    @property
+    def window_s(self) -> float:
+        """Window length in seconds."""
+        return float(self.window_samples / self.rate_hz)
+
+    @property
+    def hop_s(self) -> float:
+        """Step between windows in seconds."""
+        return float(self.hop_samples / self.rate_hz)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` is its exact inverse."""
+        return asdict(self) | {"rate_hz": str(self.rate_hz), "sos": [list(section) for section in self.sos]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SignalSpec":
+        """The inverse of `to_json`.
+
+        Raises SignalError where a field is missing, unknown or of the wrong kind.
+        """
+        try:
+            fields = dict(data)
+            fields["rate_hz"] = Fraction(fields["rate_hz"])
+            fields["sos"] = tuple(tuple(float(c) for c in section) for section in fields["sos"])
+            fields["normalization"] = Normalization(**fields["normalization"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise SignalError(f"this is no signal specification: {error}") from error

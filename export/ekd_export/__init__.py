@@ -1,0 +1,1 @@
+"""Fold, convert, quantize, audit and sign off the student."""

@@ -1,0 +1,1 @@
+"""The wire contract between a skin-conductance sensor and its host."""

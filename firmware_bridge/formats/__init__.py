@@ -1,0 +1,1 @@
+"""One module a device format: bytes in, raw blocks out."""

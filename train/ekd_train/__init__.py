@@ -1,0 +1,1 @@
+"""Train the EEG + GSR teacher and distil the GSR-only student."""
