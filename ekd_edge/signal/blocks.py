@@ -14,9 +14,9 @@ class SampleBlock:
     """Consecutive samples of one sensor.
 
     values: float64, shape (n,) for GSR in microsiemens, or (channels, n) for a multi-channel recording.
-    first_index: index of values[..., 0] in the sensor's own count; a jump from one block to the next is a gap.
+    first_index: index of values[..., 0] in the sensor's own count; a jump between blocks is a gap.
     rate_hz: the sensor's true rate, exact.
-    segment: rises by one whenever the sensor's count restarts (reset, reconnection): nothing spans two segments.
+    segment: rises by one when the sensor's count restarts (reset, reconnection): nothing spans two segments.
     """
 
     values: NDArray[np.float64]

@@ -38,7 +38,7 @@ class SignalSpec:
 
     rate_hz: rate of the network's input, an exact fraction of Hz.
     window_samples, hop_samples: epoch length and step, in samples at rate_hz.
-    sos: coefficients of the causal filter at rate_hz, second-order sections (b0 b1 b2 1 a1 a2), possibly none.
+    sos: the causal filter at rate_hz: stable second-order sections (b0 b1 b2 1 a1 a2), or none.
     settle_s: output discarded after the start of a segment or a gap, in seconds.
     normalization: see `Normalization`.
     unit: unit of the input samples ("uS" for GSR, "uV" for EEG).
@@ -55,13 +55,17 @@ class SignalSpec:
     def __post_init__(self) -> None:
         if self.rate_hz <= 0:
             raise SignalError("rate_hz must be positive")
-        if self.window_samples < 1 or self.hop_samples < 1:
-            raise SignalError("window_samples and hop_samples must be at least 1")
+        for count in (self.window_samples, self.hop_samples):
+            if not isinstance(count, int) or count < 1:
+                raise SignalError("window_samples and hop_samples must be whole numbers of at least 1")
         if not (math.isfinite(self.settle_s) and self.settle_s >= 0):
             raise SignalError("settle_s must be zero or a positive number of seconds")
         for section in self.sos:
             if len(section) != 6 or section[3] != 1.0 or not all(math.isfinite(c) for c in section):
                 raise SignalError("each filter section must be six finite numbers b0 b1 b2 1 a1 a2")
+            a1, a2 = section[4:]
+            if not (abs(a2) < 1 and abs(a1) < 1 + a2):
+                raise SignalError(f"the filter section {section} is unstable: design the filter again")
 
     @property
     def window_s(self) -> float:
@@ -89,5 +93,5 @@ class SignalSpec:
             fields["sos"] = tuple(tuple(float(c) for c in section) for section in fields["sos"])
             fields["normalization"] = Normalization(**fields["normalization"])
             return cls(**fields)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise SignalError(f"this is no signal specification: {error}") from error

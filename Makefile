@@ -1,0 +1,79 @@
+# `make demo` and `make test` do all of their own set-up; the second reuses what the first installed.
+SHELL  := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help setup setup-dev demo test check lint types layers format bench clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+# --- set-up, in stages: torch first; one resolve for all of it does not end in reasonable time ---
+
+$(VENV)/.stage-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ekd needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get install -qq -y python3-venv >/dev/null; } || \
+	  { echo "Python's venv module is missing: sudo apt install python3-venv" >&2; exit 2; }
+	@echo "[1/4] virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stage-torch: $(VENV)/.stage-venv constraints.txt
+	@echo "[2/4] installing torch (the largest part)"
+	@$(PIP) torch
+	@touch $@
+
+$(VENV)/.stage-export: $(VENV)/.stage-torch pyproject.toml
+	@echo "[3/4] installing the converter and the TFLite runtime"
+	@$(PIP) litert-torch ai-edge-quantizer ai-edge-litert
+	@echo "[4/4] installing ekd"
+	@$(PIP) --editable '.[export]'
+	@touch $@
+
+$(VENV)/.stage-dev: $(VENV)/.stage-export
+	@echo "[+] installing the test tools"
+	@$(PIP) --editable '.[export,dev]'
+	@touch $@
+
+setup: $(VENV)/.stage-export  ## install ekd with everything but the test tools
+setup-dev: $(VENV)/.stage-dev  ## install the test tools as well
+
+# --- daily work ---
+
+demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/demo
+	@$(BIN)/python -m ekd_export.demo build/demo
+
+test: setup-dev  ## the whole test suite
+	@$(BIN)/python -m pytest
+
+check: lint types layers  ## ruff, mypy --strict, import-linter
+
+lint: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup-dev
+	@$(BIN)/mypy
+
+layers: setup-dev
+	@$(BIN)/lint-imports
+
+format: setup-dev  ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+BENCHES := $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py)))
+.PHONY: $(BENCHES)
+
+bench: $(BENCHES)  ## every benchmark, into build/bench
+
+$(BENCHES): bench-%: setup
+	@$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
+
+clean:  ## remove what was built, not what was installed
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,110 @@
+"""Causal normalizations, bit-identical however the stream is cut.
+
+With x a filtered sample, g the gain and M the bias-corrected exponential mean of time constant T,
+M(y)_n = s_n / w_n, s_n = a s_(n-1) + (1 - a) y_n, w_n = a w_(n-1) + 1 - a, a = exp(-1 / (T rate)):
+
+  log-ema     g (l - M(l)),  l = log(max(x, 0.01))     skin conductance relative to its own recent past
+  ema         g (x - M(x))
+  ema-zscore  g d / sqrt(M(d d) + 1e-6),  d = x - M(x)
+  window      g (x - mean of x over its window)
+  none        g x
+"""
+
+import math
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.signal.spec import Normalization
+
+__all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer"]
+
+LOG_FLOOR: Final = 0.01
+"""Conductances below this many microsiemens are taken to be it before the logarithm."""
+
+VARIANCE_FLOOR: Final = 1e-6
+"""Added to the running variance, in squared input units."""
+
+_WINDOWS_AT_ONCE: Final = 1024
+
+
+class Normalizer:
+    """One `Normalization` along the last axis, a piece at a time.
+
+    "window" passes samples here and subtracts each window's mean in `finish`.
+    """
+
+    def __init__(self, normalization: Normalization, rate_hz: Fraction) -> None:
+        self._mode = normalization.mode
+        self._gain = normalization.gain
+        decay = math.exp(-1.0 / (normalization.time_constant_s * float(rate_hz)))
+        self._mean = _RunningMean(decay)
+        self._variance = _RunningMean(decay)
+
+    def reset(self) -> None:
+        """Forget the running mean and variance."""
+        self._mean.reset()
+        self._variance.reset()
+
+    def push(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The normalized samples, shape (..., n), of x, shape (..., n)."""
+        if self._mode == "window":
+            return x
+        if self._mode == "none" or x.shape[-1] == 0:
+            return self._gain * x
+        y = np.log(np.maximum(x, LOG_FLOOR)) if self._mode == "log-ema" else x
+        deviation = y - self._mean.push(y)
+        if self._mode == "ema-zscore":
+            deviation /= np.sqrt(self._variance.push(deviation * deviation) + VARIANCE_FLOOR)
+        return self._gain * deviation
+
+    def finish(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Whole windows, shape (k, ..., window): in mode "window" less their mean and times the gain."""
+        if self._mode != "window":
+            return windows
+        centered = np.empty(windows.shape, np.float32)
+        for i in range(0, len(windows), _WINDOWS_AT_ONCE):
+            rows = np.ascontiguousarray(windows[i : i + _WINDOWS_AT_ONCE], dtype=np.float64)
+            means = np.add.reduce(rows, axis=-1, keepdims=True) / rows.shape[-1]
+            centered[i : i + _WINDOWS_AT_ONCE] = self._gain * (rows - means)
+        return centered
+
+
+class _RunningMean:
+    """The bias-corrected exponential mean M of the module's docstring."""
+
+    def __init__(self, decay: float) -> None:
+        self._numerator, self._denominator = np.array([1.0 - decay]), np.array([1.0, -decay])
+        self.reset()
+
+    def reset(self) -> None:
+        self._state: NDArray[np.float64] | None = None
+        self._weight = 0.0
+        self._weight_settled = False
+
+    def push(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """M(y), shape (..., n), of y, shape (..., n) with n > 0."""
+        from scipy.signal import lfilter  # a second of import: only where a mean runs
+
+        n = y.shape[-1]
+        # The weights are one more row through the same recursion, until they no longer change.
+        rows = y.reshape(-1, n)
+        if not self._weight_settled:
+            rows = np.concatenate((rows, np.ones((1, n))))
+        if self._state is None:
+            self._state = np.zeros((len(rows), 1))
+        sums: NDArray[np.float64]
+        sums, self._state = lfilter(self._numerator, self._denominator, rows, axis=-1, zi=self._state)
+        if self._weight_settled:
+            mean: NDArray[np.float64] = sums / self._weight
+            return mean.reshape(y.shape)
+        weights = sums[-1]
+        before_last = weights[-2] if n > 1 else self._weight
+        self._weight = float(weights[-1])
+        if before_last == self._weight:
+            self._weight_settled = True
+            self._state = self._state[:-1].copy()
+        mean = sums[:-1] / weights
+        return mean.reshape(y.shape)

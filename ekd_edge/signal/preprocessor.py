@@ -1,0 +1,172 @@
+"""The only road from samples to network input: training, replay and the live edge all take it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.errors import SignalError
+from ekd_edge.signal.blocks import SampleBlock, Window
+from ekd_edge.signal.filter import CausalFilter
+from ekd_edge.signal.normalize import Normalizer
+from ekd_edge.signal.resample import Resampler
+from ekd_edge.signal.spec import SignalSpec
+from ekd_edge.signal.window import Windower
+
+__all__ = ["Preprocessor", "WindowBatch"]
+
+_STEP: Final = 2**15  # samples worked on at once: what bounds the memory of a day pushed in one block
+
+_LARGEST: Final = 1e30  # what no unit reaches and float32 still holds
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBatch:
+    """Consecutive windows of one segment, as arrays; `Window` describes the fields.
+
+    values, raw: float32, shape (k, window_samples) or (k, channels, window_samples); read-only, and mostly
+        overlapping views of one stream: copy what is to be kept for long.
+    first_index: int64, shape (k,). end_s: float64, shape (k,).
+    """
+
+    values: NDArray[np.float32]
+    raw: NDArray[np.float32]
+    first_index: NDArray[np.int64]
+    end_s: NDArray[np.float64]
+    segment: int = 0
+
+    def __len__(self) -> int:
+        return len(self.first_index)
+
+    def __iter__(self) -> Iterator[Window]:
+        rows = zip(self.values, self.raw, self.first_index.tolist(), self.end_s.tolist(), strict=True)
+        for values, raw, first_index, end_s in rows:
+            yield Window(values, raw, first_index, end_s, self.segment)
+
+
+class Preprocessor:
+    """Resample, filter, normalize and window samples as a `SignalSpec` says.
+
+    Blocks may be of any size: the windows are bit-identical however a recording is cut. The sensor's rate is
+    learnt from the blocks. A new segment or another rate starts anew. A gap (or a step back) of `first_index`
+    restarts resampling, filtering, windowing and settle time, so that no window spans it; the running mean of
+    the normalization survives where the gap is shorter than its time constant.
+    """
+
+    def __init__(self, spec: SignalSpec) -> None:
+        self.spec = spec
+        self._filter = CausalFilter(spec.sos)
+        self._normalizer = Normalizer(spec.normalization, spec.rate_hz)
+        settle = math.ceil(Fraction(spec.settle_s) * spec.rate_hz)
+        self._windower = Windower(spec.window_samples, spec.hop_samples, settle)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, the sensor's rate included."""
+        self._resampler: Resampler | None = None
+        self._rate_hz = Fraction(0)
+        self._segment = 0
+        self._channels: tuple[int, ...] = ()
+        self._origin = 0  # sensor index at which the resampled stream begins
+        self._expected = 0  # sensor index that would continue it
+        self._restart(0)
+        self._normalizer.reset()
+
+    def push(self, block: SampleBlock) -> list[Window]:
+        """The windows that the block completes; see `push_batch`."""
+        return list(self.push_batch(block))
+
+    def windows(self, blocks: Iterable[SampleBlock]) -> Iterator[Window]:
+        """The windows of a stream of blocks, as they complete."""
+        for block in blocks:
+            yield from self.push_batch(block)
+
+    def push_batch(self, block: SampleBlock) -> WindowBatch:
+        """The windows that the block completes, as arrays; an empty block completes none.
+
+        Raises SignalError, leaving the state as it was, for values that are no finite numbers, of another
+        shape than (n,) or (channels, n), of another number of channels than the segment's, or at a rate that
+        `Resampler` refuses.
+        """
+        x = np.asarray(block.values, dtype=np.float64)
+        if x.ndim not in (1, 2):
+            raise SignalError(f"samples have shape {x.shape}: give (n,) or (channels, n)")
+        n = x.shape[-1]
+        if n == 0:
+            nothing = np.empty((0, *x.shape[:-1], self.spec.window_samples), np.float32)
+            return WindowBatch(nothing, nothing, np.empty(0, np.int64), np.empty(0), block.segment)
+        resampler = self._admit(block, x)
+        pieces = []
+        for i in range(0, n, _STEP):
+            resampled = resampler.push(x[..., i : i + _STEP])
+            piece = np.empty((2, *resampled.shape), np.float32)
+            piece[0] = self._normalizer.push(self._filter.push(resampled))
+            piece[1] = resampled
+            pieces.append(piece)
+        epochs = self._windower.push(pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1))
+        batch = WindowBatch(
+            self._normalizer.finish(epochs.data[:, 0]),
+            epochs.data[:, 1],
+            self._sensor_index(epochs.starts),
+            self._end_s(epochs.starts),
+            self._segment,
+        )
+        for array in (batch.values, batch.raw, batch.first_index, batch.end_s):
+            array.setflags(write=False)
+        return batch
+
+    def _admit(self, block: SampleBlock, x: NDArray[np.float64]) -> Resampler:
+        """Check a block, and start anew where it does not continue what came before."""
+        if not np.abs(x).max() <= _LARGEST:
+            position = int(np.argmin((np.abs(x) <= _LARGEST).reshape(-1, x.shape[-1]).all(axis=0)))
+            worst = np.abs(x[..., position]).max()
+            raise SignalError(
+                f"sample {block.first_index + position} is {worst:g}: "
+                "drop or fill missing values before they reach the signal chain"
+            )
+        resampler = self._resampler if self._segment == block.segment else None
+        if resampler is not None and x.shape[:-1] != self._channels:
+            raise SignalError(
+                f"samples of shape {x.shape} follow others of {self._channels or 'one'} channels: "
+                "start a new segment where the channels change"
+            )
+        if resampler is None or self._rate_hz != block.rate_hz:
+            resampler = Resampler(block.rate_hz, self.spec.rate_hz)
+            self.reset()
+            self._resampler = resampler
+            self._rate_hz, self._segment, self._channels = block.rate_hz, block.segment, x.shape[:-1]
+            self._restart(block.first_index)
+        elif block.first_index != self._expected:
+            missing_s = abs(block.first_index - self._expected) / self._rate_hz
+            if missing_s >= self.spec.normalization.time_constant_s:
+                self._normalizer.reset()
+            self._restart(block.first_index)
+        self._expected = block.first_index + x.shape[-1]
+        return resampler
+
+    def _restart(self, first_index: int) -> None:
+        self._origin = self._expected = first_index
+        if self._resampler is not None:
+            self._resampler.reset()
+        self._filter.reset()
+        self._windower.reset()
+
+    def _sensor_index(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Index of the sensor's sample at, or just before, each resampled sample."""
+        if len(starts) == 0:
+            return starts
+        step, per = (self._rate_hz / self.spec.rate_hz).as_integer_ratio()
+        return np.array([self._origin + k * step // per for k in starts.tolist()], dtype=np.int64)
+
+    def _end_s(self, starts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Seconds since sample 0 of the segment at which each window ends."""
+        if len(starts) == 0:
+            return np.empty(0)
+        rate = self.spec.rate_hz
+        origin_s = float(self._origin / self._rate_hz)
+        counts = (starts + self.spec.window_samples).astype(np.float64)
+        return origin_s + counts * float(rate.denominator) / float(rate.numerator)

@@ -1,0 +1,52 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import sosfilt, sosfilt_zi
+
+from ekd_edge.signal.design import bandpass_sos, lowpass_sos
+from ekd_edge.signal.filter import CausalFilter
+
+DESIGNS = [lowpass_sos(128, 5.0), lowpass_sos(16, 5.0, order=3), bandpass_sos(128, 4.0, 45.0), ()]
+
+
+@pytest.mark.parametrize("sos", DESIGNS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 700), max_size=40))
+def test_any_cutting_gives_the_same_bits(sos, seed, cuts):
+    x = np.random.default_rng(seed).lognormal(size=(2, 700))
+    for signal in (x, x[0]):
+        whole = CausalFilter(sos).push(signal)
+        pieces = CausalFilter(sos)
+        edges = [0, *sorted(cuts), 700]
+        assert np.array_equal(
+            np.concatenate([pieces.push(signal[..., a:b]) for a, b in pairwise(edges)], axis=-1), whole
+        )
+
+
+@pytest.mark.parametrize("sos", DESIGNS[:3])
+def test_it_is_scipys_sosfilt_primed_by_the_first_sample(sos):
+    x = np.random.default_rng(0).lognormal(size=1000)
+    expected, _ = sosfilt(np.array(sos), x, zi=sosfilt_zi(np.array(sos)) * x[0])
+    np.testing.assert_allclose(CausalFilter(sos).push(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_constant_passes_without_a_transient():
+    np.testing.assert_allclose(CausalFilter(DESIGNS[0]).push(np.full(500, 12.5)), 12.5, rtol=1e-9)
+
+
+def test_channels_are_independent():
+    x = np.random.default_rng(1).normal(size=(3, 400))
+    together = CausalFilter(DESIGNS[2]).push(x)
+    for row, channel in zip(together, x, strict=True):
+        assert np.array_equal(row, CausalFilter(DESIGNS[2]).push(channel))
+
+
+def test_reset_forgets():
+    x = np.random.default_rng(2).normal(size=100)
+    causal = CausalFilter(DESIGNS[0])
+    first = causal.push(x)
+    causal.reset()
+    assert np.array_equal(causal.push(x), first)

@@ -1,0 +1,91 @@
+import math
+from fractions import Fraction
+from itertools import pairwise
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR, Normalizer
+from ekd_edge.signal.spec import Normalization, NormalizationMode
+
+RATE = Fraction(16)
+MODES = get_args(NormalizationMode)
+
+
+def running_mean(y, decay):
+    total, weight, means = 0.0, 0.0, []
+    for value in y:
+        total = decay * total + (1 - decay) * value
+        weight = decay * weight + (1 - decay)
+        means.append(total / weight)
+    return np.array(means)
+
+
+def by_formula(mode, x, time_constant_s, gain):
+    decay = math.exp(-1 / (time_constant_s * float(RATE)))
+    if mode == "log-ema":
+        level = np.log(np.maximum(x, LOG_FLOOR))
+        return gain * (level - running_mean(level, decay))
+    deviation = x - running_mean(x, decay)
+    if mode == "ema":
+        return gain * deviation
+    if mode == "ema-zscore":
+        return gain * deviation / np.sqrt(running_mean(deviation**2, decay) + VARIANCE_FLOOR)
+    return gain * x if mode == "none" else x
+
+
+@pytest.mark.parametrize("time_constant_s", [0.2, 90.0])
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_is_its_formula(mode, time_constant_s):
+    x = np.random.default_rng(0).lognormal(size=500)
+    x[:5] = [0.0, -1.0, 1e-9, 60.0, 5.0]
+    y = Normalizer(Normalization(mode, time_constant_s, 3.0), RATE).push(x)
+    np.testing.assert_allclose(y, by_formula(mode, x, time_constant_s, 3.0), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.lists(st.integers(0, 900), max_size=40),
+    time_constant_s=st.sampled_from([0.05, 0.7, 90.0]),
+)
+def test_any_cutting_gives_the_same_bits(mode, seed, cuts, time_constant_s):
+    """With the short time constants the weights settle midway, so that both branches are crossed."""
+    x = np.random.default_rng(seed).lognormal(size=(2, 900))
+    for signal in (x, x[0]):
+        normalization = Normalization(mode, time_constant_s, 8.0)
+        whole = Normalizer(normalization, RATE).push(signal)
+        pieces = Normalizer(normalization, RATE)
+        edges = [0, *sorted(cuts), 900]
+        assert np.array_equal(
+            np.concatenate([pieces.push(signal[..., a:b]) for a, b in pairwise(edges)], axis=-1), whole
+        )
+
+
+def test_the_first_sample_is_its_own_mean_whatever_the_level():
+    for level in (0.3, 5.0, 20.0):
+        y = Normalizer(Normalization(), RATE).push(np.full(100, level))
+        np.testing.assert_allclose(y, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 5, 3000])
+def test_window_mode_centers_each_window_alone(count):
+    windows = np.random.default_rng(1).lognormal(size=(count, 64)).astype(np.float32)
+    finished = Normalizer(Normalization("window", gain=2.0), RATE).finish(windows)
+    exact = windows.astype(np.float64)
+    np.testing.assert_allclose(finished, 2 * (exact - exact.mean(axis=1, keepdims=True)), atol=1e-5)
+    alone = [Normalizer(Normalization("window", gain=2.0), RATE).finish(row[None])[0] for row in windows[:9]]
+    assert np.array_equal(np.stack(alone), finished[:9])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reset_forgets(mode):
+    x = np.random.default_rng(2).lognormal(size=100)
+    normalizer = Normalizer(Normalization(mode), RATE)
+    first = normalizer.push(x)
+    normalizer.reset()
+    assert np.array_equal(normalizer.push(x), first)

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekd_edge.errors import SignalError
+from ekd_edge.signal.units import Unit, parse_unit
+
+
+def one(unit, reading):
+    return unit.to_microsiemens(np.array([float(reading)]))[0]
+
+
+def test_microsiemens_pass_untouched():
+    assert one(Unit(), 5.25) == 5.25
+
+
+def test_bitalino_counts():
+    """BITalino EDA data sheet: 0 to 25 uS over the converter's range."""
+    assert one(Unit("adc", 10), 512) == pytest.approx(12.5)
+    assert one(Unit("adc", 12), 2669) == pytest.approx(2669 / 4096 * 25)
+    assert one(Unit("adc", 10, full_scale_us=100.0), 512) == pytest.approx(50.0)
+
+
+def test_resistances():
+    assert one(Unit("ohm"), 200_000) == pytest.approx(5.0)
+    assert one(Unit("kohm"), 200) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("reading", [0, 1, 100, 400, 511])
+def test_grove_readings(reading):
+    """Seeed's formula, by way of the resistance it gives."""
+    ohm = (1024 + 2 * reading) * 10_000 / (512 - reading)
+    assert one(Unit("divider"), reading) == pytest.approx(1e6 / ohm)
+
+
+def test_a_divider_at_or_above_its_zero_is_open():
+    assert one(Unit("divider"), 512) == 0.0
+    assert one(Unit("divider"), 700) == 0.0
+    assert one(Unit("divider", divider_zero=520.0), 512) > 0
+
+
+@given(st.integers(1, 32), st.data())
+def test_every_count_that_fits_lands_between_zero_and_full_scale(bits, data):
+    count = data.draw(st.integers(0, 2**bits - 1))
+    assert 0 <= one(Unit("adc", bits), count) < 25
+    assert one(Unit("divider", bits), count) >= 0
+
+
+@pytest.mark.parametrize("reading", [-1, 1024, 5e9, np.nan])
+@pytest.mark.parametrize("kind", ["adc", "divider"])
+def test_counts_that_do_not_fit_name_the_option(kind, reading):
+    with pytest.raises(SignalError, match=r"--adc-bits|missing"):
+        one(Unit(kind, 10), reading)
+
+
+@pytest.mark.parametrize("reading", [0, -5, np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["ohm", "kohm"])
+def test_resistances_without_conductance_are_refused(kind, reading):
+    with pytest.raises(SignalError):
+        one(Unit(kind), reading)
+
+
+def test_in_range_tells_the_good_readings_from_the_bad():
+    readings = np.array([0.0, 1023.0, 1024.0, -1.0, np.nan, np.inf])
+    assert Unit("adc").in_range(readings).tolist() == [True, True, False, False, False, False]
+    assert Unit("ohm").in_range(readings).tolist() == [False, True, True, False, False, False]
+    assert Unit("uS").in_range(readings).tolist() == [True, True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("uS", "uS"), ("µS", "uS"), ("US", "uS"), ("adc", "adc"), (" kOhm ", "kohm"), ("grove", "divider")],
+)
+def test_units_are_known_by_their_usual_names(text, kind):
+    assert parse_unit(text).kind == kind
+
+
+def test_parameters_reach_the_unit():
+    assert parse_unit("adc", 12, 50.0) == Unit("adc", 12, 50.0)
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(SignalError, match="volt"):
+        parse_unit("volt")
+    for kwargs in (
+        {"adc_bits": 0},
+        {"adc_bits": 33},
+        {"full_scale_us": 0.0},
+        {"full_scale_us": float("nan")},
+        {"reference_ohm": -1.0},
+        {"divider_zero": 5000.0},
+        {"kind": "mho"},
+    ):
+        with pytest.raises(SignalError):
+            Unit(**kwargs)
