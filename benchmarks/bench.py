@@ -1,0 +1,77 @@
+"""What every benchmark shares: interleaved timing, the machine's description, a table and a JSON file.
+
+Run a benchmark as a script (`python benchmarks/bench_NAME.py`); this module lies beside it and needs numpy at most.
+"""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["interleave", "machine", "ratio", "table", "write"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def interleave(cases: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Seconds of every call, `rounds` per case, the cases taking turns so that a busy spell hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(warmup):
+        for call in cases.values():
+            call()
+    for turn in range(rounds):
+        for name in list(cases) if turn % 2 == 0 else list(cases)[::-1]:
+            start = time.perf_counter()
+            cases[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(base: Sequence[float], other: Sequence[float]) -> float:
+    """Median over rounds of base / other: how many times faster `other` is, round by round."""
+    return statistics.median(b / o for b, o in zip(base, other, strict=True))
+
+
+def machine() -> dict[str, str | int | float]:
+    """Flat description of this machine: keys machine.cpu, .cores, .load_1min, .memory_gib, .system, .python, ..."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        named = [line for line in info.read_text().splitlines() if line.lower().startswith(("model name", "model\t"))]
+        cpu = named[-1].split(":", 1)[1].strip() if named else cpu
+    found: dict[str, str | int | float] = {
+        "machine.cpu": cpu,
+        "machine.cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "machine.load_1min": round(os.getloadavg()[0], 2),
+        "machine.memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "machine.system": platform.platform(),
+        "machine.python": platform.python_version(),
+    }
+    for package in ("numpy", "scipy", "torch", "ai_edge_litert"):
+        version = getattr(sys.modules.get(package), "__version__", None)
+        if version is not None:
+            found[f"machine.{package}"] = str(version)
+    return found
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Plain text table: the first column to the left, the others to the right; floats with three digits."""
+    cells = [list(header)] + [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def write(name: str, figures: Mapping[str, str | int | float]) -> Path:
+    """Write build/bench/NAME.json: the figures (flat keys) and the machine's description; return its path."""
+    path = ROOT / "build" / "bench" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**figures, **machine()}, indent=2) + "\n")
+    return path

@@ -1,0 +1,89 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ekd_edge.errors import DataError
+from ekd_edge.signal.design import eeg_spec, gsr_spec
+from ekd_train.data.source import load, parse_source
+from ekd_train.data.synthetic import SyntheticDataset
+
+GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
+EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
+SMALL = "synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2"
+
+
+def test_options_reach_the_config() -> None:
+    source = parse_source("synthetic:hard?subjects=5&seed=3&trial_s=30.5")
+    assert isinstance(source.dataset, SyntheticDataset)
+    config = source.dataset.config
+    assert (config.subjects, config.seed, config.trial_s, config.difficulty) == (5, 3, 30.5, "hard")
+    assert source.identity == "synthetic:hard?seed=3"
+    assert source.synthetic
+    assert load("synthetic").subjects == tuple(f"s{k:03d}" for k in range(24))
+
+
+def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(folder: Path) -> None:
+    targets = ("valence", "arousal")
+    ours = parse_source(f"recordings:{folder}").windows(GSR, EEG, targets, eeg_features="bandpower")
+    theirs = parse_source(SMALL).windows(GSR, EEG, targets, eeg_features="bandpower")
+    for name in ("gsr", "eeg", "ratings", "labels", "subject", "trial", "recording", "end_s"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert ours.targets == targets
+
+
+def test_progress_is_told_and_subjects_can_be_chosen() -> None:
+    seen: list[tuple[int, int]] = []
+    source = parse_source(SMALL)
+    windows = source.windows(GSR, None, subjects=["s002", "s000"], progress=lambda k, n: seen.append((k, n)))
+    assert seen == [(1, 2), (2, 2)]
+    assert windows.subjects == ("s000", "s002")
+    assert windows.eeg is None
+    everyone = source.windows(GSR, None)
+    np.testing.assert_array_equal(everyone.of_subjects(["s002"]).gsr, windows.of_subjects(["s002"]).gsr)
+
+
+def test_one_class_is_refused_except_for_a_single_subject() -> None:
+    source = parse_source(SMALL)
+    with pytest.raises(DataError, match=r"all ratings of arousal by 3 subjects .* are at or below 9"):
+        source.windows(GSR, None, threshold=9.0)
+    with pytest.raises(DataError, match="above 0"):
+        source.windows(GSR, None, threshold=0.0)
+    assert len(source.windows(GSR, None, threshold=9.0, subjects=["s001"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("deap", "unknown data 'deap': write synthetic"),
+        ("synthetic:easy", "unknown data"),
+        ("synthetic?subject=3", "unknown option 'subject'"),
+        ("synthetic?difficulty=hard", "unknown option"),
+        ("synthetic?subjects=many", "subjects=many is not a number"),
+        ("synthetic?subjects=", "is not a number"),
+        ("synthetic?trials=3", "even number of trials"),
+        ("recordings:", "write recordings:FOLDER"),
+        ("recordings", "write recordings:FOLDER"),
+        ("recordings:/no/such/folder", "there is no folder"),
+    ],
+)
+def test_bad_names_are_refused(name: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        parse_source(name)
+
+
+def test_bad_requests_are_refused() -> None:
+    source = parse_source(SMALL)
+    with pytest.raises(DataError, match="no ratings of 'joy': choose arousal, valence"):
+        source.windows(GSR, None, ("joy",))
+    with pytest.raises(DataError, match="at least one target"):
+        source.windows(GSR, None, ())
+    with pytest.raises(DataError, match="no subject 'x'"):
+        source.windows(GSR, None, subjects=["x"])
+    with pytest.raises(DataError, match="asked for no subject"):
+        source.windows(GSR, None, subjects=[])
+    long = gsr_spec(rate_hz=Fraction(16), window_s=32.0, hop_s=4.0)
+    with pytest.raises(DataError, match="gives no window: every trial is shorter than 32 s"):
+        source.windows(long, None)
+    assert any("holds no whole window" in note for note in source.notes)

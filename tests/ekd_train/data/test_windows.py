@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ekd_edge.errors import DataError
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.design import eeg_spec, gsr_spec
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_train.data.eeg import BANDS, band_power, band_power_spec
+from ekd_train.data.windows import Recording, WindowSet, concatenate, cut_windows
+
+GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
+EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
+
+
+def test_a_window_belongs_to_a_trial_only_as_a_whole(flat: Callable[..., Recording]) -> None:
+    recording = flat(40, (0, 10, 2.0), (10, 13.9, 8.0), (20.5, 30, 9.0))
+    notes: list[str] = []
+    windows = cut_windows(recording, GSR, None, ("arousal",), notice=notes.append)
+    starts = windows.end_s - 4.0
+    assert list(zip(windows.trial.tolist(), starts.tolist(), strict=True)) == [
+        *(("t0", float(s)) for s in range(2, 7)),
+        *(("t2", float(s)) for s in range(21, 27)),
+    ]
+    assert notes == ["trial t1 of flat holds no whole window of 4 s"]
+    assert windows.labels[:, 0].tolist() == [0] * 5 + [1] * 6
+    assert windows.ratings.dtype == np.float32
+
+
+def test_windows_are_those_of_the_preprocessor(small_sessions: list[Recording]) -> None:
+    session = small_sessions[0]
+    windows = cut_windows(session, GSR, None, ("arousal", "valence"))
+    live = {w.end_s: w.values for w in Preprocessor(GSR).push(SampleBlock(session.gsr, 0, session.rate_hz))}
+    assert len(windows) > 20
+    for end_s, values in zip(windows.end_s, windows.gsr, strict=True):
+        np.testing.assert_array_equal(values, live[end_s])
+
+
+@pytest.mark.parametrize(
+    ("rate", "features", "rows"), [(128, "raw", 2), (16, "bandpower", 4), (32, "raw", 2)]
+)
+def test_gsr_and_eeg_windows_are_of_the_same_instants(
+    small_sessions: list[Recording], rate: int, features: str, rows: int
+) -> None:
+    gsr = gsr_spec(rate_hz=Fraction(rate), window_s=4.0, hop_s=1.0)
+    eeg = eeg_spec(rate_hz=Fraction(rate), window_s=4.0, hop_s=1.0)
+    session = small_sessions[1]
+    # The same marks in both: where skin and EEG are one signal, so must their windows be.
+    both = replace(session, eeg=np.stack([session.gsr, session.gsr]))
+    windows = cut_windows(session, gsr, eeg, ("arousal",), eeg_features=features)  # type: ignore[arg-type]
+    assert windows.eeg is not None
+    assert windows.eeg.shape == (len(windows), rows, gsr.window_samples)
+    if features == "raw":
+        same = cut_windows(both, gsr, replace(gsr, unit="uV"), ("arousal",))
+        assert same.eeg is not None
+        np.testing.assert_array_equal(same.eeg[:, 0], same.gsr)
+        np.testing.assert_array_equal(same.end_s, windows.end_s)
+
+
+def test_unequal_specs_are_refused(small_sessions: list[Recording]) -> None:
+    with pytest.raises(DataError, match="same rate, window, hop and settle"):
+        cut_windows(small_sessions[0], GSR, replace(EEG, settle_s=1.0), ("arousal",))
+
+
+def test_missing_eeg_is_refused(flat: Callable[..., Recording]) -> None:
+    with pytest.raises(DataError, match="has no EEG: add columns named eeg_NAME"):
+        cut_windows(flat(20, (0, 20, 2.0)), GSR, EEG, ("arousal",))
+
+
+def test_nan_in_a_recording_is_refused(flat: Callable[..., Recording]) -> None:
+    recording = flat(20, (0, 20, 2.0))
+    values = recording.gsr.copy()
+    values[100] = np.nan
+    with pytest.raises(DataError, match=r"recording flat: .*sample 100"):
+        cut_windows(replace(recording, gsr=values), GSR, None, ("arousal",))
+
+
+def test_unrated_trials_are_told(flat: Callable[..., Recording]) -> None:
+    recording = flat(40, (0, 20, 2.0), (20, 40, 7.0))
+    unrated = replace(recording.trials[1], ratings={})
+    notes: list[str] = []
+    windows = cut_windows(
+        replace(recording, trials=(recording.trials[0], unrated)),
+        GSR,
+        None,
+        ("arousal",),
+        notice=notes.append,
+    )
+    assert set(windows.trial) == {"t0"}
+    assert notes == ["1 trials of flat have no rating of arousal"]
+
+
+def test_band_power_shows_each_wave_in_its_band() -> None:
+    t = np.arange(128 * 20) / 128
+    waves = np.stack([10 * np.sin(2 * np.pi * 10 * t), 4 * np.sin(2 * np.pi * 20 * t)])
+    power = band_power(waves, Fraction(128))[:, -128:].mean(axis=1).reshape(len(BANDS), 2)
+    np.testing.assert_allclose(power, [[50, 0], [0, 8]], atol=1.0)
+    assert np.all(band_power(waves * 0, Fraction(128)) > 0)
+    with pytest.raises(DataError, match="64 Hz or more"):
+        band_power(waves, Fraction(50))
+
+
+def test_band_power_is_causal() -> None:
+    rng = np.random.default_rng(0)
+    waves = rng.standard_normal((1, 2000))
+    changed = waves.copy()
+    changed[:, 1500:] += 5
+    before, after = (band_power(x, Fraction(128)) for x in (waves, changed))
+    np.testing.assert_array_equal(before[:, :1500], after[:, :1500])
+    assert band_power_spec(EEG).sos == ()
+
+
+def test_selecting_keeps_everything_in_step(small_sessions: list[Recording]) -> None:
+    windows = concatenate([cut_windows(session, GSR, EEG, ("arousal",)) for session in small_sessions])
+    assert windows.subjects == ("s000", "s001", "s002")
+    two = windows.of_subjects(["s002", "s000"])
+    assert two.subjects == ("s000", "s002")
+    assert two.eeg is not None
+    assert len(two.eeg) == len(two) == sum(windows.subject != "s001")
+    picked = windows.select([5, 1])
+    np.testing.assert_array_equal(picked.gsr, windows.gsr[[5, 1]])
+    np.testing.assert_array_equal(
+        windows.select(windows.subject == "s001").trial, windows.trial[windows.subject == "s001"]
+    )
+    assert len(windows.select(slice(0, 3))) == 3
+    assert len(windows.select([])) == 0
+    with pytest.raises(DataError, match="no window of subject 'x'"):
+        windows.of_subjects(["x"])
+    with pytest.raises(ValueError, match="read-only"):
+        windows.gsr[0, 0] = 1
+
+
+def test_arrays_out_of_step_are_refused(small_sessions: list[Recording]) -> None:
+    windows = cut_windows(small_sessions[0], GSR, None, ("arousal",))
+    with pytest.raises(ValueError, match="trial has"):
+        replace(windows, trial=windows.trial[1:])
+    with pytest.raises(ValueError, match="one rating"):
+        replace(windows, targets=("a", "b"))
+    with pytest.raises(ValueError, match="different targets"):
+        concatenate([windows, replace(windows, targets=("b",))])
+    assert isinstance(concatenate([windows]), WindowSet)

@@ -1,0 +1,175 @@
+"""`ekd-train` from end to end, on a network and a dataset small enough for seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ekd_train.cli import main
+from ekd_train.run import Run, newest_run
+from safetensors.torch import load_file
+
+TINY = """
+data = "synthetic?subjects=6&trials=6&trial_s=30"
+[signal]
+rate_hz = "128"
+window_s = 2.0
+hop_s = 2.0
+cutoff_hz = 5.0
+[network]
+filters = 8
+heads = 2
+key_size = 4
+ffn = 8
+[teacher]
+epochs = 2
+batch_size = 16
+learning_rate = 1e-3
+[student]
+epochs = 3
+batch_size = 16
+learning_rate = 1e-3
+[feedback]
+every = 2
+"""
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def _train(*arguments: object) -> int:
+    return main([str(argument) for argument in (*arguments, "--device", "cpu", "--threads", 1)])
+
+
+def _weights_equal(one: Path, other: Path) -> bool:
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_teacher_and_student_in_one_go(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _train("--preset", preset, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    run = Run.load(newest_run())
+    assert Path(result["run"]) == run.path
+    assert 0 <= result["student"]["test"]["accuracy"] <= 1
+    assert run.synthetic
+    assert run.student().config == run.network
+    assert set(run.split.train).isdisjoint(run.split.test)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [
+        *(("teacher", epoch) for epoch in range(2)),
+        *(("student", epoch) for epoch in range(3)),
+    ]
+    assert not list(run.path.glob("checkpoint-*"))
+
+
+def test_teacher_then_distill_gives_the_same_student(preset: Path, tmp_path: Path) -> None:
+    assert _train("--preset", preset, "--out", tmp_path / "both") == 0
+    assert _train("teacher", "--preset", preset, "--out", tmp_path / "steps") == 0
+    assert _train("distill", tmp_path / "steps") == 0
+    assert _weights_equal(tmp_path / "both/student.safetensors", tmp_path / "steps/student.safetensors")
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_a_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, stage: str) -> None:
+    assert _train("--preset", preset, "--out", tmp_path / "whole") == 0
+    killed = tmp_path / "killed"
+    command: Sequence[str] = [
+        sys.executable, "-m", "ekd_train.cli", "--preset", str(preset), "--out", str(killed),
+        "--device", "cpu", "--threads", "1",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        checkpoint = killed / f"checkpoint-{stage}.safetensors"
+        deadline = time.monotonic() + 120
+        while not checkpoint.exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    assert checkpoint.exists()
+    assert not (killed / "student.safetensors").exists()
+    assert _train("--resume", killed) == 0
+    for name in ("teacher.safetensors", "student.safetensors"):
+        assert _weights_equal(tmp_path / "whole" / name, killed / name)
+
+
+def test_two_targets_share_one_backbone(preset: Path, tmp_path: Path) -> None:
+    arguments = (
+        "--target",
+        "arousal",
+        "--target",
+        "valence",
+        "--set",
+        "student.epochs=1",
+        "--set",
+        "teacher.epochs=1",
+    )
+    assert _train("--preset", preset, "--out", tmp_path / "run", *arguments) == 0
+    run = Run.load(tmp_path / "run")
+    assert run.network.targets == ("arousal", "valence")
+
+
+def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    labels = ["recording,subject,trial,start_s,end_s,arousal"]
+    for number in range(4):
+        values = 5 + np.cumsum(rng.normal(0, 0.01, 60 * 32)).clip(-2, 2)
+        lines = "\n".join(f"{value:.5f}" for value in values)
+        (folder / f"r{number}.csv").write_text(f"# rate_hz: 32\ngsr_us\n{lines}\n", encoding="utf-8")
+        labels += [f"r{number},p{number},calm,2,30,2", f"r{number},p{number},tense,30,59,8"]
+    (folder / "labels.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    assert _train("--preset", preset, "--data", f"recordings:{folder}", "--out", tmp_path / "run") == 0
+    assert "no teacher" in capsys.readouterr().err
+    run = Run.load(tmp_path / "run")
+    assert not run.has_eeg
+    assert not run.synthetic
+    run.student()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "papr"], "no preset"),
+        (["--data", "deap"], "unknown data"),
+        (["--data", "recordings:nowhere"], "nowhere"),
+        (["--resume", "nowhere"], "no run folder"),
+        (["distill"], "no trained teacher"),
+        (["--set", "nonsense=1"], "no setting"),
+        (["--device", "cuda:99"], "cannot be used"),
+        (["--threads", "0"], "at least 1"),
+        (["--target", "boredom"], "boredom"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_run_is_never_overwritten(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _train("teacher", "--preset", preset, "--set", "teacher.epochs=1", "--out", tmp_path / "run") == 0
+    assert _train("--preset", preset, "--out", tmp_path / "run") == 2
+    assert "--resume" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+from ekd_train.config import SignalConfig, TrainConfig, load_preset, preset_names
+
+from ekd_edge.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_is_valid_and_makes_512_samples(name: str) -> None:
+    config = load_preset(name)
+    gsr, eeg = config.signal.gsr(), config.signal.eeg()
+    assert gsr.window_samples == eeg.window_samples == 512
+    assert gsr.hop_samples == eeg.hop_samples
+    assert gsr.unit == "uS"
+
+
+def test_json_round_trip_keeps_everything() -> None:
+    config = load_preset("smoke").override(["targets=['valence', 'arousal']", "feedback.every=8"])
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_override_reads_toml_values_and_plain_words() -> None:
+    config = TrainConfig().override(["student.epochs=3", "data=recordings:here", "student.learning_rate=1"])
+    assert (config.student.epochs, config.data, config.student.learning_rate) == (3, "recordings:here", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("student.epoch=3", "no setting 'student.epoch'"),
+        ("student.epochs", "write it as key=value"),
+        ("student.epochs=three", "must be of type int"),
+        ("student.epochs=true", "must be of type int"),
+        ("student.epochs=0", "epochs >= 1"),
+        ("network.gate=cubic", "choose one of softsign, hardtanh"),
+        ("targets=[]", "at least one rating"),
+        ("nothing.at.all=1", "no setting"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(assignment: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig().override([assignment])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"rate_hz": "fast"}, {"normalization": "none such"}, {"window_s": -1.0}])
+def test_an_impossible_signal_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        SignalConfig(**change).gsr()  # type: ignore[arg-type]
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="paper"):
+        load_preset("papr")

@@ -1,0 +1,106 @@
+"""Checkpoints: one safetensors file with its JSON state in the header, replaced by a single rename.
+
+Nothing is pickled. A file holds the weights of every module, the state of every optimizer, the best weights so
+far and the history, so that a run killed at any moment resumes at its last finished epoch to the same weights.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ekd_edge.errors import ConfigError
+
+__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+
+FORMAT = 1
+_BEST = "best"
+
+
+def save_weights(path: Path, module: nn.Module, **meta: Any) -> None:
+    """Write a module's weights and JSON-ready `meta` to `path`, aside first, then renamed."""
+    _write(path, {name: tensor.detach() for name, tensor in module.state_dict().items()}, meta)
+
+
+def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
+    """Load what `save_weights` wrote into `module` and return its meta.
+
+    Raises ConfigError where the file is missing, damaged or made for another network.
+    """
+    tensors, meta = _read(path)
+    _restore(module, tensors, path)
+    return meta
+
+
+def save_state(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    best: Mapping[str, Tensor],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write everything that a stage of training needs to go on."""
+    tensors = {f"{_BEST}/{name}": tensor for name, tensor in best.items()}
+    for key, module in modules.items():
+        tensors |= {f"module.{key}/{name}": tensor.detach() for name, tensor in module.state_dict().items()}
+    for key, optimizer in optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{key}/{index}/{name}": torch.as_tensor(v) for name, v in state.items()}
+    _write(path, tensors, meta)
+
+
+def load_state(
+    path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Restore modules and optimizers in place; return the best weights so far and the meta."""
+    tensors, meta = _read(path)
+    groups: dict[str, dict[str, Tensor]] = {}
+    for full_name, tensor in tensors.items():
+        group, _, name = full_name.partition("/")
+        groups.setdefault(group, {})[name] = tensor
+    for key, module in modules.items():
+        _restore(module, groups.get(f"module.{key}", {}), path)
+    for key, optimizer in optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for full_name, tensor in groups.get(f"optimizer.{key}", {}).items():
+            index, _, name = full_name.partition("/")
+            state.setdefault(int(index), {})[name] = tensor
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return groups.get(_BEST, {}), meta
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    header = {"ekd": json.dumps({"format": FORMAT, **meta})}
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, aside, metadata=header)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist: train first, or name another run folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("ekd", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete it and train again") from error
+    if meta.get("format") != FORMAT:
+        raise ConfigError(f"{path} was written by another version of ekd: train again with this one")
+    return tensors, meta
+
+
+def _restore(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise ConfigError(f"{path} holds another network than its run folder describes") from error

@@ -1,0 +1,164 @@
+"""`ekd-train`: train the teacher, distil the student."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ekd_edge.errors import ConfigError, EkdError
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Train the EEG + GSR teacher and distil the GSR-only student.
+
+  ekd-train --preset smoke                      both, in a few minutes, on synthetic data
+  ekd-train --preset paper --data recordings:DIR    both, the published networks, on your own data
+  ekd-train teacher --preset paper --out RUN    the teacher alone
+  ekd-train distill RUN                         then its student
+  ekd-train --resume RUN                        go on after an interruption
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, train, print; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run_command(args))
+    except EkdError as error:
+        print(f"ekd-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nekd-train: stopped; --resume RUN goes on from the last finished epoch", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    training = argparse.ArgumentParser(add_help=False)
+    training.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    training.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    training.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
+
+    setup = argparse.ArgumentParser(add_help=False)
+    setup.add_argument("--preset", default="smoke", help="a shipped preset or a .toml file (default: smoke)")
+    setup.add_argument("--data", help="synthetic, synthetic:hard or recordings:FOLDER")
+    setup.add_argument("--target", action="append", help="what to predict; repeat it for several")
+    setup.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
+    setup.add_argument("--out", type=Path, help="the run folder (default: runs/TIME-PRESET)")
+
+    parser = argparse.ArgumentParser(
+        prog="ekd-train",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[setup, training],
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue this run folder")
+    parser.set_defaults(run_command=_both)
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    teacher = commands.add_parser("teacher", parents=[setup, training], help="train the teacher alone")
+    teacher.set_defaults(run_command=_teacher)
+    distill = commands.add_parser("distill", parents=[training], help="distil the student of a trained teacher")
+    distill.add_argument("run", type=Path, nargs="?", help="the run folder (default: the newest with a teacher)")
+    distill.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as feedback.every=8")
+    distill.set_defaults(run_command=_distill)
+    data = commands.add_parser("data", help="list a dataset's subjects, or write one as a recording")
+    data.add_argument("--data", default="synthetic", help="as above (default: synthetic)")
+    data.add_argument("--subject", help="the subject to write; without it the subjects are listed")
+    data.add_argument("--out", type=Path, help="the CSV file to write")
+    data.set_defaults(run_command=_data)
+    return parser
+
+
+def _both(args: argparse.Namespace) -> int:
+    return _train(args, teacher=True, student=True, resume=args.resume)
+
+
+def _teacher(args: argparse.Namespace) -> int:
+    return _train(args, teacher=True, student=False)
+
+
+def _distill(args: argparse.Namespace) -> int:
+    from ekd_train.run import TEACHER_FILE
+
+    if args.run is None:
+        teachers = sorted(Path("runs").glob(f"*/{TEACHER_FILE}"), key=lambda file: file.stat().st_mtime)
+        if not teachers:
+            raise ConfigError("no trained teacher in runs/: train one with ekd-train teacher")
+        args.run = teachers[-1].parent
+    return _train(args, teacher=False, student=True, resume=args.run)
+
+
+def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path | None = None) -> int:
+    from ekd_train.config import load_preset
+    from ekd_train.device import pick_device
+    from ekd_train.progress import TerminalReporter
+    from ekd_train.run import Run, default_run_path
+    from ekd_train.stages import Training
+
+    device = pick_device(args.device, args.threads)
+    with TerminalReporter() as reporter:
+        if resume is not None:
+            run = Run.load(resume)
+            if args.set:
+                run = run.with_config(run.config.override(args.set))
+        else:
+            config = load_preset(args.preset)
+            changes = [f"data={json.dumps(args.data)}"] if args.data else []
+            changes += [f"targets={json.dumps(args.target)}"] if args.target else []
+            config = config.override(changes + args.set)
+            run = Training.begin(config, args.out or default_run_path(args.preset), reporter)
+        training = Training(run, device, reporter)
+        if teacher:
+            training.teach()
+        if student:
+            training.distill()
+    run = training.run
+    if args.json:
+        print(json.dumps({"run": str(run.path), **run.results}))
+    else:
+        print(_summary(run.results, run.synthetic))
+        print(f"\nrun folder: {run.path}")
+        if student:
+            print(f"next: ekd-export {run.path} --int8")
+        else:
+            print(f"next: ekd-train distill {run.path}")
+    return 0
+
+
+def _summary(results: object, synthetic: bool) -> str:
+    assert isinstance(results, dict)
+    origin = "synthetic data, " if synthetic else ""
+    lines = []
+    for name in ("teacher", "student"):
+        if name in results and "test" in results[name]:
+            test = results[name]["test"]
+            lines.append(
+                f"{name}: accuracy {test['accuracy']:.1%}, macro-F1 {test['macro_f1']:.1%}"
+                f" ({origin}{test['subjects']} held-out subjects)"
+            )
+    return "\n".join(lines)
+
+
+def _data(args: argparse.Namespace) -> int:
+    from ekd_train.data.recordings import write_recording
+    from ekd_train.data.source import parse_source
+
+    source = parse_source(args.data)
+    if args.subject is None:
+        with contextlib.suppress(BrokenPipeError):
+            print("\n".join(source.subjects))
+        return 0
+    if args.out is None:
+        raise ConfigError("name the file to write with --out FILE.csv")
+    (recording,) = source.dataset.read([args.subject])
+    write_recording(args.out, recording)
+    print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Band power of EEG as slow signals: what the teacher sees where the rate is too low for the waves."""
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.errors import DataError
+from ekd_edge.signal.spec import Normalization, SignalSpec
+
+__all__ = ["BANDS", "EegFeatures", "band_power", "band_power_spec"]
+
+EegFeatures = Literal["raw", "bandpower"]
+"""How EEG becomes the teacher's rows: "raw", a row a channel, or "bandpower", a row a band and channel."""
+
+BANDS: dict[str, tuple[float, float]] = {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
+"""The bands in Hz, in the order of the rows: all channels of the first band, then all of the next."""
+
+_SMOOTHING_S = 0.5
+_FLOOR_UV2 = 1e-3
+
+
+def band_power(
+    eeg: NDArray[np.float64], rate_hz: Fraction, bands: dict[str, tuple[float, float]] | None = None
+) -> NDArray[np.float64]:
+    """Causal band power of eeg (channels, n) in uV: float64 (bands x channels, n) in uV^2 at the same rate.
+
+    Butterworth band-pass (four sections), squared, then a first-order low-pass (0.5 s), which never goes
+    below zero. Raises DataError where the rate is too low for the highest band.
+    """
+    from scipy.signal import butter, lfilter, sosfilt
+
+    rate = float(rate_hz)
+    edges = BANDS if bands is None else bands
+    if rate <= 2.0 * max(high for _, high in edges.values()):
+        raise DataError(f"EEG at {rate:g} Hz holds no band power up to 30 Hz: record it at 64 Hz or more")
+    keep = float(np.exp(-1.0 / (_SMOOTHING_S * rate)))
+    rows = []
+    for low, high in edges.values():
+        wave = sosfilt(butter(4, (low, high), "bandpass", fs=rate, output="sos"), eeg, axis=-1)
+        rows.append(lfilter([1.0 - keep], [1.0, -keep], np.square(wave), axis=-1))
+    return np.asarray(np.concatenate(rows) + _FLOOR_UV2, dtype=np.float64)
+
+
+def band_power_spec(spec: SignalSpec) -> SignalSpec:
+    """The specification of band-power rows, timed as `spec`: no filter, logarithm against its own past."""
+    normalization = Normalization("log-ema", time_constant_s=90.0, gain=1.0)
+    return replace(spec, sos=(), normalization=normalization, unit="uV2")

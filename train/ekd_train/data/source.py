@@ -1,0 +1,163 @@
+"""Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`, `recordings:FOLDER`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from ekd_edge.errors import DataError
+from ekd_edge.signal.spec import SignalSpec
+from ekd_train.data.eeg import EegFeatures
+from ekd_train.data.recordings import RecordingsDataset
+from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
+from ekd_train.data.windows import Recording, WindowSet, concatenate, cut_windows
+
+__all__ = ["Dataset", "Source", "load", "parse_source"]
+
+
+class Dataset(Protocol):
+    """What a dataset module offers."""
+
+    @property
+    def identity(self) -> str:
+        """Same identity and same subject name mean the same person."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether nobody was measured."""
+        ...
+
+    @property
+    def has_eeg(self) -> bool:
+        """Whether every recording has EEG."""
+        ...
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All subjects, sorted."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The ratings there are."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know, such as recordings without labels."""
+        ...
+
+    def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
+        """The recordings of these subjects, subject by subject, read when they are asked for."""
+        ...
+
+
+class Source:
+    """A dataset and the way from it to labeled windows."""
+
+    def __init__(self, name: str, dataset: Dataset) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.identity: str = dataset.identity
+        self.synthetic: bool = dataset.synthetic
+        self.has_eeg: bool = dataset.has_eeg
+        self.subjects: tuple[str, ...] = dataset.subjects
+        self.targets: tuple[str, ...] = dataset.targets
+        self.notes: list[str] = list(dataset.notes)
+
+    def windows(
+        self,
+        gsr_spec: SignalSpec,
+        eeg_spec: SignalSpec | None,
+        targets: Sequence[str] = ("arousal",),
+        threshold: float = 5.0,
+        eeg_features: EegFeatures = "raw",
+        subjects: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> WindowSet:
+        """The labeled windows of these subjects (default: all), subject by subject in order of time.
+
+        A window belongs to a trial only if it lies wholly inside it. eeg_spec None leaves EEG out.
+        progress(done, total) is called after each subject. What was left out is added to `notes`.
+        Raises DataError for unknown targets or subjects, where no window comes out, and where all labels of a
+        target by several subjects are of one class.
+        """
+        self._check_targets(targets)
+        names = self.subjects if subjects is None else tuple(subjects)
+        unknown = [name for name in names if name not in self.subjects]
+        if unknown or not names:
+            what = f"has no subject {unknown[0]!r}" if unknown else "was asked for no subject"
+            raise DataError(f"{self.name} {what}: known are {', '.join(self.subjects)}")
+        parts = []
+        for done, subject in enumerate(names, start=1):
+            for recording in self.dataset.read([subject], eeg=eeg_spec is not None):
+                part = cut_windows(
+                    recording, gsr_spec, eeg_spec, targets, threshold, eeg_features, self.notes.append
+                )
+                if len(part):
+                    parts.append(part)
+            if progress is not None:
+                progress(done, len(names))
+        if not parts:
+            raise DataError(
+                f"{self.name} gives no window: every trial is shorter than {gsr_spec.window_s:g} s or unrated"
+            )
+        windows = concatenate(parts)
+        if len(names) > 1:
+            self._check_classes(windows, threshold)
+        return windows
+
+    def _check_classes(self, windows: WindowSet, threshold: float) -> None:
+        for column, target in enumerate(windows.targets):
+            classes = np.unique(windows.labels[:, column])
+            if len(classes) == 1:
+                side = "above" if classes[0] else "at or below"
+                raise DataError(
+                    f"all ratings of {target} by {len(windows.subjects)} subjects of {self.name} are {side} "
+                    f"{threshold:g}, which is one class only: choose another threshold or add recordings"
+                )
+
+    def _check_targets(self, targets: Sequence[str]) -> None:
+        for target in targets:
+            if target not in self.targets:
+                raise DataError(f"{self.name} has no ratings of {target!r}: choose {', '.join(self.targets)}")
+        if not targets:
+            raise DataError(f"name at least one target: {self.name} has {', '.join(self.targets)}")
+
+
+def parse_source(name: str) -> Source:
+    """The source that a command line names (see the module's first line).
+
+    Raises DataError, with what to write instead, for an unknown name, option or folder.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "recordings":
+        if not rest:
+            raise DataError("write recordings:FOLDER, the folder that holds labels.csv and the recordings")
+        return Source(name, RecordingsDataset(Path(rest)))
+    head, _, query = name.partition("?")
+    if head in ("synthetic", "synthetic:hard"):
+        return Source(name, SyntheticDataset(_synthetic(name, head.endswith(":hard"), query)))
+    raise DataError(f"unknown data {name!r}: write synthetic, synthetic:hard or recordings:FOLDER")
+
+
+def load(name: str) -> Source:
+    """The same as `parse_source`."""
+    return parse_source(name)
+
+
+def _synthetic(name: str, hard: bool, query: str) -> SyntheticConfig:
+    known = [field.name for field in fields(SyntheticConfig) if field.name != "difficulty"]
+    options: dict[str, float] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in known:
+            raise DataError(f"{name}: unknown option {key!r}, choose from {', '.join(known)}")
+        try:
+            options[key] = float(text) if key == "trial_s" else int(text)
+        except ValueError:
+            raise DataError(f"{name}: {key}={text} is not a number") from None
+    return SyntheticConfig(difficulty="hard" if hard else "default", **options)  # type: ignore[arg-type]

@@ -1,0 +1,73 @@
+"""Progress on stderr: a live bar on a terminal, one line an epoch elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ekd_train.loop import EpochRecord
+
+__all__ = ["TerminalReporter"]
+
+
+class TerminalReporter:
+    """Implements `loop.Reporter` for people; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[score]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._epochs = 0
+        self._started = 0.0
+
+    def __enter__(self) -> "TerminalReporter":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
+        """A stage begins, or goes on after `done` epochs."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        total = epochs * batches_per_epoch
+        completed = done * batches_per_epoch
+        self._task = self._bar.add_task(f"{stage:<8}", total=total, completed=completed, score="")
+        self._epochs, self._started = epochs, time.monotonic()
+        if done:
+            self.note(f"{stage}: resumed after epoch {done} of {epochs}")
+
+    def batch(self) -> None:
+        """One batch is done."""
+        if self._task is not None:
+            self._bar.advance(self._task)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """One epoch is done."""
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
+        scores = f"validation accuracy {record.validation['accuracy']:.1%}"
+        seconds = time.monotonic() - self._started
+        mark = " *" if record.best else ""
+        self.note(
+            f"{record.stage:<8} epoch {record.epoch + 1:>3}/{self._epochs}  {losses}  {scores}{mark}  {seconds:.0f} s"
+        )
+        if self._task is not None:
+            self._bar.update(self._task, score=scores)

@@ -1,0 +1,178 @@
+"""The run folder: what was trained, on what, with which subjects, and with what result.
+
+run.json                 configuration, signal specifications, split, versions, results
+teacher.safetensors      the teacher after its own training
+student.safetensors      the distilled student: what `ekd-export` takes
+metrics.jsonl            one line an epoch
+checkpoint-*.safetensors state of an unfinished stage
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ekd_edge.errors import ConfigError, SignalError
+from ekd_edge.signal.spec import SignalSpec
+from ekd_train.checkpoint import load_weights
+from ekd_train.config import TrainConfig
+from ekd_train.data.splits import SubjectSplit
+from ekd_train.network import NetworkConfig
+from ekd_train.student import Student
+from ekd_train.teacher import Teacher
+
+__all__ = ["STUDENT_FILE", "TEACHER_FILE", "Run", "create_run", "default_run_path", "newest_run"]
+
+FORMAT = 1
+STUDENT_FILE = "student.safetensors"
+TEACHER_FILE = "teacher.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder, opened.
+
+    source: the dataset as named on the command line, such as "synthetic".
+    identity: the dataset's identity, by which evaluation recognizes subjects used for training.
+    synthetic: true where no person was measured.
+    has_eeg: false where the dataset holds GSR alone, so that there is no teacher.
+    """
+
+    path: Path
+    config: TrainConfig
+    signal: SignalSpec
+    eeg_signal: SignalSpec | None
+    network: NetworkConfig
+    source: str
+    identity: str
+    synthetic: bool
+    split: SubjectSplit
+    results: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Run":
+        """Open an existing run folder.
+
+        Raises ConfigError where there is none or it cannot be read.
+        """
+        path = Path(path)
+        try:
+            data = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path} is no run folder (no run.json): make one with ekd-train") from None
+        except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{path / 'run.json'} cannot be read: {error}") from error
+        if data.get("format") != FORMAT:
+            raise ConfigError(f"{path} was written by another version of ekd: train again with this one")
+        try:
+            network = data["network"] | {"targets": tuple(data["network"]["targets"])}
+            eeg = data["eeg_signal"]
+            return cls(
+                path=path,
+                config=TrainConfig.from_json(data["config"]),
+                signal=SignalSpec.from_json(data["signal"]),
+                eeg_signal=SignalSpec.from_json(eeg) if eeg else None,
+                network=NetworkConfig(**network),
+                source=data["source"],
+                identity=data["identity"],
+                synthetic=data["synthetic"],
+                split=SubjectSplit(**{name: tuple(subjects) for name, subjects in data["split"].items()}),
+                results=data["results"],
+            )
+        except (KeyError, TypeError, SignalError) as error:
+            raise ConfigError(f"{path / 'run.json'} is incomplete: {error}") from error
+
+    @property
+    def has_eeg(self) -> bool:
+        """Whether the run has a teacher at all."""
+        return self.eeg_signal is not None
+
+    def student(self) -> Student:
+        """The distilled student in inference mode."""
+        if not (self.path / STUDENT_FILE).is_file():
+            raise ConfigError(f"{self.path} holds no student yet: finish it with ekd-train --resume {self.path}")
+        student = Student(self.network)
+        load_weights(self.path / STUDENT_FILE, student)
+        return student.eval()
+
+    def teacher(self) -> Teacher:
+        """The trained teacher in inference mode."""
+        if not (self.path / TEACHER_FILE).is_file():
+            raise ConfigError(f"{self.path} holds no teacher yet: train it with ekd-train teacher")
+        teacher = Teacher(self.network)
+        load_weights(self.path / TEACHER_FILE, teacher)
+        return teacher.eval()
+
+    def save(self) -> None:
+        """Write run.json, aside first, then renamed."""
+        data = {
+            "format": FORMAT,
+            "config": self.config.to_json(),
+            "signal": self.signal.to_json(),
+            "eeg_signal": self.eeg_signal.to_json() if self.eeg_signal else None,
+            "network": dataclasses.asdict(self.network),
+            "source": self.source,
+            "identity": self.identity,
+            "synthetic": self.synthetic,
+            "split": dataclasses.asdict(self.split),
+            "environment": {"python": platform.python_version(), "torch": str(torch.__version__)},
+            "results": dict(self.results),
+        }
+        self.path.mkdir(parents=True, exist_ok=True)
+        aside = self.path / "run.json.part"
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.path / "run.json")
+
+    def with_results(self, **results: Any) -> "Run":
+        """This run with more results, saved."""
+        run = dataclasses.replace(self, results={**self.results, **results})
+        run.save()
+        return run
+
+    def with_config(self, config: TrainConfig) -> "Run":
+        """This run with another configuration of the stages that are still to come, saved."""
+        fixed = ("data", "targets", "threshold", "seed", "signal", "network", "split")
+        for name in fixed:
+            if getattr(config, name) != getattr(self.config, name):
+                raise ConfigError(f"{name} is fixed since {self.path} was begun: start a new run to change it")
+        run = dataclasses.replace(self, config=config)
+        run.save()
+        return run
+
+
+def create_run(path: Path, **fields: Any) -> Run:
+    """Start a new run folder; an existing one is never overwritten."""
+    if (path / "run.json").exists():
+        raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
+    run = Run(path=path, results={}, **fields)
+    try:
+        run.save()
+    except OSError as error:
+        raise ConfigError(f"cannot write the run folder {path}: {error.strerror}") from error
+    return run
+
+
+def default_run_path(preset: str, root: str = "runs") -> Path:
+    """A new folder under `root`, named by time and preset."""
+    return Path(root) / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(preset).stem}"
+
+
+def newest_run(root: Path | str = "runs") -> Path:
+    """The newest run folder below `root` that holds a finished student.
+
+    Raises ConfigError where there is none.
+    """
+    students = sorted(Path(root).glob(f"*/{STUDENT_FILE}"), key=lambda file: file.stat().st_mtime)
+    if not students:
+        raise ConfigError(f"no finished run in {root}/: make one with ekd-train --preset smoke")
+    return students[-1].parent
