@@ -65,7 +65,5 @@ def assess_all(raw: NDArray[np.float32]) -> list[Quality]:
 
 def _quality(low: float, plausible: float, flat: bool) -> Quality:
     if plausible < 1.0:
-        return Quality(
-            plausible, "electrodes off or dry" if low < LOWEST_US else "electrodes shorted or saturated"
-        )
+        return Quality(plausible, "electrodes off or dry" if low < LOWEST_US else "electrodes shorted or saturated")
     return _FLAT_LINE if flat else _GOOD

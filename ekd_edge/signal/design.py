@@ -32,9 +32,7 @@ def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> 
     return _sections(butter(order, cutoff_hz, "lowpass", output="sos", fs=float(rate_hz)))
 
 
-def bandpass_sos(
-    rate_hz: Fraction | float, low_hz: float, high_hz: float, order: int = 4
-) -> tuple[Section, ...]:
+def bandpass_sos(rate_hz: Fraction | float, low_hz: float, high_hz: float, order: int = 4) -> tuple[Section, ...]:
     """A Butterworth band-pass of `order` sections; -3 dB at low_hz and high_hz.
 
     Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1.
@@ -107,9 +105,7 @@ def _rate(rate_hz: Fraction | float) -> Fraction:
 def _samples(name: str, seconds: float, rate: Fraction) -> int:
     samples = float(seconds * rate)
     if not (np.isfinite(samples) and samples > 0.5 and abs(samples - round(samples)) < 1e-6):
-        raise SignalError(
-            f"{name} = {seconds:g} s is {samples:g} samples at {float(rate):g} Hz: choose a whole number"
-        )
+        raise SignalError(f"{name} = {seconds:g} s is {samples:g} samples at {float(rate):g} Hz: choose a whole number")
     return round(samples)
 
 

@@ -92,9 +92,7 @@ class Resampler:
         self._history_start = keep
         return y
 
-    def _outputs(
-        self, data: NDArray[np.float64], offset: int, remainder: int, count: int
-    ) -> NDArray[np.float64]:
+    def _outputs(self, data: NDArray[np.float64], offset: int, remainder: int, count: int) -> NDArray[np.float64]:
         """`count` outputs; the first has its taps at data[..., offset] and phase remainder / denominator."""
         y = np.empty((*data.shape[:-1], count))
         channels = math.prod(data.shape[:-1])
@@ -135,9 +133,7 @@ class Resampler:
         return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True))
 
 
-def _strided_rows(
-    data: NDArray[np.float64], begin: int, step: int, rows: int, width: int
-) -> NDArray[np.float64]:
+def _strided_rows(data: NDArray[np.float64], begin: int, step: int, rows: int, width: int) -> NDArray[np.float64]:
     """Rows data[..., begin + r * step :][..., :width] of contiguous data as a view, shape (..., rows, width).
 
     Eight times as fast to make as by `as_strided`, and checked: numpy refuses a view beyond the buffer.

@@ -21,8 +21,8 @@ __all__ = ["BITALINO_FULL_SCALE_US", "Unit", "UnitKind", "parse_unit"]
 UnitKind = Literal["uS", "adc", "ohm", "kohm", "divider"]
 """What a raw reading is; the module's docstring gives each formula."""
 
-BITALINO_FULL_SCALE_US = 3.3 / 0.132
-"""Conductance at full scale of a BITalino EDA front end: 25 uS."""
+BITALINO_FULL_SCALE_US = 25.0
+"""Conductance at full scale of a BITalino EDA front end, in uS: 3.3 / 0.132."""
 
 _SPELLINGS: dict[str, UnitKind] = {
     "us": "uS",

@@ -33,9 +33,7 @@ def test_levels_are_those_of_people() -> None:
 
 @pytest.mark.parametrize(("arousal", "low", "high"), [(-1.0, 1.0, 3.5), (1.0, 15.0, 25.0)])
 def test_responses_come_at_the_stated_rate(arousal: float, low: float, high: float) -> None:
-    still = Physiology(
-        drift=1e-9, artefacts_per_minute=0.0, noise_us=0.0, response_spread=0.0, non_responders=0
-    )
+    still = Physiology(drift=1e-9, artefacts_per_minute=0.0, noise_us=0.0, response_spread=0.0, non_responders=0)
     signal = render(1, arousal, minutes=60.0, people=still)
     # Onsets are where the slope jumps up: a Bateman curve starts with its steepest rise.
     onsets = np.sum(np.diff(signal, 2) > 0.3 * np.diff(signal, 2).max())

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from ekd_train.checkpoint import load_state, load_weights, save_state, save_weights
 from torch import nn
 
 from ekd_edge.errors import ConfigError
+from ekd_train.checkpoint import load_state, load_weights, save_state, save_weights
 
 
 def _trained() -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
+
 from ekd_train.cli import main
 from ekd_train.run import Run, newest_run
-from safetensors.torch import load_file
 
 TINY = """
 data = "synthetic?subjects=6&trials=6&trial_s=30"

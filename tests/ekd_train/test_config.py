@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from ekd_train.config import SignalConfig, TrainConfig, load_preset, preset_names
 
 from ekd_edge.errors import ConfigError
+from ekd_train.config import SignalConfig, TrainConfig, load_preset, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

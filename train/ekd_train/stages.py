@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ekd_edge.errors import ConfigError
 from ekd_edge.evaluate import Scores, evaluate
+from ekd_train.batchnorm import settle_statistics
 from ekd_train.checkpoint import load_weights, save_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import Source, parse_source
@@ -28,6 +29,7 @@ from ekd_train.teacher import Teacher
 __all__ = ["Training"]
 
 EVALUATION_BATCH = 256
+SETTLING_WINDOWS = 1024
 
 
 class Training:
@@ -117,7 +119,7 @@ class Training:
                 optimizers={"teacher": optimizer},
                 keep=teacher,
                 run_epoch=run_epoch,
-                validate=lambda: self._score(teacher, "validation")[1],
+                validate=lambda: self._validate(teacher),
             ),
             self.run.path,
             config.seed,
@@ -149,7 +151,9 @@ class Training:
             listening = config.feedback.every > 0
             if listening:
                 modules["teacher"] = teacher
-                optimizers["teacher"] = torch.optim.Adam(teacher.parameters(), lr=config.feedback.teacher_learning_rate, fused=True)
+                optimizers["teacher"] = torch.optim.Adam(
+                    teacher.parameters(), lr=config.feedback.teacher_learning_rate, fused=True
+                )
         size = batch_size(config.student.batch_size, len(train.indices(self.run.split.train)))
         everyone = train.indices(self.run.split.train)
 
@@ -199,7 +203,7 @@ class Training:
                 optimizers=optimizers,
                 keep=student,
                 run_epoch=run_epoch,
-                validate=lambda: self._score(student, "validation")[1],
+                validate=lambda: self._validate(student),
             ),
             self.run.path,
             config.seed,
@@ -257,19 +261,19 @@ class Training:
 
     @torch.no_grad()
     def _logits(self, network: Student | Teacher, part: Resident) -> Tensor:
-        network.eval()
-        logits = []
-        for start in range(0, len(part.gsr), EVALUATION_BATCH):
-            piece = slice(start, start + EVALUATION_BATCH)
-            if isinstance(network, Teacher):
-                assert part.eeg is not None
-                logits.append(network(part.eeg[piece], part.gsr[piece]).logits)
-            else:
-                logits.append(network(part.gsr[piece]).logits)
-        return torch.cat(logits)
+        indices = torch.arange(len(part.gsr), device=self.device)
+        return torch.cat([_forward(network, part, piece).logits for piece in indices.split(EVALUATION_BATCH)])
+
+    def _validate(self, network: Student | Teacher) -> dict[str, float]:
+        """Validation scores, after BatchNorm's statistics were brought up to date on training windows."""
+        train = self._part("train")
+        picked = torch.linspace(0, len(train.gsr) - 1, min(SETTLING_WINDOWS, len(train.gsr)), device=self.device)
+        settle_statistics(network, lambda batch: _forward(network, train, batch), picked.long().split(EVALUATION_BATCH))
+        return self._score(network, "validation")[1]
 
     def _score(self, network: Student | Teacher, side: str) -> tuple[Scores, dict[str, float]]:
         """Scores of one side: by subject, and their means over subjects and targets with the loss."""
+        network.eval()
         part = self._part(side)
         logits = self._logits(network, part)
         scores = evaluate(self.run.network.targets, part.labels.cpu().numpy(), part.subject, logits.cpu().numpy())
@@ -292,3 +296,13 @@ class Training:
             }
         )
         (self.run.path / f"checkpoint-{name}.safetensors").unlink(missing_ok=True)
+
+
+def _forward(network: Student | Teacher, part: Resident, indices: Tensor) -> Output:
+    output: Output
+    if isinstance(network, Teacher):
+        assert part.eeg is not None
+        output = network(part.eeg[indices], part.gsr[indices])
+    else:
+        output = network(part.gsr[indices])
+    return output

@@ -136,9 +136,7 @@ def test_positions_do_not_drift_over_weeks():
     assert np.array_equal(later.push(x), expected)
 
 
-@pytest.mark.parametrize(
-    ("rate_in", "rate_out"), [(0, 128), (-1, 128), (128, 0), (1_000_000, 16), (1, 10_000)]
-)
+@pytest.mark.parametrize(("rate_in", "rate_out"), [(0, 128), (-1, 128), (128, 0), (1_000_000, 16), (1, 10_000)])
 def test_impossible_rates_are_refused(rate_in, rate_out):
     with pytest.raises(SignalError, match="cannot resample"):
         Resampler(Fraction(rate_in), Fraction(rate_out))

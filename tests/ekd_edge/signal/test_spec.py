@@ -11,9 +11,7 @@ from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.spec import Normalization, NormalizationMode, SignalSpec
 
 coefficients = st.floats(-1e6, 1e6)
-sections = st.tuples(
-    coefficients, coefficients, coefficients, st.just(1.0), st.floats(-0.4, 0.4), st.floats(-0.5, 0.9)
-)
+sections = st.tuples(coefficients, coefficients, coefficients, st.just(1.0), st.floats(-0.4, 0.4), st.floats(-0.5, 0.9))
 normalizations = st.builds(
     Normalization, st.sampled_from(get_args(NormalizationMode)), st.floats(1e-3, 1e5), st.floats(1e-6, 1e6)
 )

@@ -79,9 +79,7 @@ def test_nothing_is_overwritten(folder: Path, small_sessions: list[Recording]) -
         ("\ufeff# rate_hz: 125/8\r\n\r\nGSR,note\r\n" + "5,1\r\n" * 128, Fraction(125, 8), 5.0),
     ],
 )
-def test_forms_of_a_recording(
-    lines_folder: Callable[..., Path], text: str, rate: Fraction, value: float
-) -> None:
+def test_forms_of_a_recording(lines_folder: Callable[..., Path], text: str, rate: Fraction, value: float) -> None:
     recording = read_one(lines_folder(text))
     assert recording.rate_hz == rate
     np.testing.assert_allclose(recording.gsr, value)

@@ -13,9 +13,7 @@ def sides(split: SubjectSplit) -> list[str]:
 
 
 @given(names, st.integers(0, 2**32), st.floats(0, 0.49), st.floats(0.01, 0.5))
-def test_a_holdout_split_is_a_partition(
-    subjects: list[str], seed: int, validation: float, test: float
-) -> None:
+def test_a_holdout_split_is_a_partition(subjects: list[str], seed: int, validation: float, test: float) -> None:
     split = holdout_split(subjects, seed, validation, test)
     assert sides(split) == sorted(subjects)
     assert split.train

@@ -39,9 +39,7 @@ def test_windows_are_those_of_the_preprocessor(small_sessions: list[Recording]) 
         np.testing.assert_array_equal(values, live[end_s])
 
 
-@pytest.mark.parametrize(
-    ("rate", "features", "rows"), [(128, "raw", 2), (16, "bandpower", 4), (32, "raw", 2)]
-)
+@pytest.mark.parametrize(("rate", "features", "rows"), [(128, "raw", 2), (16, "bandpower", 4), (32, "raw", 2)])
 def test_gsr_and_eeg_windows_are_of_the_same_instants(
     small_sessions: list[Recording], rate: int, features: str, rows: int
 ) -> None:

@@ -49,28 +49,20 @@ def read_labels(path: Path) -> Labels:
                     continue
                 where = f"{path} line {reader.line_num}"
                 if len(row) != len(columns):
-                    raise DataError(
-                        f"{where} has {len(row)} cells, not {len(columns)} as the header: mend it"
-                    )
+                    raise DataError(f"{where} has {len(row)} cells, not {len(columns)} as the header: mend it")
                 cells = {name: cell.strip() for name, cell in zip(columns, row, strict=True)}
                 empty = next((name for name in REQUIRED if not cells[name]), None)
                 if empty:
                     raise DataError(f"{where}: the cell {empty} is empty: fill it in or delete the line")
                 name = cells["recording"].removesuffix(".csv")
                 if subject_of.setdefault(name, cells["subject"]) != cells["subject"]:
-                    raise DataError(
-                        f"{where}: {name} is of subject {subject_of[name]!r} above: name one subject"
-                    )
+                    raise DataError(f"{where}: {name} is of subject {subject_of[name]!r} above: name one subject")
                 if any(trial.name == cells["trial"] for trial in trials.get(name, ())):
-                    raise DataError(
-                        f"{where}: trial {cells['trial']} of {name} is there already: name each once"
-                    )
+                    raise DataError(f"{where}: trial {cells['trial']} of {name} is there already: name each once")
                 trials.setdefault(name, []).append(_trial(cells, targets, where))
                 said = _declared(cells, where)
                 if declared.setdefault(name, said) != said:
-                    raise DataError(
-                        f"{where}: rate_hz, unit or adc_bits of {name} differ from above: give one"
-                    )
+                    raise DataError(f"{where}: rate_hz, unit or adc_bits of {name} differ from above: give one")
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as CSV (UTF-8)") from None
     if not trials:
@@ -99,9 +91,7 @@ def append_labels(path: Path, recording: Recording) -> None:
             writer.writerow(header)
         for trial in recording.trials:
             ratings = [trial.ratings.get(target, "") for target in targets]
-            writer.writerow(
-                [recording.name, recording.subject, trial.name, trial.start_s, trial.end_s, *ratings]
-            )
+            writer.writerow([recording.name, recording.subject, trial.name, trial.start_s, trial.end_s, *ratings])
 
 
 def _targets(path: Path, columns: Sequence[str]) -> tuple[str, ...]:

@@ -62,9 +62,7 @@ class RecordingsDataset:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise DataError(
-                f"there is no folder {folder}: make one with {LABELS} and a CSV file per recording"
-            )
+            raise DataError(f"there is no folder {folder}: make one with {LABELS} and a CSV file per recording")
         files = sorted(path for path in folder.glob("*.csv") if path.name != LABELS)
         path = folder / LABELS
         if not files and not path.is_file():
@@ -76,9 +74,7 @@ class RecordingsDataset:
         absent = sorted(set(self._labels.trials) - set(by_name))
         if absent:
             raise DataError(f"{path} names the recording {absent[0]!r}, but there is no file {absent[0]}.csv")
-        self._layouts = {
-            name: _layout(by_name[name], self._labels.declared[name]) for name in self._labels.trials
-        }
+        self._layouts = {name: _layout(by_name[name], self._labels.declared[name]) for name in self._labels.trials}
         self.targets: tuple[str, ...] = self._labels.targets
         self.subjects: tuple[str, ...] = tuple(sorted(set(self._labels.subject_of.values())))
         self._channels = _common_channels(list(self._layouts.values()))
@@ -87,9 +83,7 @@ class RecordingsDataset:
         unlabeled = sorted(set(by_name) - set(self._labels.trials))
         if unlabeled:
             few = ", ".join(unlabeled[:3]) + (", ..." if len(unlabeled) > 3 else "")
-            notes.append(
-                f"{len(unlabeled)} of {len(files)} recordings have no row in {LABELS} (left out): {few}"
-            )
+            notes.append(f"{len(unlabeled)} of {len(files)} recordings have no row in {LABELS} (left out): {few}")
         with_eeg = sum(bool(layout.eeg) for layout in self._layouts.values())
         if with_eeg and not self.has_eeg:
             notes.append(f"only {with_eeg} of {len(self._layouts)} recordings have EEG (EEG left out)")
@@ -204,9 +198,7 @@ def _fault(layout: _Layout, columns: Sequence[int]) -> DataError:
             if number <= layout.skip or cells == [""]:
                 continue
             if len(cells) <= max(columns):
-                return DataError(
-                    f"{layout.path} line {number} lacks cells, it should have {layout.columns}: mend it"
-                )
+                return DataError(f"{layout.path} line {number} lacks cells, it should have {layout.columns}: mend it")
             for column in columns:
                 if not is_number(cells[column].encode()):
                     return DataError(

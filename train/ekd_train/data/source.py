@@ -95,9 +95,7 @@ class Source:
         parts = []
         for done, subject in enumerate(names, start=1):
             for recording in self.dataset.read([subject], eeg=eeg_spec is not None):
-                part = cut_windows(
-                    recording, gsr_spec, eeg_spec, targets, threshold, eeg_features, self.notes.append
-                )
+                part = cut_windows(recording, gsr_spec, eeg_spec, targets, threshold, eeg_features, self.notes.append)
                 if len(part):
                     parts.append(part)
             if progress is not None:

@@ -39,9 +39,7 @@ def _shuffled(subjects: Sequence[str], seed: int, at_least: int, purpose: str) -
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
 
 
-def holdout_split(
-    subjects: Sequence[str], seed: int, validation: float = 0.2, test: float = 0.25
-) -> SubjectSplit:
+def holdout_split(subjects: Sequence[str], seed: int, validation: float = 0.2, test: float = 0.25) -> SubjectSplit:
     """One split at random: shares of all subjects for validation and test, the rest trains.
 
     The same subjects (in any order) and seed give the same split. A share above 0 gets at least one subject.
@@ -62,9 +60,7 @@ def holdout_split(
     )
 
 
-def k_fold_splits(
-    subjects: Sequence[str], folds: int, seed: int, validation: float = 0.2
-) -> Iterator[SubjectSplit]:
+def k_fold_splits(subjects: Sequence[str], folds: int, seed: int, validation: float = 0.2) -> Iterator[SubjectSplit]:
     """`folds` splits whose test sides are disjoint and together hold every subject once.
 
     validation: share of each fold's remaining subjects.
@@ -78,9 +74,7 @@ def k_fold_splits(
     return (_fold(names, names[fold::folds], validation) for fold in range(folds))
 
 
-def leave_one_subject_out(
-    subjects: Sequence[str], seed: int = 0, validation: float = 0.2
-) -> Iterator[SubjectSplit]:
+def leave_one_subject_out(subjects: Sequence[str], seed: int = 0, validation: float = 0.2) -> Iterator[SubjectSplit]:
     """One split a subject, which alone is its test side. Raises DataError for too few subjects."""
     return k_fold_splits(subjects, max(len(subjects), 2), seed, validation)
 

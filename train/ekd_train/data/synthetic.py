@@ -142,9 +142,7 @@ class SyntheticDataset:
         """One recording a subject, in this order; without EEG if not wanted."""
         for name in subjects:
             if name not in self.subjects:
-                raise DataError(
-                    f"synthetic data has no subject {name!r}: known are {', '.join(self.subjects)}"
-                )
+                raise DataError(f"synthetic data has no subject {name!r}: known are {', '.join(self.subjects)}")
             yield synthesize(self.config, self.subjects.index(name), eeg)
 
 

@@ -1,0 +1,168 @@
+"""How fast a recorded day becomes predictions, and how much of that time is not inference.
+
+The recording (synthetic, 128 Hz, CSV lines in microsiemens) goes through the real command, `ekd-edge --replay --json`,
+hop 1 s; then, in the same run, its windows go through the classifier alone. `overhead` is all of the command's time,
+start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which other load disturbs
+less. The model is that of `make demo`, or an untrained one of the published size: the time does not depend on weights.
+
+    python benchmarks/bench_replay.py [--hours 24] [--model FILE]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from bench import ROOT, table, write
+
+from ekd_edge.artefact import Artefact, load_artefact, save_artefact
+from ekd_edge.classify import open_classifier
+from ekd_edge.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.sensor import SensorOptions, open_replay
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.design import gsr_spec
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.units import Unit
+from ekd_edge.synthesis import simulated_blocks
+
+FOLDER = ROOT / "build" / "bench"
+DEMO_MODEL = ROOT / "build" / "demo" / "student-int8.tflite"
+RATE = 128
+OPTIONS = SensorOptions(format="csv", rate_hz=Fraction(RATE), unit=Unit("uS"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--model", type=Path)
+    arguments = parser.parse_args()
+    hours = arguments.hours
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = arguments.model or (DEMO_MODEL if DEMO_MODEL.exists() else untrained_student())
+    model = load_artefact(path)
+    recording = record(hours)
+
+    command_s, command_cpu_s = replay(recording, path)
+    windows, stages = apart(model, recording)
+    inference_s, inference_cpu_s = stages["inference"]
+    spec = model.manifest.signal
+    figures: dict[str, str | int | float] = {
+        "hours": hours,
+        "model": path.name,
+        "kind": model.manifest.kind,
+        "rate_hz": str(spec.rate_hz),
+        "window_s": spec.window_s,
+        "hop_s": spec.hop_s,
+        "windows": windows,
+        "replay_s": command_s,
+        "replay_cpu_s": command_cpu_s,
+        **{f"{name}_s": wall_s for name, (wall_s, _) in stages.items()},
+        "inference_cpu_s": inference_cpu_s,
+        "inference_ms_per_window": inference_s / windows * 1e3,
+        "real_time_factor": hours * 3600 / command_s,
+        "overhead": command_s / inference_s,
+        "overhead_cpu": command_cpu_s / inference_cpu_s,
+    }
+    rows = [
+        [name, wall_s, cpu_s, hours * 3600 / wall_s, wall_s / inference_s, cpu_s / inference_cpu_s]
+        for name, (wall_s, cpu_s) in {"ekd-edge --replay": (command_s, command_cpu_s), **stages}.items()
+    ]
+    print(f"{hours:g} h at {RATE} Hz, {windows} windows of {spec.window_s:g} s, {path.name} ({model.manifest.kind})")
+    print(table(["", "seconds", "CPU s", "x real time", "of inference", "in CPU"], rows))
+    print(f"written to {write('replay', figures)}")
+
+
+def record(hours: float) -> Path:
+    """Hours of synthetic skin conductance as CSV lines in microsiemens; kept from run to run."""
+    path = FOLDER / f"recording-{hours:g}h.csv"
+    if not path.exists():
+        aside = path.with_suffix(".part")
+        with aside.open("w") as file:
+            for minute in islice(simulated_blocks(float(RATE), seed=11, block_samples=RATE * 60), round(hours * 60)):
+                file.write("".join([f"{value:.4f}\n" for value in minute.tolist()]))
+        aside.replace(path)
+    return path
+
+
+def replay(recording: Path, model: Path) -> tuple[float, float]:
+    """Seconds, and CPU seconds, that the real command takes."""
+    edge = Path(sys.executable).with_name("ekd-edge")
+    source = ["--replay", recording, "--format", "csv", "--rate", str(RATE), "--unit", "uS"]
+    with (FOLDER / "replay.jsonl").open("w") as predictions:
+        before, start = os.times(), time.perf_counter()
+        subprocess.run([edge, *source, "--model", model, "--json"], stdout=predictions, check=True)
+        after, end = os.times(), time.perf_counter()
+    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return end - start, cpu_s
+
+
+def apart(model: Artefact, recording: Path) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process."""
+    classifier = open_classifier(model)
+    preprocessor = Preprocessor(model.manifest.signal)
+    classifier.predict(np.zeros((1, model.manifest.signal.window_samples), np.float32))
+    preprocessor.push_batch(SampleBlock(np.ones(64), 0, Fraction(RATE), segment=-1))
+    blocks = open_replay(recording, OPTIONS).blocks()
+    stages = {"inference": (0.0, 0.0), "decoding": (0.0, 0.0), "preprocessing": (0.0, 0.0)}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        yield
+        wall, cpu = stages[name]
+        stages[name] = (wall + time.perf_counter() - wall_s, cpu + time.process_time() - cpu_s)
+
+    windows = 0
+    while True:
+        with timed("decoding"):
+            block = next(blocks, None)
+        if block is None:
+            return windows, stages
+        with timed("preprocessing"):
+            batch = preprocessor.push_batch(block)
+        with timed("inference"):
+            classifier.predict(batch.values)
+        windows += len(batch)
+
+
+def untrained_student() -> Path:
+    """An int8 student of the published size, 128 Hz and 4 s, that has learnt nothing."""
+    path = FOLDER / "untrained-int8.tflite"
+    if path.exists():
+        return path
+    import torch
+
+    from ekd_export.audit import read_quantization
+    from ekd_export.convert import convert
+    from ekd_export.fold import InferenceStudent
+    from ekd_export.quantize import fingerprint, quantize
+    from ekd_train.network import NetworkConfig
+    from ekd_train.student import Student
+
+    spec = gsr_spec(rate_hz=Fraction(RATE), window_s=4, hop_s=1)
+    minutes = np.concatenate(list(islice(simulated_blocks(float(RATE), seed=9, block_samples=RATE * 60), 2)))
+    calibration = np.array(Preprocessor(spec).push_batch(SampleBlock(minutes, 0, Fraction(RATE))).values)
+    torch.manual_seed(0)
+    student = InferenceStudent(Student(NetworkConfig()).eval(), integer=True)
+    flatbuffer = quantize(convert(student, spec.window_samples), calibration)
+    manifest = Manifest(
+        kind="int8",
+        signal=spec,
+        targets=(Target("arousal", ("low", "high")),),
+        training=Training("synthetic", "untrained", True, ("s1",), ("s2",), ("s3",)),
+        quantization=read_quantization(flatbuffer),
+        calibration=Calibration("min-max", ("s1",), len(calibration), 9, fingerprint(calibration)),
+    )
+    save_artefact(path, flatbuffer, manifest)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""`ekd-edge`: predictions from a skin-conductance sensor, or from a recording of one.
+
+Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout goes away;
+130 on Ctrl-C; 2 for a fault, which is told in one sentence on stderr.
+"""
+
+import argparse
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import get_args
+
+from ekd_edge.artefact import Artefact, load_artefact
+from ekd_edge.classify import open_classifier
+from ekd_edge.errors import EkdError
+from ekd_edge.live import check_sensor_signal, run
+from ekd_edge.models import default_model
+from ekd_edge.sensor import Replay, Sensor, SensorOptions, check_port, open_replay, open_sensor, port_names
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.spec import SignalSpec
+from ekd_edge.signal.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
+from ekd_edge.sinks.jsonl import JsonLines
+from ekd_edge.sinks.output import Output, ReaderGoneError
+from ekd_edge.sinks.sink import Sink
+from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
+from firmware_bridge.formats.stream import StreamCounts
+
+__all__ = ["main"]
+
+EXAMPLES = """\
+examples:
+  ekd-edge --port sim://                                   a simulated sensor, to look around
+  ekd-edge --port /dev/ttyUSB0                             a sensor that speaks frame v1 or CSV
+  ekd-edge --port /dev/ttyACM0 --format csv --rate 19.5 --unit adc --adc-bits 10 --baud 9600
+  ekd-edge --port /dev/ttyUSB0 --json >> predictions.jsonl
+  ekd-edge --replay recording.csv --rate 128 --unit uS --json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module's docstring for the status returned."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.port is None and options.replay is None:
+        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
+    if options.unit in ("adc", "divider") and options.adc_bits is None:
+        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
+    with _stop_on_signals() as stop:
+        try:
+            _predict(options, stop)
+        except EkdError as error:
+            print(f"ekd-edge: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            stop.interrupted = True
+    return 130 if stop.interrupted else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ekd-edge",
+        description="Predict emotion from a skin-conductance sensor, live, or from a recording of one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--port", metavar="URL", help="serial port or pyserial URL: /dev/ttyUSB0, sim://, socket://HOST:PORT"
+    )
+    source.add_argument(
+        "--replay", metavar="FILE", type=Path, help="a file of a sensor's bytes, run as fast as possible"
+    )
+    parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
+    parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
+    parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
+    parser.add_argument("--threads", metavar="N", type=_count, default=1, help="for inference (default: 1)")
+    signal_of = parser.add_argument_group("what the sensor sends (frame v1 says it by itself)")
+    signal_of.add_argument("--format", choices=["auto", "ekd", "csv"], default="auto", help="default: auto")
+    signal_of.add_argument("--rate", metavar="HZ", type=_rate, help="rate of CSV: 128, 19.5 or 1000/3")
+    signal_of.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
+    signal_of.add_argument("--adc-bits", metavar="N", type=_count, help="resolution, for adc and divider")
+    signal_of.add_argument(
+        "--full-scale-us", metavar="X", type=_positive, help="uS at full scale, for adc (default: 25)"
+    )
+    signal_of.add_argument("--baud", metavar="N", type=_count, default=115200, help="default: 115200")
+    return parser
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 128, 19.5 or 1000/3") from None
+    if rate <= 0:
+        raise argparse.ArgumentTypeError("a rate must be above zero")
+    return rate
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above zero")
+    return number
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above zero")
+    return int(text)
+
+
+def _ports_here() -> str:
+    names = port_names()
+    return f"ports here: {', '.join(names)}" if names else "no serial port is here, but sim:// simulates one"
+
+
+class _Stop:
+    """Whether and why to stop; `check` is asked by whoever waits for bytes."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.event = threading.Event()
+        self.deadline = math.inf
+
+    def check(self) -> bool:
+        return self.event.is_set() or monotonic() >= self.deadline
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    """The first SIGINT or SIGTERM asks for a clean stop, a further one raises KeyboardInterrupt."""
+    stop = _Stop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.event.is_set():
+            raise KeyboardInterrupt
+        stop.interrupted = number == signal.SIGINT
+        stop.event.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _predict(options: argparse.Namespace, stop: _Stop) -> None:
+    sensor_options = _sensor_options(options)
+    if options.port is not None:
+        check_port(options.port)
+    path = options.model or default_model()
+    artefact = load_artefact(path)
+    check_sensor_signal(artefact.manifest, path.name)
+    classifier = open_classifier(artefact, options.threads)
+    preprocessor = Preprocessor(artefact.manifest.signal)
+    import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
+
+    with _source(options, sensor_options) as source:
+        print(_banner(artefact, options), file=sys.stderr)
+        output = Output(_sinks(options, artefact.manifest.signal), sys.stdout)
+        if isinstance(source, Sensor):
+            stop.deadline = monotonic() + (options.seconds or math.inf)
+            blocks = source.blocks(stop.check, _silence_notice(options.port))
+        else:
+            blocks = _first_seconds(source.blocks(stop.check), options.seconds or math.inf)
+        try:
+            with output:
+                for prediction in run(output.following(blocks), preprocessor, classifier, artefact.manifest):
+                    output.write(prediction)
+                    if stop.event.is_set():
+                        break
+        except ReaderGoneError:
+            pass
+        finally:
+            print(_closing_line(source.counts, output, artefact.manifest.signal), file=sys.stderr)
+
+
+def _sensor_options(options: argparse.Namespace) -> SensorOptions:
+    unit = None
+    if options.unit is not None:
+        full_scale_us = options.full_scale_us or BITALINO_FULL_SCALE_US
+        unit = parse_unit(options.unit, options.adc_bits or 10, full_scale_us)
+    return SensorOptions(format=options.format, rate_hz=options.rate, unit=unit, baud=options.baud)
+
+
+def _source(options: argparse.Namespace, sensor_options: SensorOptions) -> Sensor | Replay:
+    if options.port is not None:
+        return open_sensor(options.port, sensor_options)
+    return open_replay(options.replay, sensor_options)
+
+
+def _sinks(options: argparse.Namespace, spec: SignalSpec) -> list[Sink]:
+    live = options.port is not None
+    needed_s = spec.settle_s + spec.window_s
+    able = os.environ.get("TERM", "dumb") != "dumb"
+    if not options.json and live and able and sys.stdout.isatty():
+        return [LiveLine(sys.stdout, needed_s)]
+    sinks: list[Sink] = [(JsonLines if options.json else TextLines)(sys.stdout, flush_each=live)]
+    if live and able and sys.stderr.isatty():
+        sinks.append(Waiting(sys.stderr, needed_s))
+    return sinks
+
+
+def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
+    """The blocks up to so many seconds of samples."""
+    if math.isinf(seconds):
+        yield from blocks
+        return
+    left_s = Fraction(seconds)
+    for block in blocks:
+        samples = math.ceil(left_s * block.rate_hz)
+        yield replace(block, values=block.values[:samples])
+        left_s -= len(block.values) / block.rate_hz
+        if left_s <= 0:
+            return
+
+
+def _silence_notice(port: str) -> Callable[[float], None]:
+    """Says once a silence that nothing comes."""
+    before_s = math.inf
+
+    def notice(seconds: float) -> None:
+        nonlocal before_s
+        if seconds < before_s:
+            wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+            told = f"nothing has come from {port} for {seconds:.0f} s: check the wiring, --baud and --format"
+            print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
+        before_s = seconds
+
+    return notice
+
+
+def _banner(artefact: Artefact, options: argparse.Namespace) -> str:
+    manifest = artefact.manifest
+    spec = manifest.signal
+    data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
+    return (
+        f"ekd-edge: {artefact.path} ({manifest.kind}) predicts {', '.join(t.name for t in manifest.targets)} "
+        f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
+        f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
+        f"reading {options.port or options.replay}"
+    )
+
+
+def _closing_line(counts: StreamCounts, output: Output, spec: SignalSpec) -> str:
+    line = (
+        f"ekd-edge: {output.samples} samples received, {counts.dropped} dropped, {counts.rejected} rejected; "
+        f"{output.predicted} windows predicted, {output.withheld} withheld"
+    )
+    if output.samples and not output.predicted:
+        line += f": the first window takes {spec.settle_s + spec.window_s:g} s of uninterrupted signal"
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Opening a serial port or pyserial URL, and saying in one sentence why that failed."""
+
+import errno
+import getpass
+import grp
+import os
+import stat
+import termios
+from pathlib import Path
+from typing import Any
+
+import serial
+from serial.tools import list_ports
+
+from ekd_edge.errors import PortError
+
+__all__ = ["PORT_FAULTS", "check_port", "open_port", "port_names", "read_available"]
+
+PORT_FAULTS = (serial.SerialException, OSError, termios.error)
+"""What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
+
+_HANDLERS = "ekd_edge.protocols"
+_READ_S = 0.1
+_BUSY = (errno.EAGAIN, errno.EBUSY)
+
+
+def port_names() -> list[str]:
+    """The serial ports of this machine, stable names (/dev/serial/by-id) first."""
+    stable = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
+    return stable + sorted(port.device for port in list_ports.comports())
+
+
+def check_port(url: str) -> None:
+    """Raise PortError where a device node is missing or may not be opened; other URLs are not looked at."""
+    if "://" in url:
+        return
+    path = Path(url)
+    if not path.exists():
+        raise PortError(f"{url} does not exist; {_ports_here()}")
+    if not path.is_char_device():
+        raise PortError(f"{url} is no serial port; a recording is read with --replay {url}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PortError(_forbidden(path))
+
+
+def open_port(url: str, baud: int) -> Any:
+    """An open pyserial port that nobody else may open, whose reads wait a tenth of a second at most.
+
+    Raises PortError where it is missing, busy, forbidden, unreachable or no port.
+    """
+    check_port(url)
+    if _HANDLERS not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append(_HANDLERS)
+    try:
+        return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=1.0, exclusive=True)
+    except ValueError as error:
+        raise PortError(f"cannot open {url}: {error}; check --port and --baud") from error
+    except PORT_FAULTS as error:
+        raise PortError(_why(url, error)) from error
+
+
+def read_available(port: Any) -> bytes:
+    """What has arrived, or the first byte that arrives within a tenth of a second, or nothing.
+
+    Never asks for more than has arrived: pyserial loses what it has read so far when the device goes away.
+    """
+    data: bytes = port.read(max(1, port.in_waiting))
+    return data
+
+
+def _why(url: str, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code in _BUSY:
+        return f"{url} is in use by another program: close it there (`fuser -v {url}` names it), then try again"
+    if code == errno.EACCES:
+        return _forbidden(Path(url))
+    if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        return f"{url} does not exist; {_ports_here()}"
+    if code is None and "://" not in url:
+        return f"{url} cannot be set up as a serial port ({error}): check --port and --baud"
+    return f"cannot open {url}: {error}; check that the device is there and --port is right"
+
+
+def _ports_here() -> str:
+    names = port_names()
+    return f"ports here: {', '.join(names)}" if names else "no serial port is here: plug the sensor in, or try sim://"
+
+
+def _forbidden(path: Path) -> str:
+    """Why this node may not be opened, by its actual group and mode."""
+    node = path.stat()
+    try:
+        group = grp.getgrgid(node.st_gid).gr_name
+        members = grp.getgrgid(node.st_gid).gr_mem
+    except KeyError:
+        group, members = str(node.st_gid), []
+    shared = node.st_gid != 0 and node.st_mode & stat.S_IRGRP and node.st_mode & stat.S_IWGRP
+    about = f"no permission to open {path} (group {group}, {stat.filemode(node.st_mode)})"
+    if not shared:
+        return f"{about}: let a udev rule give it to a group of yours, such as dialout"
+    try:
+        listed = getpass.getuser() in members
+    except (KeyError, OSError):
+        listed = False
+    if listed and node.st_gid not in os.getgroups():
+        return f"{about}: you are a member, but not in this session: log out and in again"
+    return f"{about}: run `sudo usermod -aG {group} $USER`, then log out and in again"

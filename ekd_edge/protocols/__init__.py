@@ -1,0 +1,1 @@
+"""Handlers of URL schemes for pyserial: module protocol_NAME handles NAME://."""

@@ -1,0 +1,73 @@
+"""All sinks of a run behind one door, and what becomes of a stream that takes no more."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TextIO
+
+from ekd_edge.errors import EkdError
+from ekd_edge.live import Prediction
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sinks.sink import Sink
+
+__all__ = ["Output", "ReaderGoneError"]
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads the output any more: a reason to stop, not a fault."""
+
+
+class Output:
+    """A context manager that feeds each sink and counts; leaving it closes them.
+
+    Raises ReaderGoneError where the reader of a pipe has left, EkdError where a sink's stream takes no more: both
+    are thus told apart from what goes wrong with the sensor. `stream` is where the sinks write; it is pointed at
+    nothing then, for Python would try to write what is left, and complain once more, at exit.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], stream: TextIO) -> None:
+        self._sinks = sinks
+        self._stream = stream
+        self.samples = 0
+        self.predicted = 0
+        self.withheld = 0
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._writing():
+            for sink in self._sinks:
+                sink.close()
+
+    def following(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
+        """The blocks, shown to each sink as they pass."""
+        for block in blocks:
+            with self._writing():
+                for sink in self._sinks:
+                    sink.observe(block)
+            self.samples += block.values.shape[-1]
+            yield block
+
+    def write(self, prediction: Prediction) -> None:
+        """Hand a prediction to each sink."""
+        with self._writing():
+            for sink in self._sinks:
+                sink.write(prediction)
+        self.predicted += 1
+        self.withheld += prediction.withheld
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            if isinstance(error, BrokenPipeError):
+                raise ReaderGoneError from None
+            raise EkdError(f"cannot write predictions: {error.strerror}; free some space or write elsewhere") from error

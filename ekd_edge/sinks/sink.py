@@ -1,0 +1,24 @@
+"""What every place that predictions go to has in common."""
+
+from typing import Protocol
+
+from ekd_edge.live import Prediction
+from ekd_edge.signal.blocks import SampleBlock
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """Gets every sample block and every prediction, in order.
+
+    Each method may raise OSError, BrokenPipeError among them, where what it writes to does.
+    """
+
+    def observe(self, block: SampleBlock) -> None:
+        """A block has arrived; its predictions, if any, follow."""
+
+    def write(self, prediction: Prediction) -> None:
+        """A prediction was made."""
+
+    def close(self) -> None:
+        """Nothing more comes: finish the line and flush."""

@@ -1,0 +1,266 @@
+"""Predictions for people: a live line on a terminal, plain lines elsewhere, a progress line while waiting."""
+
+import math
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import TextIO
+
+from ekd_edge.live import Prediction
+from ekd_edge.signal.blocks import SampleBlock
+
+__all__ = ["LiveLine", "TextLines", "Waiting", "bar", "clock", "plain_line", "sparkline"]
+
+REDRAW_S = 0.2
+COLUMN_S = 4.0
+COLUMNS = 45
+LEAST_SPAN_US = 0.2
+
+_BAR_WIDTHS = (10, 5, 0)
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS = "_.-~=+*#"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_STYLES = {"bold": "\x1b[1m", "dim": "\x1b[2m", "good": "\x1b[36m", "warn": "\x1b[33m"}
+
+Piece = tuple[str, str]
+"""A text and the name of its style, "" for none."""
+
+
+def sparkline(values: Sequence[float], levels: str = _BLOCKS) -> str:
+    """One character a value, scaled to the values' own range, which is taken to be at least LEAST_SPAN_US."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    slack = max(0.0, LEAST_SPAN_US - (high - low)) / 2
+    low, high = low - slack, high + slack
+    top = len(levels) - 1
+    return "".join(levels[round((value - low) / (high - low) * top)] for value in values)
+
+
+def bar(fraction: float, width: int, unicode: bool = True) -> str:
+    """A horizontal bar of `width` characters, filled by 0 to 1 in eighths of a character."""
+    if not unicode:
+        return ("#" * round(fraction * width)).ljust(width, ".")
+    whole, part = divmod(round(fraction * width * 8), 8)
+    return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(width, "·")
+
+
+def clock(seconds: float) -> str:
+    """Seconds on the sensor's clock as h:mm:ss."""
+    minutes, second = divmod(math.floor(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}"
+
+
+def plain_line(prediction: Prediction) -> str:
+    """One prediction as one line without control characters."""
+    parts = [clock(prediction.time_s)]
+    for name, probabilities in prediction.probabilities.items():
+        label = prediction.labels[name]
+        parts.append(f"{name} -" if label is None else f"{name} {label} {max(probabilities):.0%}")
+    parts.append(f"signal {prediction.quality.score:.0%}")
+    if prediction.withheld:
+        parts.append(f"withheld: {prediction.quality.reason}")
+    return "  ".join(parts)
+
+
+class TextLines:
+    """One plain line a prediction."""
+
+    def __init__(self, stream: TextIO, flush_each: bool) -> None:
+        self._stream = stream
+        self._flush_each = flush_each
+
+    def observe(self, block: SampleBlock) -> None:
+        """Nothing to show for a block."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one line."""
+        self._stream.write(plain_line(prediction) + "\n")
+        if self._flush_each:
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        self._stream.flush()
+
+
+class _Run:
+    """Seconds of uninterrupted signal, and whether samples were missing before it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.after_gap = False
+        self._next: tuple[int, int] | None = None
+
+    def extend(self, block: SampleBlock) -> None:
+        at = (block.segment, block.first_index)
+        if self._next is not None and at != self._next:
+            self.seconds = 0.0
+            self.after_gap = True
+        samples = block.values.shape[-1]
+        self.seconds += float(samples / block.rate_hz)
+        self._next = (block.segment, block.first_index + samples)
+
+
+class Waiting:
+    """A progress line until the first prediction, for a terminal that predictions do not go to."""
+
+    def __init__(self, stream: TextIO, needed_s: float) -> None:
+        self._stream = stream
+        self._needed_s = needed_s
+        self._run = _Run()
+        self._done = False
+        self._shown = False
+        self._drawn = -math.inf
+
+    def observe(self, block: SampleBlock) -> None:
+        """Count the block's samples and redraw, a few times a second."""
+        self._run.extend(block)
+        if self._done or monotonic() - self._drawn < REDRAW_S:
+            return
+        self._drawn = monotonic()
+        self._shown = True
+        self._stream.write(f"\r{waiting_text(self._run.seconds, self._needed_s, self._run.after_gap)}\x1b[K")
+        self._stream.flush()
+
+    def write(self, prediction: Prediction) -> None:
+        """The wait is over: wipe the line."""
+        self.close()
+
+    def close(self) -> None:
+        """Wipe the line and stay silent."""
+        if self._shown and not self._done:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+        self._done = True
+
+
+def waiting_text(have_s: float, needed_s: float, after_gap: bool) -> str:
+    """How far the next window is, in words."""
+    what = "a window after the gap" if after_gap else "the first window"
+    return f"waiting for {what}: {min(have_s, needed_s):.0f} of {math.ceil(needed_s)} s"
+
+
+class LiveLine:
+    """One line on a terminal, redrawn in place as samples and predictions arrive."""
+
+    def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None) -> None:
+        """needed_s: seconds of signal before the first window. color: None leaves it to NO_COLOR."""
+        self._stream = stream
+        self._needed_s = needed_s
+        self._color = color if color is not None else not os.environ.get("NO_COLOR")
+        self._unicode = _can_encode(stream, _BLOCKS + _EIGHTHS + "µ·")
+        self._run = _Run()
+        self._columns: deque[tuple[int, float]] = deque(maxlen=COLUMNS)
+        self._last: Prediction | None = None
+        self._drawn = -math.inf
+
+    def observe(self, block: SampleBlock) -> None:
+        """Follow the signal and redraw, a few times a second."""
+        self._run.extend(block)
+        if block.values.size:
+            end_s = float((block.first_index + block.values.shape[-1]) / block.rate_hz)
+            column, level = int(end_s // COLUMN_S), float(block.values[-1])
+            if self._columns and self._columns[-1][0] == column:
+                self._columns.pop()
+            self._columns.append((column, level))
+        if monotonic() - self._drawn >= REDRAW_S:
+            self._draw()
+
+    def write(self, prediction: Prediction) -> None:
+        """Show this prediction from now on."""
+        self._last = prediction
+        self._draw()
+
+    def close(self) -> None:
+        """Leave the line as it is and move on to the next."""
+        if self._drawn > 0:
+            self._stream.write("\n")
+        self._stream.flush()
+
+    def line(self, width: int) -> list[Piece]:
+        """The line's pieces, at most `width` characters in all: what matters less gives way first."""
+        unit = "µS" if self._unicode else "uS"
+        level = f"{self._columns[-1][1]:6.2f} {unit}" if self._columns else f"     - {unit}"
+        waiting = self._last is None or self._run.seconds < self._needed_s
+        body: list[Piece]
+        extras: list[Piece]
+        if self._last is None or waiting:
+            have, need = self._run.seconds, self._needed_s
+            text = waiting_text(have, need, self._run.after_gap)
+            body = [("  ", ""), (bar(min(1.0, have / need), 12, self._unicode), "dim"), (f" {text}", "")]
+            extras = []
+        else:
+            last = self._last
+            extras = [
+                ("" if last.withheld else f"  signal {last.quality.score:.0%}", "dim"),
+                (f"  {clock(last.time_s)}", "dim"),
+                (f"  {last.latency_ms:.1f} ms", "dim"),
+            ]
+            room = width - len(level) - len(extras[0][0])
+            verdicts = [self._verdict(last, bar_width) for bar_width in _BAR_WIDTHS]
+            body = next((verdict for verdict in verdicts if _length(verdict) <= room), verdicts[-1])
+        pieces = [(level, "bold"), *body]
+        for extra in extras:
+            if _length(pieces) + len(extra[0]) <= width:
+                pieces.append(extra)
+        room = min(COLUMNS, width - _length(pieces) - 2)
+        if room >= 8 and self._columns:
+            values = [value for _, value in self._columns][-room:]
+            spark = sparkline(values, _BLOCKS if self._unicode else _ASCII_BLOCKS)
+            pieces.insert(1, (f"  {spark.rjust(room)}", "good"))
+        return _cut(pieces, width)
+
+    def _verdict(self, prediction: Prediction, bar_width: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        for name, probabilities in prediction.probabilities.items():
+            label = prediction.labels[name]
+            pieces.append((f"  {name} ", ""))
+            if label is None:
+                pieces.append(("-", "warn"))
+                continue
+            # Of two labels the last one's probability is a gauge: low on the left, high on the right.
+            shown = probabilities[-1] if len(probabilities) == 2 else max(probabilities)
+            if bar_width:
+                pieces.append((f"{bar(shown, bar_width, self._unicode)} ", "good"))
+            pieces.append((f"{label} {max(probabilities):4.0%}", "bold"))
+        if prediction.withheld:
+            pieces.append((f"  withheld: {prediction.quality.reason}", "warn"))
+        return pieces
+
+    def _draw(self) -> None:
+        self._drawn = monotonic()
+        width = shutil.get_terminal_size().columns - 1
+        pieces = self.line(width)
+        text = "".join(self._paint(text, style) for text, style in pieces)
+        self._stream.write(f"\r{text}\x1b[K")
+        self._stream.flush()
+
+    def _paint(self, text: str, style: str) -> str:
+        if not self._color or not style:
+            return text
+        return f"{_STYLES[style]}{text}\x1b[0m"
+
+
+def _length(pieces: Iterable[Piece]) -> int:
+    return sum(len(text) for text, _ in pieces)
+
+
+def _cut(pieces: Iterable[Piece], width: int) -> list[Piece]:
+    kept, left = [], width
+    for text, style in pieces:
+        if left > 0:
+            kept.append((text[:left], style))
+        left -= len(text)
+    return kept
+
+
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

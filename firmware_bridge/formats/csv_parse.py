@@ -1,0 +1,92 @@
+"""Complete text lines to numbers: in bulk where they are plain, else one by one, with the same result."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.formats.csv_layout import Layout, is_number
+
+__all__ = ["Parsed", "parse_bulk", "parse_line"]
+
+_COMMA, _NEWLINE = 44, 10
+_SAFE_INTEGER = 1 << 62
+"""Integers are parsed with saturation: anything this large may have been larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """values: raw readings, float64 (n,). times_s: their times in seconds, float64 (n,), or None."""
+
+    values: NDArray[np.float64]
+    times_s: NDArray[np.float64] | None
+
+
+def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
+    """All of the lines (each ending in a newline) at once, or None where any is not a plain row.
+
+    Plain means: as many fields as the layout says, decimal numbers without spaces in those that count, no
+    comment, at most `longest` bytes a line.
+    """
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    text = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    if len(ends) == 0 or ends[0] > longest or (len(ends) > 1 and np.diff(ends).max() > longest + 1):
+        return None
+    if layout.columns == 1:
+        values = _numbers(lines, len(ends))
+        return None if values is None else Parsed(values, None)
+    cuts = np.flatnonzero((text == _COMMA) | (text == _NEWLINE))
+    if len(cuts) != layout.columns * len(ends) or not np.array_equal(cuts[layout.columns - 1 :: layout.columns], ends):
+        return None
+    if lines.startswith(b"#") or b"\n#" in lines:
+        return None
+    values = _numbers(_column(text, cuts, layout.value, layout.columns), len(ends))
+    if values is None or layout.time is None:
+        return None if values is None else Parsed(values, None)
+    times = _numbers(_column(text, cuts, layout.time, layout.columns), len(ends))
+    return None if times is None else Parsed(values, times * layout.tick_s)
+
+
+def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, columns: int) -> bytes:
+    """One column's fields, each with the separator that ends it; cuts are the positions of all separators."""
+    stops = cuts[column::columns] + 1
+    starts = (
+        np.concatenate([[0], cuts[columns - 1 : -1 : columns] + 1]) if column == 0 else cuts[column - 1 :: columns] + 1
+    )
+    inside = np.zeros(len(text) + 1, dtype=np.int8)
+    inside[starts] = 1
+    inside[stops] -= 1
+    return text[np.cumsum(inside[:-1], dtype=np.int8).view(np.bool_)].tobytes()
+
+
+def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
+    """Fields that each end in a comma or newline, as float64 (n,); None unless all are finite numbers."""
+    rest = fields.translate(None, b"0123456789")
+    whole = len(rest) == n
+    if not whole and rest.translate(None, b"+-.eE,\n"):
+        return None
+    dtype = np.int64 if whole else np.float64
+    try:
+        numbers = np.fromstring(fields.replace(b"\n", b","), dtype=dtype, sep=",")
+    except (ValueError, DeprecationWarning):
+        return None
+    if len(numbers) != n or (whole and numbers.max() >= _SAFE_INTEGER):
+        return None
+    values = numbers.astype(np.float64, copy=False)
+    return values if np.isfinite(values).all() else None
+
+
+def parse_line(line: bytes, layout: Layout) -> tuple[float, float] | None:
+    """(value, time in seconds or 0) of one line, or None where it holds no such numbers."""
+    fields = line.split(b",")
+    if len(fields) != layout.columns or not is_number(fields[layout.value]):
+        return None
+    value, time = float(fields[layout.value]), 0.0
+    if layout.time is not None:
+        if not is_number(fields[layout.time]):
+            return None
+        time = float(fields[layout.time]) * layout.tick_s
+    return (value, time) if math.isfinite(value) and math.isfinite(time) else None

@@ -1,0 +1,74 @@
+"""What importing may load: the edge starts fast, and on a machine without any training framework."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = {"torch", "tensorflow", "jax", "onnx", "litert_torch", "ai_edge_quantizer", "matplotlib", "rich"}
+RUNTIMES = {"ai_edge_litert", "tflite_runtime"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Names of the modules that a fresh interpreter holds after the statement, over those of a bare one."""
+    program = (
+        f"import json, sys\nbefore = set(sys.modules)\n{statement}\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names: list[str] = json.loads(done.stdout)
+    return set(names)
+
+
+def top_levels(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
+    names = loaded_by("import ekd_edge.cli")
+    assert not top_levels(names) & (FRAMEWORKS | RUNTIMES | {"scipy", "ekd_train", "ekd_export"})
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "ekd_edge.live",
+        "ekd_edge.models",
+        "ekd_edge.signal.preprocessor",
+        "ekd_edge.sensor",
+        "ekd_edge.synthesis",
+    ],
+)
+def test_the_edge_loads_no_framework(module: str) -> None:
+    assert not top_levels(loaded_by(f"import {module}")) & (FRAMEWORKS | {"ekd_train", "ekd_export"})
+
+
+@pytest.mark.parametrize(
+    "module", ["firmware_bridge.frame", "firmware_bridge.formats.detect", "firmware_bridge.simulate"]
+)
+def test_the_wire_contract_needs_numpy_and_cobs_alone(module: str) -> None:
+    third_party = top_levels(loaded_by(f"import {module}")) - set(sys.stdlib_module_names)
+    assert {name for name in third_party if not name.startswith("_")} <= {"firmware_bridge", "numpy", "cobs"}
+
+
+def test_preprocessing_loads_no_framework_when_it_runs() -> None:
+    run = """
+from fractions import Fraction
+import numpy as np
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.design import gsr_spec
+from ekd_edge.signal.preprocessor import Preprocessor
+spec = gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1)
+assert Preprocessor(spec).push(SampleBlock(np.ones(2000), 0, Fraction(100)))
+"""
+    assert not top_levels(loaded_by(run)) & (FRAMEWORKS | RUNTIMES)
+
+
+@pytest.mark.parametrize("package", ["firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"])
+def test_a_package_itself_imports_nothing(package: str) -> None:
+    assert loaded_by(f"import {package}") <= {package}
+
+
+def test_evaluation_data_loads_without_torch() -> None:
+    assert "torch" not in top_levels(loaded_by("import ekd_train.data.source"))

@@ -1,0 +1,127 @@
+"""A tiny run of the published shape with random weights, and what ekd-export makes of it: converted once a session."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ekd_edge.artefact import Artefact, load_artefact
+from ekd_edge.manifest import Kind
+from ekd_export.cli import main
+from ekd_train.checkpoint import save_weights
+from ekd_train.config import TrainConfig
+from ekd_train.data.source import parse_source
+from ekd_train.data.splits import SubjectSplit
+from ekd_train.data.windows import WindowSet
+from ekd_train.network import NetworkConfig
+from ekd_train.run import STUDENT_FILE, Run, create_run
+from ekd_train.student import Student
+
+SOURCE = "synthetic?subjects=6&trials=4&trial_s=60&seed=5"
+TARGETS = ("arousal", "valence")
+_OPTIONS: dict[Kind, list[str]] = {"float32": ["--json"], "int8": ["--int8"]}
+SPLIT = SubjectSplit(("s000", "s001"), ("s002",), ("s003", "s004", "s005"))
+
+
+@dataclass(frozen=True)
+class Exports:
+    """Both files of one run, and the two streams that ekd-export wrote for each (--json for float32)."""
+
+    run: Run
+    int8: Artefact
+    float32: Artefact
+    printed: dict[Kind, tuple[str, str]]
+
+
+def make_student(config: NetworkConfig, windows: NDArray[np.float32]) -> Student:
+    """Random weights and batch norm statistics; both classes of each target are predicted about as often."""
+    torch.manual_seed(11)
+    student = Student(config)
+    for module in student.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            torch.nn.init.normal_(module.running_mean, std=0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.7, 1.6)
+            torch.nn.init.normal_(module.bias, std=0.3)
+    student.eval()
+    with torch.no_grad():
+        logits = student(torch.tensor(windows)).logits
+        for column, classifier in enumerate(student.classifier.values()):
+            bias = classifier.get_parameter("dense4.bias")
+            bias[1] += (logits[:, column, 0] - logits[:, column, 1]).median()
+    return student
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_student() -> Callable[[NetworkConfig, NDArray[np.float32]], Student]:
+    return make_student
+
+
+@pytest.fixture(scope="session")
+def config() -> TrainConfig:
+    tables = {
+        "data": SOURCE,
+        "targets": list(TARGETS),
+        "signal": {"rate_hz": "16", "window_s": 16.0, "hop_s": 4.0},
+        "network": {"filters": 16, "heads": 2, "key_size": 8, "ffn": 16, "depth": 2},
+    }
+    return TrainConfig.from_json(tables)
+
+
+@pytest.fixture(scope="session")
+def windows(config: TrainConfig) -> WindowSet:
+    return parse_source(SOURCE).windows(config.signal.gsr(), None, TARGETS)
+
+
+@pytest.fixture(scope="session")
+def run(config: TrainConfig, windows: WindowSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    source, signal = parse_source(SOURCE), config.signal.gsr()
+    shape = config.network
+    network = NetworkConfig(
+        window_samples=signal.window_samples,
+        targets=TARGETS,
+        filters=shape.filters,
+        heads=shape.heads,
+        key_size=shape.key_size,
+        ffn=shape.ffn,
+        depth=shape.depth,
+    )
+    made = create_run(
+        tmp_path_factory.mktemp("work") / "runs" / "tiny",
+        config=config,
+        signal=signal,
+        eeg_signal=None,
+        network=network,
+        source=SOURCE,
+        identity=source.identity,
+        synthetic=source.synthetic,
+        split=SPLIT,
+    )
+    save_weights(made.path / STUDENT_FILE, make_student(network, windows.gsr))
+    return made
+
+
+@pytest.fixture(scope="session")
+def exports(run: Run) -> Exports:
+    printed: dict[Kind, tuple[str, str]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.path.parents[1])
+        for kind, options in _OPTIONS.items():
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                assert main(options) == 0, err.getvalue()
+            printed[kind] = (out.getvalue(), err.getvalue())
+    files = {kind: load_artefact(run.path / f"student-{kind}.tflite") for kind in printed}
+    return Exports(run, files["int8"], files["float32"], printed)

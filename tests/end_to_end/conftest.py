@@ -1,0 +1,49 @@
+"""A real int8 artefact: an untrained student of a small shape, through the real converter and quantizer."""
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ekd_edge.artefact import save_artefact
+from ekd_edge.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.design import gsr_spec
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.synthesis import simulated_blocks
+
+TARGETS = ("arousal", "valence")
+
+
+@pytest.fixture(scope="session")
+def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """128 Hz, windows of 4 s every second, two targets: a prediction from the sixth second on."""
+    torch = pytest.importorskip("torch", reason="the training extra is not installed")
+    pytest.importorskip("litert_torch", reason="the export extra is not installed")
+    from ekd_export.audit import read_quantization
+    from ekd_export.convert import convert
+    from ekd_export.fold import InferenceStudent
+    from ekd_export.quantize import fingerprint, quantize
+    from ekd_train.network import NetworkConfig
+    from ekd_train.student import Student
+
+    spec = gsr_spec(rate_hz=Fraction(128), window_s=4, hop_s=1)
+    signal = np.concatenate(list(islice(simulated_blocks(128, seed=9, block_samples=128), 60)))
+    calibration = np.array(Preprocessor(spec).push_batch(SampleBlock(signal, 0, Fraction(128))).values)
+    torch.manual_seed(4)
+    shape = NetworkConfig(targets=TARGETS, filters=8, heads=2, key_size=8, ffn=8, depth=2)
+    student = Student(shape).eval()
+    flatbuffer = quantize(convert(InferenceStudent(student, integer=True), spec.window_samples), calibration)
+    manifest = Manifest(
+        kind="int8",
+        signal=spec,
+        targets=tuple(Target(name, ("low", "high")) for name in TARGETS),
+        training=Training("synthetic", "untrained", True, ("s1",), ("s2",), ("s3",)),
+        quantization=read_quantization(flatbuffer),
+        calibration=Calibration("min-max", ("s1",), len(calibration), 9, fingerprint(calibration)),
+    )
+    path = tmp_path_factory.mktemp("artefact") / "student-int8.tflite"
+    save_artefact(path, flatbuffer, manifest)
+    return path

@@ -1,0 +1,213 @@
+"""A sensor's bytes through a real device node and the real command give, exactly, the offline path's predictions."""
+
+import fcntl
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ekd_edge.artefact import load_artefact
+from ekd_edge.classify import open_classifier
+from ekd_edge.live import run
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.units import Unit
+from ekd_edge.sinks.jsonl import JsonLines
+from ekd_edge.synthesis import simulated_blocks
+from firmware_bridge.frame import Hello
+from firmware_bridge.simulate import Burst, PtyDevice, frame_bursts, linear_hello, pace, to_counts
+
+EDGE = str(Path(sys.executable).with_name("ekd-edge"))
+EDA = Path(__file__).parents[3] / "shared/data/biosppy_eda/eda.txt"
+EDA_OPTIONS = ["--format", "csv", "--rate", "1000", "--unit", "adc", "--adc-bits", "12"]
+Found = list[dict[str, Any]]
+
+needs_eda = pytest.mark.skipif(not EDA.exists(), reason="the recording shared/data/biosppy_eda is not here")
+
+
+def parsed(lines: str) -> Found:
+    """Predictions as printed, less the one figure that differs from run to run."""
+    found = [json.loads(line) for line in lines.splitlines()]
+    for prediction in found:
+        assert prediction.pop("latency_ms") >= 0
+    return found
+
+
+def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> Found:
+    """The whole recording in one block, through the functions that the library offers for it."""
+    artefact = load_artefact(model)
+    stream = io.StringIO()
+    sink = JsonLines(stream, flush_each=False)
+    whole = SampleBlock(values_us, 0, rate_hz)
+    preprocessor = Preprocessor(artefact.manifest.signal)
+    for prediction in run([whole], preprocessor, open_classifier(artefact), artefact.manifest):
+        sink.write(prediction)
+    return parsed(stream.getvalue())
+
+
+def replay(path: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    command = [EDGE, "--replay", str(path), "--json", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def live(
+    timed: Iterable[tuple[float, bytes]], hello: Hello | None, number: signal.Signals, *options: object
+) -> tuple[Found, str, int]:
+    """Predictions, stderr and exit status of the command on a device that sends all of that and stays plugged in."""
+    for_ever = [(1e9, b"")]
+    size = 0
+
+    def counted() -> Iterator[tuple[float, bytes]]:
+        nonlocal size
+        for due_s, data in timed:
+            size += len(data)
+            yield due_s, data
+        yield from for_ever
+
+    with PtyDevice(counted(), hello) as device:
+        command = [EDGE, "--port", device.path, "--json", *map(str, options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until_read(device)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+    assert device.sent_bytes >= size
+    return parsed(out), err, process.returncode
+
+
+def wait_until_read(device: PtyDevice, quiet_s: float = 1.5, timeout_s: float = 200) -> None:
+    """Until the device has sent for the last time and all of it has been read, a while ago."""
+    end, sent, since = time.monotonic() + timeout_s, 0, time.monotonic()
+    while sent == 0 or time.monotonic() - since < quiet_s:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        node = os.open(device.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        waiting = int.from_bytes(fcntl.ioctl(node, termios.FIONREAD, bytes(4)), sys.byteorder)
+        os.close(node)
+        if waiting or device.sent_bytes != sent:
+            sent, since = device.sent_bytes, time.monotonic()
+
+
+def last_line(samples: int, windows: int) -> str:
+    return f"ekd-edge: {samples} samples received, 0 dropped, 0 rejected; {windows} windows predicted, 0 withheld"
+
+
+@needs_eda
+@pytest.mark.slow
+def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model: Path) -> None:
+    counts = np.loadtxt(EDA)
+    values = Unit("adc", adc_bits=12).to_microsiemens(counts)
+    expected = offline(values, Fraction(1000), int8_model)
+    assert len(expected) == 144
+    assert len({str(p["targets"]) for p in expected}) > 10
+
+    def bursts() -> Iterator[Burst]:
+        samples = 0
+        with EDA.open("rb") as file:
+            while lines := b"".join(islice(file, 10)):
+                samples += lines.count(b"\n") - lines.count(b"#")
+                yield Burst(samples, lines)
+
+    timed = pace(bursts(), Fraction(1000), speed=1.0, paced_s=20.0)
+    began = time.monotonic()
+    found, err, status = live(timed, None, signal.SIGTERM, *EDA_OPTIONS, "--model", int8_model)
+    assert time.monotonic() - began > 20
+    assert found == expected
+    assert (status, err.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
+
+    again = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
+    assert parsed(again.stdout) == expected
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
+
+
+@needs_eda
+def test_a_recording_that_states_its_rate_and_resolution_needs_no_options_for_them(int8_model: Path) -> None:
+    told = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
+    found_out = replay(EDA, "--unit", "adc", "--model", int8_model, "--adc-bits", "12")
+    assert parsed(found_out.stdout) == parsed(told.stdout)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "number", "status"), [(128, signal.SIGINT, 130), (Fraction(1000, 3), signal.SIGTERM, 0)]
+)
+def test_frames_over_a_device_node_as_offline(
+    int8_model: Path, tmp_path: Path, rate_hz: Fraction, number: signal.Signals, status: int
+) -> None:
+    hello = linear_hello(rate_hz, adc_bits=13, full_scale_us=30.0, offset_us=0.25)
+    blocks = list(islice(simulated_blocks(float(rate_hz), seed=3, block_samples=1000), 10))
+    counts = to_counts(np.concatenate(blocks), hello)
+    gain, offset = hello.calibration
+    unit = Unit("adc", adc_bits=13, full_scale_us=gain * 2**13, offset_us=offset)
+    expected = offline(unit.to_microsiemens(counts.astype(np.float64)), hello.rate_hz, int8_model)
+    assert len(expected) > 20
+
+    recorded = tmp_path / "bytes.ekd"
+    recorded.write_bytes(b"".join(burst.data for burst in frame_bursts([counts], hello)))
+    timed = pace(frame_bursts([counts], hello), hello.rate_hz, speed=0)
+    found, err, ended = live(timed, hello, number, "--model", int8_model)
+    assert found == expected
+    assert (ended, err.splitlines()[-1]) == (status, last_line(10_000, len(expected)))
+
+    again = replay(recorded, "--model", int8_model)
+    assert parsed(again.stdout) == expected
+    assert again.stderr.splitlines()[-1] == last_line(10_000, len(expected))
+
+
+def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
+    hello = linear_hello(Fraction(128))
+    signal_us = np.concatenate(list(islice(simulated_blocks(128.0, 5, 64), 80)))
+    gain, offset = hello.calibration
+    unit = Unit("adc", hello.adc_bits, full_scale_us=gain * 2**hello.adc_bits, offset_us=offset)
+    values = unit.to_microsiemens(to_counts(signal_us, hello).astype(np.float64))
+    expected = offline(values, Fraction(128), int8_model)
+
+    command = [EDGE, "--port", "sim://?rate=128&seed=5&speed=0&seconds=40", "--json", "--model", str(int8_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert parsed(done.stdout) == expected
+    assert len(expected) == 35
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, last_line(5120, 35))
+
+
+def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path: Path) -> None:
+    hello = linear_hello(Fraction(128))
+    counts = to_counts(np.concatenate(list(islice(simulated_blocks(128.0, 8, 64), 120))), hello)
+    bursts = [burst.data for burst in frame_bursts([counts], hello)]
+    middle = len(bursts) // 2
+    bursts[middle] = bursts[middle][:5] + bytes([bursts[middle][5] ^ 0x40]) + bursts[middle][6:]
+    (tmp_path / "bytes.ekd").write_bytes(b"".join(bursts))
+    done = replay(tmp_path / "bytes.ekd", "--model", int8_model)
+    found = parsed(done.stdout)
+    gap = (middle - 1) * 8
+    assert all(p["first_index"] + 512 <= gap or p["first_index"] >= gap + 8 for p in found)
+    assert f"{7680 - 8} samples received, 8 dropped, 1 rejected" in done.stderr
+    assert {p["segment"] for p in found} == {0}
+
+
+def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model: Path) -> None:
+    values = np.concatenate(list(islice(simulated_blocks(128.0, 2, 64), 60)))
+    artefact = load_artefact(int8_model)
+    cuts = np.split(values, sorted(np.random.default_rng(0).integers(0, len(values), 300)))
+    starts = np.cumsum([0, *map(len, cuts)])[:-1]
+    blocks = [SampleBlock(part, int(at), Fraction(128)) for part, at in zip(cuts, starts, strict=True)]
+    stream = io.StringIO()
+    sink = JsonLines(stream, flush_each=False)
+    preprocessor, classifier = Preprocessor(artefact.manifest.signal), open_classifier(artefact)
+    for prediction in run(chain(blocks), preprocessor, classifier, artefact.manifest):
+        sink.write(prediction)
+    assert parsed(stream.getvalue()) == offline(values, Fraction(128), int8_model)
