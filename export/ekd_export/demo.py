@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -86,23 +85,21 @@ def _live(folder: Path, recording: Path, model: Path, predictions: Path) -> None
     simulate = ("ekd-firmware", "simulate", "--waveform", recording, "--link", link, "--speed", SPEED)
     edge = ("ekd-edge", "--port", link, "--model", model, "--json")
     _show(*simulate, suffix=" &")
-    sensor = subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    try:
-        assert sensor.stdout is not None
-        sensor.stdout.readline()
-        _show(*edge, suffix=f" > {predictions}")
-        with predictions.open("w", encoding="utf-8") as output:
-            reader = subprocess.Popen(_resolved(edge), stdout=output, env=ENVIRONMENT)
-            try:
-                sensor.wait()
-            finally:
-                reader.send_signal(signal.SIGTERM)
-                reader.wait()
-    finally:
-        sensor.terminate()
-        sensor.wait()
-    count = sum(1 for _ in predictions.open(encoding="utf-8"))
-    print(f"{count} predictions from {link} -> {os.path.realpath(link)}" if count else "no prediction")
+    with subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as sensor:
+        try:
+            assert sensor.stdout is not None
+            sensor.stdout.readline()
+            node = link.resolve()
+            _show(*edge, suffix=f" > {predictions}")
+            with predictions.open("w", encoding="utf-8") as output:
+                subprocess.run(_resolved(edge), stdout=output, env=ENVIRONMENT, check=False)
+        finally:
+            sensor.terminate()
+    with predictions.open(encoding="utf-8") as lines:
+        count = sum(1 for _ in lines)
+    if not count:
+        raise subprocess.CalledProcessError(2, "ekd-edge")
+    print(f"The recording is over and the simulated sensor has unplugged itself: {count} predictions from {node}")
 
 
 def _title(text: str) -> None:
@@ -116,7 +113,7 @@ def _show(*command: object, suffix: str = "") -> None:
 
 def _resolved(command: Sequence[object]) -> list[str]:
     program, *rest = map(str, command)
-    beside = Path(sys.executable).with_name(program)
+    beside = Path(sys.executable).parent / program
     return [str(beside) if beside.exists() else program, *rest]
 
 
