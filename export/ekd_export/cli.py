@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import EkdError, ExportError
 from ekd_export.wording import change, origin, percent
+from ekd_train.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from ekd_export.export import Exported
@@ -20,6 +21,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, export, print; returns the exit status."""
     args = _parser().parse_args(argv)
+    let_idle_threads_sleep()
     try:
         exported = _export(args)
     except EkdError as error:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ekd_edge.errors import ConfigError, EkdError
+from ekd_train.threads import let_idle_threads_sleep
 
 __all__ = ["main"]
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, print; returns the exit status."""
     parser = _parser()
     args = parser.parse_args(argv)
+    let_idle_threads_sleep()
     try:
         return int(args.run_command(args))
     except EkdError as error:
