@@ -1,9 +1,9 @@
 """How fast a recorded day becomes predictions, and how much of that time is not inference.
 
 The recording (synthetic, 128 Hz, CSV lines in microsiemens) goes through the real command, `ekd-edge --replay --json`,
-hop 1 s; then, in the same run, its windows go through the classifier alone. `overhead` is all of the command's time,
-start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which other load disturbs
-less. The model is that of `make demo`, or an untrained one of the published size: the time does not depend on weights.
+hop 1 s; half of its windows go through the classifier alone before that, the other half after it. `overhead` is all of
+the command's time, start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which
+other load disturbs less. The model is that of `make demo`, or an untrained one of the published size.
 
     python benchmarks/bench_replay.py [--hours 24] [--model FILE]
 """
@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,13 @@ def main() -> None:
     model = load_artefact(path)
     recording = record(hours)
 
+    before = apart(model, recording, 0)
     command_s, command_cpu_s = replay(recording, path)
-    windows, stages = apart(model, recording)
+    after = apart(model, recording, 1)
+    windows = before[0] + after[0]
+    stages = {
+        name: (before[1][name][0] + after[1][name][0], before[1][name][1] + after[1][name][1]) for name in before[1]
+    }
     inference_s, inference_cpu_s = stages["inference"]
     spec = model.manifest.signal
     figures: dict[str, str | int | float] = {
@@ -103,8 +108,12 @@ def replay(recording: Path, model: Path) -> tuple[float, float]:
     return end - start, cpu_s
 
 
-def apart(model: Artefact, recording: Path) -> tuple[int, dict[str, tuple[float, float]]]:
-    """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process."""
+def apart(model: Artefact, recording: Path, half: int) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process.
+
+    Every other block of the recording counts, those of even or of odd number: one half is measured before the command
+    and one after it, so that a machine that becomes slower or faster meanwhile does not favor either.
+    """
     classifier = open_classifier(model)
     preprocessor = Preprocessor(model.manifest.signal)
     classifier.predict(np.zeros((1, model.manifest.signal.window_samples), np.float32))
@@ -113,23 +122,27 @@ def apart(model: Artefact, recording: Path) -> tuple[int, dict[str, tuple[float,
     stages = {"inference": (0.0, 0.0), "decoding": (0.0, 0.0), "preprocessing": (0.0, 0.0)}
 
     @contextmanager
-    def timed(name: str) -> Iterator[None]:
+    def timed(name: str, counts: bool) -> Iterator[None]:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         yield
         wall, cpu = stages[name]
-        stages[name] = (wall + time.perf_counter() - wall_s, cpu + time.process_time() - cpu_s)
+        if counts:
+            stages[name] = (wall + time.perf_counter() - wall_s, cpu + time.process_time() - cpu_s)
 
     windows = 0
-    while True:
-        with timed("decoding"):
+    for number in count():
+        counts = number % 2 == half
+        with timed("decoding", counts):
             block = next(blocks, None)
         if block is None:
-            return windows, stages
-        with timed("preprocessing"):
+            break
+        with timed("preprocessing", counts):
             batch = preprocessor.push_batch(block)
-        with timed("inference"):
-            classifier.predict(batch.values)
-        windows += len(batch)
+        if counts:
+            with timed("inference", counts):
+                classifier.predict(batch.values)
+            windows += len(batch)
+    return windows, stages
 
 
 def untrained_student() -> Path:

@@ -21,7 +21,7 @@ from typing import get_args
 
 from ekd_edge.artefact import Artefact, load_artefact
 from ekd_edge.classify import open_classifier
-from ekd_edge.errors import EkdError
+from ekd_edge.errors import EkdError, SignalError
 from ekd_edge.live import check_sensor_signal, run
 from ekd_edge.models import default_model
 from ekd_edge.sensor import Replay, Sensor, SensorOptions, check_port, open_replay, open_sensor, port_names
@@ -180,16 +180,23 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
             blocks = source.blocks(stop.check, _silence_notice(options.port))
         else:
             blocks = _first_seconds(source.blocks(stop.check), options.seconds or math.inf)
+        reason = None
         try:
             with output:
                 for prediction in run(output.following(blocks), preprocessor, classifier, artefact.manifest):
                     output.write(prediction)
+                    reason = prediction.quality.reason
                     if stop.event.is_set():
                         break
         except ReaderGoneError:
             pass
         finally:
             print(_closing_line(source.counts, output, artefact.manifest.signal), file=sys.stderr)
+        if options.replay is not None and 0 < output.predicted == output.withheld:
+            raise SignalError(
+                f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
+                "how the electrodes sat"
+            )
 
 
 def _sensor_options(options: argparse.Namespace) -> SensorOptions:

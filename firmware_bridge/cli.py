@@ -122,7 +122,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 def _waveform(path: Path, rate_hz: Fraction | None) -> Iterator[RawBlock]:
     """The recording's readings; at least one block."""
-    decoder = CsvDecoder(rate_hz, live=False, hint=f"{path} is no recording in CSV")
+    decoder = CsvDecoder(rate_hz, live=False, hint=f"{path} is no recording in CSV", strict=True)
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -39,35 +38,37 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._writing():
+        try:
             for sink in self._sinks:
                 sink.close()
+        except OSError as fault:
+            raise self._gives_up(fault) from fault
 
     def following(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
         """The blocks, shown to each sink as they pass."""
         for block in blocks:
-            with self._writing():
+            try:
                 for sink in self._sinks:
                     sink.observe(block)
+            except OSError as fault:
+                raise self._gives_up(fault) from fault
             self.samples += block.values.shape[-1]
             yield block
 
     def write(self, prediction: Prediction) -> None:
         """Hand a prediction to each sink."""
-        with self._writing():
+        try:
             for sink in self._sinks:
                 sink.write(prediction)
+        except OSError as fault:
+            raise self._gives_up(fault) from fault
         self.predicted += 1
         self.withheld += prediction.withheld
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-            if isinstance(error, BrokenPipeError):
-                raise ReaderGoneError from None
-            raise EkdError(f"cannot write predictions: {error.strerror}; free some space or write elsewhere") from error
+    def _gives_up(self, fault: OSError) -> Exception:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        if isinstance(fault, BrokenPipeError):
+            return ReaderGoneError()
+        return EkdError(f"cannot write predictions: {fault.strerror}; free some space or write elsewhere")

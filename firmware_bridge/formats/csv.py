@@ -1,5 +1,6 @@
 """Text lines as a stream of readings: `value`, `millis,value`, or columns named by a header (PROTOCOL.md)."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -28,6 +29,7 @@ _LONGEST_ROW, _LONGEST_PREAMBLE, _LONGEST_TABLE_ROW = 256, 4096, 65536
 _LAYOUT_LINES = 3
 _RATE_LINES, _RATE_SPAN_S, _HELD_LINES, _HELD_BYTES = 8, 2.0, 4096, 1 << 20
 _BULK_BYTES = 2048
+_NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.IGNORECASE)
 
 
 class CsvDecoder:
@@ -40,6 +42,7 @@ class CsvDecoder:
     rate_hz: the rate, where the stream does not tell it; it wins over what the stream declares.
     live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
     hint: what to check when the bytes are no lines of numbers.
+    strict: a NaN or an infinity raises FormatError: in a recording, whoever wrote it can mend it.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class CsvDecoder:
         rate_hz: Fraction | None = None,
         live: bool = True,
         hint: str = "check the port and its baud rate",
+        strict: bool = False,
     ) -> None:
         self._rate_option = rate_hz
+        self._strict = strict
         self._live, self._hint = live, hint
         self._joining = live
         self._declared = Declared()
@@ -264,6 +269,11 @@ class CsvDecoder:
             text = line.strip()
             if not text and not self._too_long(line):
                 continue
+            if self._strict and _NOT_FINITE.search(text):
+                raise FormatError(
+                    f"the recording holds {text[:40].decode('ascii', 'replace')!r} after sample "
+                    f"{self._timeline.samples + len(values)}, which is no reading: repair the file or cut the line out"
+                )
             if text == self._header and not self._too_long(line):
                 blocks += self._place_lists(values, times, skipped)
                 values, times, skipped = [], [], []

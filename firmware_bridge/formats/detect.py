@@ -34,7 +34,7 @@ def open_decoder(
     if format == "ekd":
         return EkdDecoder(rate_hz, hint)
     if format == "csv":
-        return CsvDecoder(rate_hz, live, hint)
+        return CsvDecoder(rate_hz, live, hint, strict=not live)
     return DetectingDecoder(rate_hz, live, hint)
 
 

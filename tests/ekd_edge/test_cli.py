@@ -127,10 +127,10 @@ def test_a_recording_too_short_for_a_window_says_so(tmp_path: Path, model_path: 
     assert done.stderr.endswith("the first window takes 6 s of uninterrupted signal\n")
 
 
-def test_a_value_that_is_no_number_is_left_out_as_a_gap(tmp_path: Path, model_path: Path) -> None:
+def test_a_garbled_line_is_left_out_as_a_gap(tmp_path: Path, model_path: Path) -> None:
     path = recording(tmp_path / "r.csv", seconds=30)
     lines = path.read_text().splitlines()
-    lines[480] = "nan"
+    lines[480] = "4.9?8"
     path.write_text("\n".join(lines) + "\n")
     done = edge("--replay", path, *CSV, "--json", "--model", model_path)
     assert "959 samples received, 1 dropped, 1 rejected" in done.stderr
@@ -392,6 +392,15 @@ def test_recording_that_is_not_there(tmp_path: Path, model_path: Path) -> None:
     refused(edge("--replay", tmp_path, "--model", model_path), "is no file")
 
 
+def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, model_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("2669\n2671\n2670\n" * 200)
+    done = edge("--replay", tmp_path / "r.csv", "--rate", "32", "--unit", "uS", "--model", model_path, "--json")
+    assert done.returncode == 2
+    assert "no window" in done.stderr
+    assert "--unit" in done.stderr
+    assert all(p["targets"]["arousal"]["label"] is None for p in predictions(done.stdout))  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "words"),
     [
@@ -401,7 +410,7 @@ def test_recording_that_is_not_there(tmp_path: Path, model_path: Path) -> None:
         ("512\n513\n514\n" * 100, ["--rate", "32"], ["--unit"]),
         ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "--adc-bits"]),
         ("hello\nworld\n" * 2000, [], ["neither frames nor CSV"]),
-        ("5.1\n5.2\nnan\n" * 300, ["--rate", "32", "--unit", "uS"], []),
+        ("5.1\n5.2\n5.3\n" * 100 + "nan\n5.2\n", ["--rate", "32", "--unit", "uS"], ["'nan'", "sample 300", "repair"]),
     ],
     ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
 )
