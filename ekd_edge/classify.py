@@ -1,9 +1,10 @@
 """Windows to logits by a TFLite runtime: LiteRT where it is installed, else tflite-runtime."""
 
 import contextlib
+import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,11 +46,12 @@ def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
     return _Interpreted(artefact, model)
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Probabilities over the last axis."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
+def softmax(logits: Sequence[float]) -> tuple[float, ...]:
+    """Probabilities of one window's logits, in plain floats: the same however many windows came together."""
+    top = max(logits)
+    powers = [math.exp(logit - top) for logit in logits]
+    total = math.fsum(powers)
+    return tuple([power / total for power in powers])
 
 
 class _Interpreted:

@@ -1,11 +1,10 @@
 """Sample blocks in, predictions out: the one loop behind a live sensor, a replay and an offline run."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
-from ekd_edge.classify import Classifier
+from ekd_edge.classify import Classifier, softmax
 from ekd_edge.errors import SignalError
 from ekd_edge.manifest import Manifest
 from ekd_edge.quality import Quality, assess_all
@@ -78,16 +77,8 @@ def _predict(
         probabilities = {}
         labels: dict[str, str | None] = {}
         for target, row in zip(manifest.targets, rows, strict=True):
-            chances = _softmax(row)
+            chances = softmax(row)
             probabilities[target.name] = chances
             labels[target.name] = target.labels[chances.index(max(chances))] if quality.acceptable else None
         predictions.append(Prediction(first_index, end_s, batch.segment, probabilities, labels, quality, latency_ms))
     return predictions
-
-
-def _softmax(logits: Sequence[float]) -> tuple[float, ...]:
-    """Row by row in plain floats: numpy's order of summation may depend on how many windows came together."""
-    top = max(logits)
-    powers = [math.exp(logit - top) for logit in logits]
-    total = math.fsum(powers)
-    return tuple([power / total for power in powers])

@@ -87,7 +87,9 @@ def eeg_spec(
         hop_samples=_samples("hop_s", hop_s, rate),
         sos=sos,
         settle_s=settle_s,
-        normalization=Normalization("ema-zscore", gain=1.0) if normalization is None else normalization,
+        normalization=Normalization("ema-zscore", time_constant_s=90.0, gain=1.0)
+        if normalization is None
+        else normalization,
         unit="uV",
     )
 

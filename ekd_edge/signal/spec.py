@@ -19,7 +19,7 @@ class Normalization:
     """A causal normalization: its named mode, time constant (seconds, for the ema modes) and gain."""
 
     mode: NormalizationMode = "log-ema"
-    time_constant_s: float = 90.0
+    time_constant_s: float = 240.0
     gain: float = 8.0
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class SignalConfig:
     cutoff_hz: float = 5.0
     settle_s: float = 2.0
     normalization: str = "log-ema"
-    time_constant_s: float = 90.0
+    time_constant_s: float = 240.0
     gain: float = 8.0
     eeg_features: Literal["raw", "bandpower"] = "raw"
 
