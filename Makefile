@@ -17,8 +17,8 @@ $(VENV)/.stage-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ekd needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && apt-get install -qq -y python3-venv >/dev/null; } || \
-	  { echo "Python's venv module is missing: sudo apt install python3-venv" >&2; exit 2; }
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $(notdir $(PYTHON))-venv >/dev/null; } || \
+	  { echo "Python's venv module is missing: sudo apt install $(notdir $(PYTHON))-venv" >&2; exit 2; }
 	@echo "[1/4] virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
