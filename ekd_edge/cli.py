@@ -33,6 +33,7 @@ from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
+from firmware_bridge.arguments import rate_argument
 from firmware_bridge.formats.stream import StreamCounts
 
 __all__ = ["main"]
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", metavar="N", type=_count, default=1, help="for inference (default: 1)")
     signal_of = parser.add_argument_group("what the sensor sends (frame v1 says it by itself)")
     signal_of.add_argument("--format", choices=["auto", "ekd", "csv"], default="auto", help="default: auto")
-    signal_of.add_argument("--rate", metavar="HZ", type=_rate, help="rate of CSV: 128, 19.5 or 1000/3")
+    signal_of.add_argument("--rate", metavar="HZ", type=rate_argument, help="rate of CSV: 128, 19.5 or 1000/3")
     signal_of.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
     signal_of.add_argument("--adc-bits", metavar="N", type=_count, help="resolution, for adc and divider")
     signal_of.add_argument(
@@ -94,16 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     signal_of.add_argument("--baud", metavar="N", type=_count, default=115200, help="default: 115200")
     return parser
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 128, 19.5 or 1000/3") from None
-    if rate <= 0:
-        raise argparse.ArgumentTypeError("a rate must be above zero")
-    return rate
 
 
 def _positive(text: str) -> float:

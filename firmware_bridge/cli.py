@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.arguments import rate_argument
 from firmware_bridge.errors import EkdError, FormatError, PortError
 from firmware_bridge.formats.csv import CsvDecoder
 from firmware_bridge.formats.stream import Declared, RawBlock
@@ -50,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         "stdout; sending starts when a program opens it and ends when it has read everything.",
     )
     simulate.add_argument("--waveform", metavar="FILE", type=Path, required=True, help="CSV: value, or time and value")
-    simulate.add_argument("--rate", metavar="HZ", type=_rate, help="of the waveform, where the file does not tell it")
+    simulate.add_argument(
+        "--rate", metavar="HZ", type=rate_argument, help="of the waveform, where the file does not tell it"
+    )
     simulate.add_argument("--unit", choices=["uS", "adc"], help="of the waveform, where the file does not tell it")
     simulate.add_argument(
         "--adc-bits",
@@ -66,16 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--paced", metavar="S", type=_speed, help="go on flat out after S seconds of signal")
     simulate.add_argument("--seconds", metavar="S", type=_speed, help="stop after S seconds of signal")
     return parser
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 128, 19.5 or 1000/3") from None
-    if not 0 < rate.numerator < 1 << 32 or rate.denominator >= 1 << 32:
-        raise argparse.ArgumentTypeError("a rate must be above zero, and a simple fraction")
-    return rate
 
 
 def _speed(text: str) -> float:
