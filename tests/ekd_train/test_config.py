@@ -54,3 +54,10 @@ def test_an_impossible_signal_is_refused(change: dict[str, object]) -> None:
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="paper"):
         load_preset("papr")
+
+
+def test_raw_eeg_can_be_band_passed() -> None:
+    assert SignalConfig().eeg().sos == ()
+    assert len(SignalConfig(eeg_low_hz=4.0, eeg_high_hz=45.0).eeg().sos) == 4
+    with pytest.raises(ConfigError, match=r"\[signal\]: a filter of 45 and 4 Hz"):
+        SignalConfig(eeg_low_hz=45.0, eeg_high_hz=4.0).eeg()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ekd_edge.errors import ConfigError, SignalError
-from ekd_edge.signal.design import eeg_spec, gsr_spec
+from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 
 __all__ = [
@@ -36,6 +36,7 @@ class SignalConfig:
     little and costs time; 0 means the same as hop_s.
     eeg_features: "raw" feeds the EEG channels themselves, "bandpower" their alpha and beta band power, which
     is what remains of EEG at a rate too low for its waves.
+    eeg_low_hz, eeg_high_hz: causal band-pass of raw EEG; 0 and 0 where the dataset has it band-passed already.
     """
 
     rate_hz: str = "128"
@@ -48,6 +49,8 @@ class SignalConfig:
     time_constant_s: float = 240.0
     gain: float = 8.0
     eeg_features: Literal["raw", "bandpower"] = "raw"
+    eeg_low_hz: float = 0.0
+    eeg_high_hz: float = 0.0
 
     def for_training(self, spec: SignalSpec) -> SignalSpec:
         """The same chain with the step between training windows."""
@@ -80,7 +83,12 @@ class SignalConfig:
 
     def eeg(self) -> SignalSpec:
         """The specification of the teacher's EEG windows, aligned with the GSR windows."""
-        return eeg_spec(rate_hz=self._rate(), window_s=self.window_s, hop_s=self.hop_s, settle_s=self.settle_s)
+        rate = self._rate()
+        try:
+            sos = bandpass_sos(rate, self.eeg_low_hz, self.eeg_high_hz) if self.eeg_low_hz or self.eeg_high_hz else ()
+            return eeg_spec(rate_hz=rate, window_s=self.window_s, hop_s=self.hop_s, sos=sos, settle_s=self.settle_s)
+        except SignalError as error:
+            raise ConfigError(f"[signal]: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from ekd_edge.errors import DataError
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.spec import Normalization
 from ekd_train.data.eeg import BANDS, band_power, band_power_spec
 from ekd_train.data.windows import Recording, WindowSet, concatenate, cut_windows
 
@@ -66,6 +67,14 @@ def test_unequal_specs_are_refused(small_sessions: list[Recording]) -> None:
 def test_missing_eeg_is_refused(flat: Callable[..., Recording]) -> None:
     with pytest.raises(DataError, match="has no EEG: add columns named eeg_NAME"):
         cut_windows(flat(20, (0, 20, 2.0)), GSR, EEG, ("arousal",))
+
+
+def test_relative_gsr_needs_a_normalization_without_level(flat: Callable[..., Recording]) -> None:
+    recording = replace(flat(20, (0, 20, 2.0)), gsr_unit="relative")
+    with pytest.raises(DataError, match=r"knows only changes .* set signal.normalization=ema-zscore"):
+        cut_windows(recording, GSR, None, ("arousal",))
+    zscore = replace(GSR, normalization=Normalization("ema-zscore"))
+    assert len(cut_windows(recording, zscore, None, ("arousal",)))
 
 
 def test_nan_in_a_recording_is_refused(flat: Callable[..., Recording]) -> None:

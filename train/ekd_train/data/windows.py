@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,14 @@ from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.eeg import EegFeatures, band_power, band_power_spec
 
-__all__ = ["Recording", "Trial", "WindowSet", "concatenate", "cut_windows"]
+__all__ = ["GsrUnit", "Recording", "Trial", "WindowSet", "concatenate", "cut_windows"]
 
 _EDGE_S = 1e-6
+
+
+GsrUnit = Literal["uS", "relative"]
+"""Unit of a recording's GSR: "uS" for conductance in microsiemens; "relative" where only its changes are known, in
+a unit and from an origin of their own, growing with conductance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Trial:
 class Recording:
     """One continuous recording of one subject.
 
-    gsr: float64 (n,) in microsiemens. eeg: float64 (channels, n) in microvolts at the same rate, or None.
+    gsr: float64 (n,) in gsr_unit, see `GsrUnit`. eeg: float64 (channels, n) in microvolts at the same rate, or None.
     channels: names of the EEG rows. rate_hz: true sampling rate, exact. trials: the rated stretches.
     """
 
@@ -44,6 +49,7 @@ class Recording:
     trials: tuple[Trial, ...]
     eeg: NDArray[np.float64] | None = None
     channels: tuple[str, ...] = ()
+    gsr_unit: GsrUnit = "uS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +142,15 @@ def cut_windows(
 
     The whole recording goes through `Preprocessor.push` in one block, exactly as the edge does it in pieces.
     Trials that lack one of the targets, and trials that hold no window, are told to `notice`.
-    Raises DataError where the recording does not fit: no EEG though eeg_spec is given, NaN, unequal specs.
+    Raises DataError where the recording does not fit: no EEG though eeg_spec is given, NaN, unequal specs, relative
+    GSR for a normalization that needs its level.
     """
+    mode = gsr_spec.normalization.mode
+    if recording.gsr_unit == "relative" and mode != "ema-zscore":
+        raise DataError(
+            f"recording {recording.name} knows only changes of skin conductance, not its level, so {mode} "
+            "normalization means nothing: set signal.normalization=ema-zscore"
+        )
     if eeg_spec is not None and _timing(eeg_spec) != _timing(gsr_spec):
         raise DataError("GSR and EEG windows need the same rate, window, hop and settle time")
     kept: list[int] = []
