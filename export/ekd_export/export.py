@@ -62,10 +62,11 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     """
     if not output.parent.is_dir():
         raise ConfigError(f"the folder {output.parent} does not exist: make it, or name another file with -o")
+    sides = _sides(run)
     trained = run.student()
     report(f"reading {run.source}")
     windows = _read_windows(run)
-    train, validation, test = (_of(windows, subjects) for subjects in _sides(run))
+    train, validation, test = (_of(windows, subjects) for subjects in sides)
     report("converting to TFLite")
     student = InferenceStudent(trained, integer=kind == "int8")
     flatbuffer = convert(student, run.network.window_samples)
@@ -110,7 +111,8 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
 
 
 def _sides(run: Run) -> tuple[tuple[str, ...], ...]:
-    return run.split.train, run.split.validation, run.split.test
+    split = run.subject_split
+    return split.train, split.validation, split.test
 
 
 def _read_windows(run: Run) -> WindowSet:
@@ -137,9 +139,9 @@ def _manifest(run: Run, kind: Kind) -> Manifest:
             source=run.source,
             dataset=run.identity,
             synthetic=run.synthetic,
-            train_subjects=run.split.train,
-            validation_subjects=run.split.validation,
-            test_subjects=run.split.test,
+            train_subjects=run.subject_split.train,
+            validation_subjects=run.subject_split.validation,
+            test_subjects=run.subject_split.test,
             threshold=run.config.threshold,
         ),
         made_by=f"ekd {version('ekd')}",

@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call
 
 from ekd_edge.errors import ConfigError
-from ekd_train.distill import DistillWeights, build_projection, distill_loss, hard_loss
+from ekd_train.distill import DistillWeights, build_projection, distill_loss, hard_loss, kd_step
 from ekd_train.feedback import Batch, FeedbackWeights, feedback_gradient, feedback_step
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
@@ -142,12 +142,14 @@ def test_a_small_rate_gives_a_feedback_in_proportion():
     torch.testing.assert_close(2 * terms[0], terms[1], rtol=0, atol=1e-4 * float(terms[1].abs().max()))
 
 
-def test_leaves_student_and_gradients_alone():
+def test_leaves_weights_and_gradients_alone():
     student, teacher, batch, quiz = classroom(LIVELY)
     projection = build_projection("linear", LIVELY).double()
-    before = {name: value.clone() for name, value in student.state_dict().items()}
+    before = [p.clone() for network in (student, teacher, projection) for p in network.parameters()]
     told = feedback_gradient(student, teacher, batch, quiz, RATE, LESSON, projection, BALANCE)
-    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    after = [p for network in (student, teacher, projection) for p in network.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert student.gsr_head.bn.num_batches_tracked == 1
     for network in (student, teacher, projection):
         assert all(p.grad is None for p in network.parameters())
     assert len(told.gradients) == len(list(teacher.parameters()))
@@ -192,17 +194,41 @@ def test_with_dropout_equals_double_backward_on_the_same_masks():
 
 def test_step_moves_both_and_counts_one_pass_each():
     student, teacher, batch, quiz = classroom(LIVELY, torch.float32)
-    projection = build_projection("pool", LIVELY)
-    optimizers = (torch.optim.Adam(student.parameters(), lr=1e-3), torch.optim.Adam(teacher.parameters(), lr=1e-3))
-    before = {n: p.clone() for network in (student, teacher) for n, p in network.named_parameters(str(id(network)))}
-    told, loss = feedback_step(
+    projection = build_projection("linear", LIVELY)
+    learners = [*student.parameters(), *projection.parameters()]
+    optimizers = (torch.optim.Adam(learners, lr=1e-3), torch.optim.Adam(teacher.parameters(), lr=1e-3))
+    networks = (student, teacher, projection)
+    before = {n: p.clone() for network in networks for n, p in network.named_parameters(str(id(network)))}
+    told = feedback_step(
         student, teacher, *optimizers, batch, quiz, RATE, DistillWeights(), projection, FeedbackWeights()
     )
-    after = {n: p for network in (student, teacher) for n, p in network.named_parameters(str(id(network)))}
+    after = {n: p for network in networks for n, p in network.named_parameters(str(id(network)))}
     still = {name.split(".", 1)[1] for name, p in after.items() if torch.equal(p, before[name])}
     assert still == {"gsr_head.temporal_conv.bias", "eeg_head.temporal_conv.bias"}
     assert student.gsr_head.bn.num_batches_tracked == teacher.gsr_head.bn.num_batches_tracked == 1
-    assert all(torch.isfinite(x) for x in (told.own, told.quiz, *loss))
+    assert all(torch.isfinite(x) for x in (told.own, told.quiz, *told.terms))
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("kind", ["pool", "linear"])
+def test_the_student_takes_the_very_step_of_plain_distillation(renewed, kind):
+    student, teacher, batch, quiz = classroom(CALM)
+    teacher.eval()
+    projection = build_projection(kind, CALM).double()
+    alone, alone_projection, asked = copy.deepcopy(student), copy.deepcopy(projection), copy.deepcopy(teacher)
+    optimizer = torch.optim.SGD([*student.parameters(), *projection.parameters()], lr=0.1)
+    teacher_optimizer = torch.optim.SGD(teacher.parameters(), lr=0.1)
+    feedback_step(
+        student, teacher, optimizer, teacher_optimizer, batch, quiz, RATE, LESSON, projection, BALANCE, renewed
+    )
+    with torch.no_grad():
+        answers = (teacher if renewed else asked)(batch.eeg, batch.gsr)
+    other = torch.optim.SGD([*alone.parameters(), *alone_projection.parameters()], lr=0.1)
+    kd_step(alone, other, batch.gsr, batch.labels, answers, LESSON, alone_projection)
+    for one, two in ((student, alone), (projection, alone_projection)):
+        assert one.state_dict().keys() == two.state_dict().keys()
+        for name, value in one.state_dict().items():
+            torch.testing.assert_close(value, two.state_dict()[name], rtol=0, atol=1e-12, msg=name)
 
 
 def test_refuses_negative_weights():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ekd_edge.errors import ConfigError
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["load_state", "load_weights", "save_state", "save_weights", "write_json"]
 
 FORMAT = 1
 _BEST = "best"
@@ -73,6 +73,17 @@ def load_state(
             state.setdefault(int(index), {})[name] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return groups.get(_BEST, {}), meta
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write `data` as JSON to `path`, aside first, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

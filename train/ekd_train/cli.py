@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     setup.add_argument("--preset", default="smoke", help="a shipped preset or a .toml file (default: smoke)")
     setup.add_argument("--data", help="synthetic, synthetic:hard or recordings:FOLDER")
     setup.add_argument("--target", action="append", help="what to predict; repeat it for several")
+    setup.add_argument(
+        "--split", help="holdout (default), leave-one-out, k-fold:K, or trial-leaky (overstates accuracy)"
+    )
     setup.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
     setup.add_argument("--out", type=Path, help="the run folder (default: runs/TIME-PRESET)")
 
@@ -96,6 +99,7 @@ def _distill(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path | None = None) -> int:
     from ekd_train.config import load_preset
+    from ekd_train.data.splits import LEAKY_WARNING, SubjectSplit, parse_split
     from ekd_train.device import pick_device
     from ekd_train.progress import TerminalReporter
     from ekd_train.run import Run, default_run_path
@@ -107,22 +111,26 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
             run = Run.load(resume)
             if args.set:
                 run = run.with_config(run.config.override(args.set))
+            training = Training(run, device, reporter)
         else:
             config = load_preset(args.preset)
             changes = [f"data={json.dumps(args.data)}"] if args.data else []
             changes += [f"targets={json.dumps(args.target)}"] if args.target else []
+            changes += [f"split.{key}={value}" for key, value in parse_split(args.split).items()] if args.split else []
             config = config.override(changes + args.set)
-            run = Training.begin(config, args.out or default_run_path(args.preset), reporter)
-        training = Training(run, device, reporter)
+            training = Training.begin(config, args.out or default_run_path(args.preset), device, reporter)
         if teacher:
             training.teach()
         if student:
             training.distill()
     run = training.run
     if args.json:
-        print(json.dumps({"run": str(run.path), **run.results}))
+        warning = {} if isinstance(run.split, SubjectSplit) else {"warning": LEAKY_WARNING}
+        print(json.dumps({**warning, "run": str(run.path), **run.results}))
     else:
-        print(_summary(run.results, run.synthetic))
+        if not isinstance(run.split, SubjectSplit):
+            print(LEAKY_WARNING)
+        print(_summary(run.results, run.synthetic, not isinstance(run.split, SubjectSplit)))
         print(f"\nrun folder: {run.path}")
         if student:
             print(f"next: ekd-export {run.path} --int8")
@@ -131,7 +139,7 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
     return 0
 
 
-def _summary(results: object, synthetic: bool) -> str:
+def _summary(results: object, synthetic: bool, leaky: bool) -> str:
     assert isinstance(results, dict)
     origin = "synthetic data, " if synthetic else ""
     lines = []
@@ -140,7 +148,7 @@ def _summary(results: object, synthetic: bool) -> str:
             test = results[name]["test"]
             lines.append(
                 f"{name}: accuracy {test['accuracy']:.1%}, macro-F1 {test['macro_f1']:.1%}"
-                f" ({origin}{test['subjects']} held-out subjects)"
+                f" ({origin}{test['subjects']} {'subjects, leaky split' if leaky else 'held-out subjects'})"
             )
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
+from ekd_train.data.splits import SplitConfig
 
 __all__ = [
     "DistillConfig",
@@ -111,26 +112,35 @@ class NetworkShape:
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """One stage of training: passes over the training subjects' windows, batch size, Adam's rate."""
+    """One stage of training: passes over the training subjects' windows, batch size, Adam's rate.
+
+    patience: epochs without a better validation score after which the stage ends early; 0 means never.
+    """
 
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 1e-4
+    patience: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
-            raise ConfigError("a stage needs epochs >= 1, batch_size >= 2 and a positive learning_rate")
+        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0 or self.patience < 0:
+            raise ConfigError("a stage needs epochs >= 1, batch_size >= 2, patience >= 0, a positive learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
 class DistillConfig:
-    """Weights of the distillation loss: e1 CE + e2 KL + e3 MSE(features), as published by default."""
+    """Weights of the distillation loss: e1 CE + e2 KL + e3 MSE(features), as published by default.
+
+    label_smoothing: of the labels' cross entropy. unrated: learn from the teacher on unrated subjects as well.
+    """
 
     hard: float = 1.0
     soft: float = 0.1
     feature: float = 1.0
     temperature: float = 1.0
     projection: Literal["pool", "linear"] = "pool"
+    label_smoothing: float = 0.0
+    unrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,8 @@ class FeedbackConfig:
     teacher_learning_rate: Adam's rate for the teacher while it listens.
     hard, quiz: weights of the teacher's own cross entropy and of the temporary student's on the quiz.
     quiz_fraction: share of the training subjects that set the quiz; they rotate from epoch to epoch.
+    quiz_batch_size: windows of one quiz; 0 means as many as a batch has.
+    renewed: the student learns from the answers of the teacher after its step; else from those before.
     """
 
     every: int = 1
@@ -150,20 +162,16 @@ class FeedbackConfig:
     hard: float = 1.0
     quiz: float = 1.0
     quiz_fraction: float = 0.2
+    quiz_batch_size: int = 0
+    renewed: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 0:
             raise ConfigError("feedback.every must be 0 (off) or the number of batches between feedback steps")
         if not 0 < self.quiz_fraction < 1:
             raise ConfigError("feedback.quiz_fraction must lie between 0 and 1")
-
-
-@dataclass(frozen=True, slots=True)
-class SplitConfig:
-    """Shares of the subjects that are held out for validation and for the final test."""
-
-    validation: float = 0.2
-    test: float = 0.25
+        if self.quiz_batch_size < 0 or self.quiz_batch_size == 1:
+            raise ConfigError("feedback.quiz_batch_size must be 0 (as the batch) or at least 2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +258,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, hint) or isinstance(value, bool):
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
         raise ConfigError(f"{where} = {value!r} must be of type {hint.__name__}")
     return value
 

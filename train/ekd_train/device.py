@@ -1,19 +1,14 @@
-"""Windows resident on the training device, and what reads them there: no per-batch work on the host."""
+"""The training device, and windows resident there: no per-batch work on the host."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ekd_edge.errors import ConfigError
 from ekd_train.data.windows import WindowSet
-from ekd_train.feedback import Batch
-from ekd_train.loop import batches
 
-__all__ = ["Means", "Resident", "batch_size", "endless_batches", "pick_device"]
+__all__ = ["Means", "Resident", "batch_size", "pick_device"]
 
 
 def pick_device(name: str, threads: int | None = None) -> torch.device:
@@ -34,15 +29,10 @@ def pick_device(name: str, threads: int | None = None) -> torch.device:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resident:
-    """The windows of one side of the split.
-
-    gsr (n, window), eeg (n, rows, window) or None, labels (n, targets): tensors on the device. subject (n,).
-    """
+    """Windows on the device: gsr (n, window), eeg (n, rows, window) or None. They are dealt out by `sides.divide`."""
 
     gsr: Tensor
     eeg: Tensor | None
-    labels: Tensor
-    subject: np.ndarray[Any, np.dtype[np.str_]]
 
     @classmethod
     def of(cls, windows: WindowSet, device: torch.device) -> "Resident":
@@ -50,13 +40,7 @@ class Resident:
         return cls(
             gsr=torch.tensor(windows.gsr, device=device),
             eeg=None if windows.eeg is None else torch.tensor(windows.eeg, device=device),
-            labels=torch.tensor(windows.labels, device=device),
-            subject=windows.subject,
         )
-
-    def indices(self, subjects: Sequence[str]) -> Tensor:
-        """Indices of these subjects' windows, int64 on the device."""
-        return torch.from_numpy(np.flatnonzero(np.isin(self.subject, list(subjects)))).to(self.gsr.device)
 
 
 class Means:
@@ -82,11 +66,3 @@ def batch_size(wanted: int, available: int) -> int:
     if available < 2:
         raise ConfigError("the training subjects give fewer than two windows: add recordings or shorten the hop")
     return min(wanted, available)
-
-
-def endless_batches(part: Resident, indices: Tensor, size: int) -> Iterator[Batch]:
-    """Batches of the windows at `indices`, reshuffled whenever they are used up."""
-    assert part.eeg is not None
-    while True:
-        for picked in batches(indices, min(size, len(indices))):
-            yield Batch(part.eeg[picked], part.gsr[picked], part.labels[picked])

@@ -4,7 +4,7 @@ The published loss sends the teacher no gradient; this is the bilevel form that 
 
     s'        = s - rate * grad_s [L_KD(s, t; batch) + penalty(s)]             the temporary student
     loss(t)   = own * CE(T(batch)) + quiz * CE(S'(quiz)) + penalty(t)          s' depends on t
-    t  <-  optimizer(t, grad loss(t)),   then the real student takes its step from the new teacher
+    t  <-  optimizer(t, grad loss(t)),   and the real student takes its step on the batch
 
 The student sees the teacher only through the outputs o of T(batch). With v = grad CE(S'(quiz)), the second-order term
 is exactly
@@ -13,9 +13,15 @@ is exactly
 
 so the student's step is differentiated a second time, but only towards o, and the teacher is run backwards once, for
 all parts of its loss together. (Forward mode along v gives the same; torch's takes longer, as it repeats the pass.)
+
+The real student and the temporary one start from the same weights and the same pass over the batch (dropout
+included), so that pass is made once. By default the student learns from the answers it was given in this round, and
+what the teacher learnt shows in its next answers: then the real step's gradient is the temporary student's, too.
+With `renewed` the changed teacher answers the same batch again before the student's step: one teacher pass and one
+student's backward pass more.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,8 +31,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ekd_edge.errors import ConfigError
-from ekd_train.distill import DistillLoss, DistillWeights, distill_loss, hard_loss, kd_step
-from ekd_train.layers import kernel_penalty
+from ekd_train.distill import DistillLoss, DistillWeights, distill_loss, hard_loss
 from ekd_train.network import Output
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -55,17 +60,21 @@ class FeedbackWeights:
 
 
 class FeedbackGradient(NamedTuple):
-    """What the teacher is told.
+    """What the teacher is told, and what the student has learnt meanwhile.
 
     own, quiz: the two cross entropies, not weighted, detached.
     gradients: of the teacher's whole loss, one for each of teacher.parameters(), in that order.
-    taught: the teacher's outputs on the batch, detached.
+    learned: the student's outputs on the batch, with their graph. terms: its loss terms, detached.
+    steps: gradients of the student's whole loss for the teacher's present answers, detached, one for each of
+        student.parameters(), then one for each of projection.parameters().
     """
 
     own: Tensor
     quiz: Tensor
     gradients: tuple[Tensor, ...]
-    taught: Output
+    learned: Output
+    terms: DistillLoss
+    steps: tuple[Tensor, ...]
 
 
 def feedback_gradient(
@@ -81,38 +90,40 @@ def feedback_gradient(
     """The exact gradient of the teacher's loss through one plain gradient step of a temporary student.
 
     batch: what the teacher teaches; quiz: other windows of training subjects. rate: the temporary student's.
-    Both networks are used in the mode they are in. Dropout: one draw serves the student's pass over `batch` and its
-    second derivative; the quiz is taken without dropout. The student's weights and statistics stay as they are, no
-    .grad is touched, and the teacher's batch statistics are updated as by one training pass. A rate of 0 gives the
-    teacher's own gradient alone.
+    Both networks are used in the mode they are in, and their batch statistics are updated as by one training pass
+    over `batch`. The quiz is taken without dropout and leaves no trace. No weight and no .grad is touched. A rate of
+    0 gives the teacher's own gradient alone.
     """
     taught = teacher(batch.eeg, batch.gsr)
-    parameters = {name: p.detach().requires_grad_() for name, p in student.named_parameters()}
     own = hard_loss(taught.logits, batch.labels)
     loss = balance.own * own + teacher.regularization()
 
-    learned = _call(student, parameters, batch.gsr)
+    parameters = dict(student.named_parameters())
+    learned: Output = student(batch.gsr)
     told = Output(*(output.detach().requires_grad_() for output in taught))
-    kernels = [parameters[f"gsr_head.{name}.weight"] for name in ("temporal_conv", "spatial_conv")]
-    lesson = distill_loss(learned, told, batch.labels, weights, projection).total + kernel_penalty(*kernels)
+    terms = distill_loss(learned, told, batch.labels, weights, projection)
     again = bool(rate and balance.quiz)
-    steps = torch.autograd.grad(lesson, list(parameters.values()), create_graph=again, materialize_grads=True)
-    temporary = {
-        name: (p - rate * step).detach().requires_grad_()
-        for (name, p), step in zip(parameters.items(), steps, strict=True)
-    }
+    sought = [*parameters.values(), *projection.parameters()]
+    lesson = terms.total + student.regularization()
+    steps = torch.autograd.grad(lesson, sought, create_graph=again, retain_graph=True, materialize_grads=True)
+    pairs = list(zip(parameters.items(), steps, strict=False))
+    temporary = {name: (p - rate * step).detach().requires_grad_() for (name, p), step in pairs}
     with _without_dropout(student), torch.set_grad_enabled(again):
         exam = hard_loss(_call(student, temporary, quiz.gsr).logits, quiz.labels)
 
     if again:
         direction = torch.autograd.grad(exam, list(temporary.values()), materialize_grads=True)
-        pairs = [(step, v) for step, v in zip(steps, direction, strict=True) if step.requires_grad]
-        pulls = torch.autograd.grad([step for step, _ in pairs], told, [v for _, v in pairs], materialize_grads=True)
+        moved = [(step, v) for step, v in zip(steps, direction, strict=False) if step.requires_grad]
+        pulls = torch.autograd.grad(
+            [step for step, _ in moved], told, [v for _, v in moved], retain_graph=True, materialize_grads=True
+        )
         along = sum((output * pull).sum() for output, pull in zip(taught, pulls, strict=True))
         loss = loss - balance.quiz * rate * along
 
     gradients = torch.autograd.grad(loss, list(teacher.parameters()), materialize_grads=True)
-    return FeedbackGradient(own.detach(), exam.detach(), gradients, Output(*(output.detach() for output in taught)))
+    detached = DistillLoss(*(term.detach() for term in terms))
+    own_steps = tuple(step.detach() for step in steps)
+    return FeedbackGradient(own.detach(), exam.detach(), gradients, learned, detached, own_steps)
 
 
 def feedback_step(
@@ -126,19 +137,31 @@ def feedback_step(
     weights: DistillWeights,
     projection: nn.Module,
     balance: FeedbackWeights,
-) -> tuple[FeedbackGradient, DistillLoss]:
-    """One round: the teacher's step by `feedback_gradient`, then the student's `kd_step` from the new teacher.
+    renewed: bool = False,
+) -> FeedbackGradient:
+    """One round: the teacher's step by `feedback_gradient`, and the student's from its present or renewed answers.
 
-    The new teacher answers in the mode it is in, and its batch statistics are left alone by that second pass.
+    Where renewed, the new teacher answers in the mode it is in, and its batch statistics are left alone by that pass.
     """
     told = feedback_gradient(student, teacher, batch, quiz, rate, weights, projection, balance)
-    for parameter, gradient in zip(teacher.parameters(), told.gradients, strict=True):
+    _apply(teacher_optimizer, teacher.parameters(), told.gradients)
+    sought = [*student.parameters(), *projection.parameters()]
+    steps = told.steps
+    if renewed:
+        with torch.no_grad():
+            taught: Output = functional_call(teacher, _copies(teacher), (batch.eeg, batch.gsr))
+        terms = distill_loss(told.learned, taught, batch.labels, weights, projection)
+        steps = torch.autograd.grad(terms.total + student.regularization(), sought, materialize_grads=True)
+        told = told._replace(terms=DistillLoss(*(term.detach() for term in terms)), steps=steps)
+    _apply(student_optimizer, sought, steps)
+    return told
+
+
+def _apply(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], gradients: Sequence[Tensor]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    teacher_optimizer.step()
-    teacher_optimizer.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        taught: Output = functional_call(teacher, _copies(teacher), (batch.eeg, batch.gsr))
-    return told, kd_step(student, student_optimizer, batch.gsr, batch.labels, taught, weights, projection)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def _copies(network: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from ekd_train.checkpoint import load_state, save_state
 
-__all__ = ["EpochRecord", "Reporter", "Stage", "batches", "fit", "seed_of"]
-
-EVALUATION_BATCH = 512
+__all__ = ["EpochRecord", "Fitted", "Reporter", "Stage", "batches", "checkpoint_path", "fit", "seed_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +43,17 @@ class Reporter(Protocol):
 class Stage:
     """What the loop needs to know of a stage.
 
+    name: of the checkpoint and in reports. stream: whose random numbers it draws, so that two stages of one stream
+        see the same batches and dropout as far as they do the same.
     modules, optimizers: everything whose state a checkpoint must hold, by name.
     keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
     run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
     validate: () -> scores, at least "macro_f1" and "loss".
+    patience: epochs without a better score after which the stage ends early; 0 means never.
     """
 
     name: str
+    stream: str
     epochs: int
     batches_per_epoch: int
     modules: Mapping[str, nn.Module]
@@ -59,6 +61,7 @@ class Stage:
     keep: nn.Module
     run_epoch: Callable[[int, Callable[[], None]], Mapping[str, float]]
     validate: Callable[[], Mapping[str, float]]
+    patience: int = 0
 
 
 def seed_of(*parts: object) -> int:
@@ -73,13 +76,20 @@ def batches(indices: Tensor, size: int) -> Iterator[Tensor]:
     yield from (order[start : start + size] for start in range(0, len(order) - size + 1, size))
 
 
-def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> EpochRecord:
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a stage went: its best epoch, whose weights it left in `Stage.keep`, and all of them."""
+
+    best: EpochRecord
+    history: tuple[EpochRecord, ...]
+
+
+def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> Fitted:
     """Run a stage to its end, or on from its checkpoint, and load the best epoch into `stage.keep`.
 
     Every epoch starts from its own seed, so a resumed run takes the same path as an uninterrupted one.
-    Returns the record of the best epoch.
     """
-    checkpoint = folder / f"checkpoint-{stage.name}.safetensors"
+    checkpoint = checkpoint_path(folder, stage.name)
     history: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     if checkpoint.is_file():
@@ -87,10 +97,12 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> EpochRecor
         history = [EpochRecord(**record) for record in meta["history"]]
     reporter.start(stage.name, stage.epochs, len(history), stage.batches_per_epoch)
     for epoch in range(len(history), stage.epochs):
-        torch.manual_seed(seed_of(seed, stage.name, epoch))
+        if stage.patience and history and epoch - _best(history).epoch > stage.patience:
+            break
+        torch.manual_seed(seed_of(seed, stage.stream, epoch))
         losses = stage.run_epoch(epoch, reporter.batch)
         validation = stage.validate()
-        better = not history or _rank(validation) > max(_rank(record.validation) for record in history)
+        better = not history or _rank(validation) > _rank(_best(history).validation)
         record = EpochRecord(stage.name, epoch, dict(losses), dict(validation), better)
         history.append(record)
         if better:
@@ -100,6 +112,15 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> EpochRecor
             print(json.dumps(asdict(record)), file=file)
         reporter.epoch(record)
     stage.keep.load_state_dict(best)
+    return Fitted(_best(history), tuple(history))
+
+
+def checkpoint_path(folder: Path, stage: str) -> Path:
+    """Where an unfinished stage keeps its state."""
+    return folder / f"checkpoint-{stage}.safetensors"
+
+
+def _best(history: Sequence[EpochRecord]) -> EpochRecord:
     return max(history, key=lambda record: _rank(record.validation))
 
 

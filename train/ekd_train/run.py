@@ -9,7 +9,6 @@ checkpoint-*.safetensors state of an unfinished stage
 
 import dataclasses
 import json
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -21,9 +20,9 @@ import torch
 
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.checkpoint import load_weights
+from ekd_train.checkpoint import load_weights, write_json
 from ekd_train.config import TrainConfig
-from ekd_train.data.splits import SubjectSplit
+from ekd_train.data.splits import Split, SubjectSplit, split_from_json, split_to_json
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -53,7 +52,7 @@ class Run:
     source: str
     identity: str
     synthetic: bool
-    split: SubjectSplit
+    split: Split
     results: Mapping[str, Any]
 
     @classmethod
@@ -83,7 +82,7 @@ class Run:
                 source=data["source"],
                 identity=data["identity"],
                 synthetic=data["synthetic"],
-                split=SubjectSplit(**{name: tuple(subjects) for name, subjects in data["split"].items()}),
+                split=split_from_json(data["split"]),
                 results=data["results"],
             )
         except (KeyError, TypeError, SignalError) as error:
@@ -93,6 +92,16 @@ class Run:
     def has_eeg(self) -> bool:
         """Whether the run has a teacher at all."""
         return self.eeg_signal is not None
+
+    @property
+    def subject_split(self) -> SubjectSplit:
+        """The split, where it is one by subject; raises ConfigError for a leaky one."""
+        if not isinstance(self.split, SubjectSplit):
+            raise ConfigError(
+                f"{self.path} was trained with the trial-leaky split, which leaves nobody to judge it by: "
+                "train again with a split by subject"
+            )
+        return self.split
 
     def student(self) -> Student:
         """The distilled student in inference mode."""
@@ -121,17 +130,11 @@ class Run:
             "source": self.source,
             "identity": self.identity,
             "synthetic": self.synthetic,
-            "split": dataclasses.asdict(self.split),
+            "split": split_to_json(self.split),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__)},
             "results": dict(self.results),
         }
-        self.path.mkdir(parents=True, exist_ok=True)
-        aside = self.path / "run.json.part"
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path / "run.json")
+        write_json(self.path / "run.json", data)
 
     def with_results(self, **results: Any) -> "Run":
         """This run with more results, saved."""

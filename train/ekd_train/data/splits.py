@@ -1,13 +1,72 @@
-"""Splits by subject: no person is ever on both sides."""
+"""Splits by subject: no person is ever on both sides. The one exception carries "leaky" in its name.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+`sides` is the only way from windows to the indices of a side.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ekd_edge.errors import DataError
+from ekd_edge.errors import ConfigError, DataError
+from ekd_train.data.windows import WindowSet
 
-__all__ = ["SubjectSplit", "holdout_split", "k_fold_splits", "leave_one_subject_out"]
+__all__ = [
+    "LEAKY_WARNING",
+    "LeakyTrialSplit",
+    "Sides",
+    "Split",
+    "SplitConfig",
+    "SplitKind",
+    "SubjectSplit",
+    "fold_count",
+    "holdout_split",
+    "k_fold_splits",
+    "leave_one_subject_out",
+    "make_split",
+    "parse_split",
+    "sides",
+    "split_from_json",
+    "split_to_json",
+]
+
+SplitKind = Literal["holdout", "leave-one-out", "k-fold", "trial-leaky"]
+
+LEAKY_WARNING = (
+    "LEAKY SPLIT: the same people are in training and test, so these figures overstate what a new person gets; "
+    "do not compare them with subject-wise results"
+)
+"""The first line of whatever reports a figure of a `LeakyTrialSplit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitConfig:
+    """How subjects are divided.
+
+    kind: "holdout", one split at random; "leave-one-out", a fold a subject; "k-fold", `folds` groups of subjects;
+        "trial-leaky", `folds` groups of trials with the same people on all sides, to compare with the literature.
+    fold: which fold this is, from 0. validation: share of the subjects (of a fold's rest) that choose the epoch.
+    test: share of the subjects that a holdout keeps for the end.
+    rated: share of the training subjects whose ratings are used; the others' windows are unrated.
+    """
+
+    kind: SplitKind = "holdout"
+    folds: int = 5
+    fold: int = 0
+    validation: float = 0.2
+    test: float = 0.25
+    rated: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or self.fold < 0:
+            raise ConfigError("split.folds must be at least 2 and split.fold at least 0")
+        if not 0 < self.validation < 1:
+            raise ConfigError("split.validation must lie between 0 and 1: validation subjects choose the best epoch")
+        if not 0 < self.rated <= 1:
+            raise ConfigError("split.rated must be above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +87,116 @@ class SubjectSplit:
             raise DataError(f"subject {twice[0]!r} is on two sides of the split: name every subject once")
         if not self.train or not self.test:
             raise DataError("a split needs at least one subject for training and one for the test")
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyTrialSplit:
+    """Trials, not people, are divided: every subject is on all sides. It overstates accuracy; see `LEAKY_WARNING`.
+
+    Each subject's trials are put in an order by seed and subject, every `folds`-th from `fold` on is test, and the
+    share `validation` of the others is validation.
+    """
+
+    subjects: tuple[str, ...]
+    seed: int
+    folds: int
+    fold: int
+    validation: float
+
+
+Split = SubjectSplit | LeakyTrialSplit
+
+
+class Sides(NamedTuple):
+    """Indices of windows: disjoint, int64, in the order of the windows."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def sides(split: Split, windows: WindowSet) -> Sides:
+    """The windows of each side.
+
+    Raises DataError where one would be empty.
+    """
+    if isinstance(split, SubjectSplit):
+        masks = [np.isin(windows.subject, side) for side in (split.train, split.validation, split.test)]
+    else:
+        side = _leaky_sides(split, windows)
+        masks = [side == number for number in range(3)]
+    found = Sides(*(np.flatnonzero(mask).astype(np.int64) for mask in masks))
+    for name, indices in found._asdict().items():
+        if len(indices) == 0:
+            raise DataError(f"the {name} side of the split has no window: add subjects, trials or ratings")
+    return found
+
+
+def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> NDArray[np.int64]:
+    """0, 1 or 2 for each window: train, validation, test."""
+    side = np.full(len(windows), -1)
+    for number, subject in enumerate(split.subjects):
+        mine = np.flatnonzero(windows.subject == subject)
+        names = [f"{r}\0{t}" for r, t in zip(windows.recording[mine], windows.trial[mine], strict=True)]
+        trials, of = np.unique(names, return_inverse=True)
+        rank = np.random.default_rng((split.seed, number)).permutation(len(trials))
+        test = rank % split.folds == split.fold
+        rest = np.argsort(rank)[~test[np.argsort(rank)]]
+        place = np.where(test, 2, 0)
+        place[rest[: max(1, round(split.validation * len(rest)))]] = 1
+        side[mine] = place[of]
+    return side
+
+
+def parse_split(text: str) -> dict[str, Any]:
+    """Settings of `SplitConfig` for "holdout", "leave-one-out", "k-fold:K" or "trial-leaky[:K]".
+
+    Raises ConfigError for anything else.
+    """
+    kind, colon, count = text.partition(":")
+    if kind not in get_args(SplitKind) or (
+        colon and not (kind in ("k-fold", "trial-leaky") and re.fullmatch(r"\d+", count))
+    ):
+        raise ConfigError(f"--split {text}: write holdout, leave-one-out, k-fold:5 or trial-leaky:5")
+    return {"kind": kind} | ({"folds": int(count)} if colon else {})
+
+
+def fold_count(config: SplitConfig, subjects: Sequence[str]) -> int:
+    """How many folds the split has."""
+    return {"holdout": 1, "leave-one-out": len(subjects)}.get(config.kind, config.folds)
+
+
+def make_split(config: SplitConfig, seed: int, subjects: Sequence[str]) -> Split:
+    """The split of this configuration's fold.
+
+    In "leave-one-out" fold k tests the k-th subject whatever the seed.
+    Raises ConfigError where there is no such fold, DataError where there are too few subjects.
+    """
+    if config.fold >= fold_count(config, subjects):
+        raise ConfigError(
+            f"there is no fold {config.fold}: {config.kind} has {fold_count(config, subjects)}, counted from 0"
+        )
+    if config.kind == "trial-leaky":
+        return LeakyTrialSplit(tuple(sorted(subjects)), seed, config.folds, config.fold, config.validation)
+    if config.kind == "holdout":
+        return holdout_split(subjects, seed, config.validation, config.test)
+    if config.kind == "k-fold":
+        return list(k_fold_splits(subjects, config.folds, seed, config.validation))[config.fold]
+    one = sorted(subjects)[config.fold]
+    return next(split for split in leave_one_subject_out(subjects, seed, config.validation) if one in split.test)
+
+
+def split_to_json(split: Split) -> dict[str, Any]:
+    """A JSON-ready dict; `split_from_json` is the inverse."""
+    return {"kind": "subjects" if isinstance(split, SubjectSplit) else "trial-leaky", **asdict(split)}
+
+
+def split_from_json(data: Mapping[str, Any]) -> Split:
+    """The inverse of `split_to_json`; raises KeyError or TypeError for anything else."""
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    kind = fields.pop("kind")
+    kinds: dict[str, type[Split]] = {"subjects": SubjectSplit, "trial-leaky": LeakyTrialSplit}
+    return kinds[kind](**fields)
 
 
 def _shuffled(subjects: Sequence[str], seed: int, at_least: int, purpose: str) -> list[str]:
