@@ -79,8 +79,8 @@ class Head(nn.Module):
         assert bn.num_batches_tracked is not None
         with torch.no_grad():
             bn.num_batches_tracked.add_(1)
-            bn.running_mean.lerp_(mean.detach().to(bn.running_mean.dtype), _BN_UPDATE)
-            bn.running_var.lerp_(variance.detach().to(bn.running_var.dtype), _BN_UPDATE)
+            bn.running_mean.mul_(1 - _BN_UPDATE).add_(_BN_UPDATE * mean.detach().to(bn.running_mean.dtype))
+            bn.running_var.mul_(1 - _BN_UPDATE).add_(_BN_UPDATE * variance.detach().to(bn.running_var.dtype))
 
     def regularization(self) -> Tensor:
         """The L2 penalty of both kernels."""

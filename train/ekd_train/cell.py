@@ -1,7 +1,8 @@
 """The unit of a sweep: all methods that share one target, seed and fold, hence one teacher and one set of windows.
 
 A cell's folder holds, for every finished method, METHOD.json (how it went, and its scores on the test subjects) and
-METHOD.safetensors (its weights). A cell that was cut short goes on from its methods and epochs.
+METHOD.safetensors (its weights). A cell that was cut short goes on from its methods and epochs. Cells that differ in
+nothing but the fold can be trained side by side, as one `Stack`.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import load_weights, save_weights, write_json
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
@@ -24,15 +26,18 @@ from ekd_train.exam import examine
 from ekd_train.loop import EpochRecord, Fitted, checkpoint_path
 from ekd_train.methods import METHODS, choose_methods, settings_of
 from ekd_train.network import NetworkConfig
-from ekd_train.sides import Exam, Learning, divide
+from ekd_train.sides import Exam, Learning, StackedLearning, divide
+from ekd_train.stack import Stack
 from ekd_train.stages import network_of, training_windows
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 from ekd_train.teaching import distil, teach
 
-__all__ = ["FORMAT", "Cell", "run_cell"]
+__all__ = ["FORMAT", "Cell", "run_cell", "run_stack"]
 
 FORMAT = 1
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,73 +65,116 @@ def run_cell(
     folder: Path,
     device: str = "auto",
     threads: int | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = lambda text: None,
 ) -> None:
     """Train and test what is missing in `folder` of these methods.
 
     tell: gets a line such as "kd epoch 3/30" after every epoch. Raises EkdError for foreseeable faults.
     """
-    if all((folder / f"{name}.json").is_file() for name in methods):
+    run_stack(config, [cell], methods, [folder], device, threads, tell)
+
+
+def run_stack(
+    config: TrainConfig,
+    cells: Sequence[Cell],
+    methods: Sequence[str],
+    folders: Sequence[Path],
+    device: str = "auto",
+    threads: int | None = None,
+    tell: Tell = lambda text: None,
+) -> None:
+    """As `run_cell`, for cells that differ in nothing but the fold, trained side by side.
+
+    Several draw other random numbers than each alone. A method is trained again for all where one lacks it; what an
+    epoch left unfinished is kept in the first cell's folder.
+    """
+    missing = [name for name in methods if not all((folder / f"{name}.json").is_file() for folder in folders)]
+    if not missing:
         return
+    if len({(cell.target, cell.seed) for cell in cells}) > 1:
+        raise ConfigError("only cells of one target and one seed can be trained side by side")
     where = pick_device(device, threads)
-    config = cell.settle(config)
-    learning, exam, network = _prepare(config, where)
-    methods = choose_methods(methods, config, learning.train.has_eeg)
-    folder.mkdir(parents=True, exist_ok=True)
-    room = _Room(config, cell, folder, learning, exam, network, _Teller(tell))
-    for name in methods:
-        if not (folder / f"{name}.json").is_file():
+    settled = cells[0].settle(config)
+    prepared = [_prepare(cell.settle(config), where) for cell in cells]
+    learnings = [learning for learning, _, _ in prepared]
+    network = prepared[0][2]
+    chosen = choose_methods(missing, settled, learnings[0].train.has_eeg)
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    room = _Room(
+        config=settled,
+        cells=tuple(cells),
+        folders=tuple(folders),
+        learning=learnings[0] if len(cells) == 1 else StackedLearning(learnings),
+        exams=tuple(exam for _, exam, _ in prepared),
+        network=network,
+        reporter=_Teller(tell),
+    )
+    for name in chosen:
+        if not room.has(name):
             room.run(name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
+    """Where cells are trained: one, or several side by side."""
+
     config: TrainConfig
-    cell: Cell
-    folder: Path
-    learning: Learning
-    exam: Exam
+    cells: tuple[Cell, ...]
+    folders: tuple[Path, ...]
+    learning: Learning | StackedLearning
+    exams: tuple[Exam, ...]
     network: NetworkConfig
     reporter: "_Teller"
 
+    def has(self, name: str) -> bool:
+        """Whether a method is finished."""
+        return all((folder / f"{name}.json").is_file() for folder in self.folders)
+
     def run(self, name: str) -> None:
+        """Train a method, and test it."""
+        here = self.folders[0]
+        config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
+        teachers = [] if taught_by == "nobody" else self._trained(taught_by)
         started = time.monotonic()
-        trained: Teacher | Student
         if name == "teacher":
-            trained, fitted = teach(self.learning, self.network, self.config, self.folder, self.reporter)
+            trained, fits = teach(self.learning, self.network, config, here, self.reporter)
         else:
-            config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
-            teacher = None if taught_by == "nobody" else self._trained(taught_by)
-            started = time.monotonic()
-            trained, fitted = distil(self.learning, self.network, config, teacher, self.folder, self.reporter, name)
-        save_weights(self.folder / f"{name}.safetensors", trained)
-        write_json(self.folder / f"{name}.json", self._result(name, fitted, examine(trained, self.exam), started))
-        checkpoint_path(self.folder, name).unlink(missing_ok=True)
+            trained, fits = distil(self.learning, self.network, config, teachers, here, self.reporter, name)
+        members = list(trained.members()) if isinstance(trained, Stack) else [trained]
+        seconds = (time.monotonic() - started) / len(members)
+        for cell, folder, member, fitted, exam in zip(self.cells, self.folders, members, fits, self.exams, strict=True):
+            save_weights(folder / f"{name}.safetensors", member)
+            write_json(folder / f"{name}.json", _result(name, cell, fitted, examine(member, exam), exam, seconds))
+        checkpoint_path(here, name).unlink(missing_ok=True)
 
-    def _trained(self, name: str) -> Teacher | Student:
-        """The network that another method left, trained first where it is missing."""
-        path = self.folder / f"{name}.safetensors"
-        if not path.is_file():
+    def _trained(self, name: str) -> list[Teacher | Student]:
+        """The networks that another method left, trained first where one is missing."""
+        if not self.has(name):
             self.run(name)
-        network = Teacher(self.network) if name == "teacher" else Student(self.network)
-        load_weights(path, network)
-        return network.to(self.learning.train.device)
+        networks: list[Teacher | Student] = []
+        for folder in self.folders:
+            network = Teacher(self.network) if name == "teacher" else Student(self.network)
+            load_weights(folder / f"{name}.safetensors", network)
+            networks.append(network.to(self.learning.train.device))
+        return networks
 
-    def _result(self, name: str, fitted: Fitted, test: dict[str, Any], started: float) -> dict[str, Any]:
-        (target,) = test.pop("targets").values()
-        return {
-            "format": FORMAT,
-            "method": name,
-            **dataclasses.asdict(self.cell),
-            "leaky": self.exam.leaky,
-            "best_epoch": fitted.best.epoch,
-            "epochs": len(fitted.history),
-            "history": [
-                {"epoch": r.epoch, "losses": dict(r.losses), "validation": dict(r.validation)} for r in fitted.history
-            ],
-            "test": {**test, "subjects": target["subjects"]},
-            "seconds": round(time.monotonic() - started, 3),
-        }
+
+def _result(name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], exam: Exam, seconds: float) -> dict[str, Any]:
+    (target,) = test.pop("targets").values()
+    return {
+        "format": FORMAT,
+        "method": name,
+        **dataclasses.asdict(cell),
+        "leaky": exam.leaky,
+        "best_epoch": fitted.best.epoch,
+        "epochs": len(fitted.history),
+        "history": [
+            {"epoch": r.epoch, "losses": dict(r.losses), "validation": dict(r.validation)} for r in fitted.history
+        ],
+        "test": {**test, "subjects": target["subjects"]},
+        "seconds": round(seconds, 3),
+    }
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,13 +197,15 @@ def _prepare(config: TrainConfig, device: torch.device) -> tuple[Learning, Exam,
 class _Teller:
     """Implements `loop.Reporter` as lines of text."""
 
-    tell: Callable[[str], None]
+    tell: Tell
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
+        """A stage begins."""
         self.tell(f"{stage} epoch {done}/{epochs}")
 
     def batch(self) -> None:
-        pass
+        """One batch is done."""
 
     def epoch(self, record: EpochRecord) -> None:
+        """One epoch is done."""
         self.tell(f"{record.stage} epoch {record.epoch + 1}, validation accuracy {record.validation['accuracy']:.1%}")

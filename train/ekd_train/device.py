@@ -44,9 +44,10 @@ class Resident:
 
 
 class Means:
-    """Running means of named scalars, read from the device once an epoch."""
+    """Running means of named scalars, read from the device once an epoch; each is a sum over `share` networks."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
+        self._share = share
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -58,7 +59,7 @@ class Means:
 
     def values(self) -> dict[str, float]:
         """The means so far."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        return {name: float(total) / self._counts[name] / self._share for name, total in self._sums.items()}
 
 
 def batch_size(wanted: int, available: int) -> int:

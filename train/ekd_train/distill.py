@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ekd_edge.errors import ConfigError
 from ekd_train.network import NetworkConfig, Output
-from ekd_train.student import Student
+from ekd_train.stack import Network
 
 __all__ = [
     "UNRATED",
@@ -162,7 +162,7 @@ def distill_loss(
 
 
 def label_step(
-    student: Student, optimizer: torch.optim.Optimizer, gsr: Tensor, labels: Tensor, smoothing: float = 0.0
+    student: Network, optimizer: torch.optim.Optimizer, gsr: Tensor, labels: Tensor, smoothing: float = 0.0
 ) -> DistillLoss:
     """One optimizer step of the student from the labels alone, its L2 penalty included; returns the terms."""
     hard = hard_loss(student(gsr).logits, labels, smoothing)
@@ -174,7 +174,7 @@ def label_step(
 
 
 def kd_step(
-    student: Student,
+    student: Network,
     optimizer: torch.optim.Optimizer,
     gsr: Tensor,
     labels: Tensor,

@@ -11,7 +11,8 @@ from ekd_edge.evaluate import evaluate
 from ekd_train.batchnorm import settle_statistics
 from ekd_train.distill import hard_loss
 from ekd_train.network import Output
-from ekd_train.sides import Exam, Learning, Part
+from ekd_train.sides import Exam, Learning, Part, StackedLearning
+from ekd_train.stack import Network, Stack
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 
@@ -29,11 +30,22 @@ def answers(network: Student | Teacher, part: Part) -> Output:
     return Output(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
 
-def validate(network: Student | Teacher, learning: Learning) -> dict[str, float]:
-    """Scores on the validation windows: their loss, and accuracy and macro-F1 as means over subjects and targets.
+def validate(network: Network, learning: Learning | StackedLearning) -> tuple[dict[str, float], ...]:
+    """Scores on the validation windows, of each network: loss; accuracy and macro-F1, means over subjects and targets.
 
     BatchNorm's statistics are first brought up to date on training windows, and the network is left in inference mode.
     """
+    network.eval()
+    if not isinstance(network, Stack):
+        return (_validate(network, learning.folds[0]),)
+    scores = []
+    for number, (member, fold) in enumerate(zip(network.members(), learning.folds, strict=True)):
+        scores.append(_validate(member, fold))
+        network.take_statistics(number, member)
+    return tuple(scores)
+
+
+def _validate(network: Student | Teacher, learning: Learning) -> dict[str, float]:
     train = learning.train
     picked = torch.linspace(0, len(train) - 1, min(_SETTLING_WINDOWS, len(train)), device=train.device)
     settle_statistics(network, lambda batch: _forward(network, train, batch), picked.long().split(_BATCH))

@@ -33,8 +33,7 @@ from torch.func import functional_call
 from ekd_edge.errors import ConfigError
 from ekd_train.distill import DistillLoss, DistillWeights, distill_loss, hard_loss
 from ekd_train.network import Output
-from ekd_train.student import Student
-from ekd_train.teacher import Teacher
+from ekd_train.stack import Network
 
 __all__ = ["Batch", "FeedbackGradient", "FeedbackWeights", "feedback_gradient", "feedback_step"]
 
@@ -78,8 +77,8 @@ class FeedbackGradient(NamedTuple):
 
 
 def feedback_gradient(
-    student: Student,
-    teacher: Teacher,
+    student: Network,
+    teacher: Network,
     batch: Batch,
     quiz: Batch,
     rate: float,
@@ -127,8 +126,8 @@ def feedback_gradient(
 
 
 def feedback_step(
-    student: Student,
-    teacher: Teacher,
+    student: Network,
+    teacher: Network,
     student_optimizer: torch.optim.Optimizer,
     teacher_optimizer: torch.optim.Optimizer,
     batch: Batch,
@@ -168,7 +167,7 @@ def _copies(network: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in network.named_buffers()}
 
 
-def _call(student: Student, parameters: Mapping[str, Tensor], gsr: Tensor) -> Output:
+def _call(student: Network, parameters: Mapping[str, Tensor], gsr: Tensor) -> Output:
     """The student's outputs with other weights; its own statistics are read but not written."""
     output: Output = functional_call(student, {**parameters, **_copies(student)}, (gsr,))
     return output

@@ -45,13 +45,15 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0.0:
             return input
         dropped = round(self.p * 2**16)
-        bits = torch.empty((input.numel() + 3) // 4, dtype=torch.int64, device=input.device).random_(-(2**63), None)
+        bits = torch.randint(-(2**63), 2**63 - 1, ((input.numel() + 3) // 4,), device=input.device)
         kept = bits.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 class _Softsign(torch.autograd.Function):
     """y = x / (1 + |x|), whose derivative is (1 - |y|)^2: half the passes over memory that torch's own takes."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(values: Tensor) -> Tensor:

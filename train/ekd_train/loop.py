@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ekd_train.checkpoint import load_state, save_state
 
-__all__ = ["EpochRecord", "Fitted", "Reporter", "Stage", "batches", "checkpoint_path", "fit", "seed_of"]
+__all__ = ["EpochRecord", "Fitted", "Reporter", "Stage", "checkpoint_path", "fit", "seed_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Stage:
     modules, optimizers: everything whose state a checkpoint must hold, by name.
     keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
     run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
-    validate: () -> scores, at least "macro_f1" and "loss".
+    validate: () -> scores of each network trained, at least "macro_f1" and "loss".
     patience: epochs without a better score after which the stage ends early; 0 means never.
     """
 
@@ -60,7 +60,7 @@ class Stage:
     optimizers: Mapping[str, torch.optim.Optimizer]
     keep: nn.Module
     run_epoch: Callable[[int, Callable[[], None]], Mapping[str, float]]
-    validate: Callable[[], Mapping[str, float]]
+    validate: Callable[[], Sequence[Mapping[str, float]]]
     patience: int = 0
 
 
@@ -68,12 +68,6 @@ def seed_of(*parts: object) -> int:
     """A 63-bit seed that depends on every part and on nothing else."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def batches(indices: Tensor, size: int) -> Iterator[Tensor]:
-    """The indices in a fresh random order, cut into full batches (the rest is left to the next epoch)."""
-    order = indices[torch.randperm(len(indices), device=indices.device)]
-    yield from (order[start : start + size] for start in range(0, len(order) - size + 1, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +78,56 @@ class Fitted:
     history: tuple[EpochRecord, ...]
 
 
-def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> Fitted:
+def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitted, ...]:
     """Run a stage to its end, or on from its checkpoint, and load the best epoch into `stage.keep`.
 
     Every epoch starts from its own seed, so a resumed run takes the same path as an uninterrupted one.
+    Returns an entry for each network that the stage trains: one, or the members of a stack, each with its own best
+    epoch.
     """
     checkpoint = checkpoint_path(folder, stage.name)
-    history: list[EpochRecord] = []
+    histories: list[list[EpochRecord]] = []
     best: dict[str, Tensor] = {}
     if checkpoint.is_file():
         best, meta = load_state(checkpoint, stage.modules, stage.optimizers)
-        history = [EpochRecord(**record) for record in meta["history"]]
-    reporter.start(stage.name, stage.epochs, len(history), stage.batches_per_epoch)
-    for epoch in range(len(history), stage.epochs):
-        if stage.patience and history and epoch - _best(history).epoch > stage.patience:
+        histories = [[EpochRecord(**record) for record in history] for history in meta["histories"]]
+    done = max(map(len, histories), default=0)
+    reporter.start(stage.name, stage.epochs, done, stage.batches_per_epoch)
+    for epoch in range(done, stage.epochs):
+        if histories and all(_is_over(stage, history, epoch) for history in histories):
             break
         torch.manual_seed(seed_of(seed, stage.stream, epoch))
         losses = stage.run_epoch(epoch, reporter.batch)
-        validation = stage.validate()
-        better = not history or _rank(validation) > _rank(_best(history).validation)
-        record = EpochRecord(stage.name, epoch, dict(losses), dict(validation), better)
-        history.append(record)
-        if better:
-            best = {name: tensor.detach().clone() for name, tensor in stage.keep.state_dict().items()}
-        save_state(checkpoint, stage.modules, stage.optimizers, best, {"history": [asdict(item) for item in history]})
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            print(json.dumps(asdict(record)), file=file)
-        reporter.epoch(record)
+        scores = stage.validate()
+        histories = histories or [[] for _ in scores]
+        for number, (history, validation) in enumerate(zip(histories, scores, strict=True)):
+            if _is_over(stage, history, epoch):
+                continue
+            better = not history or _rank(validation) > _rank(_best(history).validation)
+            record = EpochRecord(stage.name, epoch, dict(losses), dict(validation), better)
+            history.append(record)
+            if better:
+                _keep(best, stage.keep, number if len(histories) > 1 else None)
+            with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                print(json.dumps(asdict(record)), file=file)
+            reporter.epoch(record)
+        meta = {"histories": [[asdict(record) for record in history] for history in histories]}
+        save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
     stage.keep.load_state_dict(best)
-    return Fitted(_best(history), tuple(history))
+    return tuple(Fitted(_best(history), tuple(history)) for history in histories)
+
+
+def _is_over(stage: Stage, history: Sequence[EpochRecord], epoch: int) -> bool:
+    return bool(stage.patience and history and epoch - _best(history).epoch > stage.patience)
+
+
+def _keep(best: dict[str, Tensor], network: nn.Module, member: int | None) -> None:
+    """Copy the weights as they are into `best`: of one member of a stack, or of the whole network."""
+    for name, tensor in network.state_dict().items():
+        if member is None or name not in best:
+            best[name] = tensor.detach().clone()
+        else:
+            best[name][member] = tensor[member].detach()
 
 
 def checkpoint_path(folder: Path, stage: str) -> Path:

@@ -19,6 +19,7 @@ from ekd_train.network import NetworkConfig
 from ekd_train.progress import TerminalReporter
 from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run
 from ekd_train.sides import Exam, Learning, divide
+from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 from ekd_train.teaching import distil, teach
 
@@ -99,7 +100,8 @@ class Training:
         if (self.run.path / TEACHER_FILE).is_file():
             return
         learning, exam = self._sides()
-        teacher, fitted = teach(learning, self.run.network, self.run.config, self.run.path, self.reporter)
+        teacher, (fitted,) = teach(learning, self.run.network, self.run.config, self.run.path, self.reporter)
+        assert isinstance(teacher, Teacher)
         save_weights(self.run.path / TEACHER_FILE, teacher)
         self._finish("teacher", fitted, examine(teacher, exam))
 
@@ -108,9 +110,10 @@ class Training:
         if (self.run.path / STUDENT_FILE).is_file():
             raise ConfigError(f"{self.run.path} has its student already: choose a new --out")
         learning, exam = self._sides()
-        teacher = self._teacher() if self.run.has_eeg else None
+        teachers = [self._teacher()] if self.run.has_eeg else []
         run = self.run
-        student, fitted = distil(learning, run.network, run.config, teacher, run.path, self.reporter)
+        student, (fitted,) = distil(learning, run.network, run.config, teachers, run.path, self.reporter)
+        assert isinstance(student, Student)
         save_weights(run.path / STUDENT_FILE, student)
         self._finish("student", fitted, examine(student, exam))
 

@@ -1,6 +1,6 @@
 """The stages of training, as functions of what training may see: the teacher's own, and the student's distillation."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,9 +20,10 @@ from ekd_train.distill import (
 )
 from ekd_train.exam import answers, validate
 from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
-from ekd_train.loop import Fitted, Reporter, Stage, batches, fit, seed_of
+from ekd_train.loop import Fitted, Reporter, Stage, fit, seed_of
 from ekd_train.network import NetworkConfig, Output
-from ekd_train.sides import Learning, endless
+from ekd_train.sides import Learning, StackedLearning, endless
+from ekd_train.stack import Network, assemble
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 
@@ -33,20 +34,19 @@ Step = Callable[[int, Tensor], Mapping[str, Tensor]]
 
 
 def teach(
-    learning: Learning, network: NetworkConfig, config: TrainConfig, folder: Path, reporter: Reporter
-) -> tuple[Teacher, Fitted]:
-    """Train the teacher on the rated training windows; its state is kept in `folder` from epoch to epoch."""
+    learning: Learning | StackedLearning, network: NetworkConfig, config: TrainConfig, folder: Path, reporter: Reporter
+) -> tuple[Network, tuple[Fitted, ...]]:
+    """Train the teacher (of each fold) on the rated training windows; its state is kept in `folder` between epochs."""
     train = learning.train
-    torch.manual_seed(seed_of(config.seed, "teacher", "weights"))
-    teacher = Teacher(network).to(train.device)
+    teacher = _start(lambda: Teacher(network), "teacher", learning, config)
     optimizer = _adam(teacher.parameters(), config.teacher.learning_rate)
     rated = train.rated()
-    size = batch_size(config.teacher.batch_size, len(rated))
+    size = batch_size(config.teacher.batch_size, train.count(rated))
 
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
-        mean = Means()
+        mean = Means(len(learning.folds))
         teacher.train()
-        for positions in batches(rated, size):
+        for positions in train.batches(rated, size):
             mean.add(loss=_task_step(teacher, optimizer, train.take(positions))[0])
             on_batch()
         return mean.values()
@@ -55,7 +55,7 @@ def teach(
         name="teacher",
         stream="teacher",
         epochs=config.teacher.epochs,
-        batches_per_epoch=len(rated) // size,
+        batches_per_epoch=train.count(rated) // size,
         modules={"teacher": teacher},
         optimizers={"teacher": optimizer},
         keep=teacher,
@@ -67,50 +67,51 @@ def teach(
 
 
 def distil(
-    learning: Learning,
+    learning: Learning | StackedLearning,
     network: NetworkConfig,
     config: TrainConfig,
-    teacher: Teacher | Student | None,
+    teachers: Sequence[Teacher | Student],
     folder: Path,
     reporter: Reporter,
     name: str = "student",
-) -> tuple[Student, Fitted]:
-    """Train a student: from the labels alone where there is no teacher, else with its help.
+) -> tuple[Network, tuple[Fitted, ...]]:
+    """Train a student (of each fold): from the labels alone where there are no teachers, else with their help.
 
-    A teacher that does not listen (feedback.every = 0) answers once, for all windows. One that does listen is changed.
-    A `Student` as teacher makes self-distillation. name: of the stage and its checkpoint in `folder`.
+    teachers: one for each fold. Those that do not listen (feedback.every = 0) answer once, for all windows; those that
+    do are changed. A `Student` as teacher makes self-distillation. name: of the stage and its checkpoint in `folder`.
     """
-    train = learning.train
-    torch.manual_seed(seed_of(config.seed, "student", "weights"))
-    student = Student(network).to(train.device)
+    train, folds = learning.train, len(learning.folds)
+    student = _start(lambda: Student(network), "student", learning, config)
     modules: dict[str, nn.Module] = {"student": student}
-    learners = train.everything() if config.distill.unrated and teacher is not None else train.rated()
-    size = batch_size(config.student.batch_size, len(learners))
+    learners = train.everything() if config.distill.unrated and teachers else train.rated()
+    size = batch_size(config.student.batch_size, train.count(learners))
     weights = _weights(config)
     optimizers: dict[str, torch.optim.Optimizer] = {}
     choose: Callable[[int], Tensor] = lambda epoch: learners  # noqa: E731
     share = 1.0
-    if teacher is None:
+    if not teachers:
         optimizers["student"] = _adam(student.parameters(), config.student.learning_rate)
         step = _from_labels(learning, student, optimizers["student"], weights)
     else:
-        projection = _projection(config, network, teacher).to(train.device)
+        projection = _projection(config, network, teachers[0]).to(train.device)
+        if folds > 1 and list(projection.parameters()):
+            raise ConfigError("a learned projection cannot be trained for folds side by side: leave --stack out")
         modules["projection"] = projection
-        parameters = [*student.parameters(), *projection.parameters()]
-        optimizers["student"] = _adam(parameters, config.student.learning_rate)
-        if config.feedback.every and isinstance(teacher, Teacher):
-            modules["teacher"] = teacher.eval()
+        optimizers["student"] = _adam([*student.parameters(), *projection.parameters()], config.student.learning_rate)
+        if config.feedback.every and isinstance(teachers[0], Teacher):
+            teacher = assemble([each.to(train.device) for each in teachers], folds > 1).eval()
+            modules["teacher"] = teacher
             optimizers["teacher"] = _adam(teacher.parameters(), config.feedback.teacher_learning_rate)
             lessons = _Lessons(learning, learners, config)
             choose, share = lessons.begin, 1 - config.feedback.quiz_fraction
             step = _with_feedback(lessons, student, teacher, projection, optimizers, weights)
         else:
-            step = _from_answers(learning, student, teacher, projection, optimizers["student"], weights)
+            step = _from_answers(learning, student, teachers, projection, optimizers["student"], weights)
 
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
-        mean = Means()
+        mean = Means(folds)
         student.train()
-        for number, positions in enumerate(batches(choose(epoch), size)):
+        for number, positions in enumerate(train.batches(choose(epoch), size)):
             mean.add(**step(number, positions))
             on_batch()
         return mean.values()
@@ -119,7 +120,7 @@ def distil(
         name=name,
         stream="student",
         epochs=config.student.epochs,
-        batches_per_epoch=max(1, int(share * len(learners)) // size),
+        batches_per_epoch=max(1, int(share * train.count(learners)) // size),
         modules=modules,
         optimizers=optimizers,
         keep=student,
@@ -130,8 +131,19 @@ def distil(
     return student, fit(stage, folder, config.seed, reporter)
 
 
+def _start(
+    make: Callable[[], Teacher | Student], stream: str, learning: Learning | StackedLearning, config: TrainConfig
+) -> Network:
+    """A fresh network, or one for each fold; all start from the same weights."""
+    members = []
+    for _ in learning.folds:
+        torch.manual_seed(seed_of(config.seed, stream, "weights"))
+        members.append(make().to(learning.train.device))
+    return assemble(members, len(members) > 1)
+
+
 def _from_labels(
-    learning: Learning, student: Student, optimizer: torch.optim.Optimizer, weights: DistillWeights
+    learning: Learning | StackedLearning, student: Network, optimizer: torch.optim.Optimizer, weights: DistillWeights
 ) -> Step:
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
         gsr, labels = learning.train.take_gsr(positions)
@@ -141,45 +153,48 @@ def _from_labels(
 
 
 def _from_answers(
-    learning: Learning,
-    student: Student,
-    teacher: Teacher | Student,
+    learning: Learning | StackedLearning,
+    student: Network,
+    teachers: Sequence[Teacher | Student],
     projection: nn.Module,
     optimizer: torch.optim.Optimizer,
     weights: DistillWeights,
 ) -> Step:
-    """Learn from a teacher that does not change: its answers are computed once, and kept projected if possible."""
-    fixed = answers(teacher, learning.train)
+    """Learn from teachers that do not change: their answers are computed once, and kept projected if possible."""
+    fixed = [
+        answers(each.to(learning.train.device), fold.train) for each, fold in zip(teachers, learning.folds, strict=True)
+    ]
     if isinstance(projection, PoolProjection):
-        fixed, projection = Output(fixed.logits, projection(fixed.feature)), nn.Identity()
+        fixed, projection = [Output(each.logits, projection(each.feature)) for each in fixed], nn.Identity()
+
+    def told(positions: Tensor) -> Output:
+        rows = positions.view(len(fixed), -1)
+        given = [(each.logits[mine], each.feature[mine]) for each, mine in zip(fixed, rows, strict=True)]
+        if len(fixed) == 1:
+            return Output(*given[0])
+        return Output(*(torch.stack(column) for column in zip(*given, strict=True)))
 
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
         gsr, labels = learning.train.take_gsr(positions)
-        taught = Output(fixed.logits[positions], fixed.feature[positions])
-        return _told(kd_step(student, optimizer, gsr, labels, taught, weights, projection))
+        return _told(kd_step(student, optimizer, gsr, labels, told(positions), weights, projection))
 
     return step
 
 
 class _Lessons:
-    """Who learns and who sets the quiz, epoch by epoch: the quizzing subjects rotate."""
+    """Who learns and who sets the quiz, epoch by epoch."""
 
-    def __init__(self, learning: Learning, learners: Tensor, config: TrainConfig) -> None:
+    def __init__(self, learning: Learning | StackedLearning, learners: Tensor, config: TrainConfig) -> None:
         self.learning, self.config = learning, config
         self._learners = learners
-        rated = learning.train.subject[learning.train.rated().cpu().numpy()]
-        self._subjects = sorted({str(name) for name in rated})
-        if len(self._subjects) < 2:
-            raise ConfigError("adaptive feedback needs two rated training subjects: set feedback.every=0")
 
     def begin(self, epoch: int) -> Tensor:
-        """Start an epoch; returns the positions to learn from."""
+        """Start an epoch; returns the choice to learn from."""
         train, config = self.learning.train, self.config
-        groups = min(max(2, round(1 / config.feedback.quiz_fraction)), len(self._subjects))
-        quizzing = train.of(self._subjects[epoch % groups :: groups])
+        learners, quizzing = train.quiz_choice(self._learners, epoch, config.feedback.quiz_fraction)
         size = config.feedback.quiz_batch_size or config.student.batch_size
         self._quizzes = endless(train, quizzing, size)
-        return self._learners[~torch.isin(self._learners, quizzing)]
+        return learners
 
     def quiz(self) -> Batch:
         """The next quiz."""
@@ -188,8 +203,8 @@ class _Lessons:
 
 def _with_feedback(
     lessons: _Lessons,
-    student: Student,
-    teacher: Teacher,
+    student: Network,
+    teacher: Network,
     projection: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
     weights: DistillWeights,
@@ -212,7 +227,7 @@ def _with_feedback(
     return step
 
 
-def _task_step(teacher: Teacher, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[Tensor, Output]:
+def _task_step(teacher: Network, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[Tensor, Output]:
     """One step of the teacher from its own loss; returns the loss and the answers it gave before the step."""
     taught: Output = teacher(batch.eeg, batch.gsr)
     loss = hard_loss(taught.logits, batch.labels)
