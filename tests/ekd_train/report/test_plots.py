@@ -103,6 +103,7 @@ def test_training_is_the_mean_over_runs_that_came_so_far(sweep, cell, edit) -> N
     assert list(line.get_ydata()) == pytest.approx([60, 70, 70])
     assert list(line.get_xdata()) == [1, 2, 3]
     assert training["best_is_last"] == 2
+    assert training["best_epoch"] == {"median": 2.5, "least": 2, "greatest": 3}
 
 
 def test_without_a_history_there_is_no_training_plot(sweep, edit) -> None:

@@ -124,7 +124,8 @@ def _method(cells: Sequence[Cell]) -> dict[str, Any]:
     windows = {key: float(sum(map(sum, matrix))) for key, matrix in counts.items()}
     by_score = {name: by_subject(of(counts)) for name, of in SCORES.items()}
     last = [cell for cell in cells if cell.history and cell.best_epoch == cell.history[-1].epoch]
-    best = [cell.best_epoch for cell in cells]
+    first = min((record.epoch for cell in cells for record in cell.history), default=1)
+    best = [cell.best_epoch - first + 1 for cell in cells]
     return {
         **_scores(counts),
         "seeds": {
@@ -148,13 +149,13 @@ def _method(cells: Sequence[Cell]) -> dict[str, Any]:
             "best_epoch": {"median": float(np.median(best)), "least": min(best), "greatest": max(best)},
             "epochs": max((len(cell.history) for cell in cells), default=0),
             "best_is_last": len(last),
-            "curve": _curve(cells),
+            "curve": _curve(cells, first),
         },
     }
 
 
-def _curve(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """By epoch: mean and standard deviation over runs of the validation scores, means of the training losses."""
+def _curve(cells: Sequence[Cell], first: int) -> list[dict[str, Any]]:
+    """By epoch, counted from 1: mean and sd over runs of the validation scores, means of the training losses."""
     epochs = [(record.epoch, record) for cell in cells for record in cell.history]
     curve = []
     for epoch in sorted({number for number, _ in epochs}):
@@ -162,7 +163,7 @@ def _curve(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         names = sorted({name for record in records for name in record.losses})
         curve.append(
             {
-                "epoch": epoch,
+                "epoch": epoch - first + 1,
                 "runs": len(records),
                 "validation": {
                     name: {

@@ -90,12 +90,11 @@ def _training(report: Mapping[str, Any], target: str) -> "Figure":
     for column, method in enumerate(trained):
         training = report["targets"][target]["methods"][method]["training"]
         curve, color = training["curve"], _color(report, method)
-        first = curve[0]["epoch"]
-        epochs = [point["epoch"] - first + 1 for point in curve]
+        epochs = [point["epoch"] for point in curve]
         for row, (score, scale) in enumerate((("accuracy", 100.0), ("loss", 1.0))):
             axis = axes[row][column]
             _band(axis, epochs, [point["validation"][score] for point in curve], scale, color, "validation")
-            axis.axvline(training["best_epoch"]["median"] - first + 1, color=GREY, linestyle=":", linewidth=1)
+            axis.axvline(training["best_epoch"]["median"], color=GREY, linestyle=":", linewidth=1)
             _tidy(axis)
         task = [next((p["losses"][name] for name in TASK_LOSSES if name in p["losses"]), None) for p in curve]
         if any(value is not None for value in task):

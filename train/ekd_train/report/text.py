@@ -147,7 +147,7 @@ def _training(report: Mapping[str, Any]) -> str:
         "best epoch, median (range)",
         "best epoch was the last",
     ]
-    return f"## Training: {_time(report['seconds'])} in all\n\n{_table(header, rows)}" if rows else ""
+    return f"## Training: {_time(report['seconds'])} in all{marks(report)}\n\n{_table(header, rows)}" if rows else ""
 
 
 def _missing(report: Mapping[str, Any]) -> str:
