@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import EkdError, ExportError
-from ekd_export.wording import change, origin, percent
+from ekd_edge.wording import change, origin, percent
 from ekd_train.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ekd_edge.errors import EkdError
+from ekd_edge.wording import change, origin, percent
 from ekd_export.held_out import Report, evaluate_files
-from ekd_export.wording import change, origin, percent
 
 __all__ = ["main"]
 

@@ -72,3 +72,7 @@ def test_a_package_itself_imports_nothing(package: str) -> None:
 
 def test_evaluation_data_loads_without_torch() -> None:
     assert "torch" not in top_levels(loaded_by("import ekd_train.data.source"))
+
+
+def test_a_report_is_made_without_torch_and_plots_load_matplotlib_late() -> None:
+    assert not top_levels(loaded_by("import ekd_train.report.__main__")) & FRAMEWORKS

@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--subject", help="the subject to write; without it the subjects are listed")
     data.add_argument("--out", type=Path, help="the CSV file to write")
     data.set_defaults(run_command=_data)
+    report = commands.add_parser("report", help="write and print the report of a sweep, finished or not")
+    report.add_argument("folder", type=Path, help="the sweep's folder")
+    report.add_argument("--json", action="store_true", help="print report.json on stdout instead of the tables")
+    report.set_defaults(run_command=_report)
     return parser
 
 
@@ -167,6 +171,15 @@ def _data(args: argparse.Namespace) -> int:
     (recording,) = source.dataset.read([args.subject])
     write_recording(args.out, recording)
     print(args.out)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from ekd_train.report import render_text, write_report
+
+    report = write_report(args.folder)
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(report) if args.json else render_text(report))
     return 0
 
 

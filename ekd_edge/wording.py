@@ -2,7 +2,7 @@
 
 from ekd_edge.evaluate import Difference
 
-__all__ = ["change", "origin", "percent"]
+__all__ = ["change", "interval", "origin", "percent", "points"]
 
 
 def percent(share: float) -> str:
@@ -10,13 +10,22 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def points(difference: float) -> str:
+    """A difference of shares in percentage points: 0.0123 -> "+1.23"."""
+    return f"{100 * difference:+.2f}"
+
+
+def interval(low: float, high: float) -> str:
+    """The ends of an interval of differences: "-0.77 to +1.25"."""
+    return f"{points(low)} to {points(high)}"
+
+
 def change(difference: Difference) -> str:
     """A difference of shares in percentage points, with its interval and what the interval rests on."""
-    mean = f"{100 * difference.mean:+.2f} points"
+    mean = f"{points(difference.mean)} points"
     if difference.low is None or difference.high is None:
         return f"{mean} (one subject: no interval)"
-    low, high = 100 * difference.low, 100 * difference.high
-    return f"{mean} (95% interval {low:+.2f} to {high:+.2f}, {difference.subjects} subjects)"
+    return f"{mean} (95% interval {interval(difference.low, difference.high)}, {difference.subjects} subjects)"
 
 
 def origin(synthetic: bool) -> str:

@@ -1,0 +1,65 @@
+"""Write and read a sweep's report: report.json first, then report.md and the plots from it."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ekd_edge.errors import ConfigError
+from ekd_train.report.build import FORMAT, build_report
+from ekd_train.report.collect import read_sweep
+from ekd_train.report.plots import draw_plots
+from ekd_train.report.text import render_markdown
+
+__all__ = ["read_report", "write_report"]
+
+
+def write_report(folder: Path) -> dict[str, Any]:
+    """Report the sweep in `folder`, finished or not: writes report.json, report.md and plots/*.png, returns the report.
+
+    Raises ConfigError where there is no sweep, where a file cannot be written, or where matplotlib is missing (the
+    other files are written by then); DataError where the results contradict each other.
+    """
+    text = json.dumps(build_report(read_sweep(folder)), indent=1, ensure_ascii=False, allow_nan=False)
+    # What was read back is what the text and the plots are made from, here and later.
+    report: dict[str, Any] = json.loads(text)
+    _replace(folder / "report.json", lambda aside: _write(aside, text + "\n"))
+    _replace(folder / "report.md", lambda aside: _write(aside, render_markdown(report)))
+    for name, figure in draw_plots(report):
+        _replace(folder / "plots" / name, partial(figure.savefig, format="png"))
+    return report
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report.json, or that of a sweep's folder.
+
+    Raises ConfigError where it is missing, damaged or of another version.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file} does not exist: write it with ekd-train report FOLDER") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}): write it again with ekd-train report FOLDER") from error
+    if not isinstance(report, Mapping) or report.get("format") != FORMAT:
+        raise ConfigError(f"{file} is no report of this version of ekd: write it again with ekd-train report FOLDER")
+    return dict(report)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    aside = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write(aside)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
