@@ -174,6 +174,9 @@ def _data(args: argparse.Namespace) -> int:
         path = args.out if args.out.suffix == ".csv" else args.out / f"{recording.name}.csv"
         write_recording(path, recording)
         print(path)
+    for note in source.dataset.notes:
+        if note not in source.notes:  # what reading brought to light
+            print(f"ekd-train: {note}", file=sys.stderr)
     return 0
 
 

@@ -59,7 +59,8 @@ def test_items_are_the_windows(windows: WindowSet) -> None:
 def test_every_item_has_its_subject_trial_and_recording(windows: WindowSet) -> None:
     info = as_torch_dataset(windows).info
     np.testing.assert_array_equal(info["subject_id"], windows.subject)
-    np.testing.assert_array_equal(info["trial_id"], windows.trial)
+    np.testing.assert_array_equal(info["trial"], windows.trial)
+    assert set(zip(info["trial_id"], info["trial"], strict=True)) == {(k, f"t{k:02d}") for k in range(4)}
     np.testing.assert_array_equal(info["recording"], windows.recording)
     np.testing.assert_array_equal(info["end_s"], windows.end_s)
     np.testing.assert_array_equal(info["valence"], windows.ratings[:, 1])

@@ -346,10 +346,12 @@ def test_the_data_command_lists_subjects_and_writes_recordings(
     session(3, text=xml('<subject id="12"/>'))
     session(4, text=xml('<subject id="12"/>', mediaFile=None))
     session(5, text=xml('<subject id="3"/>'), events=())
+    session(6, text=xml('<subject id="12"/>'), events=())
     name = f"hci:{sessions}"
     assert main(["data", "--data", name]) == 0
     assert capsys.readouterr().out == "p03\np07\np12\n"
     assert main(["data", "--data", name, "--subject", "p12", "--out", str(tmp_path / "out")]) == 0
+    assert "1 of 3 sessions of p12 left out: Status has no two events (6)" in capsys.readouterr().err
     written = list(RecordingsDataset(tmp_path / "out").read(["p12"]))
     for ours, theirs in zip(written, parse_source(name).dataset.read(["p12"]), strict=True):
         np.testing.assert_array_equal(ours.gsr, theirs.gsr)

@@ -25,9 +25,10 @@ class TorchWindows(Dataset[tuple[Tensor, ...]]):
 
     gsr: float32 (window_samples,). eeg: float32 (rows, window_samples). labels: int64 (n_targets,), 0 or 1.
 
-    info: a pandas.DataFrame, one row an item: subject_id, trial_id, clip_id, recording, end_s and each target's rating
-    under its name. TorchEEG's splitters copy the dataset and set `info` to some of its rows, by way of a CSV file;
-    the items are then those rows' windows, found by clip_id. Copies share the windows themselves.
+    info: a pandas.DataFrame, one row an item: subject_id, trial_id (a number for each trial name, from 0), clip_id,
+    trial, recording, end_s and each target's rating under its name. TorchEEG's splitters copy the dataset and set
+    `info` to some of its rows, by way of a CSV file; the items are then those rows' windows, found by clip_id.
+    Copies share the windows themselves.
     """
 
     def __init__(self, windows: WindowSet) -> None:
@@ -70,8 +71,9 @@ def _info(windows: WindowSet) -> "pd.DataFrame":
         raise ConfigError("a torch dataset's table needs pandas: pip install 'ekd[bridges]'") from None
     columns: dict[str, Any] = {
         "subject_id": windows.subject,
-        "trial_id": windows.trial,
+        "trial_id": np.unique(windows.trial, return_inverse=True)[1],
         "clip_id": np.arange(len(windows)),
+        "trial": windows.trial,
         "recording": windows.recording,
         "end_s": windows.end_s,
     }
