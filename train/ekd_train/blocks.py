@@ -55,21 +55,29 @@ class Head(nn.Module):
         return tokens
 
     def _train(self, signal: Tensor) -> Tensor:
-        windows = signal.unfold(2, self.kernel, self.stride)
-        batch, _, length, _ = windows.shape
-        patches = windows.transpose(1, 2).reshape(-1, self.kernel)
-        center = patches.mean(0)
-        patches = patches - center
-        count = len(patches)
-        weight = self.temporal_conv.weight.flatten(1)
-        variance = ((weight @ (patches.T @ patches)) * weight).sum(1).clamp(min=0.0) / count
-        self._note(F.linear(center, weight, self.temporal_conv.bias), variance * (count / max(count - 1, 1)))
-        scale = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
-        hidden = F.relu(F.linear(patches, weight * scale.unsqueeze(1), self.bn.bias), inplace=True)
+        hidden = self._normed_patches(signal)
         spatial = self.spatial_conv.weight.squeeze(3).transpose(1, 2).flatten(1)
-        tokens = F.linear(hidden.view(batch, length, -1), spatial, self.spatial_conv.bias)
-        dropped: Tensor = self.dropout(tokens)
+        dropped: Tensor = self.dropout(F.linear(hidden, spatial, self.spatial_conv.bias))
         return dropped
+
+    def _normed_patches(self, signal: Tensor) -> Tensor:
+        """(B, rows, window) -> (B, T, rows * F), always in float32.
+
+        Kernels that cancel a slow signal leave differences of large products, which bfloat16 cannot hold.
+        """
+        with torch.autocast(signal.device.type, enabled=False):
+            windows = signal.unfold(2, self.kernel, self.stride)
+            batch, _, length, _ = windows.shape
+            patches = windows.transpose(1, 2).reshape(-1, self.kernel)
+            center = patches.mean(0)
+            patches = patches - center
+            count = len(patches)
+            weight = self.temporal_conv.weight.flatten(1)
+            variance = ((weight @ (patches.T @ patches)) * weight).sum(1).clamp(min=0.0) / count
+            self._note(F.linear(center, weight, self.temporal_conv.bias), variance * (count / max(count - 1, 1)))
+            scale = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
+            hidden = F.relu(F.linear(patches, weight * scale.unsqueeze(1), self.bn.bias), inplace=True)
+            return hidden.view(batch, length, -1)
 
     def _note(self, mean: Tensor, variance: Tensor) -> None:
         """Update the running statistics as nn.BatchNorm2d does."""

@@ -15,6 +15,7 @@ from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.data.splits import SplitConfig
 
 __all__ = [
+    "ComputeConfig",
     "DistillConfig",
     "FeedbackConfig",
     "NetworkShape",
@@ -175,6 +176,19 @@ class FeedbackConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ComputeConfig:
+    """How the arithmetic is done: for a GPU; on a CPU the defaults are the fastest.
+
+    precision: "float32", or "bf16", which computes matrix products in bfloat16; weights, losses, optimizer and the
+        temporal convolutions stay in float32.
+    compile: torch.compile for the steps without feedback, whose second derivative cannot be compiled.
+    """
+
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """Everything that determines a run, apart from the data itself."""
 
@@ -189,6 +203,7 @@ class TrainConfig:
     student: StageConfig = field(default_factory=StageConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
         if not self.targets or len(set(self.targets)) != len(self.targets):

@@ -1,6 +1,7 @@
 """The training device, and windows resident there: no per-batch work on the host."""
 
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from ekd_edge.errors import ConfigError
 from ekd_train.data.windows import WindowSet
 
-__all__ = ["Means", "Resident", "batch_size", "pick_device"]
+__all__ = ["Means", "Resident", "arithmetic", "batch_size", "pick_device"]
 
 
 def pick_device(name: str, threads: int | None = None) -> torch.device:
@@ -25,6 +26,14 @@ def pick_device(name: str, threads: int | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
     return device
+
+
+def arithmetic(device: torch.device, precision: Literal["float32", "bf16"]) -> torch.autocast:
+    """The context in which one training step is taken in this precision; see `ComputeConfig`.
+
+    One step, as autocast keeps the weights that it has cast until it is left.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

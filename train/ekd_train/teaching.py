@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
-from ekd_train.device import Means, batch_size
+from ekd_train.device import Means, arithmetic, batch_size
 from ekd_train.distill import (
     DistillLoss,
     DistillWeights,
@@ -23,7 +23,7 @@ from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
 from ekd_train.loop import Fitted, Reporter, Stage, fit, seed_of
 from ekd_train.network import NetworkConfig, Output
 from ekd_train.sides import Learning, StackedLearning, endless
-from ekd_train.stack import Network, assemble
+from ekd_train.stack import Network, Stack, assemble
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 
@@ -39,6 +39,7 @@ def teach(
     """Train the teacher (of each fold) on the rated training windows; its state is kept in `folder` between epochs."""
     train = learning.train
     teacher = _start(lambda: Teacher(network), "teacher", learning, config)
+    stepping = _compiled(teacher, config)
     optimizer = _adam(teacher.parameters(), config.teacher.learning_rate)
     rated = train.rated()
     size = batch_size(config.teacher.batch_size, train.count(rated))
@@ -47,7 +48,8 @@ def teach(
         mean = Means(len(learning.folds))
         teacher.train()
         for positions in train.batches(rated, size):
-            mean.add(loss=_task_step(teacher, optimizer, train.take(positions))[0])
+            with arithmetic(train.device, config.compute.precision):
+                mean.add(loss=_task_step(stepping, optimizer, train.take(positions))[0])
             on_batch()
         return mean.values()
 
@@ -91,7 +93,7 @@ def distil(
     share = 1.0
     if not teachers:
         optimizers["student"] = _adam(student.parameters(), config.student.learning_rate)
-        step = _from_labels(learning, student, optimizers["student"], weights)
+        step = _from_labels(learning, _compiled(student, config), optimizers["student"], weights)
     else:
         projection = _projection(config, network, teachers[0]).to(train.device)
         if folds > 1 and list(projection.parameters()):
@@ -106,13 +108,15 @@ def distil(
             choose, share = lessons.begin, 1 - config.feedback.quiz_fraction
             step = _with_feedback(lessons, student, teacher, projection, optimizers, weights)
         else:
-            step = _from_answers(learning, student, teachers, projection, optimizers["student"], weights)
+            stepping = _compiled(student, config)
+            step = _from_answers(learning, stepping, teachers, projection, optimizers["student"], weights)
 
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
         mean = Means(folds)
         student.train()
         for number, positions in enumerate(train.batches(choose(epoch), size)):
-            mean.add(**step(number, positions))
+            with arithmetic(train.device, config.compute.precision):
+                mean.add(**step(number, positions))
             on_batch()
         return mean.values()
 
@@ -140,6 +144,16 @@ def _start(
         torch.manual_seed(seed_of(config.seed, stream, "weights"))
         members.append(make().to(learning.train.device))
     return assemble(members, len(members) > 1)
+
+
+def _compiled(network: Network, config: TrainConfig) -> Network:
+    """The same network, compiled for its training steps where that is asked for."""
+    if not config.compute.compile:
+        return network
+    if isinstance(network, Stack):
+        raise ConfigError("folds side by side cannot be compiled: set compute.compile=false or leave --stack out")
+    compiled: Network = torch.compile(network)  # type: ignore[assignment]
+    return compiled
 
 
 def _from_labels(
