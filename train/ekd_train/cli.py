@@ -20,6 +20,7 @@ Train the EEG + GSR teacher and distil the GSR-only student.
   ekd-train teacher --preset paper --out RUN    the teacher alone
   ekd-train distill RUN                         then its student
   ekd-train --resume RUN                        go on after an interruption
+  ekd-train cache                               list the converted windows that are kept on disk
 """
 
 
@@ -72,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--subject", help="the subject to write; without it the subjects are listed")
     data.add_argument("--out", type=Path, help="the CSV file to write")
     data.set_defaults(run_command=_data)
+    cache = commands.add_parser("cache", help="list the converted windows kept on disk, or delete them")
+    cache.add_argument("--clear", action="store_true", help="delete all of them; they are made again when needed")
+    cache.set_defaults(run_command=_cache)
     return parser
 
 
@@ -159,6 +163,17 @@ def _data(args: argparse.Namespace) -> int:
     (recording,) = source.dataset.read([args.subject])
     write_recording(args.out, recording)
     print(args.out)
+    return 0
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from ekd_train.data.cache import clear, describe
+
+    if args.clear:
+        print(f"{clear() / 1e6:.1f} MB freed")
+    else:
+        with contextlib.suppress(BrokenPipeError):
+            print(describe())
     return 0
 
 

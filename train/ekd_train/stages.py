@@ -52,8 +52,8 @@ class Training:
         rows = 1
         if eeg_signal is not None:
             probe = source.windows(
-                gsr_signal, eeg_signal, config.targets, config.threshold, config.signal.eeg_features,
-                subjects=split.train[:1],
+                config.signal.for_training(gsr_signal), config.signal.for_training(eeg_signal), config.targets,
+                config.threshold, config.signal.eeg_features, subjects=split.train[:1], high=config.high,
             )  # fmt: skip
             assert probe.eeg is not None
             rows = probe.eeg.shape[1]
@@ -255,6 +255,7 @@ class Training:
                 config.threshold,
                 config.signal.eeg_features,
                 subjects=getattr(self.run.split, side),
+                high=config.high,
             )
             self._parts[side] = Resident.of(windows, self.device)
         return self._parts[side]
