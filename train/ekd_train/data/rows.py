@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
 
-__all__ = ["RowArray", "RowFile", "Rows", "WriteError", "gather", "map_rows"]
+__all__ = ["RowArray", "RowFile", "Rows", "WriteError", "gather", "keep_freed_memory", "map_rows"]
 
 
 class WriteError(Exception):
@@ -96,6 +96,16 @@ def _write_faults() -> Iterator[None]:
         raise WriteError(error.strerror or str(error)) from error
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep freed blocks of up to 32 MiB for the next of their size.
+
+    Without it, every array beyond 128 KiB is given back to the system and its successor's pages are fetched and
+    cleared anew, which takes as long as the filtering in between. glibc learns the size from the first such block
+    that is freed (M_MMAP_THRESHOLD in mallopt(3)); elsewhere this does nothing.
+    """
+    np.empty((32 << 20) - (64 << 10), np.uint8)
+
+
 def map_rows(path: Path, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
     """The rows of a finished file, mapped: writing to the array would never reach the file.
 
@@ -130,7 +140,7 @@ def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDAr
             if file is None:
                 part[:] = array[begin:end]
                 continue
-            file.seek(array.offset + begin * part[0].nbytes)  # type: ignore[attr-defined]
+            file.seek(array.offset + begin * array.strides[0])  # type: ignore[attr-defined]
             if file.readinto(part.data) != part.nbytes:
                 raise DataError(f"{file.name} was cut short while it was read: start again")
     return rows

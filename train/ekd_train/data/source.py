@@ -17,7 +17,7 @@ from ekd_train.data.cache import Converted, entry_key, fetch
 from ekd_train.data.eeg import EegFeatures
 from ekd_train.data.fingerprint import cache_folder, workers
 from ekd_train.data.recordings import RecordingsDataset
-from ekd_train.data.rows import RowArray, Rows
+from ekd_train.data.rows import RowArray, Rows, keep_freed_memory
 from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 
@@ -145,6 +145,7 @@ class Source:
                     eeg.append(part.eeg)
                 trials.extend(part.trials)
 
+            keep_freed_memory()
             with ThreadPoolExecutor(workers()) as pool:
                 for done, subject in enumerate(subjects, start=1):
                     for recording in self._read(subject, eeg is not None):
