@@ -35,7 +35,10 @@ def _parser() -> argparse.ArgumentParser:
         "the change from the first file to each further one.",
     )
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.tflite", help="what ekd-export wrote")
-    parser.add_argument("--data", help="synthetic, synthetic:hard or recordings:FOLDER (default: as in training)")
+    parser.add_argument(
+        "--data",
+        help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER (default: as in training)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="of the TFLite runtime (default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, every subject in it")
     return parser

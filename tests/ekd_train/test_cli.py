@@ -150,7 +150,7 @@ def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
     ("arguments", "said"),
     [
         (["--preset", "papr"], "no preset"),
-        (["--data", "deap"], "unknown data"),
+        (["--data", "deep:DIR"], "unknown data"),
         (["--data", "recordings:nowhere"], "nowhere"),
         (["--resume", "nowhere"], "no run folder"),
         (["distill"], "no trained teacher"),

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     setup = argparse.ArgumentParser(add_help=False)
     setup.add_argument("--preset", default="smoke", help="a shipped preset or a .toml file (default: smoke)")
-    setup.add_argument("--data", help="synthetic, synthetic:hard or recordings:FOLDER")
+    setup.add_argument("--data", help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER")
     setup.add_argument("--target", action="append", help="what to predict; repeat it for several")
     setup.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
     setup.add_argument("--out", type=Path, help="the run folder (default: runs/TIME-PRESET)")
@@ -71,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="list a dataset's subjects, or write one as a recording")
     data.add_argument("--data", default="synthetic", help="as above (default: synthetic)")
     data.add_argument("--subject", help="the subject to write; without it the subjects are listed")
-    data.add_argument("--out", type=Path, help="the CSV file to write")
+    data.add_argument("--recording", help="which one, where the subject has several (default: all of them)")
+    data.add_argument("--out", type=Path, help="the CSV file to write, or a folder for several")
     data.set_defaults(run_command=_data)
     cache = commands.add_parser("cache", help="list the converted windows kept on disk, or delete them")
     cache.add_argument("--clear", action="store_true", help="delete all of them; they are made again when needed")
@@ -154,15 +155,32 @@ def _data(args: argparse.Namespace) -> int:
     from ekd_train.data.source import parse_source
 
     source = parse_source(args.data)
+    for note in source.notes:
+        print(f"ekd-train: {note}", file=sys.stderr)
     if args.subject is None:
         with contextlib.suppress(BrokenPipeError):
             print("\n".join(source.subjects))
         return 0
     if args.out is None:
         raise ConfigError("name the file to write with --out FILE.csv")
-    (recording,) = source.dataset.read([args.subject])
-    write_recording(args.out, recording)
-    print(args.out)
+    recordings = source.dataset.read([args.subject])
+    chosen = [one for one in recordings if args.recording in (None, one.name)]
+    if not chosen:
+        if args.recording:
+            raise ConfigError(f"{args.subject} has no recording {args.recording!r}: leave --recording out to see all")
+        raise ConfigError(f"no recording of {args.subject} can serve: {'; '.join(source.dataset.notes)}")
+    if args.out.suffix == ".csv" and len(chosen) > 1:
+        raise ConfigError(
+            f"{args.subject} has {len(chosen)} recordings, {chosen[0].name} to {chosen[-1].name}: "
+            "choose one with --recording NAME, or write all with --out FOLDER"
+        )
+    for recording in chosen:
+        path = args.out if args.out.suffix == ".csv" else args.out / f"{recording.name}.csv"
+        write_recording(path, recording)
+        print(path)
+    for note in source.dataset.notes:
+        if note not in source.notes:  # what reading brought to light
+            print(f"ekd-train: {note}", file=sys.stderr)
     return 0
 
 

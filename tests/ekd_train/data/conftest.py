@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ekd_train.data.recordings import write_recording
 from ekd_train.data.synthetic import SyntheticConfig, synthesize
@@ -53,3 +54,39 @@ def flat() -> Callable[..., Recording]:
         return replace(recording, trials=tuple(named))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_python2_pickle() -> Callable[..., None]:
+    """Write a dict of float64 arrays as Python 2's cPickle writes it with protocol 2, which Python 3 never does.
+
+    There, text and an array's bytes are both `str`: SHORT_BINSTRING (U) and BINSTRING (T). Python 3 decodes those as
+    ASCII unless told `encoding="latin1"`, which keeps every byte of an array. Rows of zeros become holes in the file.
+    """
+    array_names = b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
+
+    def write(path: Path, **arrays: NDArray[np.float64]) -> None:
+        with path.open("wb") as out:
+            out.write(b"\x80\x02}q\x01(")
+            for number, (name, array) in enumerate(arrays.items()):
+                first = number == 0
+                out.write(b"U" + bytes([len(name)]) + name.encode() + b"q" + bytes([20 + number]))
+                out.write(array_names if first else b"h\x02h\x03")
+                out.write(b"K\x00\x85U\x01b\x87Rq" + bytes([40 + number]) + b"(K\x01")
+                sizes = b"".join(b"K" + bytes([n]) if n < 256 else b"M" + n.to_bytes(2, "little") for n in array.shape)
+                out.write(b"(" + sizes + b"t")
+                if first:
+                    out.write(b"cnumpy\ndtype\nq\x04U\x02f8K\x00K\x01\x87Rq\x05")
+                    out.write(b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
+                else:
+                    out.write(b"h\x05")
+                out.write(b"\x89T" + array.nbytes.to_bytes(4, "little"))
+                for row in array.reshape(-1, array.shape[-1]):
+                    if row.any():
+                        out.write(row.astype("<f8").tobytes())
+                    else:
+                        out.seek(row.nbytes, 1)
+                out.write(b"tb")
+            out.write(b"u.")
+
+    return write

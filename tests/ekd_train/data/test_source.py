@@ -62,7 +62,9 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("deap", "unknown data 'deap': write synthetic"),
+        ("deep", "unknown data .deep.: write synthetic, .* deap:FOLDER or hci:FOLDER"),
+        ("deap", "write deap:FOLDER"),
+        ("hci:", "write hci:FOLDER"),
         ("synthetic:easy", "unknown data"),
         ("synthetic?subject=3", "unknown option 'subject'"),
         ("synthetic?difficulty=hard", "unknown option"),

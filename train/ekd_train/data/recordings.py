@@ -6,6 +6,7 @@ labels.csv  a row a rated trial: recording, subject, trial, start_s, end_s (seco
 NAME.csv    a header and a line a sample: gsr in uS, or with its unit as in gsr_kohm; optionally time_s or
             millis; optionally EEG in uV as eeg_NAME. Comment lines before it may state `# rate_hz: 128`,
             `# unit: adc` and `# adc_bits: 12`. Without a header: `value` or `millis,value`, as sensors send.
+            The unit `relative` says that only changes of conductance are known, as of some subjects of DEAP.
 
 Header and comments are read as the edge reads them from a sensor (`firmware_bridge.formats.csv_layout`).
 The rate comes from labels.csv, else from the comment, else from the time column.
@@ -190,14 +191,16 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
                 f"trial {trial.name} of {name} ends at {trial.end_s:g} s, but {layout.path} lasts "
                 f"{length_s:.6g} s: correct end_s or the rate"
             )
+    relative = (layout.declared.unit or "").lower() == "relative"
     return Recording(
         name=name,
         subject=labels.subject_of[name],
-        gsr=_microsiemens(layout, table[:, 0].copy()),
+        gsr=table[:, 0].copy() if relative else _microsiemens(layout, table[:, 0].copy()),
         rate_hz=rate_hz,
         trials=labels.trials[name],
         eeg=np.ascontiguousarray(table[:, 1 : 1 + len(channels)].T) if channels else None,
         channels=channels,
+        gsr_unit="relative" if relative else "uS",
     )
 
 
@@ -265,5 +268,5 @@ def write_recording(path: Path, recording: Recording) -> None:
     rows = [recording.gsr] if recording.eeg is None else [recording.gsr, *recording.eeg]
     names = ["gsr", *(f"eeg_{channel}" for channel in recording.channels)]
     with path.open("w", encoding="utf-8", newline="") as out:
-        out.write(f"# rate_hz: {recording.rate_hz}\n# unit: uS\n{','.join(names)}\n")
+        out.write(f"# rate_hz: {recording.rate_hz}\n# unit: {recording.gsr_unit}\n{','.join(names)}\n")
         out.writelines(",".join(map(repr, values)) + "\n" for values in np.stack(rows, axis=1).tolist())

@@ -1,7 +1,9 @@
-"""Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`, `recordings:FOLDER`."""
+"""Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`, `recordings:FOLDER`,
+`deap:FOLDER`, `deap:FOLDER?gsr=relative&baseline=subtract&channels=32`, `hci:FOLDER`, `hci:FOLDER?channels=32`.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -14,8 +16,10 @@ from ekd_edge.errors import DataError
 from ekd_edge.manifest import HighRule
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.cache import Converted, entry_key, fetch
+from ekd_train.data.deap import DEAP_OPTIONS, DeapDataset
 from ekd_train.data.eeg import EegFeatures
 from ekd_train.data.fingerprint import cache_folder, workers
+from ekd_train.data.hci_tagging import HCI_OPTIONS, HciTaggingDataset
 from ekd_train.data.recordings import RecordingsDataset
 from ekd_train.data.rows import RowArray, Rows, keep_freed_memory
 from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
@@ -113,8 +117,10 @@ class Source:
             self._note(note)
         windows = choose(conversion, targets, threshold, high, names, self._note)
         if not len(windows):
+            said = f" ({'; '.join(conversion.notes)})" if conversion.notes else ""
             raise DataError(
-                f"{self.name} gives no window: every trial is shorter than {gsr_spec.window_s:g} s or unrated"
+                f"{self.name} gives no window: every trial is shorter than {gsr_spec.window_s:g} s, unrated or "
+                f"left out{said}"
             )
         if len(names) > 1:
             self._check_classes(windows, threshold, high)
@@ -203,7 +209,7 @@ class Source:
 
 
 def parse_source(name: str) -> Source:
-    """The source that a command line names (see the module's first line).
+    """The source that a command line names (see the module's docstring).
 
     Raises DataError, with what to write instead, for an unknown name, option or folder.
     """
@@ -212,10 +218,20 @@ def parse_source(name: str) -> Source:
         if not rest:
             raise DataError("write recordings:FOLDER, the folder that holds labels.csv and the recordings")
         return Source(name, RecordingsDataset(Path(rest)))
+    if kind in ("deap", "hci"):
+        text, _, query = rest.partition("?")
+        if not text:
+            raise DataError(f"write {kind}:FOLDER, the folder of your own copy")
+        folder = Path(text).expanduser()
+        if kind == "deap":
+            return Source(name, DeapDataset(folder, **_chosen(name, query, DEAP_OPTIONS)))
+        return Source(name, HciTaggingDataset(folder, **_chosen(name, query, HCI_OPTIONS)))
     head, _, query = name.partition("?")
     if head in ("synthetic", "synthetic:hard"):
         return Source(name, SyntheticDataset(_synthetic(name, head.endswith(":hard"), query)))
-    raise DataError(f"unknown data {name!r}: write synthetic, synthetic:hard or recordings:FOLDER")
+    raise DataError(
+        f"unknown data {name!r}: write synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER"
+    )
 
 
 def load(name: str) -> Source:
@@ -234,3 +250,13 @@ def _synthetic(name: str, hard: bool, query: str) -> SyntheticConfig:
         except ValueError:
             raise DataError(f"{name}: {key}={text} is not a number") from None
     return SyntheticConfig(difficulty="hard" if hard else "default", **options)  # type: ignore[arg-type]
+
+
+def _chosen(name: str, query: str, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for key, value in options.items():
+        if key not in known:
+            raise DataError(f"{name}: unknown option {key!r}, choose from {', '.join(known)}")
+        if value not in known[key]:
+            raise DataError(f"{name}: {key}={value} is unknown, choose {key}={' or '.join(known[key])}")
+    return options

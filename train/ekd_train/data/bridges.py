@@ -1,0 +1,115 @@
+"""Bridges out, to what others use: windows for TorchEEG's splitters, recordings for MNE.
+
+The one module of `ekd_train.data` that loads torch. pandas and mne come with the extra `bridges`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ekd_edge.errors import ConfigError
+from ekd_train.data.windows import Recording, WindowSet
+
+if TYPE_CHECKING:
+    import mne
+    import pandas as pd
+
+__all__ = ["TorchWindows", "as_mne_raw", "as_torch_dataset"]
+
+
+class TorchWindows(Dataset[tuple[Tensor, ...]]):
+    """Windows as a map-style dataset: item i is (gsr, eeg, labels), or (gsr, labels) where there is no EEG.
+
+    gsr: float32 (window_samples,). eeg: float32 (rows, window_samples). labels: int64 (n_targets,), 0 or 1.
+
+    info: a pandas.DataFrame, one row an item: subject_id, trial_id (a number for each trial name, from 0), clip_id,
+    trial, recording, end_s and each target's rating under its name. TorchEEG's splitters copy the dataset and set
+    `info` to some of its rows, by way of a CSV file; the items are then those rows' windows, found by clip_id.
+    Copies share the windows themselves.
+    """
+
+    def __init__(self, windows: WindowSet) -> None:
+        self._windows = windows
+        self.info = _info(windows)
+
+    @property
+    def info(self) -> "pd.DataFrame":
+        """The table of the items, see above."""
+        return self._table
+
+    @info.setter
+    def info(self, table: "pd.DataFrame") -> None:
+        self._table = table
+        self._clips = table["clip_id"].to_numpy(dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        clip = self._clips[index]
+        windows = self._windows
+        arrays = (windows.gsr, windows.eeg, windows.labels)
+        # copied, since torch has no read-only tensors
+        return tuple(torch.from_numpy(array[clip].copy()) for array in arrays if array is not None)
+
+
+def as_torch_dataset(windows: WindowSet) -> TorchWindows:
+    """The windows as a torch Dataset, with the metadata by which TorchEEG's splitters keep subjects and trials apart.
+
+    Raises ConfigError where pandas is missing.
+    """
+    return TorchWindows(windows)
+
+
+def _info(windows: WindowSet) -> "pd.DataFrame":
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ConfigError("a torch dataset's table needs pandas: pip install 'ekd[bridges]'") from None
+    columns: dict[str, Any] = {
+        "subject_id": windows.subject,
+        "trial_id": np.unique(windows.trial, return_inverse=True)[1],
+        "clip_id": np.arange(len(windows)),
+        "trial": windows.trial,
+        "recording": windows.recording,
+        "end_s": windows.end_s,
+    }
+    ratings = {target: windows.ratings[:, column] for column, target in enumerate(windows.targets)}
+    return pd.DataFrame(columns | ratings)
+
+
+def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
+    """The recording for MNE: EEG in volts on the standard 10-20 positions, GSR as channel type "gsr" in siemens.
+
+    GSR that is relative has no unit, so it is of channel type "misc" as it is. Each trial is an annotation, described
+    as "trial/NAME" with its ratings, such as "trial/t01 arousal=7 valence=3".
+    Raises ConfigError where mne is missing.
+    """
+    try:
+        import mne
+    except ImportError:
+        raise ConfigError("a recording for MNE needs mne: pip install 'ekd[bridges]'") from None
+    absolute = recording.gsr_unit == "uS"
+    rows = [recording.gsr * 1e-6 if absolute else recording.gsr]
+    names, kinds = ["GSR"], ["gsr" if absolute else "misc"]
+    if recording.eeg is not None:
+        rows = [*(recording.eeg * 1e-6), *rows]
+        names, kinds = [*recording.channels, *names], ["eeg"] * len(recording.channels) + kinds
+    info = mne.create_info(names, float(recording.rate_hz), kinds)
+    info["subject_info"] = {"his_id": recording.subject}
+    raw = mne.io.RawArray(np.stack(rows), info, verbose="error")
+    if recording.eeg is not None:
+        raw.set_montage("standard_1020", on_missing="ignore", verbose="error")
+    trials = recording.trials
+    raw.set_annotations(
+        mne.Annotations(
+            [trial.start_s for trial in trials],
+            [trial.end_s - trial.start_s for trial in trials],
+            [" ".join((f"trial/{t.name}", *(f"{k}={v:g}" for k, v in t.ratings.items()))) for t in trials],
+        ),
+        verbose="error",
+    )
+    return raw

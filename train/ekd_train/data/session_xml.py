@@ -1,0 +1,80 @@
+"""session.xml of HCI-Tagging: who took part, what was shown and what was felt. By defusedxml: no DTD, no entities."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ekd_edge.errors import DataError
+
+__all__ = ["FELT", "Session", "read_session"]
+
+FELT: Mapping[str, str] = {
+    "arousal": "feltArsl",
+    "valence": "feltVlnc",
+    "control": "feltCtrl",
+    "predictability": "feltPred",
+}
+"""The attribute of each rating."""
+
+_LARGEST = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session.
+
+    subject: such as "p07". stimulus: whether a stimulus was shown. media: the stimulus' file name, or "".
+    ratings: what was felt, by names as in `FELT`; None where a number is no rating from 1 to 9.
+    """
+
+    subject: str
+    stimulus: bool
+    media: str
+    ratings: Mapping[str, float] | None
+
+
+def read_session(path: Path) -> Session:
+    """Read a session.xml.
+
+    Raises DataError for what is no well-formed XML, for any DTD (with which entity bombs and references to other files
+    come) and where the subject is missing.
+    """
+    try:
+        from defusedxml import DefusedXmlException
+        from defusedxml.ElementTree import ParseError, fromstring
+    except ImportError:
+        raise DataError("reading HCI-Tagging needs defusedxml: pip install 'ekd[train]'") from None
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is far too large for a session.xml: replace it or take its folder away")
+        root = fromstring(path.read_bytes(), forbid_dtd=True)
+    except DefusedXmlException as error:
+        kind = type(error).__name__
+        raise DataError(f"{path} has a DTD ({kind}), which no session has: take its folder away") from None
+    except (ParseError, ValueError, LookupError) as error:
+        raise DataError(f"{path} is no well-formed XML ({error}): copy it again or take its folder away") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    person = root.find("subject")
+    number = "" if person is None else (person.get("id") or "").strip()
+    if not (number.isascii() and number.isdigit()):
+        raise DataError(f"{path} has no subject with a number as its id: copy it again or take its folder away")
+    return Session(
+        subject=f"p{int(number):02d}",
+        stimulus=root.get("isStim", "1").strip().lower() not in ("0", "false"),
+        media=(root.get("mediaFile") or "").strip(),
+        ratings=_ratings(root.attrib),
+    )
+
+
+def _ratings(attributes: Mapping[str, str]) -> Mapping[str, float] | None:
+    ratings = {}
+    for target, attribute in FELT.items():
+        text = attributes.get(attribute, "").strip()
+        if text:
+            try:
+                ratings[target] = float(text)
+            except ValueError:
+                ratings[target] = math.nan
+    return ratings if all(1 <= rating <= 9 for rating in ratings.values()) else None
