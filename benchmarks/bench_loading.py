@@ -88,13 +88,10 @@ def ours(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
     from ekd_train.data.source import parse_source
 
     zscore = Normalization("ema-zscore", TIME_CONSTANT_S, 1.0)
+    gsr = gsr_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0, normalization=zscore)
+    eeg = eeg_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0)
     start = time.perf_counter()
-    windows = parse_source(f"deap:{folder}").windows(
-        gsr_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0, normalization=zscore),
-        eeg_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0),
-        ("valence", "arousal"),
-        subjects=subjects,
-    )
+    windows = parse_source(f"deap:{folder}").windows(gsr, eeg, ("valence", "arousal"), subjects=subjects)
     assert windows.eeg is not None
     loaded = time.perf_counter()
     total = float(windows.eeg[:BATCH].sum() + windows.gsr[:BATCH].sum())
@@ -109,9 +106,10 @@ def ours(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
 
 
 def plain(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
+    from scipy.signal import butter, lfilter, sosfilt, sosfilt_zi
+
     from ekd_train.data.montage import CHANNELS as PICKED
     from ekd_train.data.montage import EEG_32
-    from scipy.signal import butter, lfilter, sosfilt, sosfilt_zi
 
     def zscore(x: np.ndarray) -> np.ndarray:
         decay = math.exp(-1.0 / (TIME_CONSTANT_S * RATE_HZ))

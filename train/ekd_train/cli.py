@@ -185,7 +185,7 @@ def _data(args: argparse.Namespace) -> int:
 
 
 def _cache(args: argparse.Namespace) -> int:
-    from ekd_train.data.cache import clear, describe
+    from ekd_train.data.cache_list import clear, describe
 
     if args.clear:
         print(f"{clear() / 1e6:.1f} MB freed")

@@ -17,7 +17,7 @@ import pytest
 from ekd_edge.errors import DataError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.cli import main
-from ekd_train.data.cache import entries
+from ekd_train.data.cache_list import entries
 from ekd_train.data.source import Source, parse_source
 from ekd_train.data.windows import WindowSet
 
@@ -307,13 +307,17 @@ def test_a_folder_that_cannot_be_is_told_and_all_goes_on(monkeypatch: pytest.Mon
 def test_what_is_mapped_survives_the_clearing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     windows, _ = load()
     before = windows.gsr.sum()
+    ours = [cache / "of-mine", cache / "also.part", cache.parent / "my-hashes.txt"]
+    for path in ours:
+        path.mkdir()
     assert main(["cache"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert listed[0].startswith(f"{cache}: 1 entries, 0.")
     assert re.fullmatch(rf" *0\.\d MB +{len(windows)} windows  made 20.* used 20.*  {re.escape(SMALL)}", listed[1])
     assert main(["cache", "--clear"]) == 0
     assert re.fullmatch(r"0\.\d MB freed\n", capsys.readouterr().out)
-    assert list(cache.iterdir()) == []
+    assert all(path.exists() for path in ours)
+    assert len(list(cache.iterdir())) == 2
     assert windows.gsr.sum() == before
     assert main(["cache"]) == 0
     assert capsys.readouterr().out == f"{cache}: 0 entries, 0.0 MB\n"

@@ -12,9 +12,9 @@ from ekd_edge.manifest import HighRule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.spec import Normalization
-from ekd_train.data.eeg import BANDS, band_power, band_power_spec
-from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert, cut_windows
+from ekd_edge.signal.spec import Normalization, SignalSpec
+from ekd_train.data.eeg import BANDS, EegFeatures, band_power, band_power_spec
+from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
@@ -23,6 +23,19 @@ EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
 def assert_equal(one: WindowSet, other: WindowSet) -> None:
     for name in (field.name for field in fields(WindowSet)):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def cut_windows(
+    recording: Recording,
+    gsr: SignalSpec,
+    eeg: SignalSpec | None,
+    targets: tuple[str, ...],
+    eeg_features: EegFeatures = "raw",
+    notice: Callable[[str], None] | None = None,
+    high: HighRule = "above",
+) -> WindowSet:
+    """The labeled windows of one recording."""
+    return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notice=notice)
 
 
 def joined(sessions: list[Recording]) -> Conversion:

@@ -11,12 +11,12 @@ written aside, brought to disk, and renamed into place: whoever opens it finds a
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,13 +28,27 @@ import numpy as np
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.eeg import EegFeatures
 from ekd_train.data.fingerprint import CODE, cache_folder
+from ekd_train.data.lock import is_held, locked
 from ekd_train.data.rows import RowFile, Rows, WriteError, map_rows
 from ekd_train.data.windows import Conversion, ConvertedTrial
 
-__all__ = ["CacheEntry", "Convert", "Converted", "clear", "describe", "entries", "entry_key", "fetch"]
+__all__ = [
+    "ENTRY",
+    "NAME",
+    "Convert",
+    "Converted",
+    "DamagedError",
+    "entry_key",
+    "fetch",
+    "in_progress",
+    "megabytes",
+    "read_entry",
+]
 
 FORMAT = 1
-_ENTRY, _GSR, _EEG = "entry.json", "gsr.npy", "eeg.npy"
+ENTRY, _GSR, _EEG = "entry.json", "gsr.npy", "eeg.npy"
+NAME = re.compile(r"[0-9a-f]{64}(\..+\.part)?")
+"""What the cache's own folders are called: no other is ever deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +63,7 @@ Convert = Callable[[Rows, Rows | None], Converted]
 """Writes the windows of GSR and EEG of all subjects."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """An entry as `entries` lists it. data: the dataset as it was named. made, used: local times; None if damaged."""
-
-    path: Path
-    data: str
-    windows: int
-    size_bytes: int
-    made: datetime | None
-    used: datetime | None
-
-
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """An entry is not as it was written."""
 
 
@@ -94,58 +96,18 @@ def fetch(
         return None
     folder = root / "windows"
     try:
-        with contextlib.suppress(_DamagedError, FileNotFoundError):
+        with contextlib.suppress(DamagedError, FileNotFoundError):
             return _open(folder / key, window_s)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(folder / f"{key}.lock"):
+        with locked(folder / f"{key}.lock"):
             return _make(folder, key, data, window_s, with_eeg, convert, notice)
-    except (OSError, WriteError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+    except (OSError, WriteError, DamagedError) as error:
+        why = error.strerror or error if isinstance(error, OSError) else error
         notice(
             f"the cache {root} cannot be used ({why}), so {data} is converted each time: make room there or name "
             "another folder with EKD_CACHE"
         )
         return None
-
-
-def entries() -> list[CacheEntry]:
-    """All entries, the largest first."""
-    root = cache_folder()
-    found = [_describe(path) for path in (root / "windows").glob("*/")] if root is not None else []
-    return sorted(found, key=lambda entry: entry.size_bytes, reverse=True)
-
-
-def describe() -> str:
-    """All entries as a table for people."""
-    root = cache_folder()
-    if root is None:
-        return "the cache is off: set EKD_CACHE to a folder, or unset it for ~/.cache/ekd"
-    found = entries()
-    lines = [f"{root / 'windows'}: {len(found)} entries, {_megabytes(sum(entry.size_bytes for entry in found))}"]
-    for entry in found:
-        times = [f"{time:%Y-%m-%d %H:%M}" if time is not None else "-" for time in (entry.made, entry.used)]
-        lines.append(
-            f"{_megabytes(entry.size_bytes):>9}  {entry.windows:>7} windows  made {times[0]:16}  used {times[1]:16}  "
-            f"{entry.data}"
-        )
-    return "\n".join(lines)
-
-
-def clear() -> int:
-    """Delete all entries and leftovers, but for what is being made just now; return the bytes freed.
-
-    Whoever has an entry mapped keeps it.
-    """
-    root = cache_folder()
-    if root is None:
-        return 0
-    freed = sum(entry.size_bytes for entry in entries() if not _in_progress(entry.path))
-    for path in (root / "windows").glob("*/"):
-        if not _in_progress(path):
-            shutil.rmtree(path, ignore_errors=True)
-    for path in root.glob("*hashes.*"):
-        path.unlink(missing_ok=True)
-    return freed
 
 
 def _make(
@@ -163,11 +125,11 @@ def _make(
         return _open(entry, window_s)  # another process was faster
     except FileNotFoundError:
         pass
-    except _DamagedError as error:
+    except DamagedError as error:
         notice(f"{error}: it is made anew")
         shutil.rmtree(entry)
     for leftover in folder.glob("*.part/"):
-        if leftover.name.startswith(key) or not _in_progress(leftover):
+        if NAME.fullmatch(leftover.name) and (leftover.name.startswith(key) or not in_progress(leftover)):
             shutil.rmtree(leftover, ignore_errors=True)
     part = Path(mkdtemp(prefix=f"{key}.", suffix=".part", dir=folder))
     files: list[RowFile] = []
@@ -179,7 +141,7 @@ def _make(
             empty = [np.empty(shape, np.float32) for shape in shapes]
             eeg = empty[1] if with_eeg else None
             return Conversion(empty[0], eeg, converted.trials, window_s, converted.notes)
-        _write_entry(part / _ENTRY, key, data, shapes, converted)
+        _write_entry(part / ENTRY, key, data, shapes, converted)
         size = sum(path.stat().st_size for path in part.iterdir())
         _sync(part)
         try:
@@ -193,7 +155,7 @@ def _make(
             file.close()
         shutil.rmtree(part, ignore_errors=True)
     notice(
-        f"the windows of {data} are kept in {folder} ({_megabytes(size)}): ekd-train cache lists what is there, "
+        f"the windows of {data} are kept in {folder} ({megabytes(size)}): ekd-train cache lists what is there, "
         "ekd-train cache --clear deletes it"
     )
     return _open(entry, window_s)
@@ -224,24 +186,24 @@ def _write_entry(path: Path, key: str, data: str, shapes: list[tuple[int, ...]],
         os.fsync(file.fileno())
 
 
-def _read_entry(entry: Path) -> dict[str, Any]:
-    """The content of entry.json. Raises FileNotFoundError where there is no entry, _DamagedError for a bad one."""
+def read_entry(entry: Path) -> dict[str, Any]:
+    """The content of entry.json. Raises FileNotFoundError where there is no entry, DamagedError for a bad one."""
     if not entry.is_dir():
         raise FileNotFoundError(entry)
     try:
-        text = json.loads((entry / _ENTRY).read_bytes())
+        text = json.loads((entry / ENTRY).read_bytes())
         about: dict[str, Any] = text["entry"]
         sound = text["sha256"] == _digest(about) and about["format"] == FORMAT and about["key"] == entry.name
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
-        raise _DamagedError(f"the cached windows in {entry} are damaged")
+        raise DamagedError(f"the cached windows in {entry} are damaged")
     return about
 
 
 def _open(entry: Path, window_s: float) -> Conversion:
-    """The entry, mapped. Raises FileNotFoundError where there is none, _DamagedError for a bad one."""
-    about = _read_entry(entry)
+    """The entry, mapped. Raises FileNotFoundError where there is none, DamagedError for a bad one."""
+    about = read_entry(entry)
     try:
         shapes = [tuple(shape) for shape in about["shapes"]]
         arrays = [map_rows(entry / name, shape) for name, shape in zip((_GSR, _EEG), shapes, strict=False)]
@@ -249,56 +211,20 @@ def _open(entry: Path, window_s: float) -> Conversion:
         eeg = arrays[1] if len(arrays) > 1 else None
         conversion = Conversion(arrays[0], eeg, trials, window_s, tuple(about["notes"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise _DamagedError(f"the cached windows in {entry} are damaged") from error
+        raise DamagedError(f"the cached windows in {entry} are damaged") from error
     with contextlib.suppress(OSError):  # a cache that may only be read
-        os.utime(entry / _ENTRY)
+        os.utime(entry / ENTRY)
     return conversion
 
 
-def _describe(path: Path) -> CacheEntry:
-    size = 0
-    try:
-        size = sum(file.stat().st_size for file in path.iterdir())
-        about = _read_entry(path)
-        used = datetime.fromtimestamp((path / _ENTRY).stat().st_mtime).astimezone()
-        made = datetime.fromisoformat(about["made"])
-        return CacheEntry(path, about["data"], about["shapes"][0][0], size, made, used)
-    except (_DamagedError, OSError):
-        state = "being made" if _in_progress(path) else "unfinished" if path.suffix == ".part" else "damaged"
-        return CacheEntry(path, f"({state})", 0, size, None, None)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file, alone among processes; a process that ends lets go of it. It is deleted after use.
-
-    Raises BlockingIOError where another process holds it and `wait` is false.
-    """
-    while True:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            try:
-                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    continue  # made anew since it was opened
-            except FileNotFoundError:
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _in_progress(part: Path) -> bool:
+def in_progress(folder: Path) -> bool:
     """Whether a process is at work on the entry that this folder belongs to."""
-    lock = part.with_name(f"{part.name.partition('.')[0]}.lock")
-    if not lock.exists():
-        return False
-    try:
-        with _locked(lock, wait=False):
-            return False
-    except BlockingIOError:
-        return True
+    return is_held(folder.with_name(f"{folder.name.partition('.')[0]}.lock"))
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size for people."""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _digest(about: dict[str, Any]) -> str:
@@ -311,7 +237,3 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -17,9 +17,11 @@ import ekd_edge.synthesis
 import firmware_bridge.formats.csv_layout
 from ekd_edge.errors import DataError
 
-__all__ = ["CODE", "cache_folder", "hash_files", "workers"]
+__all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
 
-_MEMO = "hashes.json"
+MEMO = "hashes.json"
+"""The file in the cache folder that remembers the contents of large files."""
+
 _REMEMBER_BYTES = 1 << 20
 _REMEMBER_FILES = 20_000
 _SETTLED_NS = 2_000_000_000
@@ -95,7 +97,7 @@ def _read_memo(folder: Path | None) -> dict[str, list[Any]]:
     if folder is None:
         return {}
     try:
-        memo = json.loads((folder / _MEMO).read_bytes())
+        memo = json.loads((folder / MEMO).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(memo, dict):
@@ -115,11 +117,11 @@ def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
     text = json.dumps(dict(list(memo.items())[-_REMEMBER_FILES:]))
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, aside = mkstemp(prefix=".hashes.", dir=folder)
+        descriptor, aside = mkstemp(prefix=f".{MEMO}.", dir=folder)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
-            Path(aside).replace(folder / _MEMO)
+            Path(aside).replace(folder / MEMO)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise

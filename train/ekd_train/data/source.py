@@ -85,6 +85,7 @@ class Source:
         self.subjects: tuple[str, ...] = dataset.subjects
         self.targets: tuple[str, ...] = dataset.targets
         self.notes: list[str] = list(dataset.notes)
+        self._cacheless = False  # since the cache could not be used once
 
     def windows(
         self,
@@ -170,12 +171,13 @@ class Source:
                 raise DataError(f"{self.name} changed while it was read: start again once nothing writes there")
             return converted
 
-        if cache_folder() is not None:
+        if cache_folder() is not None and not self._cacheless:
             fingerprint = self.dataset.fingerprint()
             key = entry_key(fingerprint, gsr_spec, eeg_spec, eeg_features)
             cached = fetch(key, self.name, gsr_spec.window_s, eeg_spec is not None, convert_unchanged, self._note)
             if cached is not None:
                 return cached
+            self._cacheless = True
         wanted = [subject for subject in self.subjects if subject in names]
         gsr, eeg = RowArray(), RowArray() if eeg_spec is not None else None
         converted = convert_all(wanted, gsr, eeg)

@@ -29,7 +29,6 @@ __all__ = [
     "WindowSet",
     "choose",
     "convert",
-    "cut_windows",
 ]
 
 _EDGE_S = 1e-6
@@ -255,21 +254,6 @@ def choose(
         recording=named(trial.recording for trial in trials),
         end_s=np.array([end_s for trial in trials for end_s in trial.end_s], dtype=np.float64),
     )
-
-
-def cut_windows(
-    recording: Recording,
-    gsr_spec: SignalSpec,
-    eeg_spec: SignalSpec | None,
-    targets: Sequence[str],
-    threshold: float = 5.0,
-    eeg_features: EegFeatures = "raw",
-    notice: Callable[[str], None] | None = None,
-    high: HighRule = "above",
-) -> WindowSet:
-    """The labeled windows of one recording: `convert`, then `choose`."""
-    conversion = convert(recording, gsr_spec, eeg_spec, eeg_features)
-    return choose(conversion, targets, threshold, high, notice=notice)
 
 
 def _tell(
