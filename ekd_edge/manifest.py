@@ -16,6 +16,7 @@ from ekd_edge.signal.spec import SignalSpec
 __all__ = [
     "FORMAT_VERSION",
     "Calibration",
+    "HighRule",
     "Kind",
     "Manifest",
     "Quantization",
@@ -35,6 +36,11 @@ MAX_WINDOW_SAMPLES = 1 << 20
 
 Kind = Literal["int8", "float32"]
 """int8: every tensor is an integer, input and output included. float32: every tensor is float32."""
+
+HighRule = Literal["above", "at-or-above"]
+"""Which ratings are high: those above the threshold alone, or those at it as well. Studies use both."""
+
+_HIGH_RULES: dict[str, HighRule] = {"above": "above", "at-or-above": "at-or-above"}
 
 _KINDS: dict[str, Kind] = {"int8": "int8", "float32": "float32"}
 
@@ -83,7 +89,7 @@ class Training:
 
     source: the `--data` text that loads the dataset; dataset: the dataset's identity, which two sources share
     only if they hold the same recordings. synthetic: no person was recorded. The subject sets are disjoint.
-    threshold: a rating above it is label 1.
+    threshold: a rating above it is label 1. high: whether one at the threshold is label 1 as well.
     """
 
     source: str
@@ -93,6 +99,7 @@ class Training:
     validation_subjects: tuple[str, ...]
     test_subjects: tuple[str, ...]
     threshold: float = 5.0
+    high: HighRule = "above"
 
     @property
     def seen_subjects(self) -> frozenset[str]:
@@ -307,6 +314,9 @@ def _targets(data: list[Any]) -> tuple[Target, ...]:
 
 
 def _training(fields: _Fields) -> Training:
+    high = _HIGH_RULES.get(fields.text("high"))
+    if high is None:
+        raise ArtefactError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
     training = Training(
         source=fields.text("source"),
         dataset=fields.text("dataset"),
@@ -315,6 +325,7 @@ def _training(fields: _Fields) -> Training:
         validation_subjects=fields.texts("validation_subjects"),
         test_subjects=fields.texts("test_subjects"),
         threshold=fields.number("threshold"),
+        high=high,
     )
     fields.done()
     everyone = training.train_subjects + training.validation_subjects + training.test_subjects

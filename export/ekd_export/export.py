@@ -25,7 +25,7 @@ from ekd_train.run import Run
 __all__ = ["LABELS", "Exported", "default_output", "export_run"]
 
 LABELS = ("low", "high")
-"""Names of the classes: rating at or below the threshold, rating above it."""
+"""Names of the classes: the rating is high where `TrainConfig.threshold` and `TrainConfig.high` say so, else low."""
 
 _CONVERSION_TOLERANCE = 1e-3
 _CONVERSION_WINDOWS = 16
@@ -121,7 +121,8 @@ def _read_windows(run: Run) -> WindowSet:
     if source.identity != run.identity:
         raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
     subjects = [subject for side in _sides(run) for subject in side]
-    return source.windows(run.signal, None, run.network.targets, run.config.threshold, subjects=subjects)
+    config = run.config
+    return source.windows(run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high)
 
 
 def _of(windows: WindowSet, subjects: tuple[str, ...]) -> WindowSet:
@@ -143,6 +144,7 @@ def _manifest(run: Run, kind: Kind) -> Manifest:
             validation_subjects=run.subject_split.validation,
             test_subjects=run.subject_split.test,
             threshold=run.config.threshold,
+            high=run.config.high,
         ),
         made_by=f"ekd {version('ekd')}",
     )

@@ -67,7 +67,8 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
     source = parse_source(data if data is not None else manifest.training.source)
     kept, excluded = unseen_subjects([artefact.manifest for artefact in artefacts], source)
     targets = tuple(target.name for target in manifest.targets)
-    windows = source.windows(manifest.signal, None, targets, manifest.training.threshold, subjects=kept)
+    rule = manifest.training
+    windows = source.windows(manifest.signal, None, targets, rule.threshold, subjects=kept, high=rule.high)
     logits = [open_classifier(artefact, threads).predict(windows.gsr) for artefact in artefacts]
     scores = [evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
     further = zip(scores[1:], logits[1:], strict=True)
@@ -94,8 +95,12 @@ def check_comparable(artefacts: Sequence[Artefact]) -> None:
             )
         if other.manifest.targets != first.manifest.targets:
             raise ConfigError(f"{first.path} and {other.path} predict different targets: evaluate them one by one")
-        if other.manifest.training.threshold != first.manifest.training.threshold:
+        if _rule(other) != _rule(first):
             raise ConfigError(f"{first.path} and {other.path} call different ratings high: evaluate them one by one")
+
+
+def _rule(artefact: Artefact) -> tuple[float, str]:
+    return artefact.manifest.training.threshold, artefact.manifest.training.high
 
 
 def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -34,7 +34,8 @@ def int8_manifest(gsr_manifest: Manifest) -> Manifest:
 
 
 def test_encoding_and_parsing_are_inverses(gsr_manifest: Manifest, int8_manifest: Manifest) -> None:
-    for manifest in (gsr_manifest, int8_manifest):
+    other_rule = replace(gsr_manifest, training=replace(gsr_manifest.training, high="at-or-above"))
+    for manifest in (gsr_manifest, int8_manifest, other_rule):
         assert parse_manifest(encode_manifest(manifest)) == manifest
 
 
@@ -86,6 +87,8 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("targets", 0, "name", to="\x1b[2J"), "control"),
         (_set("training", "synthetic", to=1), "synthetic"),
         (_set("training", "threshold", to=5), "threshold"),
+        (_set("training", "high", to="below"), "high must be one of above, at-or-above"),
+        (_set("training", "high", to=None), "high"),
         (_set("training", "test_subjects", to=["s1"]), "overlap"),
         (_set("training", "test_subjects", to="s3"), "list"),
         (_set("quantization", "input", "scale", to=0.0), "above zero"),

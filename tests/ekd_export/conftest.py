@@ -74,6 +74,7 @@ def config() -> TrainConfig:
     tables = {
         "data": SOURCE,
         "targets": list(TARGETS),
+        "high": "at-or-above",
         "signal": {"rate_hz": "16", "window_s": 16.0, "hop_s": 4.0},
         "network": {"filters": 16, "heads": 2, "key_size": 8, "ffn": 16, "depth": 2},
     }

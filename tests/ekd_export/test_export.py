@@ -39,6 +39,7 @@ def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
     ]
     training = manifest.training
     assert (training.source, training.dataset, training.synthetic) == (run.source, run.identity, True)
+    assert (training.threshold, training.high) == (5.0, "at-or-above")
     assert training.train_subjects == ("s000", "s001")
     assert training.seen_subjects == {"s000", "s001", "s002"}
     calibration = manifest.calibration

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -83,8 +84,9 @@ def test_one_file_has_nothing_to_compare(exports, capsys) -> None:
 
 
 def _variant(artefact: Artefact, folder, **changes) -> str:
-    save_artefact(folder / "variant.tflite", artefact.flatbuffer, replace(artefact.manifest, **changes))
-    return str(folder / "variant.tflite")
+    path = folder / f"variant-{len(list(folder.iterdir()))}.tflite"
+    save_artefact(path, artefact.flatbuffer, replace(artefact.manifest, **changes))
+    return str(path)
 
 
 def test_files_that_do_not_fit_together_are_told_apart(exports, tmp_path, capsys) -> None:
@@ -93,9 +95,23 @@ def test_files_that_do_not_fit_together_are_told_apart(exports, tmp_path, capsys
         ({"signal": replace(manifest.signal, hop_samples=7)}, "different signal specifications"),
         ({"targets": tuple(Target(each.name, ("no", "yes")) for each in manifest.targets)}, "different targets"),
         ({"training": replace(manifest.training, threshold=6.0)}, "different ratings high"),
+        ({"training": replace(manifest.training, high="above")}, "different ratings high"),
     ):
         assert main([str(exports.float32.path), _variant(exports.float32, tmp_path, **changes)]) == 2
         assert complaint in capsys.readouterr().err
+
+
+def test_ratings_at_the_threshold_are_labeled_as_in_training(exports, tmp_path) -> None:
+    source, manifest = parse_source(exports.run.source), exports.float32.manifest
+    rated = source.windows(manifest.signal, None, exports.run.network.targets, subjects=("s003", "s004", "s005"))
+    threshold = float(rated.ratings.max(axis=0).min())  # the highest that anybody rated one of the targets
+    files = {
+        high: _variant(exports.float32, tmp_path, training=replace(manifest.training, threshold=threshold, high=high))
+        for high in ("at-or-above", "above")
+    }
+    assert evaluate_files([Path(files["at-or-above"])]).windows == len(rated)
+    with pytest.raises(DataError, match=rf"are at or below {threshold:g}, which is one class only"):
+        evaluate_files([Path(files["above"])])
 
 
 def test_data_that_does_not_fit_is_one_sentence(exports, tmp_path, capsys) -> None:

@@ -77,9 +77,13 @@ def test_teacher_and_student_in_one_go(
     assert not list(run.path.glob("checkpoint-*"))
 
 
-def test_teacher_then_distill_gives_the_same_student(preset: Path, tmp_path: Path) -> None:
+def test_teacher_then_distill_gives_the_same_student(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _train("--preset", preset, "--out", tmp_path / "both") == 0
     assert _train("teacher", "--preset", preset, "--out", tmp_path / "steps") == 0
+    assert _train("distill", tmp_path / "steps", "--set", "high=at-or-above") == 2
+    assert "high is fixed since" in capsys.readouterr().err
     assert _train("distill", tmp_path / "steps") == 0
     assert _weights_equal(tmp_path / "both/student.safetensors", tmp_path / "steps/student.safetensors")
 

@@ -16,7 +16,8 @@ def test_every_shipped_preset_is_valid_and_makes_512_samples(name: str) -> None:
 
 
 def test_json_round_trip_keeps_everything() -> None:
-    config = load_preset("smoke").override(["targets=['valence', 'arousal']", "feedback.every=8"])
+    config = load_preset("smoke").override(["targets=['valence', 'arousal']", "feedback.every=8", "high=at-or-above"])
+    assert config.high == "at-or-above"
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -34,6 +35,7 @@ def test_override_reads_toml_values_and_plain_words() -> None:
         ("student.epochs=true", "must be of type int"),
         ("student.epochs=0", "epochs >= 1"),
         ("network.gate=cubic", "choose one of softsign, hardtanh"),
+        ("high=below", "choose one of above, at-or-above"),
         ("targets=[]", "at least one rating"),
         ("nothing.at.all=1", "no setting"),
     ],

@@ -186,7 +186,9 @@ def _windows(config: TrainConfig, device: torch.device) -> tuple[tuple[str, ...]
 
 
 def _prepare(config: TrainConfig, device: torch.device) -> tuple[Learning, Exam, NetworkConfig]:
-    base = TrainConfig(data=config.data, targets=config.targets, threshold=config.threshold, signal=config.signal)
+    base = TrainConfig(
+        data=config.data, targets=config.targets, threshold=config.threshold, high=config.high, signal=config.signal
+    )
     subjects, windows, pool = _windows(base, device)
     split = make_split(config.split, config.seed, subjects)
     learning, exam = divide(windows, pool, split, config.split.rated, config.seed)

@@ -20,6 +20,7 @@ Train the EEG + GSR teacher and distil the GSR-only student.
   ekd-train teacher --preset paper --out RUN    the teacher alone
   ekd-train distill RUN                         then its student
   ekd-train --resume RUN                        go on after an interruption
+  ekd-train cache                               list the converted windows that are kept on disk
 """
 
 
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", type=Path, help="the sweep's folder")
     report.add_argument("--json", action="store_true", help="print report.json on stdout instead of the tables")
     report.set_defaults(run_command=_report)
+    cache = commands.add_parser("cache", help="list the converted windows kept on disk, or delete them")
+    cache.add_argument("--clear", action="store_true", help="delete all of them; they are made again when needed")
+    cache.set_defaults(run_command=_cache)
     return parser
 
 
@@ -198,6 +202,17 @@ def _report(args: argparse.Namespace) -> int:
     report = write_report(args.folder)
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(report) if args.json else render_text(report))
+    return 0
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from ekd_train.data.cache_list import clear, describe
+
+    if args.clear:
+        print(f"{clear() / 1e6:.1f} MB freed")
+    else:
+        with contextlib.suppress(BrokenPipeError):
+            print(describe())
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ekd_edge.errors import ConfigError, SignalError
+from ekd_edge.manifest import HighRule
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.data.splits import SplitConfig
@@ -190,11 +191,15 @@ class ComputeConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that determines a run, apart from the data itself."""
+    """Everything that determines a run, apart from the data itself.
+
+    threshold, high: a rating is high "above" the threshold, or "at-or-above" it.
+    """
 
     data: str = "synthetic"
     targets: tuple[str, ...] = ("arousal",)
     threshold: float = 5.0
+    high: HighRule = "above"
     seed: int = 0
     signal: SignalConfig = field(default_factory=SignalConfig)
     network: NetworkShape = field(default_factory=NetworkShape)

@@ -1,6 +1,7 @@
 """The training device, and windows resident there: no per-batch work on the host."""
 
 import dataclasses
+import warnings
 from typing import Literal
 
 import torch
@@ -45,10 +46,14 @@ class Resident:
 
     @classmethod
     def of(cls, windows: WindowSet, device: torch.device) -> "Resident":
-        """These windows, copied to the device once."""
+        """These windows, copied once to a GPU; on the CPU the tensors are the windows' own arrays: only read them."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            gsr = torch.from_numpy(windows.gsr)
+            eeg = None if windows.eeg is None else torch.from_numpy(windows.eeg)
         return cls(
-            gsr=torch.tensor(windows.gsr, device=device),
-            eeg=None if windows.eeg is None else torch.tensor(windows.eeg, device=device),
+            gsr=gsr.to(device),
+            eeg=None if eeg is None else eeg.to(device),
         )
 
 

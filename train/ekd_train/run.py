@@ -144,7 +144,7 @@ class Run:
 
     def with_config(self, config: TrainConfig) -> "Run":
         """This run with another configuration of the stages that are still to come, saved."""
-        fixed = ("data", "targets", "threshold", "seed", "signal", "network", "split")
+        fixed = ("data", "targets", "threshold", "high", "seed", "signal", "network", "split")
         for name in fixed:
             if getattr(config, name) != getattr(self.config, name):
                 raise ConfigError(f"{name} is fixed since {self.path} was begun: start a new run to change it")

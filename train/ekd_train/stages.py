@@ -35,6 +35,7 @@ def training_windows(source: Source, config: TrainConfig) -> WindowSet:
         config.targets,
         config.threshold,
         signal.eeg_features,
+        high=config.high,
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ekd_edge.errors import SignalError
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.design import eeg_spec, gsr_spec
+from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import Normalization, NormalizationMode
 
@@ -83,6 +83,16 @@ def test_sample_by_sample_and_beyond_the_inner_step_give_the_bits_of_one_pass():
     start = Preprocessor(FULL).push(*blocks_of(x[:1500], 128))
     assert_same(list(Preprocessor(FULL).windows(blocks_of(x[:1500], 128, range(1500)))), start)
     assert_same(start, whole[: len(start)])
+
+
+def test_many_channels_in_one_block_give_the_bits_of_each_alone_and_of_small_pieces():
+    spec = eeg_spec(sos=bandpass_sos(128, 4, 45))
+    x = conductance(5_000, channels=28)  # beyond the inner step, which is shorter for more channels
+    whole = Preprocessor(spec).push(*blocks_of(x, 128))
+    assert_same(list(Preprocessor(spec).windows(blocks_of(x, 128, range(0, 5_000, 77)))), whole)
+    alone = Preprocessor(spec).push(*blocks_of(x[9], 128))
+    for window, single in zip(whole, alone, strict=True):
+        assert np.array_equal(window.values[9], single.values)
 
 
 def test_a_batch_is_the_windows_of_a_push():

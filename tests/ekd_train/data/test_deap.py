@@ -104,7 +104,10 @@ def test_a_file_full_of_numbers_is_read_as_python_would(rewritten: Callable[...,
         np.testing.assert_array_equal(recording.gsr, -reference[k, GSR])
 
 
-def test_the_preset_gives_15_windows_a_trial_600_a_subject_and_19200_in_all(subject: Write, deap: Path) -> None:
+def test_the_preset_gives_15_windows_a_trial_600_a_subject_and_19200_in_all(
+    subject: Write, deap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EKD_CACHE", "off")  # else the EEG of all 32 is converted for that of one
     subject()
     folder = deap / "data_preprocessed_python"
     for number in range(2, 33):

@@ -223,11 +223,14 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
     ]
     windows = source.windows(SIGNAL, None)
     assert set(windows.recording) == {"p07-1"}
-    assert sorted(source.notes[5:]) == [
-        "2 of 8 sessions of p07 left out: Status has no two events (7, 8)",
-        "2 of 8 sessions of p07 left out: channels are missing (12, 13)",
-        "3 of 8 sessions of p07 left out: GSR1 is no resistance of skin in Ohm (9, 10, 11)",
-    ]
+    again = parse_source(f"hci:{sessions}")
+    again.windows(SIGNAL, None)  # out of the cache
+    for notes in (source.notes, again.notes):
+        assert sorted(note for note in notes[5:] if "are kept in" not in note) == [
+            "2 of 8 sessions of p07 left out: Status has no two events (7, 8)",
+            "2 of 8 sessions of p07 left out: channels are missing (12, 13)",
+            "3 of 8 sessions of p07 left out: GSR1 is no resistance of skin in Ohm (9, 10, 11)",
+        ]
     told = list(source.notes)
     source.windows(SIGNAL, None)
     assert source.notes == told

@@ -33,13 +33,15 @@ def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(fold
     assert ours.targets == targets
 
 
-def test_progress_is_told_and_subjects_can_be_chosen() -> None:
+def test_progress_is_told_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EKD_CACHE", "off")
     seen: list[tuple[int, int]] = []
     source = parse_source(SMALL)
     windows = source.windows(GSR, None, subjects=["s002", "s000"], progress=lambda k, n: seen.append((k, n)))
     assert seen == [(1, 2), (2, 2)]
     assert windows.subjects == ("s000", "s002")
     assert windows.eeg is None
+    assert windows.subject[0] == "s000"
     everyone = source.windows(GSR, None)
     np.testing.assert_array_equal(everyone.of_subjects(["s002"]).gsr, windows.of_subjects(["s002"]).gsr)
 
@@ -50,6 +52,10 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
         source.windows(GSR, None, threshold=9.0)
     with pytest.raises(DataError, match="above 0"):
         source.windows(GSR, None, threshold=0.0)
+    with pytest.raises(DataError, match=r"are below 9\.1"):
+        source.windows(GSR, None, threshold=9.1, high="at-or-above")
+    with pytest.raises(DataError, match="at or above 1,"):
+        source.windows(GSR, None, threshold=1.0, high="at-or-above")
     assert len(source.windows(GSR, None, threshold=9.0, subjects=["s001"]))
 
 

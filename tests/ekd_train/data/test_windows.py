@@ -1,20 +1,52 @@
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ekd_edge.errors import DataError
+from ekd_edge.manifest import HighRule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.spec import Normalization
-from ekd_train.data.eeg import BANDS, band_power, band_power_spec
-from ekd_train.data.windows import Recording, WindowSet, concatenate, cut_windows
+from ekd_edge.signal.spec import Normalization, SignalSpec
+from ekd_train.data.eeg import BANDS, EegFeatures, band_power, band_power_spec
+from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
+
+
+def assert_equal(one: WindowSet, other: WindowSet) -> None:
+    for name in (field.name for field in fields(WindowSet)):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def cut_windows(
+    recording: Recording,
+    gsr: SignalSpec,
+    eeg: SignalSpec | None,
+    targets: tuple[str, ...],
+    eeg_features: EegFeatures = "raw",
+    notice: Callable[[str], None] | None = None,
+    high: HighRule = "above",
+) -> WindowSet:
+    """The labeled windows of one recording."""
+    return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notice=notice)
+
+
+def joined(sessions: list[Recording]) -> Conversion:
+    """The conversion of several recordings, as the cache holds that of a dataset."""
+    parts = [convert(session, GSR, EEG) for session in sessions]
+    return Conversion(
+        np.concatenate([part.gsr for part in parts]),
+        np.concatenate([part.eeg for part in parts if part.eeg is not None]),
+        tuple(trial for part in parts for trial in part.trials),
+        GSR.window_s,
+    )
 
 
 def test_a_window_belongs_to_a_trial_only_as_a_whole(flat: Callable[..., Recording]) -> None:
@@ -121,7 +153,7 @@ def test_band_power_is_causal() -> None:
 
 
 def test_selecting_keeps_everything_in_step(small_sessions: list[Recording]) -> None:
-    windows = concatenate([cut_windows(session, GSR, EEG, ("arousal",)) for session in small_sessions])
+    windows = choose(joined(small_sessions), ("arousal",))
     assert windows.subjects == ("s000", "s001", "s002")
     two = windows.of_subjects(["s002", "s000"])
     assert two.subjects == ("s000", "s002")
@@ -146,6 +178,55 @@ def test_arrays_out_of_step_are_refused(small_sessions: list[Recording]) -> None
         replace(windows, trial=windows.trial[1:])
     with pytest.raises(ValueError, match="one rating"):
         replace(windows, targets=("a", "b"))
-    with pytest.raises(ValueError, match="different targets"):
-        concatenate([windows, replace(windows, targets=("b",))])
-    assert isinstance(concatenate([windows]), WindowSet)
+    conversion = convert(small_sessions[0], GSR, None)
+    with pytest.raises(ValueError, match="its arrays have others"):
+        replace(conversion, trials=conversion.trials[1:])
+
+
+def test_choosing_copies_nothing_where_windows_lie_side_by_side(small_sessions: list[Recording]) -> None:
+    conversion = joined(small_sessions)
+    everyone, two = choose(conversion, ("arousal",)), choose(conversion, ("arousal",), subjects=["s001", "s002"])
+    apart = choose(conversion, ("arousal",), subjects=["s002", "s000"])
+    for windows in (everyone, two):
+        assert windows.eeg is not None
+        assert np.shares_memory(windows.gsr, conversion.gsr)
+        assert np.shares_memory(windows.eeg, conversion.eeg)
+        assert not windows.eeg.flags.writeable
+    assert np.shares_memory(everyone.of_subjects(["s000", "s001"]).gsr, conversion.gsr)
+    assert not np.shares_memory(apart.gsr, conversion.gsr)
+    assert apart.subjects == ("s000", "s002")
+    for name in ("s000", "s001", "s002"):
+        alone = cut_windows(small_sessions[int(name[1:])], GSR, EEG, ("arousal",))
+        for windows in (everyone, two, apart):
+            if name in windows.subjects:
+                assert_equal(windows.of_subjects([name]), alone)
+
+
+def test_a_trial_without_a_rating_is_left_out_wherever_it_lies(small_sessions: list[Recording]) -> None:
+    first, *rest = small_sessions[0].trials
+    trials = (first, replace(rest[0], ratings={"valence": 3.0}), *rest[1:])
+    recording = replace(small_sessions[0], trials=trials)
+    whole = cut_windows(small_sessions[0], GSR, EEG, ("arousal",))
+    assert_equal(cut_windows(recording, GSR, EEG, ("arousal",)), whole.select(whole.trial != "t01"))
+    assert set(cut_windows(recording, GSR, EEG, ("valence",)).trial) == {"t00", "t01", "t02", "t03"}
+    assert len(choose(convert(recording, GSR, None), ("joy",))) == 0
+
+
+@pytest.mark.parametrize(("high", "labels"), [("above", [0, 0, 1]), ("at-or-above", [0, 1, 1])])
+def test_a_rating_at_the_threshold_is_high_where_that_is_asked(
+    flat: Callable[..., Recording], high: HighRule, labels: list[int]
+) -> None:
+    recording = flat(30, (0, 10, 4.99), (10, 20, 5.0), (20, 30, 5.01))
+    windows = cut_windows(recording, GSR, None, ("arousal",), high=high)
+    assert [int(windows.labels[windows.trial == f"t{k}", 0].max()) for k in range(3)] == labels
+    assert [int(windows.labels[windows.trial == f"t{k}", 0].min()) for k in range(3)] == labels
+
+
+@given(threshold=st.floats(1, 9), ratings=st.lists(st.floats(1, 9), min_size=1, max_size=5))
+def test_the_two_rules_differ_at_the_threshold_alone(threshold: float, ratings: list[float]) -> None:
+    trials = tuple(ConvertedTrial("p", "r", f"t{k}", {"a": rating}, (4.0,)) for k, rating in enumerate(ratings))
+    conversion = Conversion(np.zeros((len(ratings), 1), np.float32), None, trials, 4.0)
+    strict, loose = (choose(conversion, ("a",), threshold, high) for high in ("above", "at-or-above"))
+    at = strict.ratings == np.float32(threshold)
+    np.testing.assert_array_equal(strict.labels | at, loose.labels)
+    np.testing.assert_array_equal(strict.labels & at, 0)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
+from ekd_train.data.fingerprint import hash_files
 from ekd_train.data.montage import CHANNELS, EEG_32, conductance_us, is_resistance
 from ekd_train.data.unpickle import read_arrays
 from ekd_train.data.windows import GsrUnit, Recording, Trial
@@ -72,6 +73,7 @@ class DeapDataset:
         found = {name: folder / f"{name}.dat" for name in _SUBJECTS if (folder / f"{name}.dat").is_file()}
         if not found:
             raise DataError(f"{folder} holds none of s01.dat to s32.dat: give DEAP's folder {_FOLDER}")
+        self._folder = folder
         self.files: Mapping[str, tuple[Path, ...]] = {name: (path,) for name, path in found.items()}
         self.subjects: tuple[str, ...] = tuple(found)
         notes = []
@@ -105,6 +107,10 @@ class DeapDataset:
                 "skin in Ohm: use gsr=auto"
             )
         return usable
+
+    def fingerprint(self) -> str:
+        """Of the settings and of every file's content. Raises DataError for a file that cannot be read."""
+        return f"deap {self.settings} {hash_files(self._folder, [path for (path,) in self.files.values()])}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
         """The 40 recordings of each of these subjects, one a trial.

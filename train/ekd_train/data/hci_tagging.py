@@ -13,6 +13,7 @@ band-passed: preset hci does that (`signal.eeg_low_hz`, `signal.eeg_high_hz`). G
 Option, as in `hci:PATH?channels=32`: 28 (default) or 32 channels, see `montage`.
 """
 
+import hashlib
 import re
 import warnings
 from collections import defaultdict
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
+from ekd_train.data.fingerprint import hash_files
 from ekd_train.data.montage import CHANNELS, EEG_32, conductance_us, is_resistance
 from ekd_train.data.session_xml import FELT, read_session
 from ekd_train.data.windows import Recording, Trial
@@ -78,6 +80,7 @@ class HciTaggingDataset:
         numbered = [path for path in folder.iterdir() if path.is_dir() and _NUMBERED.fullmatch(path.name)]
         if not numbered:
             raise DataError(f"{folder} holds no session: give HCI-Tagging's folder Sessions, with a folder a session")
+        self._folder = folder
         left_out: dict[str, list[str]] = defaultdict(list)
         sessions: dict[str, list[_Session]] = defaultdict(list)
         for path in sorted(numbered, key=lambda path: int(path.name)):
@@ -100,6 +103,16 @@ class HciTaggingDataset:
     def notes(self) -> tuple[str, ...]:
         """What was left out so far, counted by reason."""
         return tuple(self._notes)
+
+    def fingerprint(self) -> str:
+        """Of the settings, the sessions as they were read, and every file's content as it is now.
+
+        Raises DataError for a file that cannot be read.
+        """
+        sessions = [session for of_subject in self._sessions.values() for session in of_subject]
+        known = [(one.name, one.subject, one.media, sorted(one.ratings.items())) for one in sessions]
+        content = hash_files(self._folder, [path for files in self.files.values() for path in files])
+        return f"hci {self.settings} {content} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
         """One recording a session, session by session.

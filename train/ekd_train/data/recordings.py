@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, EkdError, SignalError
 from ekd_edge.signal.units import parse_unit
+from ekd_train.data.fingerprint import hash_files
 from ekd_train.data.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
 from ekd_train.data.windows import Recording
 from firmware_bridge.formats.csv_layout import columns_of, declared_by, estimate_rate, is_number, layout_of
@@ -62,6 +63,7 @@ class RecordingsDataset:
     synthetic = False
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}: make one with {LABELS} and a CSV file per recording")
         files = sorted(path for path in folder.glob("*.csv") if path.name != LABELS)
@@ -93,6 +95,15 @@ class RecordingsDataset:
         for file in files:
             digest.update(f"\n{file.name} {file.stat().st_size}".encode())
         self.identity: str = f"recordings:{digest.hexdigest()[:16]}"
+
+    def fingerprint(self) -> str:
+        """Of the labels and headers as they were read, and the content of every labeled recording as it is now.
+
+        Raises DataError for a file that cannot be read.
+        """
+        known = [self._labels, self._channels, [replace(layout, path=Path()) for layout in self._layouts.values()]]
+        files = [layout.path for layout in self._layouts.values()]
+        return f"recordings {hash_files(self._folder, files)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
         """The labeled recordings of these subjects, subject by subject.

@@ -2,7 +2,9 @@
 `deap:FOLDER`, `deap:FOLDER?gsr=relative&baseline=subtract&channels=32`, `hci:FOLDER`, `hci:FOLDER?channels=32`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
@@ -11,13 +13,17 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ekd_edge.errors import DataError
+from ekd_edge.manifest import HighRule
 from ekd_edge.signal.spec import SignalSpec
+from ekd_train.data.cache import Converted, entry_key, fetch
 from ekd_train.data.deap import DEAP_OPTIONS, DeapDataset
 from ekd_train.data.eeg import EegFeatures
+from ekd_train.data.fingerprint import cache_folder, workers
 from ekd_train.data.hci_tagging import HCI_OPTIONS, HciTaggingDataset
 from ekd_train.data.recordings import RecordingsDataset
+from ekd_train.data.rows import RowArray, Rows, keep_freed_memory
 from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
-from ekd_train.data.windows import Recording, WindowSet, concatenate, cut_windows
+from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 
 __all__ = ["Dataset", "Source", "load", "parse_source"]
 
@@ -59,6 +65,13 @@ class Dataset(Protocol):
         """The recordings of these subjects, subject by subject, read when they are asked for."""
         ...
 
+    def fingerprint(self) -> str:
+        """Changes with anything that `read` gives, the code apart: names, options and the content of every file.
+
+        Raises DataError for a file that cannot be read.
+        """
+        ...
+
 
 class Source:
     """A dataset and the way from it to labeled windows."""
@@ -72,6 +85,7 @@ class Source:
         self.subjects: tuple[str, ...] = dataset.subjects
         self.targets: tuple[str, ...] = dataset.targets
         self.notes: list[str] = list(dataset.notes)
+        self._cacheless = False  # since the cache could not be used once
 
     def windows(
         self,
@@ -82,11 +96,14 @@ class Source:
         eeg_features: EegFeatures = "raw",
         subjects: Sequence[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        high: HighRule = "above",
     ) -> WindowSet:
-        """The labeled windows of these subjects (default: all), subject by subject in order of time.
+        """The labeled windows of these subjects (default: all), in the order of `subjects` here, in order of time.
 
         A window belongs to a trial only if it lies wholly inside it. eeg_spec None leaves EEG out.
-        progress(done, total) is called after each subject. What was left out is added to `notes`.
+        The windows of all subjects are converted once and kept in the cache (`ekd_train.data.cache`); from there
+        they are mapped, and only what does not lie side by side is copied. progress(done, total) is called as
+        subjects are read, so not where the cache has them. What was left out is added to `notes`.
         Raises DataError for unknown targets or subjects, where no window comes out, and where all labels of a
         target by several subjects are of one class.
         """
@@ -96,34 +113,93 @@ class Source:
         if unknown or not names:
             what = f"has no subject {unknown[0]!r}" if unknown else "was asked for no subject"
             raise DataError(f"{self.name} {what}: known are {', '.join(self.subjects)}")
-        parts = []
-        for done, subject in enumerate(names, start=1):
-            for recording in self.dataset.read([subject], eeg=eeg_spec is not None):
-                part = cut_windows(recording, gsr_spec, eeg_spec, targets, threshold, eeg_features, self.notes.append)
-                if len(part):
-                    parts.append(part)
-            if progress is not None:
-                progress(done, len(names))
-        self.notes += [note for note in self.dataset.notes if note not in self.notes]
-        if not parts:
-            said = f" ({'; '.join(self.dataset.notes)})" if self.dataset.notes else ""
+        conversion = self._conversion(names, gsr_spec, eeg_spec, eeg_features, progress)
+        for note in conversion.notes:
+            self._note(note)
+        windows = choose(conversion, targets, threshold, high, names, self._note)
+        if not len(windows):
+            said = f" ({'; '.join(conversion.notes)})" if conversion.notes else ""
             raise DataError(
                 f"{self.name} gives no window: every trial is shorter than {gsr_spec.window_s:g} s, unrated or "
                 f"left out{said}"
             )
-        windows = concatenate(parts)
         if len(names) > 1:
-            self._check_classes(windows, threshold)
+            self._check_classes(windows, threshold, high)
         return windows
 
-    def _check_classes(self, windows: WindowSet, threshold: float) -> None:
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _conversion(
+        self,
+        names: Sequence[str],
+        gsr_spec: SignalSpec,
+        eeg_spec: SignalSpec | None,
+        eeg_features: EegFeatures,
+        progress: Callable[[int, int], None] | None,
+    ) -> Conversion:
+        """All subjects' windows out of the cache, or these subjects' alone, in memory, where there is no cache."""
+
+        def convert_all(subjects: Sequence[str], gsr: Rows, eeg: Rows | None) -> Converted:
+            trials: list[ConvertedTrial] = []
+            pending: deque[Future[Conversion]] = deque()
+
+            def take() -> None:
+                part = pending.popleft().result()
+                gsr.append(part.gsr)
+                if eeg is not None and part.eeg is not None:
+                    eeg.append(part.eeg)
+                trials.extend(part.trials)
+
+            keep_freed_memory()
+            with ThreadPoolExecutor(workers()) as pool:
+                for done, subject in enumerate(subjects, start=1):
+                    for recording in self._read(subject, eeg is not None):
+                        pending.append(pool.submit(convert, recording, gsr_spec, eeg_spec, eeg_features))
+                        if len(pending) > workers():
+                            take()
+                    if progress is not None:
+                        progress(done, len(subjects))
+                while pending:
+                    take()
+            return Converted(tuple(trials), tuple(self.dataset.notes))
+
+        def convert_unchanged(gsr: Rows, eeg: Rows | None) -> Converted:
+            converted = convert_all(self.subjects, gsr, eeg)
+            if self.dataset.fingerprint() != fingerprint:
+                raise DataError(f"{self.name} changed while it was read: start again once nothing writes there")
+            return converted
+
+        if cache_folder() is not None and not self._cacheless:
+            fingerprint = self.dataset.fingerprint()
+            key = entry_key(fingerprint, gsr_spec, eeg_spec, eeg_features)
+            cached = fetch(key, self.name, gsr_spec.window_s, eeg_spec is not None, convert_unchanged, self._note)
+            if cached is not None:
+                return cached
+            self._cacheless = True
+        wanted = [subject for subject in self.subjects if subject in names]
+        gsr, eeg = RowArray(), RowArray() if eeg_spec is not None else None
+        converted = convert_all(wanted, gsr, eeg)
+        return Conversion(
+            gsr.array(), None if eeg is None else eeg.array(), converted.trials, gsr_spec.window_s, converted.notes
+        )
+
+    def _read(self, subject: str, eeg: bool) -> Iterator[Recording]:
+        try:
+            yield from self.dataset.read([subject], eeg=eeg)
+        except OSError as error:
+            raise DataError(f"cannot read {error.filename or self.name}: {error.strerror or error}") from error
+
+    def _check_classes(self, windows: WindowSet, threshold: float, high: HighRule) -> None:
         for column, target in enumerate(windows.targets):
             classes = np.unique(windows.labels[:, column])
             if len(classes) == 1:
-                side = "above" if classes[0] else "at or below"
+                sides = ("at or below", "above") if high == "above" else ("below", "at or above")
                 raise DataError(
-                    f"all ratings of {target} by {len(windows.subjects)} subjects of {self.name} are {side} "
-                    f"{threshold:g}, which is one class only: choose another threshold or add recordings"
+                    f"all ratings of {target} by {len(windows.subjects)} subjects of {self.name} are "
+                    f"{sides[classes[0]]} {threshold:g}, which is one class only: choose another threshold or add "
+                    "recordings"
                 )
 
     def _check_targets(self, targets: Sequence[str]) -> None:

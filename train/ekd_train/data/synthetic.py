@@ -12,9 +12,10 @@ on the right than on the left frontally with pleasant valence, and blinks, all w
 Nothing here was measured on people: say "synthetic" wherever a figure from it is shown.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -137,6 +138,10 @@ class SyntheticDataset:
         """Same identity and same subject name mean the same (synthetic) person."""
         kind = "synthetic" if self.config.difficulty == "default" else f"synthetic:{self.config.difficulty}"
         return f"{kind}?seed={self.config.seed}"
+
+    def fingerprint(self) -> str:
+        """The configuration, which determines everything that `read` gives."""
+        return f"synthetic {json.dumps(asdict(self.config), sort_keys=True)}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
         """One recording a subject, in this order; without EEG if not wanted."""

@@ -1,4 +1,8 @@
-"""Recordings, and the labeled windows that the edge's own Preprocessor cuts from them."""
+"""Recordings, and the windows that the edge's own Preprocessor cuts from them.
+
+First `convert`, which is costly and knows nothing of targets: its `Conversion` is what the cache keeps. Then
+`choose`, which picks subjects and targets and makes labels of ratings.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,12 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, SignalError
+from ekd_edge.manifest import HighRule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.eeg import EegFeatures, band_power, band_power_spec
+from ekd_train.data.rows import gather
 
-__all__ = ["GsrUnit", "Recording", "Trial", "WindowSet", "concatenate", "cut_windows"]
+__all__ = [
+    "Conversion",
+    "ConvertedTrial",
+    "GsrUnit",
+    "Recording",
+    "Trial",
+    "WindowSet",
+    "choose",
+    "convert",
+]
 
 _EDGE_S = 1e-6
 
@@ -53,12 +68,44 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvertedTrial:
+    """A trial whose windows were cut. ratings: whatever was rated. end_s: where each window ends in its recording."""
+
+    subject: str
+    recording: str
+    name: str
+    ratings: Mapping[str, float]
+    end_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The windows of all trials of some recordings, rated or not, before subjects and targets are chosen.
+
+    gsr: float32 (n, window_samples). eeg: float32 (n, rows, window_samples), or None. Either may be a np.memmap.
+    trials: in the order of their windows, each trial's side by side.
+    notes: what the dataset had to say while it was read.
+    """
+
+    gsr: NDArray[np.float32]
+    eeg: NDArray[np.float32] | None
+    trials: tuple[ConvertedTrial, ...]
+    window_s: float
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = sum(len(trial.end_s) for trial in self.trials)
+        if len(self.gsr) != n or (self.eeg is not None and len(self.eeg) != n):
+            raise ValueError(f"a conversion's trials have {n} windows, its arrays have others")
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSet:
     """Labeled windows; all arrays have one entry a window and are read-only.
 
     gsr: float32 (n, window_samples). eeg: float32 (n, rows, window_samples), or None.
     ratings: float32 (n, n_targets), 1..9.
-    labels: int64 (n, n_targets), 1 where the rating exceeds the threshold, else 0.
+    labels: int64 (n, n_targets), 1 where the rating is high, else 0.
     targets: names of the columns of ratings and labels.
     subject, trial, recording: str (n,).
     end_s: float64 (n,), where the window ends in its recording, in seconds.
@@ -103,7 +150,7 @@ class WindowSet:
         return replace(self, **picked)
 
     def of_subjects(self, names: Iterable[str]) -> "WindowSet":
-        """The windows of these subjects, in their order here.
+        """The windows of these subjects, in their order here: no copy where they lie side by side.
 
         Raises DataError for a subject without any window.
         """
@@ -111,37 +158,24 @@ class WindowSet:
         missing = sorted(set(wanted) - set(self.subjects))
         if missing:
             raise DataError(f"no window of subject {missing[0]!r}: known are {', '.join(self.subjects)}")
-        return self.select(np.isin(self.subject, wanted))
+        index = np.flatnonzero(np.isin(self.subject, wanted))
+        if len(index) and index[-1] - index[0] + 1 == len(index):
+            return self.select(slice(int(index[0]), int(index[-1]) + 1))
+        return self.select(index)
 
 
 _ARRAYS = tuple(field.name for field in fields(WindowSet) if field.name != "targets")
 
 
-def concatenate(parts: Sequence[WindowSet]) -> WindowSet:
-    """One WindowSet of several with the same targets and rows, in order; at least one is needed."""
-    first = parts[0]
-    if any(part.targets != first.targets for part in parts):
-        raise ValueError("cannot join windows with different targets")
-    joined: dict[str, Any] = {
-        name: None if getattr(first, name) is None else np.concatenate([getattr(p, name) for p in parts])
-        for name in _ARRAYS
-    }
-    return WindowSet(targets=first.targets, **joined)
-
-
-def cut_windows(
+def convert(
     recording: Recording,
     gsr_spec: SignalSpec,
     eeg_spec: SignalSpec | None,
-    targets: Sequence[str],
-    threshold: float = 5.0,
     eeg_features: EegFeatures = "raw",
-    notice: Callable[[str], None] | None = None,
-) -> WindowSet:
-    """The windows of one recording that lie wholly inside a rated trial, in order of time.
+) -> Conversion:
+    """The windows of one recording that lie wholly inside a trial, trial by trial.
 
     The whole recording goes through `Preprocessor.push` in one block, exactly as the edge does it in pieces.
-    Trials that lack one of the targets, and trials that hold no window, are told to `notice`.
     Raises DataError where the recording does not fit: no EEG though eeg_spec is given, NaN, unequal specs, relative
     GSR for a normalization that needs its level.
     """
@@ -153,39 +187,90 @@ def cut_windows(
         )
     if eeg_spec is not None and _timing(eeg_spec) != _timing(gsr_spec):
         raise DataError("GSR and EEG windows need the same rate, window, hop and settle time")
-    kept: list[int] = []
-    trials: list[Trial] = []
     windows = _push(recording, recording.gsr, gsr_spec)
-    rated = [trial for trial in recording.trials if all(target in trial.ratings for target in targets)]
-    for trial in rated:
-        begins, ends = windows.end_s - gsr_spec.window_s, windows.end_s
+    begins, ends = windows.end_s - gsr_spec.window_s, windows.end_s
+    kept: list[int] = []
+    trials: list[ConvertedTrial] = []
+    for trial in recording.trials:
         inside = np.flatnonzero((begins >= trial.start_s - _EDGE_S) & (ends <= trial.end_s + _EDGE_S))
         kept += inside.tolist()
-        trials += [trial] * len(inside)
-        if len(inside) == 0 and notice:
-            notice(f"trial {trial.name} of {recording.name} holds no whole window of {gsr_spec.window_s:g} s")
-    if len(rated) < len(recording.trials) and notice:
-        lost = len(recording.trials) - len(rated)
-        notice(f"{lost} trials of {recording.name} have no rating of {', '.join(targets)}")
+        end_s = tuple(ends[inside].tolist())
+        trials.append(ConvertedTrial(recording.subject, recording.name, trial.name, trial.ratings, end_s))
     eeg = None
     if eeg_spec is not None:
         eeg_windows = _eeg_windows(recording, eeg_spec, eeg_features)
         if not np.array_equal(eeg_windows.end_s, windows.end_s):
             raise AssertionError(f"GSR and EEG windows of {recording.name} are not of the same instants")
         eeg = eeg_windows.values[kept]
+    return Conversion(windows.values[kept], eeg, tuple(trials), gsr_spec.window_s)
+
+
+def choose(
+    conversion: Conversion,
+    targets: Sequence[str],
+    threshold: float = 5.0,
+    high: HighRule = "above",
+    subjects: Iterable[str] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> WindowSet:
+    """The windows of these subjects (default: all) whose trials have a rating of every target, with their labels.
+
+    Where the windows kept lie side by side, the arrays returned are views of the conversion's, else copies.
+    high: whether a rating at the threshold counts as high.
+    Trials that lack one of the targets, and trials that hold no window, are told to `notice`.
+    """
+    wanted = None if subjects is None else set(subjects)
+    mine = [wanted is None or trial.subject in wanted for trial in conversion.trials]
+    rated = [all(target in trial.ratings for target in targets) for trial in conversion.trials]
+    if notice is not None:
+        _tell(conversion, mine, rated, targets, notice)
+    trials: list[ConvertedTrial] = []
+    spans: list[tuple[int, int]] = []
+    end = 0
+    for trial, is_mine, is_rated in zip(conversion.trials, mine, rated, strict=True):
+        begin, end = end, end + len(trial.end_s)
+        if not (is_mine and is_rated and trial.end_s):
+            continue
+        trials.append(trial)
+        if spans and spans[-1][1] == begin:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((begin, end))
+    counts = [len(trial.end_s) for trial in trials]
     ratings = np.array([[trial.ratings[t] for t in targets] for trial in trials], dtype=np.float32)
-    ratings = ratings.reshape(len(kept), len(targets))
+    ratings = np.repeat(ratings.reshape(len(trials), len(targets)), counts, axis=0)
+
+    def named(names: Iterable[str]) -> NDArray[np.str_]:
+        return np.repeat(np.array(list(names), dtype=np.str_), counts)
+
     return WindowSet(
-        gsr=windows.values[kept],
-        eeg=eeg,
+        gsr=gather(conversion.gsr, spans),
+        eeg=None if conversion.eeg is None else gather(conversion.eeg, spans),
         ratings=ratings,
-        labels=(ratings > threshold).astype(np.int64),
+        labels=(ratings > threshold if high == "above" else ratings >= threshold).astype(np.int64),
         targets=tuple(targets),
-        subject=np.full(len(kept), recording.subject),
-        trial=np.array([trial.name for trial in trials], dtype=np.str_),
-        recording=np.full(len(kept), recording.name),
-        end_s=windows.end_s[kept],
+        subject=named(trial.subject for trial in trials),
+        trial=named(trial.name for trial in trials),
+        recording=named(trial.recording for trial in trials),
+        end_s=np.array([end_s for trial in trials for end_s in trial.end_s], dtype=np.float64),
     )
+
+
+def _tell(
+    conversion: Conversion,
+    mine: Sequence[bool],
+    rated: Sequence[bool],
+    targets: Sequence[str],
+    notice: Callable[[str], None],
+) -> None:
+    unrated: dict[str, int] = {}
+    for trial, is_mine, is_rated in zip(conversion.trials, mine, rated, strict=True):
+        if is_mine and not is_rated:
+            unrated[trial.recording] = unrated.get(trial.recording, 0) + 1
+        elif is_mine and not trial.end_s:
+            notice(f"trial {trial.name} of {trial.recording} holds no whole window of {conversion.window_s:g} s")
+    for recording, lost in unrated.items():
+        notice(f"{lost} trials of {recording} have no rating of {', '.join(targets)}")
 
 
 def _timing(spec: SignalSpec) -> tuple[Fraction, int, int, float]:

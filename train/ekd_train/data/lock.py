@@ -1,0 +1,41 @@
+"""A file that one process at a time may hold, for as long as it lives."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["is_held", "locked"]
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file, alone among processes; a process that ends lets go of it. It is deleted after use.
+
+    Raises BlockingIOError where another process holds it and `wait` is false.
+    """
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            try:
+                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    continue  # made anew since it was opened
+            except FileNotFoundError:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file, or it cannot be told because the file may not be opened."""
+    if not path.exists():
+        return False
+    try:
+        with locked(path, wait=False):
+            return False
+    except OSError:
+        return True
