@@ -1,5 +1,6 @@
 """How well a network does: on validation subjects after every epoch, on the test subjects once, at the end."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,7 @@ from ekd_train.teacher import Teacher
 __all__ = ["answers", "examine", "validate"]
 
 _BATCH = 256
+_GPU_BATCH = 2048
 _SETTLING_WINDOWS = 1024
 
 
@@ -26,7 +28,7 @@ def answers(network: Student | Teacher, part: Part) -> Output:
     """The network's outputs for all windows of a part, in inference mode, on the part's device."""
     network.eval()
     with torch.no_grad():
-        pieces = [_forward(network, part, piece) for piece in part.everything().split(_BATCH)]
+        pieces = [_forward(network, part, piece) for piece in _pieces(part)]
     return Output(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
 
@@ -63,7 +65,7 @@ def examine(network: Student | Teacher, exam: Exam) -> dict[str, Any]:
 
 def _score(network: Student | Teacher, part: Part) -> tuple[dict[str, float], dict[str, Any]]:
     network.eval()
-    logits = torch.cat([_logits(network, part, piece) for piece in part.everything().split(_BATCH)])
+    logits = torch.cat([_logits(network, part, piece) for piece in _pieces(part)])
     labels, outputs = part.labels.cpu().numpy(), logits.float().cpu().numpy()
     names = network.config.targets
     scores = evaluate(names, labels, part.subject, outputs)
@@ -82,6 +84,10 @@ def _score(network: Student | Teacher, part: Part) -> tuple[dict[str, float], di
             subject["confusion"] = np.bincount(cells, minlength=classes**2).reshape(classes, classes).tolist()
         detailed[target.target] = entry
     return means, detailed
+
+
+def _pieces(part: Part) -> Sequence[Tensor]:
+    return part.everything().split(_BATCH if part.device.type == "cpu" else _GPU_BATCH)
 
 
 @torch.no_grad()

@@ -50,9 +50,9 @@ class Stack(nn.Module):
 
     def members(self) -> Iterator[Student | Teacher]:
         """Each member as a network of its own, with copies of its weights."""
-        state = self.template.state_dict()
+        state = self.template.state_dict(keep_vars=True)
         for number in range(self.count):
-            member = copy.deepcopy(self.template)
+            member = copy.deepcopy(self.template, {id(tensor): tensor for tensor in state.values()})
             for name, tensor in state.items():
                 owner, leaf = _owner(member, name)
                 mine = tensor[number].detach().clone()

@@ -36,8 +36,8 @@ __all__ = [
 SplitKind = Literal["holdout", "leave-one-out", "k-fold", "trial-leaky"]
 
 LEAKY_WARNING = (
-    "LEAKY SPLIT: the same people are in training and test, so these figures overstate what a new person gets; "
-    "do not compare them with subject-wise results"
+    "LEAKY SPLIT (trial-leaky): the same people are in training and test. This overstates accuracy and must not be "
+    "compared with subject-wise results."
 )
 """The first line of whatever reports a figure of a `LeakyTrialSplit`."""
 

@@ -3,20 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ekd_train.data.splits import LEAKY_WARNING
 from ekd_train.report.comparisons import LARGER_CLASS, LEVEL
 
 __all__ = ["marks", "notes", "notice", "p_value", "verdict"]
 
-LEAKY = (
-    "LEAKY SPLIT (trial-leaky): the same people are in training and test. This overstates accuracy and must not be "
-    "compared with subject-wise results."
-)
 SYNTHETIC = "SYNTHETIC DATA: nobody was measured."
 
 
 def notice(leaky: bool, synthetic: bool, done: int, expected: int) -> str:
     """The first line of everything; "" where there is nothing to warn of."""
-    said = [LEAKY] if leaky else []
+    said = [LEAKY_WARNING] if leaky else []
     said += [f"INCOMPLETE: {done} of {expected} results."] if done < expected else []
     said += [SYNTHETIC] if synthetic else []
     return " ".join(said)

@@ -1,0 +1,219 @@
+"""What training costs: adaptive feedback, folds side by side, sweeps by several workers, loading DEAP.
+
+Every part compares in one process or one run. Parts: feedback, stack, sweep, loading (writes 3.3 GB of files in DEAP's
+format to build/bench/deap once), loso (a whole DEAP-sized leave-one-subject-out: hours on a CPU; for a GPU).
+
+    python benchmarks/bench_train.py [--parts feedback stack sweep loading] [--threads 1]
+    python benchmarks/bench_train.py --parts stack loso --device cuda --precision bf16 --folds 32
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bench_loading
+import torch
+from bench import interleave, ratio, table, write
+
+from ekd_train.device import arithmetic, pick_device
+from ekd_train.distill import DistillWeights, PoolProjection, hard_loss, kd_step
+from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.network import NetworkConfig, Output
+from ekd_train.stack import Network, Stack
+from ekd_train.student import Student
+from ekd_train.teacher import Teacher
+
+ROOT = Path("build/bench/train")
+CONFIG = NetworkConfig()
+BATCH = 64
+DEAP_SUBJECTS, DEAP_WINDOWS, EPOCHS = 32, 600, 30
+Figures = dict[str, str | int | float]
+
+
+class Room:
+    """A student and a teacher with their optimizers and random windows, alone or `folds` of each."""
+
+    def __init__(self, device: torch.device, precision: str, folds: int = 0) -> None:
+        self.device, self.precision = device, precision
+        self.student, self.teacher = self._network(Student, folds), self._network(Teacher, folds)
+        self.optimizers = [torch.optim.Adam(n.parameters(), lr=1e-4, fused=True) for n in (self.student, self.teacher)]
+        self.lesson, self.quiz = self._batch(folds), self._batch(folds)
+
+    def _network(self, kind: type[Student] | type[Teacher], folds: int) -> Network:
+        members = [kind(CONFIG).to(self.device) for _ in range(max(1, folds))]
+        return (Stack(members) if folds else members[0]).train()
+
+    def _batch(self, folds: int) -> Batch:
+        shape = (folds, BATCH) if folds else (BATCH,)
+        eeg, gsr = torch.randn(*shape, CONFIG.eeg_rows, 512), torch.randn(*shape, 512)
+        return Batch(*(x.to(self.device) for x in (eeg, gsr, torch.randint(0, 2, (*shape, 1)))))
+
+    def teach(self) -> Output:
+        """One step of the teacher from its own task."""
+        with arithmetic(self.device, self.precision):
+            output = self.teacher(self.lesson.eeg, self.lesson.gsr)
+            loss = hard_loss(output.logits, self.lesson.labels) + self.teacher.regularization()
+            self.optimizers[1].zero_grad()
+            loss.backward()
+            self.optimizers[1].step()
+        return output
+
+    def joint(self) -> None:
+        """A step of distillation while the teacher trains on."""
+        output, (_, gsr, labels) = self.teach(), self.lesson
+        with arithmetic(self.device, self.precision):
+            kd_step(self.student, self.optimizers[0], gsr, labels, output, DistillWeights(), PoolProjection())
+
+    def feedback(self, renewed: bool = False, quiz: Batch | None = None) -> None:
+        """A step of distillation with adaptive feedback."""
+        with arithmetic(self.device, self.precision):
+            feedback_step(
+                self.student, self.teacher, *self.optimizers, self.lesson, quiz or self.quiz, 0.05,
+                DistillWeights(), PoolProjection(), FeedbackWeights(), renewed,
+            )  # fmt: skip
+
+    def every(self, k: int) -> None:
+        """k steps, of which one has feedback."""
+        self.feedback()
+        for _ in range(k - 1):
+            self.joint()
+
+    def waits(self, call: Callable[[], object]) -> Callable[[], None]:
+        """The call, until the device has done it."""
+
+        def run() -> None:
+            call()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+
+def bench_feedback(options: argparse.Namespace, figures: Figures) -> None:
+    room = Room(options.where, options.precision)
+    half = Batch(*(part[: BATCH // 2] for part in room.quiz))
+    cases = {
+        "KD, teacher trains jointly": room.joint,
+        "feedback": room.feedback,
+        "feedback, quiz of half the size": lambda: room.feedback(quiz=half),
+        "feedback, renewed answers": lambda: room.feedback(renewed=True),
+        "8 joint steps": lambda: [room.joint() for _ in range(8)],
+        "8 steps, feedback in one": lambda: room.every(8),
+    }
+    seconds = interleave({n: room.waits(c) for n, c in cases.items()}, rounds=options.rounds, warmup=1)
+    keys = {
+        "feedback": "feedback_overhead_k1",
+        "feedback, quiz of half the size": "feedback_overhead_k1_half_quiz",
+        "feedback, renewed answers": "feedback_overhead_k1_renewed",
+        "8 steps, feedback in one": "feedback_overhead_k8",
+    }
+    rows = []
+    for name, times in seconds.items():
+        cost = ratio(times, seconds["8 joint steps" if name.startswith("8") else "KD, teacher trains jointly"])
+        rows.append([name, 1000 * statistics.median(times), cost])
+        if name in keys:
+            figures[keys[name]] = round(cost, 3)
+    print(table(["published size, batch 64", "ms", "times joint KD"], rows), end="\n\n")
+
+
+def bench_stack(options: argparse.Namespace, figures: Figures) -> None:
+    """Folds one by one against side by side, and what that makes of a DEAP-sized leave-one-subject-out."""
+    one, several = (Room(options.where, options.precision, n) for n in (0, options.folds))
+    cases = {
+        "teacher, one by one": lambda: [one.teach() for _ in range(options.folds)],
+        "teacher, side by side": several.teach,
+        "feedback, one by one": lambda: [one.feedback() for _ in range(options.folds)],
+        "feedback, side by side": several.feedback,
+    }
+    seconds = interleave({n: one.waits(c) for n, c in cases.items()}, rounds=max(3, options.rounds // 2), warmup=1)
+    rows = [[name, 1000 * statistics.median(times)] for name, times in seconds.items()]
+    print(table([f"{options.folds} folds, one step each", "ms"], rows))
+    figures["stack_folds"] = options.folds
+    for step in ("teacher", "feedback"):
+        gain = ratio(seconds[f"{step}, one by one"], seconds[f"{step}, side by side"])
+        figures[f"stack_speedup_{step}"] = round(gain, 3)
+    steps = (DEAP_SUBJECTS - 1) * DEAP_WINDOWS * 0.8 // BATCH * EPOCHS * DEAP_SUBJECTS / options.folds
+    best = [
+        min(statistics.median(seconds[f"{step}, {way}"]) for way in ("one by one", "side by side"))
+        for step in ("teacher", "feedback")
+    ]
+    minutes = steps * (best[0] + 0.8 * best[1]) / 60
+    figures["loso_projected_min"] = round(minutes, 1)
+    print(f"a DEAP-sized leave-one-subject-out would take about {minutes:.0f} min here (training steps alone)\n")
+
+
+def bench_sweep(options: argparse.Namespace, figures: Figures) -> None:
+    """The whole command with one worker and with two, in turns; windows come from the cache in both."""
+    command = [
+        sys.executable, "-m", "ekd_train.cli", "sweep", "--preset", "smoke", "--data", "synthetic?subjects=12",
+        "--methods", "student", "--split", "k-fold:4", "--seeds", "2", "--set", "student.epochs=10", "--device", "cpu",
+    ]  # fmt: skip
+
+    def run(workers: int) -> None:
+        out = ROOT / f"sweep-{workers}"
+        shutil.rmtree(out, ignore_errors=True)
+        threads = ["--threads", "1"]
+        done = subprocess.run(
+            [*command, "--workers", str(workers), *threads, "--out", str(out)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"the sweep failed:\n{done.stderr}")
+
+    seconds = interleave({"1 worker": lambda: run(1), "2 workers": lambda: run(2)}, rounds=3, warmup=1)
+    figures["sweep_scaling_2"] = round(ratio(seconds["1 worker"], seconds["2 workers"]), 3)
+    print(table(["sweep of 8 cells", "s"], [[n, statistics.median(t)] for n, t in seconds.items()]))
+    print(f"2 workers are {figures['sweep_scaling_2']} times as fast as one\n")
+
+
+def bench_load(options: argparse.Namespace, figures: Figures) -> None:
+    figures |= bench_loading.measure(DEAP_SUBJECTS, rounds=3)
+    print()
+
+
+def bench_loso(options: argparse.Namespace, figures: Figures) -> None:
+    folder = bench_loading.prepare(DEAP_SUBJECTS)
+    out = ROOT / "loso"
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.perf_counter()
+    subprocess.run(
+        [
+            sys.executable, "-m", "ekd_train.cli", "sweep", "--preset", "deap", "--data", f"deap:{folder}",
+            "--split", "leave-one-out", "--methods", "teacher,kd-feedback", "--stack", str(options.folds),
+            "--set", f"compute.precision={options.precision}", "--device", options.device, "--out", str(out),
+        ],
+        check=True,
+    )  # fmt: skip
+    figures["loso_min"] = round((time.perf_counter() - start) / 60, 2)
+    print(f"leave-one-subject-out took {figures['loso_min']} min (aim on an H100: 10)\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"feedback": bench_feedback, "stack": bench_stack, "sweep": bench_sweep, "loading": bench_load}
+    parts["loso"] = bench_loso
+    parser.add_argument("--parts", nargs="+", choices=list(parts), default=[name for name in parts if name != "loso"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--folds", type=int, default=4, help="trained side by side")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    options.where = pick_device(options.device, options.threads)
+    torch.manual_seed(0)
+    figures: Figures = {"device": options.device, "precision": options.precision, "threads": options.threads}
+    if options.where.type == "cuda":
+        figures["gpu"] = torch.cuda.get_device_name()
+    for name in options.parts:
+        parts[name](options, figures)
+    print(json.dumps(figures, indent=1))
+    print(f"written to {write('train', figures)}")
+
+
+if __name__ == "__main__":
+    main()
