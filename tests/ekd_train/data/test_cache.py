@@ -2,7 +2,6 @@ import hashlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,7 +28,7 @@ MORE = "synthetic?subjects=8&trials=4&trial_s=12&eeg_channels=2"
 ARRAYS = ("gsr", "eeg", "ratings", "labels", "subject", "trial", "recording", "end_s")
 
 LOAD = """
-import hashlib, json, sys
+import hashlib, json, resource, sys
 from fractions import Fraction
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.source import parse_source
@@ -40,6 +39,8 @@ def pause(done, total):
     if done == 6 and "pause" in sys.argv:
         print("in the middle", flush=True)
         sys.stdin.readline()
+if "limit" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 windows = source.windows(*specs, progress=pause)
 digest = hashlib.sha256(windows.eeg.tobytes() + windows.gsr.tobytes()).hexdigest()
 print(json.dumps({"digest": digest, "notes": source.notes}))
@@ -63,16 +64,15 @@ def digest(windows: WindowSet) -> str:
     return hashlib.sha256(windows.eeg.tobytes() + windows.gsr.tobytes()).hexdigest()
 
 
-def start(name: str, hop_s: float = 2.0, **options: object) -> subprocess.Popen[str]:
+def start(name: str, hop_s: float = 2.0, *options: str) -> "subprocess.Popen[str]":
     """Another process that loads, and says what it found."""
-    command = [sys.executable, "-c", LOAD, name, str(hop_s)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    command = [sys.executable, "-c", LOAD, name, str(hop_s), *options]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def start_and_pause(name: str) -> "subprocess.Popen[str]":
     """Another process, stopped in the middle of converting until it gets a line."""
-    command = [sys.executable, "-c", LOAD, name, "2.0", "pause"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start(name, 2.0, "pause")
     assert process.stdout is not None
     assert process.stdout.readline() == "in the middle\n"
     return process
@@ -80,7 +80,7 @@ def start_and_pause(name: str) -> "subprocess.Popen[str]":
 
 def finish(process: "subprocess.Popen[str]") -> dict[str, object]:
     with process:
-        out, _ = process.communicate("\n" if process.stdin is not None else None)
+        out, _ = process.communicate("\n")
     assert process.returncode == 0
     result: dict[str, object] = json.loads(out)
     return result
@@ -285,7 +285,7 @@ def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
 
 
 def test_processes_that_want_the_same_make_it_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = [finish(process) for process in [start(SMALL, hop_s=0.25) for _ in range(3)]]
+    results = [finish(process) for process in [start(SMALL, 0.25) for _ in range(3)]]
     assert len({str(result["digest"]) for result in results}) == 1
     assert sum(len(result["notes"]) for result in results) == 1  # type: ignore[misc, arg-type]
     the_entry(cache)
@@ -295,11 +295,7 @@ def test_processes_that_want_the_same_make_it_once(cache: Path, monkeypatch: pyt
 
 def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Path) -> None:
     """A limit on the size of files stands for the full disk: both end a write in the middle."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-
-    result = finish(start(SMALL, hop_s=0.25, preexec_fn=limit))
+    result = finish(start(SMALL, 0.25, "limit"))
     (note,) = result["notes"]  # type: ignore[misc]
     assert note == (
         f"the cache {cache.parent} cannot be used (File too large), so {SMALL} is converted each time: make room there "
@@ -307,7 +303,7 @@ def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Pa
     )
     assert list(cache.iterdir()) == []
     assert result["digest"] == digest(load(hop_s=0.25)[0])
-    mapped = finish(start(SMALL, hop_s=0.25, preexec_fn=limit))
+    mapped = finish(start(SMALL, 0.25, "limit"))
     assert mapped["notes"] == [], "what is kept already needs nothing written"
 
 
