@@ -1,13 +1,13 @@
+import hashlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,17 +24,24 @@ from ekd_train.data.windows import WindowSet
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 SMALL = "synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2"
+MORE = "synthetic?subjects=8&trials=4&trial_s=12&eeg_channels=2"
 ARRAYS = ("gsr", "eeg", "ratings", "labels", "subject", "trial", "recording", "end_s")
 
 LOAD = """
-import hashlib, json, sys
+import hashlib, json, resource, sys
 from fractions import Fraction
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.source import parse_source
 source = parse_source(sys.argv[1])
 hop_s = float(sys.argv[2])
 specs = [make(rate_hz=Fraction(16), window_s=4.0, hop_s=hop_s) for make in (gsr_spec, eeg_spec)]
-windows = source.windows(*specs)
+def pause(done, total):
+    if done == 6 and "pause" in sys.argv:
+        print("in the middle", flush=True)
+        sys.stdin.readline()
+if "limit" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+windows = source.windows(*specs, progress=pause)
 digest = hashlib.sha256(windows.eeg.tobytes() + windows.gsr.tobytes()).hexdigest()
 print(json.dumps({"digest": digest, "notes": source.notes}))
 """
@@ -46,20 +53,34 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "windows"
 
 
-def load(name: str = SMALL, **options: object) -> tuple[WindowSet, list[str]]:
+def load(name: str = SMALL, hop_s: float = 2.0, **options: object) -> tuple[WindowSet, list[str]]:
     source = parse_source(name)
-    return source.windows(GSR, EEG, **options), source.notes  # type: ignore[arg-type]
+    specs = [replace(spec, hop_samples=round(16 * hop_s)) for spec in (GSR, EEG)]
+    return source.windows(*specs, **options), source.notes  # type: ignore[arg-type]
 
 
-def start(name: str, hop_s: float = 2.0, **options: object) -> subprocess.Popen[str]:
+def digest(windows: WindowSet) -> str:
+    assert windows.eeg is not None
+    return hashlib.sha256(windows.eeg.tobytes() + windows.gsr.tobytes()).hexdigest()
+
+
+def start(name: str, hop_s: float = 2.0, *options: str) -> "subprocess.Popen[str]":
     """Another process that loads, and says what it found."""
-    command = [sys.executable, "-c", LOAD, name, str(hop_s)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    command = [sys.executable, "-c", LOAD, name, str(hop_s), *options]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def start_and_pause(name: str) -> "subprocess.Popen[str]":
+    """Another process, stopped in the middle of converting until it gets a line."""
+    process = start(name, 2.0, "pause")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the middle\n"
+    return process
 
 
 def finish(process: "subprocess.Popen[str]") -> dict[str, object]:
     with process:
-        out, _ = process.communicate()
+        out, _ = process.communicate("\n")
     assert process.returncode == 0
     result: dict[str, object] = json.loads(out)
     return result
@@ -247,12 +268,9 @@ def test_an_entry_of_other_data_is_no_entry(cache: Path) -> None:
 def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "synthetic?subjects=20&trials=4&trial_s=60&eeg_channels=8"
-    process = start(name)
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 500_000 for path in cache.glob("*.part/eeg.npy")):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    process = start_and_pause(MORE)
+    (eeg,) = cache.glob("*.part/eeg.npy")
+    assert eeg.stat().st_size > 0
     process.send_signal(signal.SIGKILL)
     with process:
         process.communicate()
@@ -260,37 +278,32 @@ def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
     assert [entry.data for entry in entries()] == ["(unfinished)"]
     load()  # another entry
     the_entry(cache)
-    made = finish(start(name))
+    made, _ = load(MORE)
     monkeypatch.setenv("EKD_CACHE", "off")
-    assert made["digest"] == finish(start(name))["digest"]
+    assert_equal(made, load(MORE)[0])
     assert [path.suffix for path in cache.iterdir()] == ["", ""]
 
 
 def test_processes_that_want_the_same_make_it_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = [finish(process) for process in [start(SMALL, hop_s=0.25) for _ in range(3)]]
+    results = [finish(process) for process in [start(SMALL, 0.25) for _ in range(3)]]
     assert len({str(result["digest"]) for result in results}) == 1
     assert sum(len(result["notes"]) for result in results) == 1  # type: ignore[misc, arg-type]
     the_entry(cache)
     monkeypatch.setenv("EKD_CACHE", "off")
-    assert finish(start(SMALL, hop_s=0.25))["digest"] == results[0]["digest"]
+    assert digest(load(hop_s=0.25)[0]) == results[0]["digest"]
 
 
-@pytest.mark.parametrize("limit_bytes", [0, 50_000])
-def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Path, limit_bytes: int) -> None:
+def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Path) -> None:
     """A limit on the size of files stands for the full disk: both end a write in the middle."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
-    result = finish(start(SMALL, hop_s=0.25, preexec_fn=limit))
+    result = finish(start(SMALL, 0.25, "limit"))
     (note,) = result["notes"]  # type: ignore[misc]
     assert note == (
         f"the cache {cache.parent} cannot be used (File too large), so {SMALL} is converted each time: make room there "
         "or name another folder with EKD_CACHE"
     )
     assert list(cache.iterdir()) == []
-    assert result["digest"] == finish(start(SMALL, hop_s=0.25))["digest"]
-    mapped = finish(start(SMALL, hop_s=0.25, preexec_fn=limit))
+    assert result["digest"] == digest(load(hop_s=0.25)[0])
+    mapped = finish(start(SMALL, 0.25, "limit"))
     assert mapped["notes"] == [], "what is kept already needs nothing written"
 
 
@@ -334,12 +347,8 @@ def test_listing_and_clearing_without_a_cache(
 
 
 def test_what_is_being_made_is_not_cleared(cache: Path) -> None:
-    process = start("synthetic?subjects=20&trials=4&trial_s=60&eeg_channels=8")
-    deadline = time.monotonic() + 60
-    while not list(cache.glob("*.part/eeg.npy")):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    assert "(being made)" in [entry.data for entry in entries()]
+    process = start_and_pause(MORE)
+    assert [entry.data for entry in entries()] == ["(being made)"]
     assert main(["cache", "--clear"]) == 0
     assert len(finish(process)["notes"]) == 1  # type: ignore[arg-type]
     the_entry(cache)
