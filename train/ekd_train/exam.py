@@ -87,7 +87,8 @@ def _score(network: Student | Teacher, part: Part) -> tuple[dict[str, float], di
 
 
 def _pieces(part: Part) -> Sequence[Tensor]:
-    return part.everything().split(_BATCH if part.device.type == "cpu" else _GPU_BATCH)
+    pieces: Sequence[Tensor] = part.everything().split(_BATCH if part.device.type == "cpu" else _GPU_BATCH)
+    return pieces
 
 
 @torch.no_grad()
