@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ekd_train.checkpoint import load_state, save_state
+from ekd_train.files import append_line
 
 __all__ = ["EpochRecord", "Reporter", "Stage", "batches", "fit", "seed_of"]
 
@@ -96,8 +97,7 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> EpochRecor
         if better:
             best = {name: tensor.detach().clone() for name, tensor in stage.keep.state_dict().items()}
         save_state(checkpoint, stage.modules, stage.optimizers, best, {"history": [asdict(item) for item in history]})
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            print(json.dumps(asdict(record)), file=file)
+        append_line(folder / "metrics.jsonl", json.dumps(asdict(record)))
         reporter.epoch(record)
     stage.keep.load_state_dict(best)
     return max(history, key=lambda record: _rank(record.validation))

@@ -9,7 +9,6 @@ checkpoint-*.safetensors state of an unfinished stage
 
 import dataclasses
 import json
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from ekd_edge.signal.spec import SignalSpec
 from ekd_train.checkpoint import load_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import SubjectSplit
+from ekd_train.files import write_json
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -111,7 +111,7 @@ class Run:
         return teacher.eval()
 
     def save(self) -> None:
-        """Write run.json, aside first, then renamed."""
+        """Write run.json, aside first, then renamed. Raises ConfigError where it cannot be written."""
         data = {
             "format": FORMAT,
             "config": self.config.to_json(),
@@ -125,13 +125,7 @@ class Run:
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__)},
             "results": dict(self.results),
         }
-        self.path.mkdir(parents=True, exist_ok=True)
-        aside = self.path / "run.json.part"
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path / "run.json")
+        write_json(self.path / "run.json", data)
 
     def with_results(self, **results: Any) -> "Run":
         """This run with more results, saved."""
@@ -155,10 +149,7 @@ def create_run(path: Path, **fields: Any) -> Run:
     if (path / "run.json").exists():
         raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
     run = Run(path=path, results={}, **fields)
-    try:
-        run.save()
-    except OSError as error:
-        raise ConfigError(f"cannot write the run folder {path}: {error.strerror}") from error
+    run.save()
     return run
 
 
