@@ -16,15 +16,16 @@ from torch import nn
 
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import load_weights, save_weights
+from ekd_train.cli import main
 from ekd_train.files import append_line, write_json, write_whole
 
 SIZE = 256 * 1024
 
 
 @contextmanager
-def _tmpfs(folder: Path) -> Iterator[Path]:
+def _tmpfs(folder: Path, size: int = SIZE) -> Iterator[Path]:
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount the small tmpfs that is to fill up; the file size limit is tested regardless")
     try:
@@ -135,3 +136,31 @@ def test_half_a_line_is_cut_off_before_the_next(
         file.write(torn)
     append_line(path, "{}")
     assert path.read_bytes() == b"".join(f"{line}\n".encode() for line in [*lines, "{}"])
+
+
+TINY = """
+data = "synthetic?subjects=4&trials=6&trial_s=20"
+signal = { rate_hz = "64", window_s = 2.0, hop_s = 2.0 }
+network = { filters = 8, heads = 2, key_size = 4, ffn = 8 }
+teacher = { epochs = 1, batch_size = 16 }
+student = { epochs = 3, batch_size = 16 }
+"""
+
+
+def test_training_on_a_full_disk_ends_in_a_sentence_and_goes_on_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
+    arguments = ["--preset", str(tmp_path / "tiny.toml"), "--device", "cpu", "--threads", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+    with _tmpfs(tmp_path / "small", 3 << 20) as folder:  # room for one checkpoint of the student, not for two
+        capsys.readouterr()
+        assert main([*arguments, "--out", str(folder / "run")]) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"ekd-train: cannot write {folder}/run/checkpoint-student.safetensors: the disk is full")
+        assert not list(folder.rglob("*.part"))
+        subprocess.run(["mount", "-o", f"remount,size={16 << 20}", str(folder)], check=True)
+        assert main(["--resume", str(folder / "run"), "--device", "cpu", "--threads", "1"]) == 0
+        assert "student: resumed after epoch 1 of 3" in capsys.readouterr().err
+        finished = (folder / "run/student.safetensors").read_bytes()
+    assert finished == (tmp_path / "whole/student.safetensors").read_bytes()
