@@ -1,0 +1,229 @@
+"""Cells on a Ray cluster. Nothing but the data must be readable on its nodes: no shared folder is needed.
+
+A cell's files (results, weights, checkpoints) travel to the node with its job, and come back while it trains
+whenever they have changed: what is lost with a node is seconds of work. Each node needs ekd[train] and ray, and must
+read the data under the same name; a relative path is looked up from the folder in which the sweep was started.
+"""
+
+import importlib.util
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ekd_edge.errors import ConfigError
+from ekd_train.files import write_whole
+from ekd_train.sweep.jobs import Event, Job, Message, ending
+from ekd_train.sweep.worker import attempt
+
+__all__ = ["RayExecutor"]
+
+FILES_EVERY_S = 5.0
+PATIENCE_S = 5.0
+
+Files = Mapping[str, bytes | None]
+"""What files hold by their path in the cell's folder; None: there is no such file any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayExecutor:
+    """Runs cells as tasks of the Ray cluster at `address`: "auto", HOST:PORT, or "local" for one on this machine.
+
+    workers: most cells at a time; None: as many as there are GPUs, or groups of `threads` cores where there is none.
+    device: as on the command line; "auto" takes GPUs where the cluster has them. work: as of `LocalExecutor`.
+    Ray's own retries are off, so that a cell is begun `jobs.ATTEMPTS` times at most, wherever it runs.
+    """
+
+    address: str
+    workers: int | None = None
+    threads: int = 1
+    device: str = "auto"
+    work: str = "ekd_train.cell:run_cell"
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """See `jobs.Executor`. Raises ConfigError where there is no Ray, no such cluster or too small a one."""
+        ray = _connect(self.address)
+        queue = deque(jobs)
+        running: dict[Any, tuple[Job, str]] = {}
+        try:
+            needs = self._needs(ray)
+            task = ray.remote(max_retries=0, num_returns="streaming", **needs)(_remote_cell)
+            while queue or running:
+                while queue and len(running) < (self.workers or _room(ray, needs)):
+                    job = queue.popleft()
+                    stream = task.remote(
+                        job, _contents(job.folder), self.work, self.device, self.threads, str(Path.cwd())
+                    )
+                    running[stream] = job, ""
+                for stream in ray.wait(list(running), num_returns=1, timeout=PATIENCE_S)[0]:
+                    job, node = running[stream]
+                    parcel = _receive(ray, stream)
+                    if not node and parcel.node:
+                        node = parcel.node
+                        running[stream] = job, node
+                        yield Event("started", job.cell, node, job.attempt)
+                    _store(parcel.files, job.folder)
+                    if parcel.message[0] == "told":
+                        if parcel.message[1]:
+                            yield Event("told", job.cell, node, job.attempt, parcel.message[1])
+                        continue
+                    del running[stream]
+                    event, again = ending(job, node, parcel.message)
+                    queue.extend([again] if again else [])
+                    yield event
+        finally:
+            for stream in running:
+                ray.cancel(stream, force=True)
+            ray.shutdown()
+
+    def _needs(self, ray: Any) -> dict[str, int]:
+        """What one cell takes of a node."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
+        if self.device.startswith("cuda") and not gpus:
+            raise ConfigError(f"the Ray cluster at {self.address} has no GPU: leave --device {self.device} out")
+        if gpus and self.device != "cpu":
+            return {"num_gpus": 1}
+        if not any(node.get("CPU", 0) >= self.threads for node in nodes):
+            raise ConfigError(f"no node of the Ray cluster at {self.address} has {self.threads} cores: lower --threads")
+        return {"num_cpus": self.threads}
+
+
+def _connect(address: str) -> Any:
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("--ray needs the package ray: pip install 'ekd[cluster]'")
+    if "://" in address:
+        raise ConfigError(f"--ray {address}: start the sweep on a machine of the cluster, with --ray auto")
+    host, _, port = address.rpartition(":")
+    if address not in ("auto", "local"):
+        if not host or not port.isdigit():
+            raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
+        try:  # Ray itself would try for five minutes
+            socket.create_connection((host, int(port)), PATIENCE_S).close()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"no Ray cluster answers at {address} ({error}): start one with ray start --head, or correct --ray"
+            ) from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"the Ray cluster {address} cannot be used: {_first_line(error)}") from error
+    return ray
+
+
+def _room(ray: Any, needs: Mapping[str, int]) -> int:
+    """How many cells the cluster has room for at a time, by now: nodes come and go."""
+    ((name, each),) = needs.items()
+    return max(1, int(ray.cluster_resources().get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0)) // each)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """What a node sends: where it is, what changed in the cell's folder, and a message."""
+
+    node: str
+    files: Files
+    message: Message
+
+
+def _receive(ray: Any, stream: Any) -> _Parcel:
+    try:
+        parcel: _Parcel = ray.get(next(stream))
+    except StopIteration:
+        return _Parcel("", {}, ("lost", "its task ended without a word", ""))
+    except ray.exceptions.RayTaskError as error:
+        return _Parcel("", {}, ("lost", str(error).strip().splitlines()[-1], str(error)))
+    except ray.exceptions.RayError as error:
+        return _Parcel("", {}, ("lost", f"{type(error).__name__}: {_first_line(error)}", ""))
+    return parcel
+
+
+def _remote_cell(job: Job, files: Files, work: str, device: str, threads: int, started_in: str) -> Iterator[_Parcel]:
+    """On a node: train in a temporary folder, and send what changes there."""
+    import ray
+
+    nothing: Message = ("told", "", "")
+    node = f"{ray.util.get_node_ip_address()}, process {os.getpid()}"
+    yield _Parcel(node, {}, nothing)
+    if Path(started_in).is_dir():
+        os.chdir(started_in)
+    with tempfile.TemporaryDirectory(prefix="ekd-sweep-") as name:
+        folder = Path(name)
+        _store(files, folder)
+        known = _versions(folder)
+        messages: SimpleQueue[Message] = SimpleQueue()
+
+        def train() -> None:
+            messages.put(attempt(work, job, folder, device, threads, lambda text: messages.put(("told", text, ""))))
+
+        threading.Thread(target=train, daemon=True).start()
+        looked = time.monotonic()
+        message = nothing
+        while message[0] == "told":
+            try:
+                message = messages.get(timeout=FILES_EVERY_S)
+            except Empty:
+                message = nothing
+            changed: Files = {}
+            if message[0] != "told" or time.monotonic() - looked >= FILES_EVERY_S:
+                changed, known = _changes(folder, known)
+                looked = time.monotonic()
+            if changed or message != nothing:
+                yield _Parcel(node, changed, message)
+
+
+Versions = Mapping[str, tuple[int, int, int]]
+
+
+def _versions(folder: Path) -> Versions:
+    """Which version of each whole file is there."""
+    found = {}
+    for path in folder.rglob("*"):
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # replaced or removed just now: seen next time
+            continue
+        if path.is_file() and path.suffix != ".part":
+            found[path.relative_to(folder).as_posix()] = state.st_ino, state.st_mtime_ns, state.st_size
+    return found
+
+
+def _changes(folder: Path, known: Versions) -> tuple[Files, Versions]:
+    """The files that are not as `known`, and which versions are known then."""
+    now = dict(_versions(folder))
+    changed: dict[str, bytes | None] = dict.fromkeys(known.keys() - now.keys())
+    for name in sorted(name for name in now if known.get(name) != now[name]):
+        try:
+            changed[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            del now[name]
+    return changed, now
+
+
+def _contents(folder: Path) -> Files:
+    return _changes(folder, {})[0]
+
+
+def _store(files: Files, folder: Path) -> None:
+    """Write or remove files; results come after the weights that they speak of, removals last."""
+    for name in sorted(files, key=lambda name: (files[name] is None, name.endswith(".json"))):
+        data = files[name]
+        if data is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_whole(folder / name, data)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
