@@ -26,7 +26,6 @@ from ekd_train.sweep.worker import attempt
 
 __all__ = ["RayExecutor"]
 
-FILES_EVERY_S = 5.0
 PATIENCE_S = 5.0
 
 Files = Mapping[str, bytes | None]
@@ -39,6 +38,7 @@ class RayExecutor:
 
     workers: most cells at a time; None: as many as there are GPUs, or groups of `threads` cores where there is none.
     device: as on the command line; "auto" takes GPUs where the cluster has them. work: as of `LocalExecutor`.
+    files_every_s: how often a cell's changed files come back while it is under way.
     Ray's own retries are off, so that a cell is begun `jobs.ATTEMPTS` times at most, wherever it runs.
     """
 
@@ -47,6 +47,7 @@ class RayExecutor:
     threads: int = 1
     device: str = "auto"
     work: str = "ekd_train.cell:run_cell"
+    files_every_s: float = 5.0
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `jobs.Executor`. Raises ConfigError where there is no Ray, no such cluster or too small a one."""
@@ -59,10 +60,7 @@ class RayExecutor:
             while queue or running:
                 while queue and len(running) < (self.workers or _room(ray, needs)):
                     job = queue.popleft()
-                    stream = task.remote(
-                        job, _contents(job.folder), self.work, self.device, self.threads, str(Path.cwd())
-                    )
-                    running[stream] = job, ""
+                    running[task.remote(self, job, _contents(job.folder), str(Path.cwd()))] = job, ""
                 for stream in ray.wait(list(running), num_returns=1, timeout=PATIENCE_S)[0]:
                     job, node = running[stream]
                     parcel = _receive(ray, stream)
@@ -113,6 +111,7 @@ def _connect(address: str) -> Any:
                 f"no Ray cluster answers at {address} ({error}): start one with ray start --head, or correct --ray"
             ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks whose end is known already
     import ray
 
     try:
@@ -149,7 +148,7 @@ def _receive(ray: Any, stream: Any) -> _Parcel:
     return parcel
 
 
-def _remote_cell(job: Job, files: Files, work: str, device: str, threads: int, started_in: str) -> Iterator[_Parcel]:
+def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str) -> Iterator[_Parcel]:
     """On a node: train in a temporary folder, and send what changes there."""
     import ray
 
@@ -164,23 +163,29 @@ def _remote_cell(job: Job, files: Files, work: str, device: str, threads: int, s
         known = _versions(folder)
         messages: SimpleQueue[Message] = SimpleQueue()
 
-        def train() -> None:
-            messages.put(attempt(work, job, folder, device, threads, lambda text: messages.put(("told", text, ""))))
+        def tell(text: str) -> None:
+            messages.put(("told", text, ""))
 
-        threading.Thread(target=train, daemon=True).start()
+        def train() -> None:
+            messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, tell))
+
+        threading.Thread(target=train, daemon=True).start()  # this one is for sending
         looked = time.monotonic()
         message = nothing
         while message[0] == "told":
             try:
-                message = messages.get(timeout=FILES_EVERY_S)
+                message = messages.get(timeout=executor.files_every_s)
             except Empty:
                 message = nothing
             changed: Files = {}
-            if message[0] != "told" or time.monotonic() - looked >= FILES_EVERY_S:
+            if message[0] != "told" or time.monotonic() - looked >= executor.files_every_s:
                 changed, known = _changes(folder, known)
                 looked = time.monotonic()
             if changed or message != nothing:
                 yield _Parcel(node, changed, message)
+    if message[0] == "lost":  # as a worker process here would: another cell may not find what this one broke
+        time.sleep(1)  # the parcel is on its way
+        os._exit(1)
 
 
 Versions = Mapping[str, tuple[int, int, int]]
@@ -201,12 +206,15 @@ def _versions(folder: Path) -> Versions:
 
 def _changes(folder: Path, known: Versions) -> tuple[Files, Versions]:
     """The files that are not as `known`, and which versions are known then."""
-    now = dict(_versions(folder))
+    before = _versions(folder)
+    # a result is taken once it was there before the rest was looked for: its weights are there then
+    now = {name: version for name, version in _versions(folder).items() if name in before or not name.endswith(".json")}
     changed: dict[str, bytes | None] = dict.fromkeys(known.keys() - now.keys())
     for name in sorted(name for name in now if known.get(name) != now[name]):
         try:
             changed[name] = (folder / name).read_bytes()
         except FileNotFoundError:
+            changed[name] = None
             del now[name]
     return changed, now
 
@@ -226,4 +234,4 @@ def _store(files: Files, folder: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

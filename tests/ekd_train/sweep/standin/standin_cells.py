@@ -38,14 +38,14 @@ def run(
     print("what a library prints")
     for method in methods:
         if not (folder / f"{method}.json").exists():
-            _train(cell, method, folder, tell, threads)
+            _train(cell, method, folder, tell)
 
 
-def _train(cell: Cell, method: str, folder: Path, tell: Callable[[str], None], threads: int) -> None:
+def _train(cell: Cell, method: str, folder: Path, tell: Callable[[str], None]) -> None:
     checkpoint = folder / f"checkpoint-{method}.safetensors"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for epoch in range(done, EPOCHS):
-        note(cell=cell.name, method=method, epoch=epoch, pid=os.getpid(), threads=threads)
+        note(cell=cell.name, method=method, epoch=epoch, pid=os.getpid(), folder=str(folder))
         tell(f"{method} epoch {epoch + 1}/{EPOCHS}")
         if epoch == 1:
             _obey(cell, method)
@@ -77,7 +77,7 @@ def _obey(cell: Cell, method: str) -> None:
         wait_for(scratch() / "go")
     elif order == "meet":
         (scratch() / f"here-{cell.name}").touch()
-        for name in orders:
+        for name in [name for name, what in orders.items() if what == "meet"]:
             wait_for(scratch() / f"here-{name}", at_most_s=20)
     elif order == "burn":
         end = time.thread_time() + float(os.environ["EKD_STANDIN_S"])
