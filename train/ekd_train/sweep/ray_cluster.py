@@ -7,6 +7,7 @@ read the data under the same name; a relative path is looked up from the folder 
 
 import importlib.util
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -27,6 +28,8 @@ from ekd_train.sweep.worker import attempt
 __all__ = ["RayExecutor"]
 
 PATIENCE_S = 5.0
+HEAD_PATIENCE_S = 30.0
+"""Ray ends the process without further ado once its head node has been away for 60 s."""
 
 Files = Mapping[str, bytes | None]
 """What files hold by their path in the cell's folder; None: there is no such file any more."""
@@ -56,9 +59,11 @@ class RayExecutor:
         running: dict[Any, tuple[Job, str]] = {}
         try:
             needs = self._needs(ray)
+            room = _Room(ray, needs)
             task = ray.remote(max_retries=0, num_returns="streaming", **needs)(_remote_cell)
             while queue or running:
-                while queue and len(running) < (self.workers or _room(ray, needs)):
+                cells = room.cells()
+                while queue and len(running) < (self.workers or cells):
                     job = queue.popleft()
                     running[task.remote(self, job, _contents(job.folder), str(Path.cwd()))] = job, ""
                 for stream in ray.wait(list(running), num_returns=1, timeout=PATIENCE_S)[0]:
@@ -104,12 +109,8 @@ def _connect(address: str) -> Any:
     if address not in ("auto", "local"):
         if not host or not port.isdigit():
             raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
-        try:  # Ray itself would try for five minutes
-            socket.create_connection((host, int(port)), PATIENCE_S).close()
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"no Ray cluster answers at {address} ({error}): start one with ray start --head, or correct --ray"
-            ) from error
+        if not _answers(address):  # Ray itself would try for five minutes
+            raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head, or correct --ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks whose end is known already
     import ray
@@ -121,10 +122,40 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _room(ray: Any, needs: Mapping[str, int]) -> int:
-    """How many cells the cluster has room for at a time, by now: nodes come and go."""
-    ((name, each),) = needs.items()
-    return max(1, int(ray.cluster_resources().get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0)) // each)
+def _answers(address: str) -> bool:
+    """Whether anything listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+class _Room:
+    """How many cells the cluster has room for at a time: nodes come and go."""
+
+    def __init__(self, ray: Any, needs: Mapping[str, int]) -> None:
+        self._ray = ray
+        ((need, self._each),) = needs.items()
+        self._name = {"num_gpus": "GPU", "num_cpus": "CPU"}[need]
+        self._head: str = ray.get_runtime_context().gcs_address
+        self._looked_s = self._answered_s = -math.inf
+        self._cells = 1
+
+    def cells(self) -> int:
+        """The number as of some seconds ago. Raises ConfigError where the head node does not answer for long."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= PATIENCE_S:
+            self._looked_s = now_s
+            if _answers(self._head):  # asked while it is away, Ray never returns
+                self._answered_s = now_s
+                self._cells = max(1, int(self._ray.cluster_resources().get(self._name, 0)) // self._each)
+            elif now_s - self._answered_s >= HEAD_PATIENCE_S:
+                raise ConfigError(
+                    f"the head node {self._head} of the Ray cluster is gone: start the cluster again first"
+                )
+        return self._cells
 
 
 @dataclass(frozen=True, slots=True)

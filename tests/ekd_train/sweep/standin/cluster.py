@@ -1,6 +1,6 @@
-"""In namespaces of its own: a Ray cluster of two nodes, a sweep on both, and one during which a node is killed.
+"""In namespaces of its own: a Ray cluster of two nodes, a sweep on both, and two during which one of them is killed.
 
-Prints one JSON object: what became of either.
+Prints one JSON object: what became of them.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import drive  # noqa: F401 (its sweeps run the stand-in)
 import standin_cells
 from rich.console import Console
 
+from ekd_edge.errors import ConfigError
 from ekd_train.cli import main
+from ekd_train.sweep import ray_cluster
 from ekd_train.sweep.plan import SweepPlan
 from ekd_train.sweep.progress import SweepReporter
-from ekd_train.sweep.ray_cluster import RayExecutor
-from ekd_train.sweep.run import run_sweep
+from ekd_train.sweep.run import SweepOutcome, run_sweep
 
 HEAD, OTHER, PORT = "127.0.0.1", "127.0.0.2", 6399
 BEGIN = ("--data", "synthetic?subjects=4", "--methods", "student,kd", "--ray", f"{HEAD}:{PORT}", "--device", "cpu")
@@ -46,21 +48,19 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def kill_other_node_in_the_middle(folder: Path) -> None:
-    """Wait until both nodes have come to the second epoch and the driver has the first's checkpoints, then kill."""
+def kill_in_the_middle(folder: Path, mark: str) -> None:
+    """Kill all processes with `mark` in their command line, once cells 0 and 1 have come back with a checkpoint."""
     for fold in (0, 1):
         standin_cells.wait_for(folder / f"cells/arousal-seed0-fold0{fold}/checkpoint-student.safetensors")
-    (worker,) = [event["worker"] for event in lines(folder / "events.jsonl") if event["worker"].startswith(OTHER)]
-    doomed = [int(worker.rpartition(" ")[2])]
+    started = [event["worker"] for event in lines(folder / "events.jsonl") if event["worker"].startswith(mark)]
+    doomed = {int(worker.rpartition(" ")[2]) for worker in started}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                arguments = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
-                if OTHER in arguments and int(entry.name) != os.getpid():
-                    doomed.append(int(entry.name))
+                if mark in (entry / "cmdline").read_bytes().decode():
+                    doomed.add(int(entry.name))
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
-    (standin_cells.scratch() / "go").touch()
 
 
 def both_nodes(folder: Path) -> dict[str, Any]:
@@ -73,14 +73,36 @@ def both_nodes(folder: Path) -> dict[str, Any]:
 
 def one_killed(folder: Path) -> dict[str, Any]:
     order(fold00="wait", fold01="wait")
+
+    def kill() -> None:
+        kill_in_the_middle(folder, OTHER)
+        (standin_cells.scratch() / "go").touch()
+
+    outcome = _run_meanwhile(kill, folder)
+    return _what_became(folder) | {"failed": dict(outcome.failed), "finished": outcome.finished}
+
+
+def head_killed(folder: Path) -> dict[str, Any]:
+    (standin_cells.scratch() / "go").unlink()
+    start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
+    order(fold00="wait", fold01="wait")
+    ray_cluster.PATIENCE_S, ray_cluster.HEAD_PATIENCE_S = 1.0, 2.0
+    try:
+        _run_meanwhile(lambda: kill_in_the_middle(folder, "gcs_server"), folder)
+    except ConfigError as error:
+        return {"said": str(error)}
+    return {}
+
+
+def _run_meanwhile(what: Callable[[], None], folder: Path) -> SweepOutcome:
     plan = SweepPlan.load(folder.with_name("both"))
-    executor = RayExecutor(f"{HEAD}:{PORT}", device="cpu", work="standin_cells:run", files_every_s=0.3)
-    killer = threading.Thread(target=kill_other_node_in_the_middle, args=[folder])
-    killer.start()
+    executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu", work="standin_cells:run", files_every_s=0.3)
+    meanwhile = threading.Thread(target=what)
+    meanwhile.start()
     with contextlib.redirect_stdout(io.StringIO()), SweepReporter(Console(stderr=True)) as reporter:
         outcome = run_sweep(plan, folder, executor, reporter)
-    killer.join()
-    return _what_became(folder) | {"failed": dict(outcome.failed), "finished": outcome.finished}
+    meanwhile.join()
+    return outcome
 
 
 def _what_became(folder: Path) -> dict[str, Any]:
@@ -98,4 +120,5 @@ if __name__ == "__main__":
                f"--temp-dir={sys.argv[2]}")  # fmt: skip
     start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
     here = Path(sys.argv[1])
-    print(json.dumps({"both": both_nodes(here / "both"), "killed": one_killed(here / "killed")}))
+    became = {"both": both_nodes(here / "both"), "killed": one_killed(here / "killed")}
+    print(json.dumps(became | {"head": head_killed(here / "head")}))
