@@ -117,7 +117,11 @@ def _connect(address: str) -> Any:
 
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except ConnectionError as error:
+        raise ConfigError(
+            "no Ray cluster was found: start one with ray start --head, or write --ray HOST:PORT"
+        ) from error
+    except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the Ray cluster {address} cannot be used: {_first_line(error)}") from error
     return ray
 

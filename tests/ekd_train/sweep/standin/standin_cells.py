@@ -8,7 +8,6 @@ import ctypes
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,9 +124,11 @@ def idle(*_: object) -> None:
 def environment(
     config: TrainConfig, cell: Cell, methods: Sequence[str], folder: Path, device: str, threads: int, tell: object
 ) -> None:
-    """Writes down what the process was told about threads."""
+    """Writes down how many threads its libraries use, and prints as a library may."""
+    import torch
+
     print("what a library prints", flush=True)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    note(**{name: os.environ.get(name) for name in names}, threads=threads, torch="torch" in sys.modules)
+    note(**{name: os.environ.get(name) for name in names}, threads=threads, torch=torch.get_num_threads())
     for method in methods:
         write_json(folder / f"{method}.json", result(cell, method))
