@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from ekd_edge.errors import ConfigError
-from ekd_train.checkpoint import load_weights, save_weights, write_json
+from ekd_train.checkpoint import load_weights, save_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import make_split
 from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident, pick_device
 from ekd_train.exam import examine
+from ekd_train.files import write_json
 from ekd_train.loop import EpochRecord, Fitted, checkpoint_path
 from ekd_train.methods import METHODS, choose_methods, settings_of
 from ekd_train.network import NetworkConfig

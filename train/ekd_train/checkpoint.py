@@ -2,22 +2,23 @@
 
 Nothing is pickled. A file holds the weights of every module, the state of every optimizer, the best weights so
 far and the history, so that a run killed at any moment resumes at its last finished epoch to the same weights.
+Where one cannot be written (a full disk, no permission), saving raises ConfigError and the one before stays.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ekd_edge.errors import ConfigError
+from ekd_train.files import write_whole
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights", "write_json"]
+__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
 
 FORMAT = 1
 _BEST = "best"
@@ -75,25 +76,10 @@ def load_state(
     return groups.get(_BEST, {}), meta
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write `data` as JSON to `path`, aside first, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
 def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
     header = {"ekd": json.dumps({"format": FORMAT, **meta})}
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, aside, metadata=header)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    # not save_file: killed in the middle it leaves a file of a random name, and its errors hide what went wrong
+    write_whole(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata=header))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

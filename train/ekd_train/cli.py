@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ekd_edge.errors import ConfigError, EkdError
+from ekd_train.sweep.cli import add_arguments as add_sweep_arguments
 from ekd_train.threads import let_idle_threads_sleep
 
 __all__ = ["main"]
@@ -20,6 +21,7 @@ Train the EEG + GSR teacher and distil the GSR-only student.
   ekd-train teacher --preset paper --out RUN    the teacher alone
   ekd-train distill RUN                         then its student
   ekd-train --resume RUN                        go on after an interruption
+  ekd-train sweep --data D --split leave-one-out    every method on every fold, and a report
   ekd-train cache                               list the converted windows that are kept on disk
 """
 
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     distill.add_argument("run", type=Path, nargs="?", help="the run folder (default: the newest with a teacher)")
     distill.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as feedback.every=8")
     distill.set_defaults(run_command=_distill)
+    add_sweep_arguments(commands.add_parser("sweep", help="train every method on every fold, target and seed"))
     data = commands.add_parser("data", help="list a dataset's subjects, or write one as a recording")
     data.add_argument("--data", default="synthetic", help="as above (default: synthetic)")
     data.add_argument("--subject", help="the subject to write; without it the subjects are listed")

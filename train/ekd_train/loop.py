@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ekd_train.checkpoint import load_state, save_state
+from ekd_train.files import append_line
 
 __all__ = ["EpochRecord", "Fitted", "Reporter", "Stage", "checkpoint_path", "fit", "seed_of"]
 
@@ -100,19 +101,20 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
         losses = stage.run_epoch(epoch, reporter.batch)
         scores = stage.validate()
         histories = histories or [[] for _ in scores]
+        fresh = []
         for number, (history, validation) in enumerate(zip(histories, scores, strict=True)):
             if _is_over(stage, history, epoch):
                 continue
             better = not history or _rank(validation) > _rank(_best(history).validation)
-            record = EpochRecord(stage.name, epoch, dict(losses), dict(validation), better)
-            history.append(record)
+            history.append(EpochRecord(stage.name, epoch, dict(losses), dict(validation), better))
+            fresh.append(history[-1])
             if better:
                 _keep(best, stage.keep, number if len(histories) > 1 else None)
-            with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                print(json.dumps(asdict(record)), file=file)
-            reporter.epoch(record)
         meta = {"histories": [[asdict(record) for record in history] for history in histories]}
         save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
+        for record in fresh:
+            append_line(folder / "metrics.jsonl", json.dumps(asdict(record)))
+            reporter.epoch(record)
     stage.keep.load_state_dict(best)
     return tuple(Fitted(_best(history), tuple(history)) for history in histories)
 

@@ -20,9 +20,10 @@ import torch
 
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.checkpoint import load_weights, write_json
+from ekd_train.checkpoint import load_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import Split, SubjectSplit, split_from_json, split_to_json
+from ekd_train.files import write_json
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -120,7 +121,7 @@ class Run:
         return teacher.eval()
 
     def save(self) -> None:
-        """Write run.json, aside first, then renamed."""
+        """Write run.json, aside first, then renamed. Raises ConfigError where it cannot be written."""
         data = {
             "format": FORMAT,
             "config": self.config.to_json(),
@@ -158,10 +159,7 @@ def create_run(path: Path, **fields: Any) -> Run:
     if (path / "run.json").exists():
         raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
     run = Run(path=path, results={}, **fields)
-    try:
-        run.save()
-    except OSError as error:
-        raise ConfigError(f"cannot write the run folder {path}: {error.strerror}") from error
+    run.save()
     return run
 
 

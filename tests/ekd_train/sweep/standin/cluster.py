@@ -1,0 +1,124 @@
+"""In namespaces of its own: a Ray cluster of two nodes, a sweep on both, and two during which one of them is killed.
+
+Prints one JSON object: what became of them.
+"""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import drive  # noqa: F401 (its sweeps run the stand-in)
+import standin_cells
+from rich.console import Console
+
+from ekd_edge.errors import ConfigError
+from ekd_train.cli import main
+from ekd_train.sweep import ray_cluster
+from ekd_train.sweep.plan import SweepPlan
+from ekd_train.sweep.progress import SweepReporter
+from ekd_train.sweep.run import SweepOutcome, run_sweep
+
+HEAD, OTHER, PORT = "127.0.0.1", "127.0.0.2", 6399
+BEGIN = ("--data", "synthetic?subjects=4", "--methods", "student,kd", "--ray", f"{HEAD}:{PORT}", "--device", "cpu")
+
+
+def start_node(*arguments: str) -> None:
+    ray = Path(sys.executable).with_name("ray")
+    common = ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats")
+    done = subprocess.run([ray, "start", *arguments, *common], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"ray start failed: {done.stdout}{done.stderr}")
+
+
+def order(**orders: str) -> None:
+    named = {f"arousal-seed0-{fold}": what for fold, what in orders.items()}
+    (standin_cells.scratch() / "orders.json").write_text(json.dumps(named))
+    (standin_cells.scratch() / "computed.jsonl").unlink(missing_ok=True)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def kill_in_the_middle(folder: Path, mark: str) -> None:
+    """Kill all processes with `mark` in their command line, once cells 0 and 1 have come back with a checkpoint."""
+    for fold in (0, 1):
+        standin_cells.wait_for(folder / f"cells/arousal-seed0-fold0{fold}/checkpoint-student.safetensors")
+    started = [event["worker"] for event in lines(folder / "events.jsonl") if event["worker"].startswith(mark)]
+    doomed = {int(worker.rpartition(" ")[2]) for worker in started}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "cmdline").read_bytes().decode():
+                    doomed.add(int(entry.name))
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+
+
+def both_nodes(folder: Path) -> dict[str, Any]:
+    order(fold00="meet", fold01="meet", fold02="kill", fold03="refuse")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = main(["sweep", *BEGIN, "--split", "k-fold:4", "--out", str(folder), "--json"])
+    return _what_became(folder) | {"status": status, "out": json.loads(out.getvalue())}
+
+
+def one_killed(folder: Path) -> dict[str, Any]:
+    order(fold00="wait", fold01="wait")
+
+    def kill() -> None:
+        kill_in_the_middle(folder, OTHER)
+        (standin_cells.scratch() / "go").touch()
+
+    outcome = _run_meanwhile(kill, folder)
+    return _what_became(folder) | {"failed": dict(outcome.failed), "finished": outcome.finished}
+
+
+def head_killed(folder: Path) -> dict[str, Any]:
+    (standin_cells.scratch() / "go").unlink()
+    start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
+    order(fold00="wait", fold01="wait")
+    ray_cluster.PATIENCE_S, ray_cluster.HEAD_PATIENCE_S = 1.0, 2.0
+    try:
+        _run_meanwhile(lambda: kill_in_the_middle(folder, "gcs_server"), folder)
+    except ConfigError as error:
+        return {"said": str(error)}
+    return {}
+
+
+def _run_meanwhile(what: Callable[[], None], folder: Path) -> SweepOutcome:
+    plan = SweepPlan.load(folder.with_name("both"))
+    executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu", work="standin_cells:run", files_every_s=0.3)
+    meanwhile = threading.Thread(target=what)
+    meanwhile.start()
+    with contextlib.redirect_stdout(io.StringIO()), SweepReporter(Console(stderr=True)) as reporter:
+        outcome = run_sweep(plan, folder, executor, reporter)
+    meanwhile.join()
+    return outcome
+
+
+def _what_became(folder: Path) -> dict[str, Any]:
+    found = lines(standin_cells.scratch() / "computed.jsonl")
+    return {
+        "events": lines(folder / "events.jsonl"),
+        "computed": found,
+        "files": sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
+    }
+
+
+if __name__ == "__main__":
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    start_node("--head", f"--node-ip-address={HEAD}", f"--port={PORT}", "--include-dashboard=false",
+               f"--temp-dir={sys.argv[2]}")  # fmt: skip
+    start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
+    here = Path(sys.argv[1])
+    became = {"both": both_nodes(here / "both"), "killed": one_killed(here / "killed")}
+    print(json.dumps(became | {"head": head_killed(here / "head")}))

@@ -1,0 +1,180 @@
+"""Sweeps on this machine: real worker processes, really killed."""
+
+import errno
+import io
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ekd_edge.errors import ConfigError
+from ekd_train.sweep.local import LocalExecutor
+from ekd_train.sweep.plan import SweepPlan
+
+from .conftest import WORK, Bench
+
+Plans = Callable[..., SweepPlan]
+
+
+def test_every_result_is_computed_once_by_workers_that_stay(bench: Bench, make_plan: Plans) -> None:
+    plan = make_plan(folds=4, methods=("student", "kd"), seeds=(0, 1))
+    outcome = bench.run(plan)
+    assert (outcome.planned, outcome.finished, outcome.found, outcome.failed) == (16, 16, 0, {})
+    assert bench.results() == {f"{cell.name}/{method}.json" for cell in plan.cells() for method in plan.methods}
+    counts = Counter((row["cell"], row["method"], row["epoch"]) for row in bench.computed())
+    assert len(counts) == 16 * 3
+    assert set(counts.values()) == {1}
+    assert 1 <= len({row["pid"] for row in bench.computed()}) <= 2
+    assert os.getpid() not in {row["pid"] for row in bench.computed()}
+    assert not list(bench.folder.rglob("checkpoint-*"))
+    kinds = Counter(event["kind"] for event in bench.events())
+    assert kinds == {"started": 8, "finished": 8}
+    assert SweepPlan.load(bench.folder) == plan
+
+
+def test_two_workers_work_at_the_same_time(bench: Bench, make_plan: Plans) -> None:
+    bench.order(fold00="meet", fold01="meet")
+    assert not bench.run(make_plan(folds=2)).failed
+
+
+@pytest.mark.parametrize(
+    ("order", "said"), [("kill", "SIGKILL, for want of memory perhaps"), ("segfault", "SIGSEGV"), ("exit", "status 7")]
+)
+def test_a_worker_that_dies_is_replaced_and_its_cell_goes_on(
+    order: str, said: str, bench: Bench, make_plan: Plans
+) -> None:
+    bench.order(fold01=f"{order} once")
+    console = Console(file=io.StringIO())
+    outcome = bench.run(make_plan(), console=console)
+    assert (outcome.finished, outcome.failed) == (3, {})
+    lost = [event for event in bench.events() if event["kind"] == "lost"]
+    assert [(event["cell"], event["attempt"]) for event in lost] == [("arousal-seed0-fold01", 1)]
+    assert said in lost[0]["text"]
+    assert said in console.file.getvalue()
+    # the epoch that was finished before is not computed again
+    assert bench.epochs_of("arousal-seed0-fold01") == [0, 1, 1, 2]
+
+
+def test_a_cell_that_kills_its_worker_is_given_up_after_three_attempts(bench: Bench, make_plan: Plans) -> None:
+    bench.order(fold00="kill")
+    outcome = bench.run(make_plan(folds=4))
+    assert (outcome.planned, outcome.finished) == (4, 3)
+    assert list(outcome.failed) == ["arousal-seed0-fold00"]
+    assert "after 3 attempts" in outcome.failed["arousal-seed0-fold00"]
+    assert "SIGKILL" in outcome.failed["arousal-seed0-fold00"]
+    assert bench.epochs_of("arousal-seed0-fold00") == [0, 1, 1, 1]
+    assert [event["attempt"] for event in bench.events() if event["kind"] == "lost"] == [1, 2]
+
+
+def test_a_foreseen_fault_is_not_tried_again(bench: Bench, make_plan: Plans) -> None:
+    bench.order(fold00="refuse")
+    outcome = bench.run(make_plan())
+    assert outcome.failed == {"arousal-seed0-fold00": "the recording of s001 is empty: leave it out"}
+    assert outcome.finished == 2
+    assert bench.epochs_of("arousal-seed0-fold00") == [0, 1]
+    # a later sweep tries it again
+    bench.order()
+    outcome = bench.run(make_plan())
+    assert (outcome.found, outcome.finished, outcome.failed) == (2, 3, {})
+
+
+def test_a_blunder_is_tried_in_a_fresh_process_and_logged(bench: Bench, make_plan: Plans) -> None:
+    bench.order(fold01="blunder once", fold02="blunder")
+    console = Console(file=io.StringIO())
+    outcome = bench.run(make_plan(), console=console)
+    assert outcome.failed == {
+        "arousal-seed0-fold02": "gave up after 3 attempts, the last: RuntimeError: CUDA out of memory"
+    }
+    assert len({row["pid"] for row in bench.computed() if row["cell"].endswith("fold02")}) == 3
+    assert "Traceback" not in console.file.getvalue()
+    assert all("Traceback" in event["detail"] for event in bench.events() if event["kind"] in ("lost", "failed"))
+
+
+def test_what_is_finished_is_not_computed_again(bench: Bench, make_plan: Plans) -> None:
+    bench.run(make_plan())
+    before = bench.computed()
+    outcome = bench.run(make_plan())
+    assert (outcome.planned, outcome.finished, outcome.found) == (3, 3, 3)
+    assert bench.computed() == before
+    outcome = bench.run(make_plan(methods=("student", "kd"), seeds=(0, 1)))
+    assert (outcome.planned, outcome.finished, outcome.found) == (12, 12, 3)
+    added = bench.computed()[len(before) :]
+    assert {(row["cell"], row["method"]) for row in added if row["method"] == "student"} == {
+        (f"arousal-seed1-fold{fold:02d}", "student") for fold in range(3)
+    }
+    assert len(added) == 9 * 3
+
+
+def test_threads_are_told_to_the_libraries_and_stdout_is_left_alone(
+    bench: Bench, make_plan: Plans, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    bench.run(make_plan(folds=1), LocalExecutor(1, 1, work="standin_cells:environment"))
+    assert bench.computed() == [{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "threads": 1, "torch": 1}]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "what a library prints" in err
+
+
+def test_a_cell_that_ends_without_its_result_has_failed(bench: Bench, make_plan: Plans) -> None:
+    outcome = bench.run(make_plan(), LocalExecutor(2, 1, work="standin_cells:idle"))
+    assert set(outcome.failed.values()) == {"it ended without student.json"}
+    assert (len(outcome.failed), outcome.finished) == (3, 0)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "method": "kd"}'])
+def test_a_damaged_result_is_named_and_kept(content: str, bench: Bench, make_plan: Plans) -> None:
+    bench.run(make_plan())
+    path = bench.folder / "cells/arousal-seed0-fold01/student.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"fold01/student.json.*delete it"):
+        bench.run(make_plan())
+    assert path.read_text() == content
+
+
+def test_a_result_of_another_cell_is_not_taken(bench: Bench, make_plan: Plans) -> None:
+    bench.run(make_plan())
+    cells = bench.folder / "cells"
+    (cells / "arousal-seed0-fold02/student.json").replace(cells / "arousal-seed0-fold01/student.json")
+    with pytest.raises(ConfigError, match="no result of this cell"):
+        bench.run(make_plan())
+
+
+def test_a_folder_is_for_one_sweep_at_a_time(bench: Bench, make_plan: Plans) -> None:
+    class Second:
+        def run(self, jobs: object) -> object:
+            with pytest.raises(ConfigError, match="another ekd-train sweep is at work"):
+                bench.run(make_plan())
+            yield from ()
+
+    bench.run(make_plan(), Second())  # type: ignore[arg-type]
+    assert not bench.run(make_plan()).failed
+
+
+def test_a_folder_that_cannot_be_made_is_named(bench: Bench, make_plan: Plans, tmp_path: Path) -> None:
+    (tmp_path / "sweep").write_text("mine")
+    with pytest.raises(ConfigError, match="choose another --out"):
+        bench.run(make_plan())
+
+
+def test_work_ends_with_the_driver_that_cannot_write(bench: Bench, make_plan: Plans) -> None:
+    """events.jsonl cannot be written: a sentence, and no worker stays behind."""
+    bench.order(fold01="wait")
+    (bench.folder / "events.jsonl").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"cannot write .*events\.jsonl"):
+        bench.run(make_plan(folds=2))
+    for pid in {row["pid"] for row in bench.computed()}:
+        with pytest.raises(OSError, match=os.strerror(errno.ESRCH)):
+            os.kill(pid, 0)
+
+
+def test_work_that_cannot_be_found_fails_with_its_name(bench: Bench, make_plan: Plans) -> None:
+    outcome = bench.run(make_plan(folds=1), LocalExecutor(1, 1, work="standin_cells:nowhere"))
+    assert "nowhere" in outcome.failed["arousal-seed0-fold00"]
+
+
+def test_the_default_work_is_that_of_the_cell() -> None:
+    assert LocalExecutor(1, 1).work == "ekd_train.cell:run_cell" != WORK

@@ -1,0 +1,103 @@
+"""A real Ray cluster of two nodes on this machine, in a network namespace of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from .conftest import STANDIN
+
+NAMESPACES = [
+    "unshare", *(["--map-root-user"] if os.getuid() else []), "--net", "--mount", "--pid", "--fork", "--kill-child",
+    "--mount-proc",
+]  # fmt: skip
+HEAD, OTHER = "127.0.0.1", "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of a sweep on both nodes, and of one during which the second node was killed."""
+    pytest.importorskip("ray", reason="the cluster extra is not installed")
+    if subprocess.run([*NAMESPACES, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a cluster's ports need a network namespace of their own, which unshare cannot make here")
+    here = tmp_path_factory.mktemp("cluster")
+    for name in ("scratch", "nodes"):
+        (here / name).mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(STANDIN), *sys.path]),
+        "EKD_STANDIN": str(here / "scratch"),
+        "TMPDIR": str(here / "nodes"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    with tempfile.TemporaryDirectory(prefix="ekd-") as short:  # Ray's socket paths are long already
+        command = [*NAMESPACES, sys.executable, str(STANDIN / "cluster.py"), str(here), short]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found["told"] = done.stderr
+    return found
+
+
+def _epochs(became: dict[str, Any], cell: str, method: str = "student") -> list[int]:
+    return [row["epoch"] for row in became["computed"] if (row["cell"], row["method"]) == (cell, method)]
+
+
+def test_cells_run_on_both_nodes_without_a_shared_folder(became: dict[str, Any]) -> None:
+    both = became["both"]
+    started = [event["worker"] for event in both["events"] if event["kind"] == "started"]
+    assert {worker.partition(",")[0] for worker in started} == {HEAD, OTHER}
+    assert not any(row["folder"].startswith(both["out"]["sweep"]) for row in both["computed"])
+    assert {event["cell"] for event in both["events"] if event["kind"] == "finished"} == {
+        "arousal-seed0-fold00",
+        "arousal-seed0-fold01",
+    }
+    for fold in range(2):
+        cell = f"cells/arousal-seed0-fold0{fold}"
+        for method in ("student", "kd"):
+            assert f"{cell}/{method}.json" in both["files"]
+            assert f"{cell}/{method}.safetensors" in both["files"]
+            assert _epochs(both, f"arousal-seed0-fold0{fold}", method) == [0, 1, 2]
+            assert f"{cell}/checkpoint-{method}.safetensors" not in both["files"]
+
+
+def test_what_fails_on_a_node_is_told(became: dict[str, Any]) -> None:
+    """Ray does not try again by itself; a foreseen fault is not tried again at all."""
+    both = became["both"]
+    assert both["status"] == 1
+    assert both["out"]["finished"] == 4
+    failed = both["out"]["failed"]
+    assert failed.keys() == {"arousal-seed0-fold02", "arousal-seed0-fold03"}
+    assert failed["arousal-seed0-fold02"].startswith("gave up after 3 attempts, the last: WorkerCrashedError")
+    assert _epochs(both, "arousal-seed0-fold02").count(1) == 3
+    assert failed["arousal-seed0-fold03"] == "the recording of s001 is empty: leave it out"
+    assert _epochs(both, "arousal-seed0-fold03") == [0, 1]
+    # its checkpoint came back all the same: trying again goes on from there
+    assert "cells/arousal-seed0-fold03/checkpoint-student.safetensors" in both["files"]
+
+
+def test_the_cell_of_a_node_that_dies_goes_on_at_the_other(became: dict[str, Any]) -> None:
+    killed = became["killed"]
+    assert killed["failed"] == {}
+    assert killed["finished"] == 8
+    assert killed["events"][-1]["kind"] == "finished"
+    (lost,) = [event for event in killed["events"] if event["kind"] == "lost"]
+    assert lost["worker"].startswith(OTHER)
+    assert lost["attempt"] == 1
+    again = [event for event in killed["events"] if event["cell"] == lost["cell"] and event["attempt"] == 2]
+    assert [event["kind"] for event in again] == ["started", "finished"]
+    assert again[0]["worker"].startswith(HEAD)
+    # it goes on from the checkpoint that had come back, and nothing else is computed twice
+    assert _epochs(killed, lost["cell"]) == [0, 1, 1, 2]
+    counts = Counter((row["cell"], row["method"], row["epoch"]) for row in killed["computed"])
+    assert {key for key, count in counts.items() if count > 1} == {(lost["cell"], "student", 1)}
+    assert "Traceback" not in became["told"]
+
+
+def test_a_head_node_that_dies_ends_in_a_sentence(became: dict[str, Any]) -> None:
+    assert became["head"]["said"].startswith("the head node 127.0.0.1:6399 of the Ray cluster is gone")

@@ -1,0 +1,68 @@
+"""What executors take and give: jobs in, events out."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ekd_train.cell import Cell
+from ekd_train.config import TrainConfig
+
+__all__ = ["ATTEMPTS", "Event", "Executor", "Job", "Message", "ending"]
+
+Message = tuple[Literal["told", "finished", "failed", "lost"], str, str]
+"""What a worker says of its cell: (kind, text, detail) as in `Event`."""
+
+ATTEMPTS = 3
+"""How often a cell is begun before it counts as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One cell, the methods that it still lacks, and the folder where its files go.
+
+    others: cells trained side by side with it, whose folders lie beside its own. What is said of the cell is said of
+    them as well.
+    """
+
+    config: TrainConfig
+    cell: Cell
+    methods: tuple[str, ...]
+    folder: Path
+    attempt: int = 1
+    others: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became known of a cell.
+
+    kind: "started"; "told", a line of progress; "lost", its worker died and it is begun again; "finished";
+    "failed", it is not begun again. text: the line or the reason. detail: a traceback for the log, if any.
+    """
+
+    kind: Literal["started", "told", "lost", "finished", "failed"]
+    cell: Cell
+    worker: str
+    attempt: int
+    text: str = ""
+    detail: str = ""
+
+
+class Executor(Protocol):
+    """Where cells are run: on this machine or on a cluster."""
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """Run every job to its end, "finished" or "failed"; closing the generator ends what is running."""
+        ...
+
+
+def ending(job: Job, worker: str, message: Message) -> tuple[Event, Job | None]:
+    """What a message other than "told" means for its job: the event, and the job to begin again or None."""
+    kind, text, detail = message
+    if kind != "lost":
+        return Event(kind, job.cell, worker, job.attempt, text), None
+    if job.attempt < ATTEMPTS:
+        return Event("lost", job.cell, worker, job.attempt, text, detail), replace(job, attempt=job.attempt + 1)
+    given_up = f"gave up after {ATTEMPTS} attempts, the last: {text}"
+    return Event("failed", job.cell, worker, job.attempt, given_up, detail), None

@@ -1,0 +1,272 @@
+"""Cells on a Ray cluster. Nothing but the data must be readable on its nodes: no shared folder is needed.
+
+A cell's files (results, weights, checkpoints) travel to the node with its job, and come back while it trains
+whenever they have changed: what is lost with a node is seconds of work. Each node needs ekd[train] and ray, and must
+read the data under the same name; a relative path is looked up from the folder in which the sweep was started.
+"""
+
+import importlib.util
+import logging
+import math
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ekd_edge.errors import ConfigError
+from ekd_train.files import write_whole
+from ekd_train.sweep.jobs import Event, Job, Message, ending
+from ekd_train.sweep.worker import attempt
+
+__all__ = ["RayExecutor"]
+
+PATIENCE_S = 5.0
+HEAD_PATIENCE_S = 30.0
+"""Ray ends the process without further ado once its head node has been away for 60 s."""
+
+Files = Mapping[str, bytes | None]
+"""What files hold by their path in the cell's folder; None: there is no such file any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayExecutor:
+    """Runs cells as tasks of the Ray cluster at `address`: "auto", HOST:PORT, or "local" for one on this machine.
+
+    workers: most cells at a time; None: as many as there are GPUs, or groups of `threads` cores where there is none.
+    device: as on the command line; "auto" takes GPUs where the cluster has them. work: as of `LocalExecutor`.
+    files_every_s: how often a cell's changed files come back while it is under way.
+    Ray's own retries are off, so that a cell is begun `jobs.ATTEMPTS` times at most, wherever it runs.
+    """
+
+    address: str
+    workers: int | None = None
+    threads: int = 1
+    device: str = "auto"
+    work: str = "ekd_train.cell:run_cell"
+    files_every_s: float = 5.0
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """See `jobs.Executor`. Raises ConfigError where there is no Ray, no such cluster or too small a one."""
+        ray = _connect(self.address)
+        queue = deque(jobs)
+        running: dict[Any, tuple[Job, str]] = {}
+        try:
+            needs = self._needs(ray)
+            room = _Room(ray, needs)
+            task = ray.remote(max_retries=0, num_returns="streaming", **needs)(_remote_cell)
+            while queue or running:
+                cells = room.cells()
+                while queue and len(running) < (self.workers or cells):
+                    job = queue.popleft()
+                    running[task.remote(self, job, _contents(job.folder), str(Path.cwd()))] = job, ""
+                for stream in ray.wait(list(running), num_returns=1, timeout=PATIENCE_S)[0]:
+                    job, node = running[stream]
+                    parcel = _receive(ray, stream)
+                    if not node and parcel.node:
+                        node = parcel.node
+                        running[stream] = job, node
+                        yield Event("started", job.cell, node, job.attempt)
+                    _store(parcel.files, job.folder)
+                    if parcel.message[0] == "told":
+                        if parcel.message[1]:
+                            yield Event("told", job.cell, node, job.attempt, parcel.message[1])
+                        continue
+                    del running[stream]
+                    event, again = ending(job, node, parcel.message)
+                    queue.extend([again] if again else [])
+                    yield event
+        finally:
+            for stream in running:
+                ray.cancel(stream, force=True)
+            ray.shutdown()
+
+    def _needs(self, ray: Any) -> dict[str, int]:
+        """What one cell takes of a node."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
+        if self.device.startswith("cuda") and not gpus:
+            raise ConfigError(f"the Ray cluster at {self.address} has no GPU: leave --device {self.device} out")
+        if gpus and self.device != "cpu":
+            return {"num_gpus": 1}
+        if not any(node.get("CPU", 0) >= self.threads for node in nodes):
+            raise ConfigError(f"no node of the Ray cluster at {self.address} has {self.threads} cores: lower --threads")
+        return {"num_cpus": self.threads}
+
+
+def _connect(address: str) -> Any:
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("--ray needs the package ray: pip install 'ekd[cluster]'")
+    if "://" in address:
+        raise ConfigError(f"--ray {address}: start the sweep on a machine of the cluster, with --ray auto")
+    host, _, port = address.rpartition(":")
+    if address not in ("auto", "local"):
+        if not host or not port.isdigit():
+            raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
+        if not _answers(address):  # Ray itself would try for five minutes
+            raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head, or correct --ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks whose end is known already
+    import ray
+
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise ConfigError(
+            "no Ray cluster was found: start one with ray start --head, or write --ray HOST:PORT"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the Ray cluster {address} cannot be used: {_first_line(error)}") from error
+    return ray
+
+
+def _answers(address: str) -> bool:
+    """Whether anything listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+class _Room:
+    """How many cells the cluster has room for at a time: nodes come and go."""
+
+    def __init__(self, ray: Any, needs: Mapping[str, int]) -> None:
+        self._ray = ray
+        ((need, self._each),) = needs.items()
+        self._name = {"num_gpus": "GPU", "num_cpus": "CPU"}[need]
+        self._head: str = ray.get_runtime_context().gcs_address
+        self._looked_s = self._answered_s = -math.inf
+        self._cells = 1
+
+    def cells(self) -> int:
+        """The number as of some seconds ago. Raises ConfigError where the head node does not answer for long."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= PATIENCE_S:
+            self._looked_s = now_s
+            if _answers(self._head):  # asked while it is away, Ray never returns
+                self._answered_s = now_s
+                self._cells = max(1, int(self._ray.cluster_resources().get(self._name, 0)) // self._each)
+            elif now_s - self._answered_s >= HEAD_PATIENCE_S:
+                raise ConfigError(
+                    f"the head node {self._head} of the Ray cluster is gone: start the cluster again first"
+                )
+        return self._cells
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """What a node sends: where it is, what changed in the cell's folder, and a message."""
+
+    node: str
+    files: Files
+    message: Message
+
+
+def _receive(ray: Any, stream: Any) -> _Parcel:
+    try:
+        parcel: _Parcel = ray.get(next(stream))
+    except StopIteration:
+        return _Parcel("", {}, ("lost", "its task ended without a word", ""))
+    except ray.exceptions.RayTaskError as error:
+        return _Parcel("", {}, ("lost", str(error).strip().splitlines()[-1], str(error)))
+    except ray.exceptions.RayError as error:
+        return _Parcel("", {}, ("lost", f"{type(error).__name__}: {_first_line(error)}", ""))
+    return parcel
+
+
+def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str) -> Iterator[_Parcel]:
+    """On a node: train in a temporary folder, and send what changes there."""
+    import ray
+
+    nothing: Message = ("told", "", "")
+    node = f"{ray.util.get_node_ip_address()}, process {os.getpid()}"
+    yield _Parcel(node, {}, nothing)
+    if Path(started_in).is_dir():
+        os.chdir(started_in)
+    with tempfile.TemporaryDirectory(prefix="ekd-sweep-") as name:
+        folder = Path(name)
+        _store(files, folder)
+        known = _versions(folder)
+        messages: SimpleQueue[Message] = SimpleQueue()
+
+        def tell(text: str) -> None:
+            messages.put(("told", text, ""))
+
+        def train() -> None:
+            messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, tell))
+
+        threading.Thread(target=train, daemon=True).start()  # this one is for sending
+        looked = time.monotonic()
+        message = nothing
+        while message[0] == "told":
+            try:
+                message = messages.get(timeout=executor.files_every_s)
+            except Empty:
+                message = nothing
+            changed: Files = {}
+            if message[0] != "told" or time.monotonic() - looked >= executor.files_every_s:
+                changed, known = _changes(folder, known)
+                looked = time.monotonic()
+            if changed or message != nothing:
+                yield _Parcel(node, changed, message)
+    if message[0] == "lost":  # as a worker process here would: another cell may not find what this one broke
+        time.sleep(1)  # the parcel is on its way
+        os._exit(1)
+
+
+Versions = Mapping[str, tuple[int, int, int]]
+
+
+def _versions(folder: Path) -> Versions:
+    """Which version of each whole file is there."""
+    found = {}
+    for path in folder.rglob("*"):
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # replaced or removed just now: seen next time
+            continue
+        if path.is_file() and path.suffix != ".part":
+            found[path.relative_to(folder).as_posix()] = state.st_ino, state.st_mtime_ns, state.st_size
+    return found
+
+
+def _changes(folder: Path, known: Versions) -> tuple[Files, Versions]:
+    """The files that are not as `known`, and which versions are known then."""
+    before = _versions(folder)
+    # a result is taken once it was there before the rest was looked for: its weights are there then
+    now = {name: version for name, version in _versions(folder).items() if name in before or not name.endswith(".json")}
+    changed: dict[str, bytes | None] = dict.fromkeys(known.keys() - now.keys())
+    for name in sorted(name for name in now if known.get(name) != now[name]):
+        try:
+            changed[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            changed[name] = None
+            del now[name]
+    return changed, now
+
+
+def _contents(folder: Path) -> Files:
+    return _changes(folder, {})[0]
+
+
+def _store(files: Files, folder: Path) -> None:
+    """Write or remove files; results come after the weights that they speak of, removals last."""
+    for name in sorted(files, key=lambda name: (files[name] is None, name.endswith(".json"))):
+        data = files[name]
+        if data is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_whole(folder / name, data)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

@@ -1,0 +1,83 @@
+"""What runs a cell, in a worker process here or on a node of a cluster.
+
+Nothing heavy is imported at the top: numerical libraries read the number of threads when they are loaded.
+"""
+
+import importlib
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ekd_edge.errors import EkdError
+from ekd_train.threads import let_idle_threads_sleep
+
+if TYPE_CHECKING:
+    from ekd_train.sweep.jobs import Job, Message
+
+__all__ = ["attempt", "serve"]
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def attempt(work: str, job: "Job", folder: Path, device: str, threads: int, tell: Callable[[str], None]) -> "Message":
+    """Run a job's cell in `folder` by the function that `work` names as "module:function"; see `ekd_train.cell`.
+
+    An EkdError is an answer ("failed"); any other exception says that this process cannot be trusted any more ("lost").
+    """
+    try:
+        if job.others:
+            from ekd_train.cell import run_stack
+
+            cells = [job.cell, *job.others]
+            folders = [folder, *(folder.parent / other.name for other in job.others)]
+            run_stack(job.config, cells, job.methods, folders, device, threads, tell)
+        else:
+            _function(work)(job.config, job.cell, job.methods, folder, device, threads, tell)
+    except EkdError as error:
+        return "failed", str(error), ""
+    except Exception as error:  # noqa: BLE001 (whatever it is, the driver must hear of it)
+        lines = str(error).splitlines() or [""]
+        return "lost", f"{type(error).__name__}: {lines[0]}", traceback.format_exc()
+    return "finished", "", ""
+
+
+def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
+    """The main function of a worker process: jobs come in by `pipe`, messages go out; it ends with its parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.dup2(2, 1)  # stdout belongs to the driver's result
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    let_idle_threads_sleep()
+
+    def send(message: "Message") -> None:
+        try:
+            pipe.send(message)
+        except OSError:  # the parent is gone
+            os._exit(1)
+
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        message = attempt(work, job, job.folder, device, threads, lambda text: send(("told", text, "")))
+        send(message)
+        if message[0] == "lost":
+            return
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _function(work: str) -> Callable[..., Any]:
+    module, _, name = work.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
