@@ -172,28 +172,16 @@ def check_same(folder: Path) -> None:
             assert np.allclose(one[name], other[name], rtol=1e-4, atol=1e-4), name
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subjects", type=int, default=32, choices=range(1, 33), metavar="1..32")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--case", choices=("first", "cached", "plain"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--subject", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.case:
-        only = [options.subject] if options.subject else None
-        result = (plain if options.case == "plain" else ours)(options.folder, only)
-        print(json.dumps(result | {"peak_mb": largest_mb()}))
-        return
-
-    folder = prepare(options.subjects)
+def measure(subjects: int, rounds: int) -> dict[str, str | int | float]:
+    """Run all cases in turns, print a table, and return the figures."""
+    folder = prepare(subjects)
     check_same(prepare(1))
     for path in folder.iterdir():  # into the page cache
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass
     found: dict[str, list[dict[str, float]]] = {"first": [], "cached": [], "plain": []}
-    for turn in range(options.rounds):
+    for turn in range(rounds):
         for case in ("first", "cached", "plain") if turn % 2 == 0 else ("plain", "first", "cached"):
             if case == "first":
                 empty_cache()
@@ -209,9 +197,9 @@ def main() -> None:
         return statistics.median(series(case, name))
 
     figures: dict[str, str | int | float] = {
-        "subjects": options.subjects,
+        "subjects": subjects,
         "windows": int(middle("first", "windows")),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "deap_load_s": middle("first", "load_s"),
         "deap_load_peak_mb": max(series("first", "peak_mb")),
         "deap_cached_load_s": middle("cached", "load_s"),
@@ -233,13 +221,30 @@ def main() -> None:
             ("plain pickle and scipy", "plain", series("plain", "load_s")),
         ]
     ]
-    print(f"{figures['windows']} windows of {options.subjects} subjects (synthetic noise in DEAP's format)")
+    print(f"{figures['windows']} windows of {subjects} subjects (synthetic noise in DEAP's format)")
     print(table(["", "seconds", "peak MB", "times as fast as plain"], rows))
     print(
         f"second load: first batch after {figures['deap_cached_first_batch_s']:.3f} s, "
         f"all windows once in {figures['deap_cached_pass_s']:.2f} s more; {size_mb:.0f} MB on disk"
     )
-    print(f"written to {write('loading', figures)}")
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=32, choices=range(1, 33), metavar="1..32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", choices=("first", "cached", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--subject", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        only = [options.subject] if options.subject else None
+        result = (plain if options.case == "plain" else ours)(options.folder, only)
+        print(json.dumps(result | {"peak_mb": largest_mb()}))
+        return
+
+    print(f"written to {write('loading', measure(options.subjects, options.rounds))}")
 
 
 if __name__ == "__main__":

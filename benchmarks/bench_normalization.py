@@ -10,6 +10,7 @@ standard errors (+-) it means nothing. The data are synthetic.
 
 import argparse
 import math
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -81,6 +82,7 @@ def accuracies(student: Student, test: WindowSet) -> list[float]:
 
 
 def main() -> None:
+    os.environ.setdefault("EKD_CACHE", "off")
     parser = argparse.ArgumentParser(description="Compare normalizations of skin conductance.")
     parser.add_argument("--seeds", type=int, default=1, help="data seeds to average over (default 1)")
     parser.add_argument("--train", type=int, default=12, help="training subjects (default 12)")

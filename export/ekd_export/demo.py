@@ -20,7 +20,6 @@ __all__ = ["main"]
 PRESET = "smoke"
 SPEED = 60
 THREADS = 1  # networks this small gain nothing from a second thread, and lose much where that core is busy
-ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    os.environ.setdefault("EKD_CACHE", str((folder / "cache").resolve()))
     try:
         _demo(folder)
     except subprocess.CalledProcessError as error:
@@ -86,14 +87,14 @@ def _live(folder: Path, recording: Path, model: Path, predictions: Path) -> None
     simulate = ("ekd-firmware", "simulate", "--waveform", recording, "--link", link, "--speed", SPEED)
     edge = ("ekd-edge", "--port", link, "--model", model, "--json")
     _show(*simulate, suffix=" &")
-    with subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as sensor:
+    with subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True) as sensor:
         try:
             assert sensor.stdout is not None
             sensor.stdout.readline()
             node = link.resolve()
             _show(*edge, suffix=f" > {predictions}")
             with predictions.open("w", encoding="utf-8") as output:
-                subprocess.run(_resolved(edge), stdout=output, env=ENVIRONMENT, check=False)
+                subprocess.run(_resolved(edge), stdout=output, check=False)
         finally:
             sensor.terminate()
     with predictions.open(encoding="utf-8") as lines:
@@ -121,10 +122,10 @@ def _resolved(command: Sequence[object]) -> list[str]:
 def _call(*command: object, stdout: Path | None = None) -> None:
     _show(*command, suffix=f" > {stdout}" if stdout else "")
     if stdout is None:
-        subprocess.run(_resolved(command), check=True, env=ENVIRONMENT)
+        subprocess.run(_resolved(command), check=True)
     else:
         with stdout.open("w", encoding="utf-8") as output:
-            subprocess.run(_resolved(command), check=True, env=ENVIRONMENT, stdout=output)
+            subprocess.run(_resolved(command), check=True, stdout=output)
 
 
 if __name__ == "__main__":

@@ -34,29 +34,21 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("teacher", "Teacher (EEG + GSR)", "nobody", (), "the teacher itself, as it is before it listens"),
         Method("student", "Student (GSR)", "nobody", (), "the student from the labels alone"),
-        Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a teacher that does not change"),
-        Method("kd-feedback", "KD + feedback", "teacher", (), "distilled, and the teacher listens (EmotionKD)"),
-        Method(
-            "kd-joint",
-            "KD, teacher trained on",
-            "teacher",
-            ("feedback.quiz=0",),
-            "control for feedback: the same teacher updates, from its own task alone",
-        ),
         Method(
             "label-smoothing",
-            "Student, label smoothing",
+            "Label smoothing",
             "nobody",
             ("distill.label_smoothing=0.1",),
             "control for KD: soft labels that know nothing",
         ),
         Method(
             "self-distillation",
-            "Student, self-distilled",
+            "Self-distillation",
             "student",
             _FIXED_TEACHER,
             "control for KD: soft labels from another GSR student",
         ),
+        Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a teacher that does not change"),
         Method(
             "kd-unrated",
             "KD on unrated subjects too",
@@ -64,9 +56,17 @@ METHODS: Mapping[str, Method] = {
             (*_FIXED_TEACHER, "distill.unrated=true"),
             "distilled on the windows of unrated subjects as well (split.rated below 1)",
         ),
+        Method(
+            "kd-joint",
+            "KD, teacher trained on (task loss alone)",
+            "teacher",
+            ("feedback.quiz=0",),
+            "control for feedback: the same teacher updates, from its own task alone",
+        ),
+        Method("kd-feedback", "KD + feedback", "teacher", (), "distilled, and the teacher listens (EmotionKD)"),
     )
 }
-"""By name, in the order in which a cell runs them: whoever teaches comes before whom it teaches."""
+"""By name, in the order of tables, in which a cell runs them too: whoever teaches comes before whom it teaches."""
 
 
 def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> tuple[str, ...]:

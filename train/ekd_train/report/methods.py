@@ -1,21 +1,15 @@
-"""The methods of a sweep: their titles, their order in tables, and which pairs answer a question."""
+"""How a report calls the methods of a sweep, in which order, and which pairs of them answer a question."""
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["ordered", "questions", "short_title", "title"]
+from ekd_train.methods import METHODS
 
-TITLES = {
-    "teacher": "Teacher (EEG + GSR)",
-    "student": "Student (GSR)",
-    "label-smoothing": "Label smoothing",
-    "self-distillation": "Self-distillation",
-    "kd": "KD",
-    "kd-joint": "KD, teacher trained on (task loss alone)",
-    "kd-feedback": "KD + feedback",
-}
+__all__ = ["ordered", "questions", "short_title", "title"]
 
 QUESTIONS = (
     ("kd", "student"),
+    ("kd-unrated", "student"),
+    ("kd-unrated", "kd"),
     ("kd-feedback", "student"),
     ("kd-feedback", "kd"),
     ("kd-feedback", "kd-joint"),
@@ -30,7 +24,7 @@ QUESTIONS = (
 
 def title(method: str) -> str:
     """How a method is called in tables and plots; an unknown one goes by its own name."""
-    return TITLES.get(method, method)
+    return METHODS[method].title if method in METHODS else method
 
 
 def short_title(method: str) -> str:
@@ -40,8 +34,8 @@ def short_title(method: str) -> str:
 
 def ordered(methods: Iterable[str]) -> tuple[str, ...]:
     """Known methods in the order of the tables, then the others as they come."""
-    known = list(TITLES)
-    return tuple(sorted(methods, key=lambda name: known.index(name) if name in TITLES else len(known)))
+    known = list(METHODS)
+    return tuple(sorted(methods, key=lambda name: known.index(name) if name in METHODS else len(known)))
 
 
 def questions(methods: Sequence[str]) -> tuple[tuple[str, str], ...]:
