@@ -133,6 +133,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"another ekd-train sweep is at work in {folder}: wait for it, or end it first") from None
+        except OSError:  # a network file system that locks no folders: nobody is kept out there
+            pass
         yield
     finally:
         os.close(descriptor)
