@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ekd_train.sides import Exam, Learning, StackedLearning, divide
 from ekd_train.stack import Stack
 from ekd_train.stages import network_of, training_windows
 from ekd_train.student import Student
+from ekd_train.sweep.cells import Cell
 from ekd_train.teacher import Teacher
 from ekd_train.teaching import distil, teach
 
@@ -39,24 +40,6 @@ __all__ = ["FORMAT", "Cell", "run_cell", "run_stack"]
 FORMAT = 1
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Cell:
-    """Which target, seed and fold."""
-
-    target: str
-    seed: int
-    fold: int
-
-    @property
-    def name(self) -> str:
-        """Such as "arousal-seed0-fold03"."""
-        return f"{self.target}-seed{self.seed}-fold{self.fold:02d}"
-
-    def settle(self, config: TrainConfig) -> TrainConfig:
-        """The configuration of this cell."""
-        return replace(config, targets=(self.target,), seed=self.seed, split=replace(config.split, fold=self.fold))
 
 
 def run_cell(

@@ -1,6 +1,7 @@
 """`ekd-train sweep`, with the stand-in for the training of a cell."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pyt
     }
     assert f"ekd-train sweep --resume {bench.folder} tries what failed again" in err
     assert "Traceback" not in err
+
+
+def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    leaky = (*BEGIN, "--split", "trial-leaky:2", "--out", bench.folder)
+    assert sweep(*leaky) == 0
+    assert "LEAKY" in capsys.readouterr().out.splitlines()[0]
+    assert sweep(*leaky, "--json") == 0
+    assert next(iter(json.loads(capsys.readouterr().out))) == "warning"
 
 
 def test_a_sweep_without_out_gets_a_folder_of_its_own(
@@ -108,6 +117,7 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
         (["--methods", "student,magic"], "no method 'magic'"),
         (["--methods", ""], "no method ''"),
         (["--split", "loso"], "--split loso: write holdout"),
+        (["--set", "split.kind=k-fold"], "--split k-fold:5"),
         (["--target", "boredom"], "no ratings of 'boredom'"),
         (["--data", "nonsense"], "unknown data"),
         (["--preset", "papr"], "no preset"),
@@ -134,3 +144,9 @@ def test_without_ray_it_is_said_how_to_get_it(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert sweep("--ray", "auto") == 2
     assert "pip install 'ekd[cluster]'" in capsys.readouterr().err
+
+
+def test_the_driver_needs_no_framework() -> None:
+    program = "import sys, ekd_train.sweep.run, ekd_train.sweep.local, ekd_train.sweep.ray_cluster; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"torch", "ray", "matplotlib"} & set(done.stdout.split())

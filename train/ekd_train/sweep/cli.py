@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> int:
+    from ekd_train.data.splits import LEAKY_WARNING
     from ekd_train.sweep.progress import SweepReporter
     from ekd_train.sweep.run import run_sweep
 
@@ -98,6 +99,7 @@ def _sweep(args: argparse.Namespace) -> int:
     text = _report(folder) if outcome.finished else "no result to report"
     if args.json:
         result = {
+            **({"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}),
             "sweep": str(folder),
             "planned": outcome.planned,
             "finished": outcome.finished,
@@ -125,6 +127,9 @@ def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
         raise ConfigError(
             f"--resume goes on with a sweep as it was begun: leave --{asked[0]} out, or write --out {args.resume}"
         )
+    for assignment in args.set:
+        if assignment.partition("=")[0].strip() in ("split.kind", "split.folds", "split.fold"):
+            raise ConfigError(f"--set {assignment}: a sweep runs all folds of its --split, such as --split k-fold:5")
     folder = args.resume or args.out or _new_folder(args.preset or DEFAULT_PRESET)
     there = args.resume is not None or (folder / "sweep.json").exists()
     known = SweepPlan.load(folder) if there else None

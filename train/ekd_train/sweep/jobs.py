@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ekd_train.cell import Cell
 from ekd_train.config import TrainConfig
+from ekd_train.sweep.cells import Cell
 
 __all__ = ["ATTEMPTS", "Event", "Executor", "Job", "Message", "ending"]
 

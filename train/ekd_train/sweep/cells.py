@@ -1,0 +1,25 @@
+"""Which part of a sweep: the name of a unit of work. Importable without torch, unlike what trains it."""
+
+from dataclasses import dataclass, replace
+
+from ekd_train.config import TrainConfig
+
+__all__ = ["Cell"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """Which target, seed and fold."""
+
+    target: str
+    seed: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        """Such as "arousal-seed0-fold03"."""
+        return f"{self.target}-seed{self.seed}-fold{self.fold:02d}"
+
+    def settle(self, config: TrainConfig) -> TrainConfig:
+        """The configuration of this cell."""
+        return replace(config, targets=(self.target,), seed=self.seed, split=replace(config.split, fold=self.fold))
