@@ -130,6 +130,30 @@ def test_folds_side_by_side_give_the_files_of_cells(tmp_path: Path) -> None:
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}, "nothing is computed twice"
 
 
+def test_only_the_same_folds_go_on_from_a_stack(tmp_path: Path) -> None:
+    """Another fold would go on from a network that has seen its test subjects."""
+    config = TrainConfig.from_json(TINY)
+    cells = [Cell("arousal", 0, fold) for fold in range(3)]
+
+    def run(root: Path, *folds: int, killed: bool = False) -> list[dict[str, object]]:
+        chosen = [cells[fold] for fold in folds]
+        folders = [root / cell.name for cell in chosen]
+
+        def tell(text: str) -> None:
+            if killed and text.startswith("student epoch 2"):
+                raise KeyboardInterrupt
+
+        run_stack(config, chosen, ["student"], folders, "cpu", 1, tell)
+        return [json.loads((folder / "student.json").read_text()) | {"seconds": None} for folder in folders]
+
+    for folds in ((0,), (0, 2), (0, 1)):
+        root = tmp_path / "-".join(map(str, folds))
+        with pytest.raises(KeyboardInterrupt):
+            run(root, 0, 1, killed=True)
+        assert list(root.rglob("checkpoint-student.safetensors"))
+        assert run(root, *folds) == run(tmp_path / "whole" / root.name, *folds)
+
+
 def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
     config, cell = TrainConfig.from_json(TINY), Cell("arousal", 0, 1)
     run_cell(config, cell, ["kd"], tmp_path, "cpu", 1)

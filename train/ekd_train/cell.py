@@ -24,7 +24,7 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident, pick_device
 from ekd_train.exam import examine
 from ekd_train.files import write_json
-from ekd_train.loop import EpochRecord, Fitted, checkpoint_path
+from ekd_train.loop import EpochRecord, Fitted, checkpoint_path, seed_of
 from ekd_train.methods import METHODS, choose_methods, settings_of
 from ekd_train.network import NetworkConfig
 from ekd_train.sides import Exam, Learning, StackedLearning, divide
@@ -69,8 +69,8 @@ def run_stack(
 ) -> None:
     """As `run_cell`, for cells that differ in nothing but the fold, trained side by side.
 
-    Several draw other random numbers than each alone. A method is trained again for all where one lacks it; what an
-    epoch left unfinished is kept in the first cell's folder.
+    Several draw other random numbers than each alone. A method is trained again for all where one lacks it; what is
+    unfinished is kept in the first cell's folder, and only the same cells together go on from it.
     """
     missing = [name for name in methods if not all((folder / f"{name}.json").is_file() for folder in folders)]
     if not missing:
@@ -115,9 +115,14 @@ class _Room:
         """Whether a method is finished."""
         return all((folder / f"{name}.json").is_file() for folder in self.folders)
 
+    def state(self) -> Path:
+        """Where finished epochs are kept; a stack's for its very folds: it learned from those that others test."""
+        names = [cell.name for cell in self.cells]
+        return self.folders[0] / f"stack-{seed_of(*names):016x}" if len(names) > 1 else self.folders[0]
+
     def run(self, name: str) -> None:
         """Train a method, and test it."""
-        here = self.folders[0]
+        here = self.state()
         config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
         teachers = [] if taught_by == "nobody" else self._trained(taught_by)
         started = time.monotonic()
