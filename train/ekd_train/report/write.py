@@ -1,17 +1,20 @@
 """Write and read a sweep's report: report.json first, then report.md and the plots from it."""
 
+import io
 import json
-import os
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import ConfigError
+from ekd_train.files import write_whole
 from ekd_train.report.build import FORMAT, build_report
 from ekd_train.report.collect import read_sweep
 from ekd_train.report.plots import draw_plots
 from ekd_train.report.text import render_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["read_report", "write_report"]
 
@@ -25,10 +28,10 @@ def write_report(folder: Path) -> dict[str, Any]:
     text = json.dumps(build_report(read_sweep(folder)), indent=1, ensure_ascii=False, allow_nan=False)
     # What was read back is what the text and the plots are made from, here and later.
     report: dict[str, Any] = json.loads(text)
-    _replace(folder / "report.json", lambda aside: _write(aside, text + "\n"))
-    _replace(folder / "report.md", lambda aside: _write(aside, render_markdown(report)))
+    write_whole(folder / "report.json", f"{text}\n".encode())
+    write_whole(folder / "report.md", render_markdown(report).encode())
     for name, figure in draw_plots(report):
-        _replace(folder / "plots" / name, partial(figure.savefig, format="png"))
+        write_whole(folder / "plots" / name, _png(figure))
     return report
 
 
@@ -49,17 +52,7 @@ def read_report(path: Path) -> dict[str, Any]:
     return dict(report)
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    aside = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+def _png(figure: "Figure") -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    return drawn.getvalue()
