@@ -24,6 +24,7 @@ from bench import interleave, ratio, table, write
 from ekd_train.device import arithmetic, pick_device
 from ekd_train.distill import DistillWeights, PoolProjection, hard_loss, kd_step
 from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.memory import keep_freed_memory
 from ekd_train.network import NetworkConfig, Output
 from ekd_train.stack import Network, Stack
 from ekd_train.student import Student
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    keep_freed_memory()  # as ekd-train does
     options.where = pick_device(options.device, options.threads)
     torch.manual_seed(0)
     figures: Figures = {"device": options.device, "precision": options.precision, "threads": options.threads}

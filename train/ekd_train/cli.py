@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ekd_edge.errors import ConfigError, EkdError
+from ekd_train.memory import keep_freed_memory
 from ekd_train.sweep.cli import add_arguments as add_sweep_arguments
 from ekd_train.threads import let_idle_threads_sleep
 
@@ -117,6 +118,7 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
     from ekd_train.run import Run, default_run_path
     from ekd_train.stages import Training
 
+    keep_freed_memory()
     device = pick_device(args.device, args.threads)
     with TerminalReporter() as reporter:
         if resume is not None:

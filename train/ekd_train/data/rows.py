@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
 
-__all__ = ["RowArray", "RowFile", "Rows", "WriteError", "gather", "keep_freed_memory", "map_rows"]
+__all__ = ["RowArray", "RowFile", "Rows", "WriteError", "gather", "map_rows"]
 
 
 class WriteError(Exception):
@@ -94,16 +94,6 @@ def _write_faults() -> Iterator[None]:
         yield
     except OSError as error:
         raise WriteError(error.strerror or str(error)) from error
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks of up to 32 MiB for the next of their size.
-
-    Without it, every array beyond 128 KiB is given back to the system and its successor's pages are fetched and
-    cleared anew, which takes as long as the filtering in between. glibc learns the size from the first such block
-    that is freed (M_MMAP_THRESHOLD in mallopt(3)); elsewhere this does nothing.
-    """
-    np.empty((32 << 20) - (64 << 10), np.uint8)
 
 
 def map_rows(path: Path, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":

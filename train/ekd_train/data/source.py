@@ -21,9 +21,10 @@ from ekd_train.data.eeg import EegFeatures
 from ekd_train.data.fingerprint import cache_folder, workers
 from ekd_train.data.hci_tagging import HCI_OPTIONS, HciTaggingDataset
 from ekd_train.data.recordings import RecordingsDataset
-from ekd_train.data.rows import RowArray, Rows, keep_freed_memory
+from ekd_train.data.rows import RowArray, Rows
 from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
+from ekd_train.memory import keep_freed_memory
 
 __all__ = ["Dataset", "Source", "load", "parse_source"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import EkdError
+from ekd_train.memory import keep_freed_memory
 from ekd_train.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
     os.dup2(2, 1)  # stdout belongs to the driver's result
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     let_idle_threads_sleep()
+    keep_freed_memory()
 
     def send(message: "Message") -> None:
         try:
