@@ -8,6 +8,7 @@ A choice is an opaque selection of a part's windows: made by `rated`, `everythin
 `batches`, which yields positions for `take`.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,14 @@ class Part:
     def subjects(self) -> tuple[str, ...]:
         """The subjects present, sorted."""
         return tuple(str(name) for name in np.unique(self.subject))
+
+    @property
+    def identity(self) -> str:
+        """Changes with which windows of the pool these are, whose, and how labeled."""
+        digest = hashlib.sha256(repr(self.subject.tolist()).encode())
+        for tensor in (self._index, self.labels):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def has_eeg(self) -> bool:
