@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ekd_edge.errors import ConfigError
+from ekd_edge.errors import ConfigError, DataError
 from ekd_train.data.splits import Split, SubjectSplit, sides
 from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident
@@ -218,12 +218,14 @@ def divide(
     """Deal out windows; pool: the same windows on the device.
 
     rated: share of the training subjects whose labels are used; the others' windows are in the training part without.
-    Raises DataError where a side has no window, ConfigError where no subject would be rated.
+    Raises DataError where a side has no window or training would see one class alone, ConfigError where no subject
+    would be rated.
     """
     found = sides(split, windows)
     labels = windows.labels
     if rated < 1:
         labels = _without_ratings(windows, found.train, rated, seed)
+    _check_classes(windows.targets, labels[found.train])
     parts = [_part(windows, labels, pool, indices) for indices in found]
     leaky = not isinstance(split, SubjectSplit)
     return Learning(parts[0], parts[1], leaky), Exam(parts[2], leaky)
@@ -244,6 +246,16 @@ def _part(windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices
         labels=torch.from_numpy(labels[indices]).to(device),
         subject=windows.subject[indices],
     )
+
+
+def _check_classes(targets: Sequence[str], labels: NDArray[np.int64]) -> None:
+    for column, target in enumerate(targets):
+        classes = np.setdiff1d(labels[:, column], [UNRATED])
+        if len(classes) == 1:
+            raise DataError(
+                f"all rated training windows of this fold are {('low', 'high')[classes[0]]} in {target}, so there is "
+                "nothing to learn: choose another threshold or split, or add recordings"
+            )
 
 
 def _without_ratings(windows: WindowSet, train: NDArray[Any], rated: float, seed: int) -> NDArray[np.int64]:
