@@ -40,6 +40,8 @@ learning_rate = 1e-3
 every = 2
 """
 
+SHORT = ("--set", "teacher.epochs=1", "--set", "student.epochs=1")
+
 
 @pytest.fixture
 def preset(tmp_path: Path) -> Path:
@@ -109,18 +111,56 @@ def test_a_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, 
         assert _weights_equal(tmp_path / "whole" / name, killed / name)
 
 
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_weights_without_their_result_are_completed(
+    stage: str, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, a run had neither its teacher's figures nor, for its student, a way to go on."""
+
+    def interrupt(self: Run, **results: object) -> Run:
+        if stage in results:
+            raise KeyboardInterrupt
+        return with_results(self, **results)
+
+    run, with_results = tmp_path / "run", Run.with_results
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "with_results", interrupt)
+        assert _train("--preset", preset, "--out", run, *SHORT) == 130
+    assert (run / f"{stage}.safetensors").is_file()
+    assert _train("--resume", run) == 0
+    assert Run.load(run).results.keys() == {"teacher", "student"}
+    assert not list(run.glob("checkpoint-*"))
+
+
+def test_what_a_run_was_begun_with_is_not_changed_on_the_way(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert _train("teacher", "--preset", preset, "--out", run, "--set", "teacher.epochs=1") == 0
+    (run / "checkpoint-student.safetensors").touch()  # under way, with the settings in run.json
+    before = (run / "run.json").read_bytes()
+    for arguments, said in [
+        (("--split", "trial-leaky"), "leave --split out"),
+        (("--data", "synthetic:hard"), "leave --data out"),
+        (("--preset", "paper"), "leave --preset out"),
+        (("--target", "valence"), "leave --target out"),
+        (("--out", tmp_path / "other"), "leave --out out"),
+        (("--set", "split.kind=trial-leaky"), "split is fixed since"),
+        (("--set", "teacher.epochs=9"), "teacher is fixed since"),
+        (("--set", "feedback.every=0"), "the student of"),
+    ]:
+        capsys.readouterr()
+        assert _train("--resume", run, *arguments) == 2
+        assert said in capsys.readouterr().err
+    assert (run / "run.json").read_bytes() == before
+    (run / "checkpoint-student.safetensors").unlink()
+    assert _train("distill", run, "--set", "feedback.every=0", "--set", "student.epochs=1") == 0
+    assert Run.load(run).config.feedback.every == 0
+
+
 def test_two_targets_share_one_backbone(preset: Path, tmp_path: Path) -> None:
-    arguments = (
-        "--target",
-        "arousal",
-        "--target",
-        "valence",
-        "--set",
-        "student.epochs=1",
-        "--set",
-        "teacher.epochs=1",
-    )
-    assert _train("--preset", preset, "--out", tmp_path / "run", *arguments) == 0
+    targets = ("--target", "arousal", "--target", "valence")
+    assert _train("--preset", preset, "--out", tmp_path / "run", *targets, *SHORT) == 0
     run = Run.load(tmp_path / "run")
     assert run.network.targets == ("arousal", "valence")
 

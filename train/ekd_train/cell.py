@@ -69,8 +69,8 @@ def run_stack(
 ) -> None:
     """As `run_cell`, for cells that differ in nothing but the fold, trained side by side.
 
-    Several draw other random numbers than each alone. A method is trained again for all where one lacks it; what is
-    unfinished is kept in the first cell's folder, and only the same cells together go on from it.
+    Several draw other random numbers than each alone. Where one lacks a method, all are trained, but who had a result
+    keeps it. What is unfinished is kept in the first cell's folder, and only the same cells together go on from it.
     """
     missing = [name for name in methods if not all((folder / f"{name}.json").is_file() for folder in folders)]
     if not missing:
@@ -132,7 +132,10 @@ class _Room:
             trained, fits = distil(self.learning, self.network, config, teachers, here, self.reporter, name)
         members = list(trained.members()) if isinstance(trained, Stack) else [trained]
         seconds = (time.monotonic() - started) / len(members)
-        for cell, folder, member, fitted, exam in zip(self.cells, self.folders, members, fits, self.exams, strict=True):
+        trained_each = list(zip(self.cells, self.folders, members, fits, self.exams, strict=True))
+        for cell, folder, member, fitted, exam in reversed(trained_each):  # the checkpoint's cell is finished last
+            if (folder / f"{name}.json").is_file():
+                continue
             save_weights(folder / f"{name}.safetensors", member)
             write_json(folder / f"{name}.json", _result(name, cell, fitted, examine(member, exam), exam, seconds))
         checkpoint_path(here, name).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ekd_edge.errors import ConfigError
 from ekd_train.files import write_whole
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["load_meta", "load_state", "load_weights", "save_state", "save_weights"]
 
 FORMAT = 1
 _BEST = "best"
@@ -37,6 +37,11 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
     tensors, meta = _read(path)
     _restore(module, tensors, path)
     return meta
+
+
+def load_meta(path: Path) -> dict[str, Any]:
+    """The meta of a file written here, without its tensors. Raises ConfigError where it is missing or damaged."""
+    return _read(path, tensors=False)[1]
 
 
 def save_state(
@@ -82,18 +87,18 @@ def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -
     write_whole(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata=header))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist: train first, or name another run folder")
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {}).get("ekd", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 (no mapping)
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} is damaged ({error}): delete it and train again") from error
     if meta.get("format") != FORMAT:
         raise ConfigError(f"{path} was written by another version of ekd: train again with this one")
-    return tensors, meta
+    return found, meta
 
 
 def _restore(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -26,6 +26,10 @@ Train the EEG + GSR teacher and distil the GSR-only student.
   ekd-train cache                               list the converted windows that are kept on disk
 """
 
+DEFAULT_PRESET = "smoke"
+RUN_OPTIONS = ("preset", "data", "target", "split", "out")
+"""What is settled when a run is begun."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, print; returns the exit status."""
@@ -49,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
 
     setup = argparse.ArgumentParser(add_help=False)
-    setup.add_argument("--preset", default="smoke", help="a shipped preset or a .toml file (default: smoke)")
+    setup.add_argument("--preset", help="a shipped preset or a .toml file (default: smoke)")
     setup.add_argument("--data", help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER")
     setup.add_argument("--target", action="append", help="what to predict; repeat it for several")
     setup.add_argument(
@@ -122,17 +126,21 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
     device = pick_device(args.device, args.threads)
     with TerminalReporter() as reporter:
         if resume is not None:
+            for name in RUN_OPTIONS:
+                if getattr(args, name, None):
+                    raise ConfigError(f"--resume goes on with a run as it was begun: leave --{name} out")
             run = Run.load(resume)
             if args.set:
                 run = run.with_config(run.config.override(args.set))
             training = Training(run, device, reporter)
         else:
-            config = load_preset(args.preset)
+            preset = args.preset or DEFAULT_PRESET
+            config = load_preset(preset)
             changes = [f"data={json.dumps(args.data)}"] if args.data else []
             changes += [f"targets={json.dumps(args.target)}"] if args.target else []
             changes += [f"split.{key}={value}" for key, value in parse_split(args.split).items()] if args.split else []
             config = config.override(changes + args.set)
-            training = Training.begin(config, args.out or default_run_path(args.preset), device, reporter)
+            training = Training.begin(config, args.out or default_run_path(preset), device, reporter)
         if teacher:
             training.teach()
         if student:

@@ -10,10 +10,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ekd_train.checkpoint import load_state, save_state
+from ekd_train.checkpoint import load_meta, load_state, save_state
 from ekd_train.files import append_line
 
 __all__ = ["EpochRecord", "Fitted", "Reporter", "Stage", "checkpoint_path", "fit", "seed_of"]
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Stage:
 
     name: of the checkpoint and in reports. stream: whose random numbers it draws, so that two stages of one stream
         see the same batches and dropout as far as they do the same.
+    identity: of all that its weights depend on: a checkpoint of any other is left aside.
     modules, optimizers: everything whose state a checkpoint must hold, by name.
     keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
     run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
@@ -55,6 +58,7 @@ class Stage:
 
     name: str
     stream: str
+    identity: str
     epochs: int
     batches_per_epoch: int
     modules: Mapping[str, nn.Module]
@@ -82,16 +86,18 @@ class Fitted:
 def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitted, ...]:
     """Run a stage to its end, or on from its checkpoint, and load the best epoch into `stage.keep`.
 
-    Every epoch starts from its own seed, so a resumed run takes the same path as an uninterrupted one.
+    A checkpoint of another identity is left aside, and overwritten by the first epoch. Every epoch starts from its own
+    seed, so a resumed run takes the same path as an uninterrupted one.
     Returns an entry for each network that the stage trains: one, or the members of a stack, each with its own best
     epoch.
     """
     checkpoint = checkpoint_path(folder, stage.name)
     histories: list[list[EpochRecord]] = []
     best: dict[str, Tensor] = {}
-    if checkpoint.is_file():
+    if checkpoint.is_file() and load_meta(checkpoint).get("identity") == stage.identity:
         best, meta = load_state(checkpoint, stage.modules, stage.optimizers)
         histories = [[EpochRecord(**record) for record in history] for history in meta["histories"]]
+        _complete(folder / METRICS, histories)
     done = max(map(len, histories), default=0)
     reporter.start(stage.name, stage.epochs, done, stage.batches_per_epoch)
     for epoch in range(done, stage.epochs):
@@ -110,13 +116,24 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
             fresh.append(history[-1])
             if better:
                 _keep(best, stage.keep, number if len(histories) > 1 else None)
-        meta = {"histories": [[asdict(record) for record in history] for history in histories]}
+        meta = {
+            "identity": stage.identity,
+            "histories": [[asdict(record) for record in history] for history in histories],
+        }
         save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
         for record in fresh:
-            append_line(folder / "metrics.jsonl", json.dumps(asdict(record)))
+            append_line(folder / METRICS, json.dumps(asdict(record)))
             reporter.epoch(record)
     stage.keep.load_state_dict(best)
     return tuple(Fitted(_best(history), tuple(history)) for history in histories)
+
+
+def _complete(metrics: Path, histories: Sequence[Sequence[EpochRecord]]) -> None:
+    """Add the lines of the last epoch where the process was ended between its checkpoint and them."""
+    told = set(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else set()
+    for line in (json.dumps(asdict(history[-1])) for history in histories):
+        if line not in told:
+            append_line(metrics, line)
 
 
 def _is_over(stage: Stage, history: Sequence[EpochRecord], epoch: int) -> bool:

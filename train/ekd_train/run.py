@@ -24,15 +24,19 @@ from ekd_train.checkpoint import load_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import Split, SubjectSplit, split_from_json, split_to_json
 from ekd_train.files import write_json
+from ekd_train.loop import checkpoint_path
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
 
-__all__ = ["STUDENT_FILE", "TEACHER_FILE", "Run", "create_run", "default_run_path", "newest_run"]
+__all__ = ["STUDENT_FILE", "TEACHER_FILE", "Run", "create_run", "default_run_path", "newest_run", "refuse_existing"]
 
 FORMAT = 1
 STUDENT_FILE = "student.safetensors"
 TEACHER_FILE = "teacher.safetensors"
+
+_READS = {"teacher": ("teacher", "compute"), "student": ("student", "distill", "feedback", "compute")}
+"""The tables of the configuration that a stage reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,22 @@ class Run:
         return run
 
     def with_config(self, config: TrainConfig) -> "Run":
-        """This run with another configuration of the stages that are still to come, saved."""
-        fixed = ("data", "targets", "threshold", "high", "seed", "signal", "network", "split")
-        for name in fixed:
-            if getattr(config, name) != getattr(self.config, name):
-                raise ConfigError(f"{name} is fixed since {self.path} was begun: start a new run to change it")
+        """This run with another configuration of the stages that are still to come, saved.
+
+        Raises ConfigError for what is fixed by now, and where a stage is under way that it would change.
+        """
+        changed = {name for name in config.to_json() if getattr(config, name) != getattr(self.config, name)}
+        for name in sorted(changed - {table for tables in _READS.values() for table in tables}):
+            raise ConfigError(f"{name} is fixed since {self.path} was begun: start a new run to change it")
+        if "teacher" in changed and "teacher" in self.results:
+            raise ConfigError(f"teacher is fixed since {self.path} has its teacher: start a new run to change it")
+        for stage, tables in _READS.items():
+            checkpoint = checkpoint_path(self.path, stage)
+            if checkpoint.is_file() and stage not in self.results and changed & set(tables):
+                raise ConfigError(
+                    f"the {stage} of {self.path} is under way with other settings: finish it with ekd-train --resume "
+                    f"{self.path} and no --set, or delete {checkpoint} to begin it anew"
+                )
         run = dataclasses.replace(self, config=config)
         run.save()
         return run
@@ -156,11 +171,16 @@ class Run:
 
 def create_run(path: Path, **fields: Any) -> Run:
     """Start a new run folder; an existing one is never overwritten."""
-    if (path / "run.json").exists():
-        raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
+    refuse_existing(path)
     run = Run(path=path, results={}, **fields)
     run.save()
     return run
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise ConfigError where `path` is a run folder."""
+    if (path / "run.json").exists():
+        raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
 
 
 def default_run_path(preset: str, root: str = "runs") -> Path:

@@ -8,6 +8,7 @@ A choice is an opaque selection of a part's windows: made by `rated`, `everythin
 `batches`, which yields positions for `take`.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ekd_edge.errors import ConfigError
+from ekd_edge.errors import ConfigError, DataError
 from ekd_train.data.splits import Split, SubjectSplit, sides
 from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident
@@ -53,6 +54,14 @@ class Part:
     def subjects(self) -> tuple[str, ...]:
         """The subjects present, sorted."""
         return tuple(str(name) for name in np.unique(self.subject))
+
+    @property
+    def identity(self) -> str:
+        """Changes with which windows of the pool these are, whose, and how labeled."""
+        digest = hashlib.sha256(repr(self.subject.tolist()).encode())
+        for tensor in (self._index, self.labels):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def has_eeg(self) -> bool:
@@ -209,12 +218,14 @@ def divide(
     """Deal out windows; pool: the same windows on the device.
 
     rated: share of the training subjects whose labels are used; the others' windows are in the training part without.
-    Raises DataError where a side has no window, ConfigError where no subject would be rated.
+    Raises DataError where a side has no window or training would see one class alone, ConfigError where no subject
+    would be rated.
     """
     found = sides(split, windows)
     labels = windows.labels
     if rated < 1:
         labels = _without_ratings(windows, found.train, rated, seed)
+    _check_classes(windows.targets, labels[found.train])
     parts = [_part(windows, labels, pool, indices) for indices in found]
     leaky = not isinstance(split, SubjectSplit)
     return Learning(parts[0], parts[1], leaky), Exam(parts[2], leaky)
@@ -235,6 +246,16 @@ def _part(windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices
         labels=torch.from_numpy(labels[indices]).to(device),
         subject=windows.subject[indices],
     )
+
+
+def _check_classes(targets: Sequence[str], labels: NDArray[np.int64]) -> None:
+    for column, target in enumerate(targets):
+        classes = np.setdiff1d(labels[:, column], [UNRATED])
+        if len(classes) == 1:
+            raise DataError(
+                f"all rated training windows of this fold are {('low', 'high')[classes[0]]} in {target}, so there is "
+                "nothing to learn: choose another threshold or split, or add recordings"
+            )
 
 
 def _without_ratings(windows: WindowSet, train: NDArray[Any], rated: float, seed: int) -> NDArray[np.int64]:

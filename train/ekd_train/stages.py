@@ -17,7 +17,7 @@ from ekd_train.exam import examine
 from ekd_train.loop import Fitted, checkpoint_path
 from ekd_train.network import NetworkConfig
 from ekd_train.progress import TerminalReporter
-from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run
+from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, refuse_existing
 from ekd_train.sides import Exam, Learning, divide
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -67,6 +67,7 @@ class Training:
     @classmethod
     def begin(cls, config: TrainConfig, path: Path, device: torch.device, reporter: TerminalReporter) -> "Training":
         """Divide the subjects and start the run folder."""
+        refuse_existing(path)
         source = parse_source(config.data)
         split = make_split(config.split, config.seed, source.subjects)
         windows = training_windows(source, config)
@@ -98,7 +99,7 @@ class Training:
         if not self.run.has_eeg:
             self.reporter.note("no EEG in this data: no teacher, the student learns from the labels alone")
             return
-        if (self.run.path / TEACHER_FILE).is_file():
+        if self._has("teacher"):
             return
         learning, exam = self._sides()
         teacher, (fitted,) = teach(learning, self.run.network, self.run.config, self.run.path, self.reporter)
@@ -108,7 +109,7 @@ class Training:
 
     def distill(self) -> None:
         """Distil the student, with adaptive feedback where the configuration asks for it."""
-        if (self.run.path / STUDENT_FILE).is_file():
+        if self._has("student"):
             raise ConfigError(f"{self.run.path} has its student already: choose a new --out")
         learning, exam = self._sides()
         teachers = [self._teacher()] if self.run.has_eeg else []
@@ -135,6 +136,13 @@ class Training:
         teacher = Teacher(self.run.network).to(self.device)
         load_weights(path, teacher)
         return teacher
+
+    def _has(self, name: str) -> bool:
+        """Whether a stage is finished: its result comes after its weights, and its checkpoint goes last."""
+        finished = name in self.run.results
+        if finished:
+            checkpoint_path(self.run.path, name).unlink(missing_ok=True)
+        return finished
 
     def _finish(self, name: str, fitted: Fitted, test: dict[str, Any]) -> None:
         result = {"best_epoch": fitted.best.epoch, "validation": dict(fitted.best.validation), "test": test}

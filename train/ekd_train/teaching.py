@@ -1,6 +1,9 @@
 """The stages of training, as functions of what training may see: the teacher's own, and the student's distillation."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -32,6 +35,8 @@ __all__ = ["distil", "teach"]
 Step = Callable[[int, Tensor], Mapping[str, Tensor]]
 """(number of the batch in its epoch, positions of its windows) -> losses."""
 
+_STAGE_TABLES = ("teacher", "student", "distill", "feedback")
+
 
 def teach(
     learning: Learning | StackedLearning, network: NetworkConfig, config: TrainConfig, folder: Path, reporter: Reporter
@@ -56,6 +61,7 @@ def teach(
     stage = Stage(
         name="teacher",
         stream="teacher",
+        identity=_identity(learning, network, config, ("teacher",)),
         epochs=config.teacher.epochs,
         batches_per_epoch=train.count(rated) // size,
         modules={"teacher": teacher},
@@ -83,6 +89,7 @@ def distil(
     do are changed. A `Student` as teacher makes self-distillation. name: of the stage and its checkpoint in `folder`.
     """
     train, folds = learning.train, len(learning.folds)
+    identity = _identity(learning, network, config, ("student", "distill", "feedback"), teachers)
     student = _start(lambda: Student(network), "student", learning, config)
     modules: dict[str, nn.Module] = {"student": student}
     learners = train.everything() if config.distill.unrated and teachers else train.rated()
@@ -114,7 +121,8 @@ def distil(
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
         mean = Means(folds)
         student.train()
-        for number, positions in enumerate(train.batches(choose(epoch), size)):
+        chosen = choose(epoch)
+        for number, positions in enumerate(train.batches(chosen, batch_size(size, train.count(chosen)))):
             with arithmetic(train.device, config.compute.precision):
                 mean.add(**step(number, positions))
             on_batch()
@@ -123,6 +131,7 @@ def distil(
     stage = Stage(
         name=name,
         stream="student",
+        identity=identity,
         epochs=config.student.epochs,
         batches_per_epoch=max(1, int(share * train.count(learners)) // size),
         modules=modules,
@@ -133,6 +142,27 @@ def distil(
         patience=config.student.patience,
     )
     return student, fit(stage, folder, config.seed, reporter)
+
+
+def _identity(
+    learning: Learning | StackedLearning,
+    network: NetworkConfig,
+    config: TrainConfig,
+    tables: Sequence[str],
+    teachers: Sequence[Teacher | Student] = (),
+) -> str:
+    """Changes with all that a stage's weights depend on; tables: those of the configuration that only some stages read.
+
+    Windows count by their number in the data, which is taken to be the same as long as its name is.
+    """
+    shared = replace(config, **{name: getattr(TrainConfig(), name) for name in _STAGE_TABLES}).to_json()
+    own = {name: asdict(getattr(config, name)) for name in tables}
+    parts = [part.identity for fold in learning.folds for part in (fold.train, fold.validation)]
+    digest = hashlib.sha256(json.dumps([shared, asdict(network), own, parts]).encode())
+    for teacher in teachers:
+        for name, tensor in teacher.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _start(

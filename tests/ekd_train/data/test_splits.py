@@ -144,7 +144,7 @@ def test_leaving_one_out_tests_the_same_person_whatever_the_seed() -> None:
 
 def test_an_empty_side_is_refused() -> None:
     split = SubjectSplit(("a",), ("b",), ("c",))
-    with pytest.raises(DataError, match="the validation side of the split has no window"):
+    with pytest.raises(DataError, match=r"the validation side of the split \(b\) has no window"):
         sides(split, windows_of(["a", "c"], 2, 2))
 
 

@@ -128,7 +128,8 @@ def sides(split: Split, windows: WindowSet) -> Sides:
     found = Sides(*(np.flatnonzero(mask).astype(np.int64) for mask in masks))
     for name, indices in found._asdict().items():
         if len(indices) == 0:
-            raise DataError(f"the {name} side of the split has no window: add subjects, trials or ratings")
+            whose = f" ({', '.join(getattr(split, name))})" if isinstance(split, SubjectSplit) else ""
+            raise DataError(f"the {name} side of the split{whose} has no window: add subjects, trials or ratings")
     return found
 
 

@@ -102,15 +102,17 @@ def run_sweep(
 
 
 def _jobs(plan: SweepPlan, folder: Path, lacking: Mapping[Cell, Sequence[str]], stack: int) -> list[Job]:
-    """A job for every cell that lacks something, or for every `stack` of them that differ in the fold alone."""
-    groups: dict[tuple[str, int], list[Cell]] = {}
+    """A job for every cell that lacks something, or for every `stack` of them that differ in the fold alone.
+
+    Cells side by side lack the same: none is trained once more for another's sake.
+    """
+    groups: dict[tuple[str, int, tuple[str, ...]], list[Cell]] = {}
     for cell in (cell for cell, methods in lacking.items() if methods):
-        groups.setdefault((cell.target, cell.seed), []).append(cell)
+        groups.setdefault((cell.target, cell.seed, tuple(lacking[cell])), []).append(cell)
     jobs = []
-    for cells in groups.values():
+    for (_, _, methods), cells in groups.items():
         for start in range(0, len(cells), stack):
             first, *others = cells[start : start + stack]
-            methods = tuple(name for name in plan.methods if any(name in lacking[cell] for cell in (first, *others)))
             jobs.append(Job(plan.config, first, methods, cell_folder(folder, first), others=tuple(others)))
     return jobs
 
