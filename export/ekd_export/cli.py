@@ -64,12 +64,12 @@ def _export(args: argparse.Namespace) -> "Exported":
 
     run = Run.load(args.run if args.run is not None else newest_run())
     kind: Kind = "int8" if args.int8 else "float32"
-    _report(f"exporting the student of {run.path}")
+    _report(f"exporting the student of {run.path} ...")
     return export_run(run, kind, args.output or default_output(run, kind), _report)
 
 
 def _report(text: str) -> None:
-    print(f"{text} ...", file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)
 
 
 def _to_json(exported: "Exported") -> dict[str, Any]:

@@ -54,7 +54,8 @@ def default_output(run: Run, kind: Kind) -> Path:
 
 
 def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]) -> Exported:
-    """Write the run's student as a model file; `report` is told, in words, what is being done.
+    """Write the run's student as a model file; `report` is told, line by line, what is being done and what is to be
+    known of the data.
 
     Raises ConfigError where the run has no student or the output folder does not exist, DataError where its
     data changed or cannot calibrate, and ExportError where conversion fails or breaks something. Nothing is
@@ -64,17 +65,17 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
         raise ConfigError(f"the folder {output.parent} does not exist: make it, or name another file with -o")
     sides = _sides(run)
     trained = run.student()
-    report(f"reading {run.source}")
-    windows = _read_windows(run)
+    report(f"reading {run.source} ...")
+    windows = _read_windows(run, report)
     train, validation, test = (_of(windows, subjects) for subjects in sides)
-    report("converting to TFLite")
+    report("converting to TFLite ...")
     student = InferenceStudent(trained, integer=kind == "int8")
     flatbuffer = convert(student, run.network.window_samples)
     calibrated = calibration_windows(train, run.config.seed)
     manifest = _manifest(run, kind)
     _check_conversion(student, flatbuffer, manifest, calibrated[:_CONVERSION_WINDOWS])
     if kind == "int8":
-        report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects")
+        report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects ...")
         flatbuffer = quantize(flatbuffer, calibrated)
     found = audit(flatbuffer, kind)
     if kind == "int8":
@@ -89,7 +90,7 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
                 sha256=fingerprint(calibrated),
             ),
         )
-    report("comparing with the float student")
+    report("comparing with the float student ...")
     sets = (calibrated, validation.gsr, test.gsr)
     float_logits = [student_logits(trained, values) for values in sets]
     file_logits = [_run_file(flatbuffer, manifest, values) for values in sets]
@@ -115,14 +116,19 @@ def _sides(run: Run) -> tuple[tuple[str, ...], ...]:
     return split.train, split.validation, split.test
 
 
-def _read_windows(run: Run) -> WindowSet:
+def _read_windows(run: Run, report: Callable[[str], None]) -> WindowSet:
     """The run's windows of all its subjects, cut by the Preprocessor of the run's signal specification."""
     source = parse_source(run.source)
     if source.identity != run.identity:
         raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
     subjects = [subject for side in _sides(run) for subject in side]
     config = run.config
-    return source.windows(run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high)
+    windows = source.windows(
+        run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high
+    )
+    for note in source.notes:
+        report(note)
+    return windows
 
 
 def _of(windows: WindowSet, subjects: tuple[str, ...]) -> WindowSet:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+import ekd_export.export
 from ekd_edge.classify import open_classifier
+from ekd_edge.errors import ExportError
 from ekd_edge.signal.spec import SignalSpec
 from ekd_export.cli import main
 from ekd_export.quantize import calibration_windows, fingerprint
@@ -104,6 +106,19 @@ def test_data_that_changed_is_refused(run: Run, tmp_path, capsys) -> None:
     replace(run, path=tmp_path / "run", identity="another").save()
     assert "changed since" in _fails(capsys, tmp_path / "run", "-o", tmp_path / "a.tflite")
     assert not (tmp_path / "a.tflite").exists()
+
+
+def test_what_is_to_be_known_of_the_data_is_said(run: Run, tmp_path, monkeypatch, capsys) -> None:
+    def stop(*_: object) -> None:
+        raise ExportError("far enough")
+
+    monkeypatch.setenv("EKD_CACHE", str(tmp_path))
+    monkeypatch.setattr(ekd_export.export, "convert", stop)
+    assert main([str(run.path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == f"reading {run.source} ..."
+    assert lines[2].startswith(f"the windows of {run.source} are kept in {tmp_path}")
+    assert not lines[2].endswith("...")
 
 
 def test_a_student_without_torch_is_no_crash(run: Run) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from ekd_export.cli import main as export
 from ekd_train.cli import main
+from ekd_train.data.splits import LEAKY_WARNING
 from ekd_train.run import Run, newest_run
 
 TINY = """
@@ -212,6 +214,42 @@ def test_bad_input_ends_in_one_sentence(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_reading_is_shown_and_what_was_found_is_said_once(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EKD_CACHE", str(tmp_path / "cache"))
+    kept = f"are kept in {tmp_path / 'cache' / 'windows'}"
+    assert _train("teacher", "--preset", preset, "--out", tmp_path / "run", *SHORT) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "reading subjects 1/6"
+    assert sum(kept in line for line in lines) == 1
+    assert _train("distill", tmp_path / "run") == 0
+    error = capsys.readouterr().err
+    assert "reading" not in error, "the cache has them"
+    assert kept not in error
+
+
+def test_a_leaky_run_says_so_first_wherever_it_speaks(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert _train("teacher", "--preset", preset, "--split", "trial-leaky:3", "--out", run, *SHORT) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == err.splitlines()[0] == LEAKY_WARNING
+    assert _train("distill", run, "--json") == 0
+    out, err = capsys.readouterr()
+    assert next(iter(json.loads(out).items())) == ("warning", LEAKY_WARNING)
+    assert err.splitlines()[0] == LEAKY_WARNING
+    assert export([str(run), "--int8"]) == 2
+    out, err = capsys.readouterr()
+    (refusal,) = [line for line in err.splitlines() if line.startswith("ekd-export: ")]
+    assert refusal == err.splitlines()[-1]
+    assert "trained with the trial-leaky split" in refusal
+    assert "train again with a split by subject" in refusal
+    assert out == ""
+    assert not list(run.glob("*.tflite"))
 
 
 def test_a_run_is_never_overwritten(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ nothing but the fold can be trained side by side, as one `Stack`.
 """
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,12 +49,14 @@ def run_cell(
     device: str = "auto",
     threads: int | None = None,
     tell: Tell = lambda text: None,
+    note: Tell = lambda text: None,
 ) -> None:
     """Train and test what is missing in `folder` of these methods.
 
-    tell: gets a line such as "kd epoch 3/30" after every epoch. Raises EkdError for foreseeable faults.
+    tell: gets a line such as "kd epoch 3/30" after every epoch. note: gets what is to be known of the data, when they
+    are read, which is once for all cells of a process that share them. Raises EkdError for foreseeable faults.
     """
-    run_stack(config, [cell], methods, [folder], device, threads, tell)
+    run_stack(config, [cell], methods, [folder], device, threads, tell, note)
 
 
 def run_stack(
@@ -66,6 +67,7 @@ def run_stack(
     device: str = "auto",
     threads: int | None = None,
     tell: Tell = lambda text: None,
+    note: Tell = lambda text: None,
 ) -> None:
     """As `run_cell`, for cells that differ in nothing but the fold, trained side by side.
 
@@ -79,7 +81,7 @@ def run_stack(
         raise ConfigError("only cells of one target and one seed can be trained side by side")
     where = pick_device(device, threads)
     settled = cells[0].settle(config)
-    prepared = [_prepare(cell.settle(config), where) for cell in cells]
+    prepared = [_prepare(cell.settle(config), where, tell, note) for cell in cells]
     learnings = [learning for learning, _, _ in prepared]
     network = prepared[0][2]
     chosen = choose_methods(missing, settled, learnings[0].train.has_eeg)
@@ -169,19 +171,29 @@ def _result(name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], exam: E
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _windows(config: TrainConfig, device: torch.device) -> tuple[tuple[str, ...], WindowSet, Resident]:
-    """Subjects and windows of a configuration without seed and fold, kept from cell to cell."""
-    source = parse_source(config.data)
-    windows = training_windows(source, config)
-    return source.subjects, windows, Resident.of(windows, device)
+_Data = tuple[tuple[str, ...], WindowSet, Resident]
+"""Subjects, windows, and windows on the device."""
+
+_kept: dict[tuple[TrainConfig, torch.device], _Data] = {}
 
 
-def _prepare(config: TrainConfig, device: torch.device) -> tuple[Learning, Exam, NetworkConfig]:
+def _windows(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) -> _Data:
+    """The data of a configuration without seed and fold, kept from cell to cell until other data are asked for."""
+    if (config, device) not in _kept:
+        _kept.clear()
+        source = parse_source(config.data)
+        windows = training_windows(source, config, lambda done, total: tell(f"reading subjects {done}/{total}"))
+        for text in source.notes:
+            note(text)
+        _kept[config, device] = source.subjects, windows, Resident.of(windows, device)
+    return _kept[config, device]
+
+
+def _prepare(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) -> tuple[Learning, Exam, NetworkConfig]:
     base = TrainConfig(
         data=config.data, targets=config.targets, threshold=config.threshold, high=config.high, signal=config.signal
     )
-    subjects, windows, pool = _windows(base, device)
+    subjects, windows, pool = _windows(base, device, tell, note)
     split = make_split(config.split, config.seed, subjects)
     learning, exam = divide(windows, pool, split, config.split.rated, config.seed)
     return learning, exam, network_of(windows, config)

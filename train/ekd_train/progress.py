@@ -11,12 +11,15 @@ from ekd_train.loop import EpochRecord
 
 __all__ = ["TerminalReporter"]
 
+QUIET_S = 10.0
+"""Without a terminal, it is said this often at most how far reading has come."""
+
 
 class TerminalReporter:
     """Implements `loop.Reporter` for people; use it as a context manager."""
 
-    def __init__(self) -> None:
-        self.console = Console(file=sys.stderr, highlight=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -30,6 +33,7 @@ class TerminalReporter:
         self._task: TaskID | None = None
         self._epochs = 0
         self._started = 0.0
+        self._told_s = -QUIET_S
 
     def __enter__(self) -> "TerminalReporter":
         self._bar.start()
@@ -43,6 +47,16 @@ class TerminalReporter:
     def note(self, text: str) -> None:
         """A line that stays."""
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def reading(self, done: int, total: int) -> None:
+        """So many of all subjects have been read and are converted."""
+        text = f"reading subjects {done}/{total}"
+        if self._task is None:
+            self._task = self._bar.add_task(text, total=total, score="")
+        self._bar.update(self._task, description=text, completed=done)
+        if not self.console.is_terminal and time.monotonic() - self._told_s >= QUIET_S:
+            self._told_s = time.monotonic()
+            self.note(text)
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
         """A stage begins, or goes on after `done` epochs."""

@@ -1,6 +1,7 @@
 """A run: begin, teach, distil, and the one look at the test windows at the end."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,13 @@ from ekd_train.teaching import distil, teach
 __all__ = ["Training", "network_of", "training_windows"]
 
 
-def training_windows(source: Source, config: TrainConfig) -> WindowSet:
-    """All the source's windows as a configuration wants them for training; EEG where there is any."""
+def training_windows(
+    source: Source, config: TrainConfig, progress: Callable[[int, int], None] | None = None
+) -> WindowSet:
+    """All the source's windows as a configuration wants them for training; EEG where there is any.
+
+    progress(done, total): see `Source.windows`.
+    """
     signal = config.signal
     return source.windows(
         signal.for_training(signal.gsr()),
@@ -35,6 +41,7 @@ def training_windows(source: Source, config: TrainConfig) -> WindowSet:
         config.targets,
         config.threshold,
         signal.eeg_features,
+        progress=progress,
         high=config.high,
     )
 
@@ -70,7 +77,9 @@ class Training:
         refuse_existing(path)
         source = parse_source(config.data)
         split = make_split(config.split, config.seed, source.subjects)
-        windows = training_windows(source, config)
+        if isinstance(split, LeakyTrialSplit):
+            reporter.note(LEAKY_WARNING)
+        windows = _read(source, config, reporter)
         gsr_signal = config.signal.gsr()
         run = create_run(
             path,
@@ -83,13 +92,9 @@ class Training:
             synthetic=source.synthetic,
             split=split,
         )
-        if isinstance(split, LeakyTrialSplit):
-            reporter.note(LEAKY_WARNING)
         kind = "synthetic data" if source.synthetic else source.name
         shape = f"windows of {gsr_signal.window_s:g} s at {float(gsr_signal.rate_hz):g} Hz"
         reporter.note(f"{kind}: {_sizes(split)}, {shape} -> {path}")
-        for note in source.notes:
-            reporter.note(note)
         training = cls(run, device, reporter, source)
         training._divide(windows)
         return training
@@ -121,7 +126,9 @@ class Training:
 
     def _sides(self) -> tuple[Learning, Exam]:
         if self._divided is None:
-            self._divide(training_windows(self._source, self.run.config))
+            if isinstance(self.run.split, LeakyTrialSplit):
+                self.reporter.note(LEAKY_WARNING)
+            self._divide(_read(self._source, self.run.config, self.reporter))
         assert self._divided is not None
         return self._divided
 
@@ -148,6 +155,14 @@ class Training:
         result = {"best_epoch": fitted.best.epoch, "validation": dict(fitted.best.validation), "test": test}
         self.run = self.run.with_results(**{name: result})
         checkpoint_path(self.run.path, name).unlink(missing_ok=True)
+
+
+def _read(source: Source, config: TrainConfig, reporter: TerminalReporter) -> WindowSet:
+    """The windows, with progress shown, and once they are there what is to be known of them."""
+    windows = training_windows(source, config, reporter.reading)
+    for note in source.notes:
+        reporter.note(note)
+    return windows
 
 
 def _sizes(split: Split) -> str:

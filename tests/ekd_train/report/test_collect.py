@@ -72,6 +72,7 @@ def first_subject(data: dict) -> dict:
     [
         (lambda data: data.update(format=2), "another version"),
         (lambda data: data.update(seed=7), "says seed 7"),
+        (lambda data: data.update(leaky=True), "was trained with another split: trial-leaky"),
         (lambda data: data.update(method="student"), "says method 'student'"),
         (lambda data: data.pop("test"), "has no 'test'"),
         (lambda data: data.update(test=[]), "test is no dict"),

@@ -10,6 +10,7 @@ import pytest
 
 import ekd_train.sweep.cli
 from ekd_train.cli import main
+from ekd_train.data.splits import LEAKY_WARNING
 
 from .conftest import WORK, Bench
 
@@ -31,6 +32,7 @@ def test_a_sweep_ends_in_its_report(sweep: Sweep, bench: Bench, capsys: pytest.C
     told = capsys.readouterr()
     assert str(bench.folder) in told.out
     assert "synthetic data: 2 folds (k-fold:2) x arousal, valence x seed 0 x student, kd = 8 results" in told.err
+    assert told.err.count("synthetic?subjects=4: 2 recordings have no ratings (left out)\n") == 1
     assert len(bench.results()) == 8
     assert (bench.folder / "report.json").is_file()
 
@@ -53,11 +55,24 @@ def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pyt
 
 
 def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    leaky = (*BEGIN, "--split", "trial-leaky:2", "--out", bench.folder)
+    leaky = (
+        "--data",
+        "synthetic?subjects=4",
+        "--split",
+        "trial-leaky:2",
+        "--methods",
+        "student",
+        "--out",
+        bench.folder,
+    )
     assert sweep(*leaky) == 0
-    assert "LEAKY" in capsys.readouterr().out.splitlines()[0]
+    out, err = capsys.readouterr()
+    assert out.startswith(LEAKY_WARNING)
+    assert err.splitlines()[0] == LEAKY_WARNING
     assert sweep(*leaky, "--json") == 0
-    assert next(iter(json.loads(capsys.readouterr().out))) == "warning"
+    assert next(iter(json.loads(capsys.readouterr().out).items())) == ("warning", LEAKY_WARNING)
+    assert main(["report", str(bench.folder), "--json"]) == 0
+    assert next(iter(json.loads(capsys.readouterr().out).values())).startswith(LEAKY_WARNING)
 
 
 def test_a_sweep_without_out_gets_a_folder_of_its_own(

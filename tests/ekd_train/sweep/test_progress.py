@@ -18,6 +18,7 @@ def _tell(terminal: bool) -> str:
         for epoch in range(1, 30):
             reporter.event(Event("told", CELL, "worker 1", 1, f"teacher epoch {epoch}/30"))
         reporter.result(Event("told", CELL, "worker 1", 1), "teacher")
+        reporter.event(Event("noted", CELL, "worker 1", 1, "2 sessions [of 5] are left out"))
         reporter.event(Event("lost", CELL, "worker 1", 1, "its worker was ended by [SIGKILL]"))
         reporter.event(Event("failed", Cell("arousal", 0, 4), "worker 2", 3, "gave up"))
     return file.getvalue()
@@ -28,6 +29,7 @@ def test_plain_lines_without_a_terminal() -> None:
         "2 of 8 results are there already",
         "[2/8] arousal-seed0-fold03  started (worker 1)",
         "[3/8] arousal-seed0-fold03  teacher done",
+        "2 sessions [of 5] are left out",
         "[3/8] arousal-seed0-fold03  lost in attempt 1, to be begun again: its worker was ended by [SIGKILL]",
         "[3/8] arousal-seed0-fold04  failed: gave up",
     ]

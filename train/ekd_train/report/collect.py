@@ -127,7 +127,7 @@ def read_sweep(folder: Path) -> Sweep:
         name = f"cells/{target}-seed{seed}-fold{fold:02d}/{method}.json"
         expected.add(name)
         try:
-            cells.append(_read_cell(folder / name, target, seed, fold, method))
+            cells.append(_read_cell(folder / name, target, seed, fold, method, plan.leaky))
         except FileNotFoundError:
             missing.append(name)
         except ValueError as error:
@@ -164,7 +164,7 @@ def _read_plan(path: Path) -> Plan:
     return Plan(**known, about={name: data[name] for name in data if name not in known and name != "format"})
 
 
-def _read_cell(path: Path, target: str, seed: int, fold: int, method: str) -> Cell:
+def _read_cell(path: Path, target: str, seed: int, fold: int, method: str, leaky: bool) -> Cell:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -179,6 +179,8 @@ def _read_cell(path: Path, target: str, seed: int, fold: int, method: str) -> Ce
         for name, due in (("target", target), ("seed", seed), ("fold", fold), ("method", method)):
             if data[name] != due:
                 raise ValueError(f"says {name} {data[name]!r}")
+        if data.get("leaky", leaky) != leaky:
+            raise ValueError("was trained with another split: " + ("subject-wise" if leaky else "trial-leaky"))
         test = _value(data, "test", dict)
         subjects = tuple(_subject(entry) for entry in _value(test, "subjects", list))
         names = [subject.subject for subject in subjects]

@@ -87,10 +87,13 @@ def _sweep(args: argparse.Namespace) -> int:
     from ekd_train.sweep.run import run_sweep
 
     plan, folder = _plan(args)
+    warning = {"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}
     executor = _executor(args, len(plan.cells()))
     # Nothing but the result goes to stdout: Ray prints the log of a node that dies there.
     try:
         with contextlib.redirect_stdout(io.StringIO()), SweepReporter() as reporter:
+            for text in warning.values():
+                reporter.note(text)
             reporter.note(f"{plan.describe()} -> {folder}")
             outcome = run_sweep(plan, folder, executor, reporter, args.stack)
     except KeyboardInterrupt:
@@ -99,7 +102,7 @@ def _sweep(args: argparse.Namespace) -> int:
     text = _report(folder) if outcome.finished else "no result to report"
     if args.json:
         result = {
-            **({"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}),
+            **warning,
             "sweep": str(folder),
             "planned": outcome.planned,
             "finished": outcome.finished,

@@ -8,10 +8,13 @@ from typing import Literal, Protocol
 from ekd_train.config import TrainConfig
 from ekd_train.sweep.cells import Cell
 
-__all__ = ["ATTEMPTS", "Event", "Executor", "Job", "Message", "ending"]
+__all__ = ["ATTEMPTS", "UNDER_WAY", "Event", "Executor", "Job", "Message", "ending"]
 
-Message = tuple[Literal["told", "finished", "failed", "lost"], str, str]
+Message = tuple[Literal["told", "noted", "finished", "failed", "lost"], str, str]
 """What a worker says of its cell: (kind, text, detail) as in `Event`."""
+
+UNDER_WAY = ("told", "noted")
+"""The kinds of message after which a cell goes on."""
 
 ATTEMPTS = 3
 """How often a cell is begun before it counts as failed."""
@@ -37,11 +40,12 @@ class Job:
 class Event:
     """What became known of a cell.
 
-    kind: "started"; "told", a line of progress; "lost", its worker died and it is begun again; "finished";
-    "failed", it is not begun again. text: the line or the reason. detail: a traceback for the log, if any.
+    kind: "started"; "told", a line of progress; "noted", what people should know of the data; "lost", its worker died
+    and it is begun again; "finished"; "failed", it is not begun again. text: the line or the reason. detail: a
+    traceback for the log, if any.
     """
 
-    kind: Literal["started", "told", "lost", "finished", "failed"]
+    kind: Literal["started", "told", "noted", "lost", "finished", "failed"]
     cell: Cell
     worker: str
     attempt: int
@@ -58,7 +62,7 @@ class Executor(Protocol):
 
 
 def ending(job: Job, worker: str, message: Message) -> tuple[Event, Job | None]:
-    """What a message other than "told" means for its job: the event, and the job to begin again or None."""
+    """What a message that ends an attempt means for its job: the event, and the job to begin again or None."""
     kind, text, detail = message
     if kind != "lost":
         return Event(kind, job.cell, worker, job.attempt, text), None

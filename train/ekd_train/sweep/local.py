@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from ekd_train.sweep.jobs import Event, Job, Message, ending
+from ekd_train.sweep.jobs import UNDER_WAY, Event, Job, Message, ending
 from ekd_train.sweep.worker import serve
 
 __all__ = ["LocalExecutor", "available_cores"]
@@ -54,8 +54,8 @@ class LocalExecutor:
                     assert isinstance(pipe, Connection)
                     worker, job = busy[pipe]
                     message = worker.hear()
-                    if message[0] == "told":
-                        yield Event("told", job.cell, worker.name, job.attempt, message[1])
+                    if message[0] in UNDER_WAY:
+                        yield Event(message[0], job.cell, worker.name, job.attempt, message[1])
                         continue
                     del busy[pipe]
                     if message[0] == "lost":

@@ -82,6 +82,9 @@ class SweepReporter:
 
     def event(self, event: Event) -> None:
         """Something else happened."""
+        if event.kind == "noted":
+            self.note(event.text)
+            return
         line = f"{event.worker}: {event.cell.name}  {event.text or event.kind}"
         if event.kind in ("started", "told"):
             self._show(event.worker, line)

@@ -22,7 +22,7 @@ from typing import Any
 
 from ekd_edge.errors import ConfigError
 from ekd_train.files import write_whole
-from ekd_train.sweep.jobs import Event, Job, Message, ending
+from ekd_train.sweep.jobs import UNDER_WAY, Event, Job, Message, ending
 from ekd_train.sweep.worker import attempt
 
 __all__ = ["RayExecutor"]
@@ -74,9 +74,9 @@ class RayExecutor:
                         running[stream] = job, node
                         yield Event("started", job.cell, node, job.attempt)
                     _store(parcel.files, job.folder)
-                    if parcel.message[0] == "told":
+                    if parcel.message[0] in UNDER_WAY:
                         if parcel.message[1]:
-                            yield Event("told", job.cell, node, job.attempt, parcel.message[1])
+                            yield Event(parcel.message[0], job.cell, node, job.attempt, parcel.message[1])
                         continue
                     del running[stream]
                     event, again = ending(job, node, parcel.message)
@@ -198,22 +198,19 @@ def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str)
         known = _versions(folder)
         messages: SimpleQueue[Message] = SimpleQueue()
 
-        def tell(text: str) -> None:
-            messages.put(("told", text, ""))
-
         def train() -> None:
-            messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, tell))
+            messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, messages.put))
 
         threading.Thread(target=train, daemon=True).start()  # this one is for sending
         looked = time.monotonic()
         message = nothing
-        while message[0] == "told":
+        while message[0] in UNDER_WAY:
             try:
                 message = messages.get(timeout=executor.files_every_s)
             except Empty:
                 message = nothing
             changed: Files = {}
-            if message[0] != "told" or time.monotonic() - looked >= executor.files_every_s:
+            if message[0] not in UNDER_WAY or time.monotonic() - looked >= executor.files_every_s:
                 changed, known = _changes(folder, known)
                 looked = time.monotonic()
             if changed or message != nothing:

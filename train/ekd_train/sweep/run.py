@@ -2,7 +2,7 @@
 
 sweep.json                      the plan
 cells/CELL/METHOD.json          one result; beside it the cell's weights and, unfinished, its checkpoints
-events.jsonl                    what happened to each cell, with the tracebacks that nobody should have to see
+events.jsonl                    what happened to each cell, notes on the data, the tracebacks that nobody should see
 """
 
 import contextlib
@@ -79,6 +79,7 @@ def run_sweep(
         jobs = _jobs(plan, folder, lacking, stack)
         together = {job.cell: (job.cell, *job.others) for job in jobs}
         failed: dict[str, str] = {}
+        noted: set[str] = set()
         reporter.begin(planned, found)
         with contextlib.closing(executor.run(jobs)) as events:
             for event in events if jobs else ():
@@ -94,6 +95,10 @@ def run_sweep(
                     event = dataclasses.replace(event, kind="failed", text=reason)
                 if event.kind == "failed":
                     failed |= {cell.name: event.text for cell in together[event.cell]}
+                if event.kind == "noted":
+                    if event.text in noted:  # by another worker, who reads the same
+                        continue
+                    noted.add(event.text)
                 if event.kind != "told":
                     append_line(folder / "events.jsonl", _record(event))
                 reporter.event(event)

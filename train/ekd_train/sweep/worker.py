@@ -25,20 +25,30 @@ __all__ = ["attempt", "serve"]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def attempt(work: str, job: "Job", folder: Path, device: str, threads: int, tell: Callable[[str], None]) -> "Message":
+def attempt(
+    work: str, job: "Job", folder: Path, device: str, threads: int, say: Callable[["Message"], None]
+) -> "Message":
     """Run a job's cell in `folder` by the function that `work` names as "module:function"; see `ekd_train.cell`.
 
-    An EkdError is an answer ("failed"); any other exception says that this process cannot be trusted any more ("lost").
+    say: gets what the cell tells meanwhile. An EkdError is an answer ("failed"); any other exception says that this
+    process cannot be trusted any more ("lost").
     """
+
+    def tell(text: str) -> None:
+        say(("told", text, ""))
+
+    def note(text: str) -> None:
+        say(("noted", text, ""))
+
     try:
         if job.others:
             from ekd_train.cell import run_stack
 
             cells = [job.cell, *job.others]
             folders = [folder, *(folder.parent / other.name for other in job.others)]
-            run_stack(job.config, cells, job.methods, folders, device, threads, tell)
+            run_stack(job.config, cells, job.methods, folders, device, threads, tell, note)
         else:
-            _function(work)(job.config, job.cell, job.methods, folder, device, threads, tell)
+            _function(work)(job.config, job.cell, job.methods, folder, device, threads, tell, note)
     except EkdError as error:
         return "failed", str(error), ""
     except Exception as error:  # noqa: BLE001 (whatever it is, the driver must hear of it)
@@ -66,7 +76,7 @@ def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
             job: Job = pipe.recv()
         except (EOFError, OSError):
             return
-        message = attempt(work, job, job.folder, device, threads, lambda text: send(("told", text, "")))
+        message = attempt(work, job, job.folder, device, threads, send)
         send(message)
         if message[0] == "lost":
             return

@@ -33,7 +33,9 @@ def run(
     device: str,
     threads: int,
     tell: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> None:
+    note(f"{config.data}: 2 recordings have no ratings (left out)")
     print("what a library prints")
     for method in methods:
         if not (folder / f"{method}.json").exists():
@@ -44,7 +46,7 @@ def _train(cell: Cell, method: str, folder: Path, tell: Callable[[str], None]) -
     checkpoint = folder / f"checkpoint-{method}.safetensors"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for epoch in range(done, EPOCHS):
-        note(cell=cell.name, method=method, epoch=epoch, pid=os.getpid(), folder=str(folder))
+        write_down(cell=cell.name, method=method, epoch=epoch, pid=os.getpid(), folder=str(folder))
         tell(f"{method} epoch {epoch + 1}/{EPOCHS}")
         if epoch == 1:
             _obey(cell, method)
@@ -92,7 +94,7 @@ def wait_for(path: Path, at_most_s: float = 60) -> None:
         time.sleep(0.01)
 
 
-def note(**fields: Any) -> None:
+def write_down(**fields: Any) -> None:
     with (scratch() / "computed.jsonl").open("a") as file:
         file.write(json.dumps(fields) + "\n")
 
@@ -122,13 +124,13 @@ def idle(*_: object) -> None:
 
 
 def environment(
-    config: TrainConfig, cell: Cell, methods: Sequence[str], folder: Path, device: str, threads: int, tell: object
+    config: TrainConfig, cell: Cell, methods: Sequence[str], folder: Path, device: str, threads: int, *_: object
 ) -> None:
     """Writes down how many threads its libraries use, and prints as a library may."""
     import torch
 
     print("what a library prints", flush=True)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    note(**{name: os.environ.get(name) for name in names}, threads=threads, torch=torch.get_num_threads())
+    write_down(**{name: os.environ.get(name) for name in names}, threads=threads, torch=torch.get_num_threads())
     for method in methods:
         write_json(folder / f"{method}.json", result(cell, method))
