@@ -33,7 +33,7 @@ DISTILLED = ("kd", "kd-joint", "kd-feedback")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One sweep. origin: the sweep whose teachers and students alone it shares."""
+    """One sweep. origin: the sweep whose teachers and students alone it shares, or all where nothing else differs."""
 
     methods: tuple[str, ...]
     settings: tuple[str, ...]
@@ -45,12 +45,19 @@ class Study:
 STUDIES = {
     "main": Study((*SHARED, *CONTROLS, *DISTILLED), SMALL),
     "t2": Study((*SHARED, "self-distillation", *DISTILLED), (*SMALL, *SOFT), origin="main"),
+    "crossfit": Study((*SHARED, "kd", "kd-crossfit"), (*SMALL, *SOFT), origin="t2"),
     "hard": Study((*SHARED, *DISTILLED), (*SMALL, *SOFT), "synthetic:hard?subjects=40"),
     "syn128": Study((*SHARED, "kd", "kd-feedback"), (*SMALL, *SOFT, *AT_128, "signal.training_hop_s=8")),
     "unrated": Study(
         (*SHARED, "kd", "kd-unrated"),
         (*ENOUGH, *SOFT, "split.test=0.37", "split.validation=0.13", "split.rated=0.2"),
         "synthetic?subjects=60",
+    ),
+    "unrated-self": Study(
+        (*SHARED, "self-distillation"),
+        (*ENOUGH, *SOFT, "split.test=0.37", "split.validation=0.13", "split.rated=0.2", "distill.unrated=true"),
+        "synthetic?subjects=60",
+        origin="unrated",
     ),
     "kd-t4": Study((*SHARED, "kd"), (*SMALL, *SOFT, "distill.temperature=4"), origin="main"),
     "kd-f1": Study((*SHARED, "kd"), (*SMALL, *SOFT, "distill.feature=1"), origin="main"),
@@ -68,9 +75,10 @@ STUDIES = {
 def run(name: str, study: Study, options: argparse.Namespace) -> None:
     out = FOLDER / name
     if study.origin:
+        shared = study.methods if STUDIES[study.origin].settings == study.settings else SHARED
         for cell in (FOLDER / study.origin / "cells").iterdir():
             (out / "cells" / cell.name).mkdir(parents=True, exist_ok=True)
-            for file in (cell / f"{method}{end}" for method in SHARED for end in (".json", ".safetensors")):
+            for file in (cell / f"{method}{end}" for method in shared for end in (".json", ".safetensors")):
                 if file.exists() and not (out / "cells" / cell.name / file.name).exists():
                     shutil.copy(file, out / "cells" / cell.name)
     settings = [part for setting in study.settings for part in ("--set", setting)]

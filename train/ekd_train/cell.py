@@ -17,11 +17,12 @@ import torch
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import load_weights, save_weights
 from ekd_train.config import TrainConfig
+from ekd_train.crossfit import cross_fit
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import make_split
 from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident, pick_device
-from ekd_train.exam import examine
+from ekd_train.exam import Taught, examine
 from ekd_train.files import write_json
 from ekd_train.loop import EpochRecord, Fitted, checkpoint_path, seed_of
 from ekd_train.methods import METHODS, choose_methods, settings_of
@@ -126,7 +127,11 @@ class _Room:
         """Train a method, and test it."""
         here = self.state()
         config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
-        teachers = [] if taught_by == "nobody" else self._trained(taught_by)
+        teachers: Sequence[Taught] = []
+        if taught_by == "crossfit":
+            teachers = cross_fit(self.learning, self.network, config, here, self.folders, self.reporter)
+        elif taught_by != "nobody":
+            teachers = self._trained(taught_by)
         started = time.monotonic()
         if name == "teacher":
             trained, fits = teach(self.learning, self.network, config, here, self.reporter)

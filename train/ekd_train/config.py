@@ -134,6 +134,7 @@ class DistillConfig:
     """Weights of the distillation loss: e1 CE + e2 KL + e3 MSE(features), as published by default.
 
     label_smoothing: of the labels' cross entropy. unrated: learn from the teacher on unrated subjects as well.
+    crossfit: how many teachers the method kd-crossfit trains, each without some of the training subjects.
     """
 
     hard: float = 1.0
@@ -143,6 +144,11 @@ class DistillConfig:
     projection: Literal["pool", "linear"] = "pool"
     label_smoothing: float = 0.0
     unrated: bool = False
+    crossfit: int = 3
+
+    def __post_init__(self) -> None:
+        if self.crossfit < 2:
+            raise ConfigError("distill.crossfit must be at least 2 teachers")
 
 
 @dataclass(frozen=True, slots=True)

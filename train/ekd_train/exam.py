@@ -1,6 +1,5 @@
 """How well a network does: on validation subjects after every epoch, on the test subjects once, at the end."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,20 +14,36 @@ from ekd_train.network import Output
 from ekd_train.sides import Exam, Learning, Part, StackedLearning
 from ekd_train.stack import Network, Stack
 from ekd_train.student import Student
-from ekd_train.teacher import Teacher
+from ekd_train.teacher import CrossFitted, Teacher
 
-__all__ = ["answers", "examine", "validate"]
+__all__ = ["Taught", "answers", "examine", "validate"]
 
 _BATCH = 256
 _GPU_BATCH = 2048
 _SETTLING_WINDOWS = 1024
 
 
-def answers(network: Student | Teacher, part: Part) -> Output:
-    """The network's outputs for all windows of a part, in inference mode, on the part's device."""
+Taught = Teacher | Student | CrossFitted
+"""Whoever can teach a student."""
+
+
+def answers(network: Taught, part: Part) -> Output:
+    """The outputs for all windows of a part, in inference mode, on the part's device.
+
+    Cross-fitted teachers answer each for its subjects, who must be all of the part's.
+    """
     network.eval()
-    with torch.no_grad():
-        pieces = [_forward(network, part, piece) for piece in _pieces(part)]
+    if not isinstance(network, CrossFitted):
+        return _answers(network, part, part.everything())
+    choices = [part.of(subjects) for subjects in network.answers_for]
+    each = [_answers(teacher, part, choice) for teacher, choice in zip(network.teachers, choices, strict=True)]
+    order = torch.cat(choices).argsort()
+    return Output(*(torch.cat(column)[order] for column in zip(*each, strict=True)))
+
+
+@torch.no_grad()
+def _answers(network: Student | Teacher, part: Part, choice: Tensor) -> Output:
+    pieces = [_forward(network, part, piece) for piece in choice.split(_batch(part))]
     return Output(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
 
@@ -65,7 +80,7 @@ def examine(network: Student | Teacher, exam: Exam) -> dict[str, Any]:
 
 def _score(network: Student | Teacher, part: Part) -> tuple[dict[str, float], dict[str, Any]]:
     network.eval()
-    logits = torch.cat([_logits(network, part, piece) for piece in _pieces(part)])
+    logits = torch.cat([_logits(network, part, piece) for piece in part.everything().split(_batch(part))])
     labels, outputs = part.labels.cpu().numpy(), logits.float().cpu().numpy()
     names = network.config.targets
     scores = evaluate(names, labels, part.subject, outputs)
@@ -86,9 +101,8 @@ def _score(network: Student | Teacher, part: Part) -> tuple[dict[str, float], di
     return means, detailed
 
 
-def _pieces(part: Part) -> Sequence[Tensor]:
-    pieces: Sequence[Tensor] = part.everything().split(_BATCH if part.device.type == "cpu" else _GPU_BATCH)
-    return pieces
+def _batch(part: Part) -> int:
+    return _BATCH if part.device.type == "cpu" else _GPU_BATCH
 
 
 @torch.no_grad()

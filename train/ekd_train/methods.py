@@ -9,7 +9,7 @@ from ekd_train.config import TrainConfig
 
 __all__ = ["METHODS", "Method", "choose_methods", "settings_of"]
 
-TaughtBy = Literal["nobody", "teacher", "student"]
+TaughtBy = Literal["nobody", "teacher", "student", "crossfit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Method:
     """One way.
 
     title: as a table shows it. taught_by: the trained "teacher", the trained "student" method (self-distillation),
-    or "nobody". settings: what it changes of the configuration. about: one line of help.
+    "crossfit" teachers, or "nobody". settings: what it changes of the configuration. about: one line of help.
     """
 
     name: str
@@ -50,6 +50,13 @@ METHODS: Mapping[str, Method] = {
         ),
         Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a teacher that does not change"),
         Method(
+            "kd-crossfit",
+            "KD, cross-fitted teachers",
+            "crossfit",
+            _FIXED_TEACHER,
+            "distilled, each window from a teacher that never saw its subject",
+        ),
+        Method(
             "kd-unrated",
             "KD on unrated subjects too",
             "teacher",
@@ -77,7 +84,7 @@ def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> 
     for name in names:
         if name not in METHODS:
             raise ConfigError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
-        if not has_eeg and (name == "teacher" or METHODS[name].taught_by == "teacher"):
+        if not has_eeg and (name == "teacher" or METHODS[name].taught_by in ("teacher", "crossfit")):
             raise ConfigError(f"the method {name} needs EEG, which this data has not: leave it out")
         if name in ("kd-feedback", "kd-joint") and config.feedback.every == 0:
             raise ConfigError(f"the method {name} needs a teacher that listens: set feedback.every to 1 or more")

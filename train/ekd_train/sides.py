@@ -86,6 +86,16 @@ class Part:
         """The choice of the windows with labels."""
         return torch.nonzero((self.labels != UNRATED).all(1)).squeeze(1)
 
+    def of(self, subjects: Sequence[str]) -> Tensor:
+        """The choice of these subjects' windows."""
+        return torch.from_numpy(np.flatnonzero(np.isin(self.subject, list(subjects)))).to(self.device)
+
+    def without(self, subjects: Sequence[str]) -> "Part":
+        """The part that is left without these subjects."""
+        kept = np.flatnonzero(~np.isin(self.subject, list(subjects)))
+        positions = torch.from_numpy(kept).to(self.device)
+        return Part(self._pool, self._index[positions], self.labels[positions], self.subject[kept])
+
     def quiz_choice(self, choice: Tensor, epoch: int, fraction: float) -> tuple[Tensor, Tensor]:
         """Part a choice into windows to learn from and rated windows for quizzes, by subject.
 

@@ -1,12 +1,14 @@
 """The teacher: EEG and skin conductance (EmotionKD, ACM MM 2023)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ekd_train.blocks import Classifiers, Encoder, Head, Score
 from ekd_train.network import NetworkConfig, Output
 
-__all__ = ["InteractiveFusion", "Teacher"]
+__all__ = ["CrossFitted", "InteractiveFusion", "Teacher"]
 
 
 class InteractiveFusion(nn.Module):
@@ -57,3 +59,14 @@ class Teacher(nn.Module):
     def regularization(self) -> Tensor:
         """The L2 penalty on both heads' kernels, a part of the training loss."""
         return self.eeg_head.regularization() + self.gsr_head.regularization()
+
+
+class CrossFitted(nn.Module):
+    """Several teachers, each with the subjects that it answers for and was not trained on; see `crossfit`."""
+
+    def __init__(self, teachers: Sequence[Teacher], answers_for: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self.teachers = tuple(teachers)
+        self.answers_for = tuple(map(tuple, answers_for))
+        for number, teacher in enumerate(teachers):
+            self.add_module(f"teacher{number}", teacher)

@@ -21,7 +21,7 @@ from ekd_train.distill import (
     kd_step,
     label_step,
 )
-from ekd_train.exam import answers, validate
+from ekd_train.exam import Taught, answers, validate
 from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
 from ekd_train.loop import Fitted, Reporter, Stage, fit, seed_of
 from ekd_train.network import NetworkConfig, Output
@@ -39,7 +39,12 @@ _STAGE_TABLES = ("teacher", "student", "distill", "feedback")
 
 
 def teach(
-    learning: Learning | StackedLearning, network: NetworkConfig, config: TrainConfig, folder: Path, reporter: Reporter
+    learning: Learning | StackedLearning,
+    network: NetworkConfig,
+    config: TrainConfig,
+    folder: Path,
+    reporter: Reporter,
+    name: str = "teacher",
 ) -> tuple[Network, tuple[Fitted, ...]]:
     """Train the teacher (of each fold) on the rated training windows; its state is kept in `folder` between epochs."""
     train = learning.train
@@ -59,7 +64,7 @@ def teach(
         return mean.values()
 
     stage = Stage(
-        name="teacher",
+        name=name,
         stream="teacher",
         identity=_identity(learning, network, config, ("teacher",)),
         epochs=config.teacher.epochs,
@@ -78,7 +83,7 @@ def distil(
     learning: Learning | StackedLearning,
     network: NetworkConfig,
     config: TrainConfig,
-    teachers: Sequence[Teacher | Student],
+    teachers: Sequence[Taught],
     folder: Path,
     reporter: Reporter,
     name: str = "student",
@@ -107,8 +112,9 @@ def distil(
             raise ConfigError("a learned projection cannot be trained for folds side by side: leave --stack out")
         modules["projection"] = projection
         optimizers["student"] = _adam([*student.parameters(), *projection.parameters()], config.student.learning_rate)
-        if config.feedback.every and isinstance(teachers[0], Teacher):
-            teacher = assemble([each.to(train.device) for each in teachers], folds > 1).eval()
+        listeners = [each.to(train.device) for each in teachers if isinstance(each, Teacher)]
+        if config.feedback.every and listeners:
+            teacher = assemble(listeners, folds > 1).eval()
             modules["teacher"] = teacher
             optimizers["teacher"] = _adam(teacher.parameters(), config.feedback.teacher_learning_rate)
             lessons = _Lessons(learning, learners, config)
@@ -149,7 +155,7 @@ def _identity(
     network: NetworkConfig,
     config: TrainConfig,
     tables: Sequence[str],
-    teachers: Sequence[Teacher | Student] = (),
+    teachers: Sequence[Taught] = (),
 ) -> str:
     """Changes with all that a stage's weights depend on; tables: those of the configuration that only some stages read.
 
@@ -199,7 +205,7 @@ def _from_labels(
 def _from_answers(
     learning: Learning | StackedLearning,
     student: Network,
-    teachers: Sequence[Teacher | Student],
+    teachers: Sequence[Taught],
     projection: nn.Module,
     optimizer: torch.optim.Optimizer,
     weights: DistillWeights,
@@ -290,7 +296,7 @@ def _weights(config: TrainConfig) -> DistillWeights:
     return DistillWeights(distill.hard, distill.soft, distill.feature, distill.temperature, distill.label_smoothing)
 
 
-def _projection(config: TrainConfig, network: NetworkConfig, teacher: Teacher | Student) -> nn.Module:
+def _projection(config: TrainConfig, network: NetworkConfig, teacher: Taught) -> nn.Module:
     if isinstance(teacher, Student):
         return nn.Identity()
     return build_projection(config.distill.projection, network)

@@ -8,6 +8,8 @@ __all__ = ["ordered", "questions", "short_title", "title"]
 
 QUESTIONS = (
     ("kd", "student"),
+    ("kd-crossfit", "student"),
+    ("kd-crossfit", "kd"),
     ("kd-unrated", "student"),
     ("kd-unrated", "kd"),
     ("kd-feedback", "student"),
