@@ -2,7 +2,8 @@
 
 `divide` is the one place where windows are dealt out. Training is handed a `Learning`, which holds training and
 validation windows; the test windows are in an `Exam`, which only `ekd_train.exam.examine` takes, at the very end. A
-`Part` gives out its own windows and no others. `StackedLearning` is the same for several folds trained side by side.
+`Part` gives out its own windows and no others; one of test windows is no `LearningPart`, so a type checker lets none
+into a `Learning`. `StackedLearning` is the same for several folds trained side by side.
 
 A choice is an opaque selection of a part's windows: made by `rated`, `everything` or `quiz_choice`, drawn from by
 `batches`, which yields positions for `take`.
@@ -11,7 +12,7 @@ A choice is an opaque selection of a part's windows: made by `rated`, `everythin
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +28,9 @@ from ekd_train.distill import UNRATED
 from ekd_train.feedback import Batch
 from ekd_train.loop import seed_of
 
-__all__ = ["Exam", "Learning", "Part", "StackedLearning", "StackedPart", "divide", "endless"]
+__all__ = ["Exam", "Learning", "LearningPart", "Part", "StackedLearning", "StackedPart", "divide", "endless"]
+
+P = TypeVar("P", bound="Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ class Part:
         yield from (order[start : start + size] for start in range(0, len(order) - size + 1, size))
 
 
+@dataclass(frozen=True, slots=True)
+class LearningPart(Part):
+    """A part that training may see."""
+
+
 class StackedPart:
     """Parts of one pool, a fold each, as one: positions, windows and labels have a leading axis of folds.
 
@@ -194,8 +202,8 @@ class StackedPart:
 class Learning:
     """All that training may see. leaky: see `LeakyTrialSplit`."""
 
-    train: Part
-    validation: Part
+    train: LearningPart
+    validation: LearningPart
     leaky: bool
 
     @property
@@ -236,9 +244,9 @@ def divide(
     if rated < 1:
         labels = _without_ratings(windows, found.train, rated, seed)
     _check_classes(windows.targets, labels[found.train])
-    parts = [_part(windows, labels, pool, indices) for indices in found]
     leaky = not isinstance(split, SubjectSplit)
-    return Learning(parts[0], parts[1], leaky), Exam(parts[2], leaky)
+    train, validation = (_part(LearningPart, windows, labels, pool, side) for side in (found.train, found.validation))
+    return Learning(train, validation, leaky), Exam(_part(Part, windows, labels, pool, found.test), leaky)
 
 
 def endless(part: Part | StackedPart, choice: Tensor, size: int) -> Iterator[Batch]:
@@ -248,9 +256,9 @@ def endless(part: Part | StackedPart, choice: Tensor, size: int) -> Iterator[Bat
             yield part.take(positions)
 
 
-def _part(windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices: NDArray[Any]) -> Part:
+def _part(kind: type[P], windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices: NDArray[Any]) -> P:
     device = pool.gsr.device
-    return Part(
+    return kind(
         _pool=pool,
         _index=torch.from_numpy(indices).to(device),
         labels=torch.from_numpy(labels[indices]).to(device),

@@ -55,16 +55,7 @@ def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pyt
 
 
 def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    leaky = (
-        "--data",
-        "synthetic?subjects=4",
-        "--split",
-        "trial-leaky:2",
-        "--methods",
-        "student",
-        "--out",
-        bench.folder,
-    )
+    leaky = (*BEGIN, "--split", "trial-leaky:2", "--out", bench.folder)
     assert sweep(*leaky) == 0
     out, err = capsys.readouterr()
     assert out.startswith(LEAKY_WARNING)

@@ -1,0 +1,48 @@
+"""The test windows cannot be trained on by mistake: mypy says so, and few modules know of them at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+from pathlib import Path
+from ekd_train.config import TrainConfig
+from ekd_train.exam import validate
+from ekd_train.loop import Reporter
+from ekd_train.network import NetworkConfig
+from ekd_train.sides import Exam, Learning, StackedLearning
+from ekd_train.teacher import Teacher
+from ekd_train.teaching import distil, teach
+
+def train(learning: Learning, exam: Exam, network: NetworkConfig, config: TrainConfig, reporter: Reporter) -> None:
+    teach(learning, network, config, Path(), reporter)
+    distil(StackedLearning([learning]), network, config, [], Path(), reporter)
+    teach(exam, network, config, Path(), reporter)  # refused
+    teach(exam.part, network, config, Path(), reporter)  # refused
+    distil(exam, network, config, [], Path(), reporter)  # refused
+    validate(Teacher(network), exam)  # refused
+    StackedLearning([exam])  # refused
+    Learning(exam.part, learning.validation, False)  # refused
+    Learning(learning.train, exam.part, False)  # refused
+"""
+
+
+def test_mypy_refuses_to_train_on_the_exam(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="the dev extra is not installed")
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-error-summary", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    found = {int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith(str(path))}
+    assert found == {n for n, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# refused")}, done.stdout
+
+
+def test_few_modules_know_of_the_exam() -> None:
+    package = ROOT / "train/ekd_train"
+    knowing = {path.name for path in package.rglob("*.py") if "Exam" in path.read_text(encoding="utf-8")}
+    assert knowing == {"sides.py", "exam.py", "cell.py", "stages.py"}
