@@ -12,7 +12,7 @@ A choice is an opaque selection of a part's windows: made by `rated`, `everythin
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -93,11 +93,11 @@ class Part:
         """The choice of these subjects' windows."""
         return torch.from_numpy(np.flatnonzero(np.isin(self.subject, list(subjects)))).to(self.device)
 
-    def without(self, subjects: Sequence[str]) -> "Part":
+    def without(self, subjects: Sequence[str]) -> Self:
         """The part that is left without these subjects."""
         kept = np.flatnonzero(~np.isin(self.subject, list(subjects)))
         positions = torch.from_numpy(kept).to(self.device)
-        return Part(self._pool, self._index[positions], self.labels[positions], self.subject[kept])
+        return type(self)(self._pool, self._index[positions], self.labels[positions], self.subject[kept])
 
     def quiz_choice(self, choice: Tensor, epoch: int, fraction: float) -> tuple[Tensor, Tensor]:
         """Part a choice into windows to learn from and rated windows for quizzes, by subject.
