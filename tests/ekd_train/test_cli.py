@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from ekd_export.cli import main as export
 from ekd_train.cli import main
 from ekd_train.data.splits import LEAKY_WARNING
+from ekd_train.files import alone_in
 from ekd_train.run import Run, newest_run
 
 TINY = """
@@ -158,6 +159,15 @@ def test_what_a_run_was_begun_with_is_not_changed_on_the_way(
     (run / "checkpoint-student.safetensors").unlink()
     assert _train("distill", run, "--set", "feedback.every=0", "--set", "student.epochs=1") == 0
     assert Run.load(run).config.feedback.every == 0
+
+
+def test_a_run_has_one_process_at_a_time(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert _train("teacher", "--preset", preset, "--out", run, *SHORT) == 0
+    with alone_in(run, "ekd-train"):
+        assert _train("--resume", run) == 2
+    assert f"another ekd-train is at work in {run}: wait for it" in capsys.readouterr().err
+    assert _train("--resume", run) == 0
 
 
 def test_two_targets_share_one_backbone(preset: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training that was cut short goes on to the same weights, from its own checkpoint and from no other."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,17 @@ def test_every_method_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert alone(config, tmp_path / "cut", METHODS) == whole
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "cut")]
     assert lines[0] == lines[1], "every epoch has its line, once"
+
+
+def test_the_time_of_epochs_that_an_earlier_process_finished_counts(tmp_path: Path) -> None:
+    def slow(text: str) -> None:
+        time.sleep(0.5)
+        cut_at("student epoch 2")(text)
+
+    with pytest.raises(CutShortError):
+        run_cell(CONFIG, FOLDS[0], ["student"], tmp_path, "cpu", 1, slow)
+    run_cell(CONFIG, FOLDS[0], ["student"], tmp_path, "cpu", 1)
+    assert json.loads((tmp_path / "student.json").read_text())["seconds"] > 1
 
 
 def test_weights_without_their_result_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

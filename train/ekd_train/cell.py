@@ -138,7 +138,7 @@ class _Room:
         else:
             trained, fits = distil(self.learning, self.network, config, teachers, here, self.reporter, name)
         members = list(trained.members()) if isinstance(trained, Stack) else [trained]
-        seconds = (time.monotonic() - started) / len(members)
+        seconds = (time.monotonic() - started + fits[0].earlier_s) / len(members)
         trained_each = list(zip(self.cells, self.folders, members, fits, self.exams, strict=True))
         for cell, folder, member, fitted, exam in reversed(trained_each):  # the checkpoint's cell is finished last
             if (folder / f"{name}.json").is_file():

@@ -118,6 +118,7 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
     from ekd_train.config import load_preset
     from ekd_train.data.splits import LEAKY_WARNING, SubjectSplit, parse_split
     from ekd_train.device import pick_device
+    from ekd_train.files import alone_in
     from ekd_train.progress import TerminalReporter
     from ekd_train.run import Run, default_run_path
     from ekd_train.stages import Training
@@ -141,10 +142,11 @@ def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path 
             changes += [f"split.{key}={value}" for key, value in parse_split(args.split).items()] if args.split else []
             config = config.override(changes + args.set)
             training = Training.begin(config, args.out or default_run_path(preset), device, reporter)
-        if teacher:
-            training.teach()
-        if student:
-            training.distill()
+        with alone_in(training.run.path, "ekd-train"):
+            if teacher:
+                training.teach()
+            if student:
+                training.distill()
     run = training.run
     if args.json:
         warning = {} if isinstance(run.split, SubjectSplit) else {"warning": LEAKY_WARNING}

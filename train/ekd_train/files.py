@@ -1,15 +1,17 @@
-"""Files that are whole or not there, and lines that are never torn. Importable without torch."""
+"""Files that are whole or not there, lines that are never torn, folders with one writer. Importable without torch."""
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ekd_edge.errors import ConfigError
 
-__all__ = ["append_line", "write_json", "write_whole"]
+__all__ = ["alone_in", "append_line", "write_json", "write_whole"]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -67,6 +69,29 @@ def append_line(path: Path, text: str) -> None:
                 raise
     except OSError as error:
         raise _refusal(path, error) from error
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Hold the folder, made where it is missing, against a second `what`; a process that ends lets go of it.
+
+    Raises ConfigError where the folder cannot be made or is held.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another {what} is at work in {folder}: wait for it, or end it first") from None
+        except OSError:  # a network file system that locks no folders: nobody is kept out there
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _cut_half_line(descriptor: int) -> int:

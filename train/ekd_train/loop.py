@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,10 +78,14 @@ def seed_of(*parts: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a stage went: its best epoch, whose weights it left in `Stage.keep`, and all of them."""
+    """How a stage went: its best epoch, whose weights it left in `Stage.keep`, and all of them.
+
+    earlier_s: seconds that the epochs took which an earlier process had finished.
+    """
 
     best: EpochRecord
     history: tuple[EpochRecord, ...]
+    earlier_s: float
 
 
 def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitted, ...]:
@@ -94,9 +99,11 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
     checkpoint = checkpoint_path(folder, stage.name)
     histories: list[list[EpochRecord]] = []
     best: dict[str, Tensor] = {}
+    started, earlier_s = time.monotonic(), 0.0
     if checkpoint.is_file() and load_meta(checkpoint).get("identity") == stage.identity:
         best, meta = load_state(checkpoint, stage.modules, stage.optimizers)
         histories = [[EpochRecord(**record) for record in history] for history in meta["histories"]]
+        earlier_s = meta["seconds"]
         _complete(folder / METRICS, histories)
     done = max(map(len, histories), default=0)
     reporter.start(stage.name, stage.epochs, done, stage.batches_per_epoch)
@@ -118,6 +125,7 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
                 _keep(best, stage.keep, number if len(histories) > 1 else None)
         meta = {
             "identity": stage.identity,
+            "seconds": earlier_s + time.monotonic() - started,
             "histories": [[asdict(record) for record in history] for history in histories],
         }
         save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
@@ -125,7 +133,7 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
             append_line(folder / METRICS, json.dumps(asdict(record)))
             reporter.epoch(record)
     stage.keep.load_state_dict(best)
-    return tuple(Fitted(_best(history), tuple(history)) for history in histories)
+    return tuple(Fitted(_best(history), tuple(history), earlier_s) for history in histories)
 
 
 def _complete(metrics: Path, histories: Sequence[Sequence[EpochRecord]]) -> None:

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ekd_train.cell import Cell, run_cell
+from ekd_train.config import TrainConfig
 
 from .conftest import STANDIN
 
@@ -64,6 +68,23 @@ def test_cells_run_on_both_nodes_without_a_shared_folder(became: dict[str, Any])
             assert f"{cell}/{method}.safetensors" in both["files"]
             assert _epochs(both, f"arousal-seed0-fold0{fold}", method) == [0, 1, 2]
             assert f"{cell}/checkpoint-{method}.safetensors" not in both["files"]
+
+
+def test_real_cells_come_back_as_they_would_be_trained_here(
+    became: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(STANDIN))
+    import standin_cells
+
+    assert became["real"]["failed"] == {}
+    noted = [event["text"] for event in became["real"]["events"] if event["kind"] == "noted"]
+    assert len(noted) == len(set(noted))
+    for fold in range(2):
+        config = TrainConfig.from_json(standin_cells.REAL).override(["split.kind=k-fold", "split.folds=2"])
+        cell = Cell("arousal", 0, fold)
+        run_cell(config, cell, ["student"], tmp_path / cell.name, "cpu", 1)
+        there = Path(became["real"]["folder"]) / "cells" / cell.name / "student.safetensors"
+        assert there.read_bytes() == (tmp_path / cell.name / "student.safetensors").read_bytes()
 
 
 def test_what_fails_on_a_node_is_told(became: dict[str, Any]) -> None:

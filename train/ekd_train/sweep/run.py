@@ -7,16 +7,14 @@ events.jsonl                    what happened to each cell, notes on the data, t
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ekd_edge.errors import ConfigError
-from ekd_train.files import append_line
+from ekd_train.files import alone_in, append_line
 from ekd_train.sweep.cells import Cell
 from ekd_train.sweep.jobs import Event, Executor, Job
 from ekd_train.sweep.plan import SweepPlan
@@ -70,7 +68,7 @@ def run_sweep(
     others alone. Raises ConfigError where the folder cannot be written or another process is at work in it.
     """
     started = time.monotonic()
-    with _alone_in(folder):
+    with alone_in(folder, "ekd-train sweep"):
         plan.save(folder)
         cells, methods = plan.cells(), plan.methods
         lacking = {cell: [method for method in methods if not is_finished(folder, cell, method)] for cell in cells}
@@ -125,23 +123,3 @@ def _jobs(plan: SweepPlan, folder: Path, lacking: Mapping[Cell, Sequence[str]], 
 def _record(event: Event) -> str:
     fields = dataclasses.asdict(event) | {"cell": event.cell.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     return json.dumps({name: value for name, value in fields.items() if value != ""})
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second sweep; the lock goes when this process does, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another ekd-train sweep is at work in {folder}: wait for it, or end it first") from None
-        except OSError:  # a network file system that locks no folders: nobody is kept out there
-            pass
-        yield
-    finally:
-        os.close(descriptor)

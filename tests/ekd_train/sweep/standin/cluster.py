@@ -21,8 +21,9 @@ from rich.console import Console
 
 from ekd_edge.errors import ConfigError
 from ekd_train.cli import main
+from ekd_train.config import TrainConfig
 from ekd_train.sweep import ray_cluster
-from ekd_train.sweep.plan import SweepPlan
+from ekd_train.sweep.plan import SweepPlan, plan_sweep
 from ekd_train.sweep.progress import SweepReporter
 from ekd_train.sweep.run import SweepOutcome, run_sweep
 
@@ -69,6 +70,15 @@ def both_nodes(folder: Path) -> dict[str, Any]:
     with contextlib.redirect_stdout(out):
         status = main(["sweep", *BEGIN, "--split", "k-fold:4", "--out", str(folder), "--json"])
     return _what_became(folder) | {"status": status, "out": json.loads(out.getvalue())}
+
+
+def real(folder: Path) -> dict[str, Any]:
+    """Two real cells, one on each node."""
+    plan = plan_sweep(TrainConfig.from_json(standin_cells.REAL), "k-fold:2", 1, ["student"])
+    executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu")
+    with contextlib.redirect_stdout(io.StringIO()), SweepReporter(Console(file=io.StringIO())) as reporter:
+        outcome = run_sweep(plan, folder, executor, reporter)
+    return _what_became(folder) | {"failed": dict(outcome.failed), "folder": str(folder)}
 
 
 def one_killed(folder: Path) -> dict[str, Any]:
@@ -120,5 +130,5 @@ if __name__ == "__main__":
                f"--temp-dir={sys.argv[2]}")  # fmt: skip
     start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
     here = Path(sys.argv[1])
-    became = {"both": both_nodes(here / "both"), "killed": one_killed(here / "killed")}
+    became = {"both": both_nodes(here / "both"), "real": real(here / "real"), "killed": one_killed(here / "killed")}
     print(json.dumps(became | {"head": head_killed(here / "head")}))

@@ -20,6 +20,14 @@ from ekd_train.sweep.cells import Cell
 
 EPOCHS = 3
 
+REAL = {
+    "data": "synthetic?subjects=4&trials=4&trial_s=16&eeg_channels=0",
+    "signal": {"rate_hz": "16", "window_s": 4.0, "hop_s": 4.0},
+    "network": {"filters": 8, "kernel": 16, "depth": 2, "heads": 2, "key_size": 4, "ffn": 8},
+    "student": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3},
+}
+"""The configuration of a cell that is really trained, in a second or two."""
+
 
 def scratch() -> Path:
     return Path(os.environ["EKD_STANDIN"])
