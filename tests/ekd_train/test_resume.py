@@ -11,6 +11,7 @@ import pytest
 import ekd_train.cell
 from ekd_train.cell import Cell, run_cell, run_stack
 from ekd_train.config import TrainConfig
+from ekd_train.files import write_json
 
 METHODS = ("teacher", "student", "self-distillation", "kd", "kd-unrated", "kd-joint", "kd-feedback")
 CONFIG = TrainConfig.from_json(
@@ -108,6 +109,23 @@ def test_a_stack_goes_on_to_the_same_weights(tmp_path: Path) -> None:
             together(FOLDS, tmp_path / "cut", cut_at(f"{name} epoch 2"))
     for one, other in zip(together(FOLDS, tmp_path / "cut"), whole, strict=True):
         assert made(one) == made(other)
+
+
+def test_a_stack_cut_between_its_results_completes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_once(path: Path, data: object) -> None:
+        if list(tmp_path.glob("cut/*/student.json")):
+            raise CutShortError
+        write_json(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ekd_train.cell, "write_json", write_once)
+        with pytest.raises(CutShortError):
+            together(FOLDS[:2], tmp_path / "cut")
+    (first,) = tmp_path.glob("cut/*/student.json")
+    before = first.read_bytes()
+    for one, other in zip(together(FOLDS[:2], tmp_path / "cut"), together(FOLDS[:2], tmp_path / "whole"), strict=True):
+        assert made(one) == made(other)
+    assert first.read_bytes() == before
 
 
 @pytest.mark.parametrize("begun_with", [[0, 1], [0, 1, 2]])

@@ -103,7 +103,7 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
     if checkpoint.is_file() and load_meta(checkpoint).get("identity") == stage.identity:
         best, meta = load_state(checkpoint, stage.modules, stage.optimizers)
         histories = [[EpochRecord(**record) for record in history] for history in meta["histories"]]
-        earlier_s = meta["seconds"]
+        earlier_s = meta.get("seconds", 0.0)
         _complete(folder / METRICS, histories)
     done = max(map(len, histories), default=0)
     reporter.start(stage.name, stage.epochs, done, stage.batches_per_epoch)

@@ -4,15 +4,18 @@ import errno
 import io
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from ekd_edge.errors import ConfigError
+from ekd_train.sweep.jobs import Event, Job
 from ekd_train.sweep.local import LocalExecutor
 from ekd_train.sweep.plan import SweepPlan
+from ekd_train.sweep.progress import SweepReporter
+from ekd_train.sweep.run import run_sweep
 
 from .conftest import WORK, Bench
 
@@ -33,6 +36,22 @@ def test_every_result_is_computed_once_by_workers_that_stay(bench: Bench, make_p
     kinds = Counter(event["kind"] for event in bench.events())
     assert kinds == {"started": 8, "noted": 1, "finished": 8}, "what all cells say of the data is noted once"
     assert SweepPlan.load(bench.folder) == plan
+
+
+def test_only_cells_that_lack_the_same_are_trained_side_by_side(bench: Bench, make_plan: Plans) -> None:
+    seen: list[Job] = []
+
+    class Idle:
+        def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+            seen.extend(jobs)
+            yield from ()
+
+    bench.run(make_plan(folds=1))
+    plan = make_plan(folds=6, methods=("student", "kd"))
+    with SweepReporter(Console(file=io.StringIO())) as reporter:
+        run_sweep(plan, bench.folder, Idle(), reporter, stack=3)  # type: ignore[arg-type]
+    folds = [(job.methods, [job.cell.fold, *(cell.fold for cell in job.others)]) for job in seen]
+    assert folds == [(("kd",), [0]), (("student", "kd"), [1, 2, 3]), (("student", "kd"), [4, 5])]
 
 
 def test_two_workers_work_at_the_same_time(bench: Bench, make_plan: Plans) -> None:
