@@ -24,7 +24,7 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.device import Resident, pick_device
 from ekd_train.exam import Taught, examine
 from ekd_train.files import write_json
-from ekd_train.loop import EpochRecord, Fitted, checkpoint_path, seed_of
+from ekd_train.loop import EpochRecord, Fitted, checkpoint_path
 from ekd_train.methods import METHODS, choose_methods, settings_of
 from ekd_train.network import NetworkConfig
 from ekd_train.sides import Exam, Learning, StackedLearning, divide
@@ -118,14 +118,9 @@ class _Room:
         """Whether a method is finished."""
         return all((folder / f"{name}.json").is_file() for folder in self.folders)
 
-    def state(self) -> Path:
-        """Where finished epochs are kept; a stack's for its very folds: it learned from those that others test."""
-        names = [cell.name for cell in self.cells]
-        return self.folders[0] / f"stack-{seed_of(*names):016x}" if len(names) > 1 else self.folders[0]
-
     def run(self, name: str) -> None:
         """Train a method, and test it."""
-        here = self.state()
+        here = self.folders[0]
         config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
         teachers: Sequence[Taught] = []
         if taught_by == "crossfit":
