@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ekd_edge.errors import ExportError
-from ekd_export.fold import InferenceStudent
 from ekd_export.quiet import quiet
 from ekd_train.student import Student
 
@@ -14,7 +14,7 @@ __all__ = ["convert", "student_logits", "torch_logits"]
 _BATCH = 64
 
 
-def convert(student: InferenceStudent, window_samples: int) -> bytes:
+def convert(student: nn.Module, window_samples: int) -> bytes:
     """The float32 flatbuffer: input (1, window_samples), output (1, targets * classes).
 
     Raises ExportError where litert-torch is not installed or cannot convert the student.
@@ -31,7 +31,7 @@ def convert(student: InferenceStudent, window_samples: int) -> bytes:
         raise ExportError(f"litert-torch cannot convert this student: {_first_line(error)}") from error
 
 
-def torch_logits(student: InferenceStudent, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+def torch_logits(student: nn.Module, windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the folded student says in PyTorch: windows (n, window_samples) -> (n, targets * classes)."""
     with torch.inference_mode():
         rows = [student(window[None]) for window in torch.tensor(windows)]

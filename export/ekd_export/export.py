@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from ekd_edge.artefact import Artefact, load_artefact, save_artefact
 from ekd_edge.classify import open_classifier
@@ -16,7 +17,7 @@ from ekd_edge.evaluate import Comparison, Scores, compare, evaluate
 from ekd_edge.manifest import Calibration, Kind, Manifest, Target, Training
 from ekd_export.audit import Audit, audit, check_classes, read_quantization
 from ekd_export.convert import convert, student_logits, torch_logits
-from ekd_export.fold import InferenceStudent
+from ekd_export.fold import fold
 from ekd_export.quantize import CALIBRATION_METHOD, calibration_windows, fingerprint, quantize
 from ekd_train.data.source import parse_source
 from ekd_train.data.windows import WindowSet
@@ -69,7 +70,7 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     windows = _read_windows(run, report)
     train, validation, test = (_of(windows, subjects) for subjects in sides)
     report("converting to TFLite ...")
-    student = InferenceStudent(trained, integer=kind == "int8")
+    student = fold(trained, integer=kind == "int8")
     flatbuffer = convert(student, run.network.window_samples)
     calibrated = calibration_windows(train, run.config.seed)
     manifest = _manifest(run, kind)
@@ -156,9 +157,7 @@ def _manifest(run: Run, kind: Kind) -> Manifest:
     )
 
 
-def _check_conversion(
-    student: InferenceStudent, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]
-) -> None:
+def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> None:
     expected = torch_logits(student, windows)
     converted = _run_file(flatbuffer, replace(manifest, kind="float32"), windows).reshape(expected.shape)
     error = float(np.abs(converted - expected).max())

@@ -54,7 +54,7 @@ def make_student(config: NetworkConfig, windows: NDArray[np.float32]) -> Student
     with torch.no_grad():
         logits = student(torch.tensor(windows)).logits
         for column, classifier in enumerate(student.classifier.values()):
-            bias = classifier.get_parameter("dense4.bias")
+            bias = classifier.layers()[-1].bias
             bias[1] += (logits[:, column, 0] - logits[:, column, 1]).median()
     return student
 

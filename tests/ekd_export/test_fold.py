@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ekd_export.convert import torch_logits
-from ekd_export.fold import InferenceStudent, softsign_of_tanhs
+from ekd_export.fold import InferenceStudent, fold, softsign_of_tanhs
 from ekd_train.network import NetworkConfig
 from ekd_train.student import Student
 
@@ -18,14 +18,17 @@ Make = Callable[[NetworkConfig, np.ndarray], Student]
     [
         NetworkConfig(),
         NetworkConfig(gate="hardtanh", targets=("arousal", "valence")),
+        NetworkConfig(student="compact", targets=("arousal", "valence")),
+        NetworkConfig(student="edge", targets=("arousal", "valence")),
+        NetworkConfig(student="edge", student_filters=12, student_ffn=20, student_mix=5, depth=2, kernel=16, stride=5),
         NetworkConfig(filters=12, heads=3, key_size=5, ffn=7, depth=2, kernel=16, stride=5, targets=("a", "b", "c")),
     ],
-    ids=["published", "hardtanh", "odd"],
+    ids=["published", "hardtanh", "compact", "edge", "odd edge", "odd"],
 )
 def test_folding_changes_no_logit(random_student: Make, config: NetworkConfig) -> None:
     student = random_student(config, WINDOWS)
     expected = student(torch.tensor(WINDOWS)).logits.detach().numpy().reshape(len(WINDOWS), -1)
-    folded = torch_logits(InferenceStudent(student, integer=False), WINDOWS)
+    folded = torch_logits(fold(student, integer=False), WINDOWS)
     assert folded.shape == (6, len(config.targets) * config.classes)
     np.testing.assert_allclose(folded, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).min() > 1e-3

@@ -37,6 +37,9 @@ def test_every_token_has_a_position(window, kernel, stride):
         {"fusion": "late"},
         {"gate": "sigmoid"},
         {"head_dropout": 1.0},
+        {"student": "tiny"},
+        {"student_filters": -1},
+        {"student_mix": 4},
     ],
 )
 def test_refuses_what_cannot_make_a_network(wrong):

@@ -12,7 +12,7 @@ from ekd_train.cell import Cell, run_cell, run_stack
 from ekd_train.config import TrainConfig
 from ekd_train.distill import DistillWeights, build_projection, hard_loss, kd_step, label_step
 from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
-from ekd_train.network import NetworkConfig, Output
+from ekd_train.network import STUDENTS, NetworkConfig, Output, StudentKind
 from ekd_train.stack import Stack
 from ekd_train.student import Student
 from ekd_train.teacher import Teacher
@@ -61,9 +61,11 @@ def test_outputs_and_statistics_are_those_of_each_member(training: bool) -> None
     assert_same(stack, alone)
 
 
-def test_steps_are_those_of_each_member() -> None:
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_steps_are_those_of_each_member(kind: StudentKind) -> None:
     torch.manual_seed(1)
-    students, teachers, lesson, quiz = networks(Student), networks(Teacher), batch(), batch()
+    config = replace(CALM, student=kind, student_filters=0 if kind == "paper" else 6)
+    students, teachers, lesson, quiz = networks(Student, config), networks(Teacher), batch(), batch()
     student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", CALM)
     balance, one_by_one = FeedbackWeights(0.8, 1.3), torch.randn(MEMBERS, 6, CALM.teacher_feature).double()
     taught = Output(torch.randn(MEMBERS, 6, 2, 2).double(), one_by_one)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ekd_train.distill import DistillWeights, distill_loss
-from ekd_train.network import NetworkConfig, Output
+from ekd_train.network import STUDENTS, NetworkConfig, Output
 from ekd_train.student import Student
 
 CALM = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)
@@ -147,8 +147,17 @@ def test_one_classifier_a_target_on_one_backbone():
         torch.testing.assert_close(alone(gsr).logits[:, 0], logits[:, column])
 
 
-def test_every_weight_learns_but_a_bias_before_a_batch_norm():
-    student = Student(replace(CALM, targets=("valence", "arousal"), window_samples=96))
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_every_kind_has_the_features_that_the_teacher_teaches(kind):
+    config = replace(CALM, student=kind, targets=("valence", "arousal"), classes=3, window_samples=96)
+    logits, feature = Student(config).eval()(torch.randn(5, 96))
+    assert logits.shape == (5, 2, 3)
+    assert feature.shape == (5, config.student_feature)
+
+
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_every_weight_learns_but_a_bias_before_a_batch_norm(kind):
+    student = Student(replace(CALM, student=kind, targets=("valence", "arousal"), window_samples=96))
     output = student(torch.randn(6, 96))
     (output.logits.square().sum() + F.mse_loss(output.feature, torch.ones_like(output.feature))).backward()
     assert [name for name, p in student.named_parameters() if p.grad is None] == ["gsr_head.temporal_conv.bias"]

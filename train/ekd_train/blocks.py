@@ -16,11 +16,27 @@ from ekd_edge.errors import ConfigError
 from ekd_train.layers import Dropout, Gate, dense, glorot, kernel_penalty
 from ekd_train.network import NetworkConfig
 
-__all__ = ["Attention", "Block", "Classifier", "Classifiers", "Encoder", "FeedForward", "Head", "Score"]
+__all__ = [
+    "Attention",
+    "Block",
+    "Classifier",
+    "Classifiers",
+    "Encoder",
+    "FeedForward",
+    "Head",
+    "LinearClassifier",
+    "Score",
+    "batch_norm",
+]
 
 _BN_EPSILON = 1e-3
 _BN_UPDATE = 0.01
 _LN_EPSILON = 1e-6
+
+
+def batch_norm(features: int) -> nn.BatchNorm1d:
+    """A batch norm with the published constants, over (n, features)."""
+    return nn.BatchNorm1d(features, eps=_BN_EPSILON, momentum=_BN_UPDATE)
 
 
 class Head(nn.Module):
@@ -197,9 +213,9 @@ class Score(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.dense1 = dense(config.filters, config.filters)
-        self.bn1 = nn.BatchNorm1d(config.filters, eps=_BN_EPSILON, momentum=_BN_UPDATE)
+        self.bn1 = batch_norm(config.filters)
         self.dense2 = dense(config.filters, config.filters)
-        self.bn2 = nn.BatchNorm1d(config.filters, eps=_BN_EPSILON, momentum=_BN_UPDATE)
+        self.bn2 = batch_norm(config.filters)
         self.gate = Gate(config.gate)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -220,20 +236,44 @@ class Classifier(nn.Module):
         self.dense3 = dense(128, 128)
         self.dense4 = dense(128, config.classes)
 
+    def layers(self) -> tuple[nn.Linear, ...]:
+        """The dense layers, first to last."""
+        return self.dense1, self.dense2, self.dense3, self.dense4
+
     def forward(self, feature: Tensor) -> Tensor:
         """(B, n) -> (B, classes)."""
         logits: Tensor = self.dense4(self.dense3(self.dense2(self.dense1(self.dropout(feature)))))
         return logits
 
 
+class LinearClassifier(nn.Module):
+    """Feature (B, n) -> logits (B, classes): dropout, then the one dense layer that the four amount to."""
+
+    def __init__(self, config: NetworkConfig, feature: int) -> None:
+        super().__init__()
+        self.dropout = Dropout(config.classifier_dropout)
+        self.dense = dense(feature, config.classes)
+
+    def layers(self) -> tuple[nn.Linear, ...]:
+        """The dense layer."""
+        return (self.dense,)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, n) -> (B, classes)."""
+        logits: Tensor = self.dense(self.dropout(feature))
+        return logits
+
+
 class Classifiers(nn.ModuleDict):
     """One classifier a target, by name: feature (B, n) -> logits (B, targets, classes)."""
 
-    def __init__(self, config: NetworkConfig, feature: int) -> None:
+    def __init__(
+        self, config: NetworkConfig, feature: int, kind: type[Classifier] | type[LinearClassifier] = Classifier
+    ) -> None:
         for target in config.targets:
             if hasattr(nn.ModuleDict, target):
                 raise ConfigError(f"Choose another name for the target {target!r}: the network needs that one.")
-        super().__init__({target: Classifier(config, feature) for target in config.targets})
+        super().__init__({target: kind(config, feature) for target in config.targets})
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, n) -> (B, targets, classes)."""

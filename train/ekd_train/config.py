@@ -14,6 +14,7 @@ from ekd_edge.manifest import HighRule
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.data.splits import SplitConfig
+from ekd_train.network import Fusion, GateKind, StudentKind
 
 __all__ = [
     "ComputeConfig",
@@ -105,11 +106,17 @@ class NetworkShape:
     heads: int = 8
     key_size: int = 64
     ffn: int = 64
-    fusion: Literal["published", "figure"] = "published"
-    gate: Literal["softsign", "hardtanh"] = "softsign"
+    fusion: Fusion = "published"
+    gate: GateKind = "softsign"
     head_dropout: float = 0.3
     block_dropout: float = 0.1
     classifier_dropout: float = 0.5
+    student: StudentKind = "paper"
+    student_filters: int = 0
+    student_heads: int = 0
+    student_key_size: int = 0
+    student_ffn: int = 0
+    student_mix: int = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,30 @@
 """The shape of both networks, and what they return. Importable without torch."""
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ekd_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Fusion", "GateKind", "NetworkConfig", "Output"]
+__all__ = ["STUDENTS", "Fusion", "GateKind", "NetworkConfig", "Output", "StudentKind"]
 
 Fusion = Literal["published", "figure"]
 GateKind = Literal["softsign", "hardtanh"]
+StudentKind = Literal["paper", "compact", "edge"]
 
+STUDENTS: Mapping[StudentKind, Mapping[str, Any]] = {
+    "paper": {},
+    "compact": {"heads": 2, "key_size": 16, "gate": "hardtanh"},
+    "edge": {"filters": 48, "ffn": 48, "gate": "hardtanh"},
+}
+"""What each kind of student has otherwise than the teacher. compact: less attention, a pooled and collapsed classifier.
+edge: no attention at all, tokens mixed by depthwise convolutions, batch norms that fold away: int8 makes it fast."""
+
+_OWN_SIZES = ("filters", "heads", "key_size", "ffn")
 _TARGET = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -21,8 +32,8 @@ class Output(NamedTuple):
     """What a network makes of a batch of B windows.
 
     logits: (B, targets, classes), before the softmax.
-    feature: (B, tokens * filters) of the student, token-major; (B, 2 * tokens * filters) of the teacher, whose
-        first half are the EEG tokens. This is what feature distillation compares.
+    feature: (B, tokens * filters) of the student, token-major, in the teacher's width; (B, 2 * tokens * filters) of
+        the teacher, whose first half are the EEG tokens. This is what feature distillation compares.
     """
 
     logits: "Tensor"
@@ -42,6 +53,8 @@ class NetworkConfig:
         or k+1 as the paper's figure draws it.
     gate: squashing function of the score gates; "hardtanh" quantizes without a division.
     head_dropout, block_dropout, classifier_dropout: rates.
+    student: its kind, one of `STUDENTS`; student_filters, student_heads, student_key_size, student_ffn: its own sizes,
+        0 for those of its kind; student_mix: how many tokens the convolutions of the kind "edge" mix, an odd number.
 
     Raises ConfigError where the values cannot make a network.
     """
@@ -62,6 +75,12 @@ class NetworkConfig:
     head_dropout: float = 0.3
     block_dropout: float = 0.1
     classifier_dropout: float = 0.5
+    student: StudentKind = "paper"
+    student_filters: int = 0
+    student_heads: int = 0
+    student_key_size: int = 0
+    student_ffn: int = 0
+    student_mix: int = 9
 
     def __post_init__(self) -> None:
         for name in ("window_samples", "eeg_rows", "filters", "kernel", "stride", "heads", "key_size", "ffn"):
@@ -85,9 +104,21 @@ class NetworkConfig:
             raise ConfigError(f"Choose 'published' or 'figure' as fusion, not {self.fusion!r}.")
         if self.gate not in get_args(GateKind):
             raise ConfigError(f"Choose 'softsign' or 'hardtanh' as gate, not {self.gate!r}.")
+        if self.student not in STUDENTS:
+            raise ConfigError(f"Choose one of {', '.join(STUDENTS)} as student, not {self.student!r}.")
+        if min(getattr(self, f"student_{name}") for name in _OWN_SIZES) < 0:
+            raise ConfigError("Set the student's own sizes to 1 or more, or to 0 for those of its kind.")
+        if self.student_mix < 1 or self.student_mix % 2 == 0:
+            raise ConfigError(f"Set student_mix to an odd number of tokens; it is {self.student_mix}.")
         for name in ("head_dropout", "block_dropout", "classifier_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"Set {name} of the network to 0 or more and less than 1.")
+
+    @property
+    def of_student(self) -> "NetworkConfig":
+        """The student's own shape: this one with the changes of its kind and its own sizes."""
+        own = {name: getattr(self, f"student_{name}") for name in _OWN_SIZES}
+        return replace(self, **{**STUDENTS[self.student], **{name: size for name, size in own.items() if size}})
 
     @property
     def tokens(self) -> int:
@@ -101,7 +132,7 @@ class NetworkConfig:
 
     @property
     def student_feature(self) -> int:
-        """Length of the student's feature: 3904 as published."""
+        """Length of the student's feature, for every kind of student: 3904 as published."""
         return self.tokens * self.filters
 
     @property

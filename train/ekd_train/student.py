@@ -1,11 +1,13 @@
-"""The student: skin conductance alone (EmotionKD, ACM MM 2023)."""
+"""The student: skin conductance alone, as published (EmotionKD, ACM MM 2023) or of a lighter kind."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ekd_train.blocks import Classifiers, Encoder, Head, Score
+from ekd_train.blocks import Classifiers, Encoder, Head, LinearClassifier, Score
+from ekd_train.layers import dense
+from ekd_train.mixing import MixEncoder
 from ekd_train.network import NetworkConfig, Output
 
 __all__ = ["DepthFusion", "Student"]
@@ -31,22 +33,30 @@ class DepthFusion(nn.Module):
 class Student(nn.Module):
     """GSR windows (B, window_samples) -> Output(logits (B, targets, classes), feature (B, tokens * filters)).
 
-    With one target it is the published student: 993,986 weights less the key biases, which have no effect.
+    Of the kind "paper" and with one target it is the published student: 993,986 weights less the key biases, which
+    have no effect. The other kinds classify the mean over tokens; where their tokens have another width than the
+    teacher's, a dense layer maps them to it for the feature alone, so it serves distillation and is not exported.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
-        self.gsr_head = Head(config, rows=1)
-        self.gsr_encoder = Encoder(config, config.depth)
-        self.depth_fusion = DepthFusion(config)
-        self.classifier = Classifiers(config, config.student_feature)
+        self.config, self.shape = config, config.of_student
+        shape = self.shape
+        self.gsr_head = Head(shape, rows=1)
+        self.gsr_encoder = MixEncoder(shape) if shape.student == "edge" else Encoder(shape, shape.depth)
+        self.depth_fusion = DepthFusion(shape)
+        self.pooled = shape.student != "paper"
+        if self.pooled:
+            self.classifier = Classifiers(shape, shape.filters, LinearClassifier)
+        else:
+            self.classifier = Classifiers(shape, shape.tokens * shape.filters)
+        self.to_teacher = nn.Identity() if shape.filters == config.filters else dense(shape.filters, config.filters)
 
     def forward(self, gsr: Tensor) -> Output:
         """Float windows (B, window_samples), normalized -> Output."""
-        depths = self.gsr_encoder(self.gsr_head(gsr.unsqueeze(1)))
-        feature = self.depth_fusion(depths).flatten(1)
-        return Output(self.classifier(feature), feature)
+        tokens = self.depth_fusion(self.gsr_encoder(self.gsr_head(gsr.unsqueeze(1))))
+        logits = self.classifier(tokens.mean(1) if self.pooled else tokens.flatten(1))
+        return Output(logits, self.to_teacher(tokens).flatten(1))
 
     def regularization(self) -> Tensor:
         """The L2 penalty on the head's kernels, a part of the training loss."""
