@@ -9,7 +9,7 @@ from ekd_edge.errors import ExportError
 from ekd_export.quiet import quiet
 from ekd_train.student import Student
 
-__all__ = ["convert", "student_logits", "torch_logits"]
+__all__ = ["convert", "first_line", "student_logits", "torch_logits"]
 
 _BATCH = 64
 
@@ -28,7 +28,7 @@ def convert(student: nn.Module, window_samples: int) -> bytes:
     except ImportError as error:
         raise ExportError(f"the converter is missing ({error.name}): run `pip install 'ekd[export]'`") from error
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise ExportError(f"litert-torch cannot convert this student: {_first_line(error)}") from error
+        raise ExportError(f"litert-torch cannot convert this student: {first_line(error)}") from error
 
 
 def torch_logits(student: nn.Module, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,6 +47,7 @@ def student_logits(student: Student, windows: NDArray[np.float32]) -> NDArray[np
     return logits
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says, without the pages that may follow; its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
