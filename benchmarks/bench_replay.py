@@ -157,6 +157,7 @@ def untrained_student() -> Path:
     from ekd_export.convert import convert
     from ekd_export.fold import InferenceStudent
     from ekd_export.quantize import fingerprint, quantize
+    from ekd_export.recipes import RECIPES
     from ekd_train.network import NetworkConfig
     from ekd_train.student import Student
 
@@ -165,7 +166,7 @@ def untrained_student() -> Path:
     calibration = np.array(Preprocessor(spec).push_batch(SampleBlock(minutes, 0, Fraction(RATE))).values)
     torch.manual_seed(0)
     student = InferenceStudent(Student(NetworkConfig()).eval(), integer=True)
-    flatbuffer = quantize(convert(student, spec.window_samples), calibration)
+    flatbuffer = quantize(convert(student, spec.window_samples), RECIPES["static"], calibration)
     people = [hash_subjects("untrained", [name]) for name in ("s1", "s2", "s3")]
     manifest = Manifest(
         kind="int8",

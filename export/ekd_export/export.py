@@ -20,6 +20,7 @@ from ekd_export.audit import Audit, audit, check_classes, read_quantization
 from ekd_export.convert import convert, student_logits, torch_logits
 from ekd_export.fold import fold
 from ekd_export.quantize import CALIBRATION_METHOD, calibration_windows, fingerprint, quantize
+from ekd_export.recipes import RECIPES
 from ekd_train.data.source import parse_source
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
@@ -78,7 +79,7 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     _check_conversion(student, flatbuffer, manifest, calibrated[:_CONVERSION_WINDOWS])
     if kind == "int8":
         report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects ...")
-        flatbuffer = quantize(flatbuffer, calibrated)
+        flatbuffer = quantize(flatbuffer, RECIPES["static"], calibrated)
     found = audit(flatbuffer, kind)
     if kind == "int8":
         manifest = replace(
@@ -155,7 +156,7 @@ def _manifest(run: Run, kind: Kind) -> Manifest:
             high=run.config.high,
         ),
         recipe="static" if kind == "int8" else "float32",
-        student=getattr(run.network, "student", "paper"),
+        student=run.network.student,
         made_by=f"ekd {version('ekd')}",
     )
 

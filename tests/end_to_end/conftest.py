@@ -27,6 +27,7 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ekd_export.convert import convert
     from ekd_export.fold import InferenceStudent
     from ekd_export.quantize import fingerprint, quantize
+    from ekd_export.recipes import RECIPES
     from ekd_train.network import NetworkConfig
     from ekd_train.student import Student
 
@@ -36,7 +37,9 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     shape = NetworkConfig(targets=TARGETS, filters=8, heads=2, key_size=8, ffn=8, depth=2)
     student = Student(shape).eval()
-    flatbuffer = quantize(convert(InferenceStudent(student, integer=True), spec.window_samples), calibration)
+    flatbuffer = quantize(
+        convert(InferenceStudent(student, integer=True), spec.window_samples), RECIPES["static"], calibration
+    )
     people = [hash_subjects("untrained", [name]) for name in ("s1", "s2", "s3")]
     manifest = Manifest(
         kind="int8",
