@@ -30,6 +30,7 @@ from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.units import Unit
+from ekd_edge.subjects import hash_subjects
 from ekd_edge.synthesis import simulated_blocks
 
 FOLDER = ROOT / "build" / "bench"
@@ -156,6 +157,7 @@ def untrained_student() -> Path:
     from ekd_export.convert import convert
     from ekd_export.fold import InferenceStudent
     from ekd_export.quantize import fingerprint, quantize
+    from ekd_export.recipes import RECIPES
     from ekd_train.network import NetworkConfig
     from ekd_train.student import Student
 
@@ -164,14 +166,17 @@ def untrained_student() -> Path:
     calibration = np.array(Preprocessor(spec).push_batch(SampleBlock(minutes, 0, Fraction(RATE))).values)
     torch.manual_seed(0)
     student = InferenceStudent(Student(NetworkConfig()).eval(), integer=True)
-    flatbuffer = quantize(convert(student, spec.window_samples), calibration)
+    flatbuffer = quantize(convert(student, spec.window_samples), RECIPES["static"], calibration)
+    people = [hash_subjects("untrained", [name]) for name in ("s1", "s2", "s3")]
     manifest = Manifest(
         kind="int8",
         signal=spec,
         targets=(Target("arousal", ("low", "high")),),
-        training=Training("synthetic", "untrained", True, ("s1",), ("s2",), ("s3",)),
+        training=Training("synthetic", "untrained", True, *people),
+        recipe="static",
+        student="paper",
         quantization=read_quantization(flatbuffer),
-        calibration=Calibration("min-max", ("s1",), len(calibration), 9, fingerprint(calibration)),
+        calibration=Calibration("min-max", people[0], len(calibration), 9, fingerprint(calibration)),
     )
     save_artefact(path, flatbuffer, manifest)
     return path

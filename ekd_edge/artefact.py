@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ekd_edge.errors import ArtefactError
-from ekd_edge.manifest import Manifest, encode_manifest, parse_manifest
+from ekd_edge.manifest import Manifest
+from ekd_edge.manifest_json import encode_manifest, parse_manifest
 
 __all__ = [
     "MANIFEST_NAME",

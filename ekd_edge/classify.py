@@ -16,8 +16,6 @@ from ekd_edge.manifest import Quantization, TensorQuantization
 
 __all__ = ["Classifier", "open_classifier", "softmax"]
 
-_DTYPES: dict[str, type[np.generic]] = {"int8": np.int8, "float32": np.float32}
-
 
 class Classifier(Protocol):
     """Whatever turns windows into logits."""
@@ -66,7 +64,7 @@ class _Interpreted:
         self._shape = (len(manifest.targets), manifest.n_classes)
         self._window = manifest.signal.window_samples
         self._quantization = manifest.quantization
-        self._dtype = _DTYPES[manifest.kind]
+        self._dtype: type[np.generic] = np.int8 if manifest.kind == "int8" else np.float32
         source, result = (
             _only(artefact, model.get_input_details()),
             _only(artefact, model.get_output_details()),

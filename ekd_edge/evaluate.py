@@ -1,11 +1,13 @@
 """How well models do on people they have never seen: scores by subject, and the loss from one to another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ekd_edge.subjects import hash_subject
 
 __all__ = [
     "Comparison",
@@ -53,6 +55,10 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """{target: its scores}, JSON-ready."""
         return {scores.target: asdict(scores) for scores in self.targets}
+
+    def hashed(self, dataset: str) -> "Scores":
+        """The same with every subject hashed and in the order of the hashes; dataset: its identity."""
+        return Scores(tuple(_hashed(scores, dataset) for scores in self.targets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,11 @@ def _target_scores(
         predicted=tuple(int(count) for count in np.bincount(predicted, minlength=classes)),
         subjects=tuple(scores),
     )
+
+
+def _hashed(scores: TargetScores, dataset: str) -> TargetScores:
+    subjects = [replace(each, subject=hash_subject(dataset, each.subject)) for each in scores.subjects]
+    return replace(scores, subjects=tuple(sorted(subjects, key=lambda each: each.subject)))
 
 
 def _by_subject(scores: TargetScores, name: str) -> dict[str, float]:

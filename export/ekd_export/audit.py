@@ -1,4 +1,4 @@
-"""What a flatbuffer really holds: an "int8" model that computes in float must not pass for one."""
+"""What a flatbuffer really holds: an "int8" model that computes in float must not pass for one, and so on by kind."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
-from ekd_edge.manifest import Kind, Quantization, TensorQuantization
+from ekd_edge.manifest import Quantization, TensorQuantization
 from ekd_export.quiet import quiet
+from ekd_export.recipes import Kind
 
-__all__ = ["Audit", "audit", "check_classes", "read_quantization"]
+__all__ = ["Audit", "audit", "check_classes", "layer_of", "read_quantization"]
 
 _FLOATING = {"FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "COMPLEX64", "COMPLEX128"}
 _UNPORTABLE = {"DIV"}
+_CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 _NAMED_AT_MOST = 5
+_WEIGHT = 1
+"""Position of the weights among the inputs of an operation that has any."""
+_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL"}
+_WEIGHTS = {"int8": "INT8", "dynamic": "INT8", "float16": "FLOAT16", "float32": "FLOAT32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +42,32 @@ class Audit:
 def audit(flatbuffer: bytes, kind: Kind) -> Audit:
     """Check a flatbuffer against what `kind` promises.
 
-    Every kind: one subgraph, one input, one output, built-in operations only. int8 also: integers alone, int8 in
-    and out, and no DIV, which tflite-runtime refuses in int8. Raises ExportError naming the offenders.
+    Every kind: one subgraph, one input, one output, built-in operations only, and the weights of every convolution,
+    dense layer and matrix product in the kind's own type; at least one has any. int8 also: integers alone, int8 in
+    and out, every scale above zero, and no DIV, which tflite-runtime refuses in int8. The other kinds take and give
+    float32, and keep what is added or multiplied elementwise in float. Raises ExportError naming the offenders.
     """
     schema, model = _parse(flatbuffer)
     kinds = _names(schema.TensorType)
-    builtins = _names(schema.BuiltinOperator)
     if len(model.subgraphs) != 1:
         raise ExportError(f"the model has {len(model.subgraphs)} subgraphs where one is expected")
     graph = model.subgraphs[0]
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise ExportError("the model must have one input and one output")
-    operations: Counter[str] = Counter()
-    for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        name = builtins[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        if name == "CUSTOM":
-            custom = code.customCode.decode(errors="replace")
-            raise ExportError(f"the model needs the custom operation {custom}, which no TFLite runtime has built in")
-        operations[name] += 1
+    names = _operations(schema, model)
     wanted = "INT8" if kind == "int8" else "FLOAT32"
     for end in (graph.inputs[0], graph.outputs[0]):
         tensor = graph.tensors[end]
         if kinds[tensor.type] != wanted:
             raise ExportError(f"{_name(tensor)}: the model takes or gives {kinds[tensor.type]} where {wanted} belongs")
     if kind == "int8":
-        _check_integers(graph, kinds)
-        unportable = sorted(_UNPORTABLE & operations.keys())
+        _check_integers(graph, kinds, names)
+        unportable = sorted(_UNPORTABLE.intersection(names))
         if unportable:
             raise ExportError(f"the int8 model needs {', '.join(unportable)}, which some TFLite runtimes refuse")
+    _check_weights(model, kinds, names, kind)
     return Audit(
-        operations=dict(operations.most_common()),
+        operations=dict(Counter(names).most_common()),
         tensors=dict(Counter(kinds[tensor.type] for tensor in graph.tensors).most_common()),
         size_bytes=len(flatbuffer),
     )
@@ -96,12 +97,85 @@ def check_classes(targets: Sequence[str], before: NDArray[np.float32], after: ND
             )
 
 
-def _check_integers(graph: Any, kinds: Mapping[int, str]) -> None:
-    floating = [_name(tensor) for tensor in graph.tensors if kinds[tensor.type] in _FLOATING]
+def layer_of(tensor: str) -> str:
+    """The layer that a tensor of a converted student belongs to, as people know it: "Block_0/Linear_dense1".
+
+    litert-torch names tensors by the path of their module, CLASS_attribute/CLASS_attribute, root first, with the
+    paths of fused modules behind it; any other name is returned as it is.
+    """
+    path = next((part for part in tensor.split(";") if part), tensor)
+    steps = [step.rpartition(".")[2].lstrip("_") for step in path.split("/")]
+    return "/".join(steps[1:] or steps)
+
+
+def _operations(schema: Any, model: Any) -> list[str]:
+    """The names of the operations, in graph order."""
+    builtins = _names(schema.BuiltinOperator)
+    names = []
+    for operator in model.subgraphs[0].operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        name = builtins[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        if name == "CUSTOM":
+            custom = code.customCode.decode(errors="replace")
+            raise ExportError(f"the model needs the custom operation {custom}, which no TFLite runtime has built in")
+        names.append(name)
+    return names
+
+
+def _check_integers(graph: Any, kinds: Mapping[int, str], names: Sequence[str]) -> None:
+    users: dict[int, str] = {}
+    for operator, name in zip(graph.operators, names, strict=True):
+        if name not in _CONVERSIONS:
+            users |= dict.fromkeys((*operator.inputs, *operator.outputs), name)
+    floating = [
+        f"{layer_of(_name(tensor))} ({users.get(index, 'unused')})"
+        for index, tensor in enumerate(graph.tensors)
+        if kinds[tensor.type] in _FLOATING
+    ]
     if floating:
-        more = f" and {len(floating) - _NAMED_AT_MOST} more" if len(floating) > _NAMED_AT_MOST else ""
-        named = ", ".join(floating[:_NAMED_AT_MOST])
-        raise ExportError(f"{len(floating)} tensors of the int8 model are still float: {named}{more}")
+        raise ExportError(
+            f"{len(floating)} tensors of the int8 model are still float, as these layers (operations) cannot be "
+            f"quantized: {_some(floating)}"
+        )
+    for tensor in graph.tensors:
+        scales = tensor.quantization.scale if tensor.quantization is not None else None
+        if scales is not None and not (np.isfinite(scales).all() and np.min(scales) > 0):
+            raise ExportError(f"{layer_of(_name(tensor))} has a scale of zero: calibrate on more recordings")
+
+
+def _check_weights(model: Any, kinds: Mapping[int, str], names: Sequence[str], kind: Kind) -> None:
+    """Weights are constant, or constants that a DEQUANTIZE hands over."""
+    graph, wanted = model.subgraphs[0], _WEIGHTS[kind]
+    handed = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator, name in zip(graph.operators, names, strict=True)
+        if name == "DEQUANTIZE"
+    }
+    weights = {
+        handed.get(operator.inputs[_WEIGHT], operator.inputs[_WEIGHT]): name
+        for operator, name in zip(graph.operators, names, strict=True)
+        if name in _WEIGHTED
+    }
+    constant = {index: name for index, name in weights.items() if _is_constant(model, graph.tensors[index])}
+    if not constant:
+        raise ExportError("the model has no weights: train it, then export it")
+    wrong = [
+        f"{layer_of(_name(graph.tensors[index]))} ({name}, {kinds[graph.tensors[index].type]})"
+        for index, name in constant.items()
+        if kinds[graph.tensors[index].type] != wanted
+    ]
+    if wrong:
+        raise ExportError(f"{len(wrong)} layers of the {kind} model have no {wanted} weights: {_some(wrong)}")
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _some(things: Sequence[str]) -> str:
+    more = f" and {len(things) - _NAMED_AT_MOST} more" if len(things) > _NAMED_AT_MOST else ""
+    return ", ".join(things[:_NAMED_AT_MOST]) + more
 
 
 def _parse(flatbuffer: bytes) -> tuple[Any, Any]:

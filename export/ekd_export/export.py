@@ -15,10 +15,12 @@ from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ConfigError, DataError, ExportError
 from ekd_edge.evaluate import Comparison, Scores, compare, evaluate
 from ekd_edge.manifest import Calibration, Kind, Manifest, Target, Training
+from ekd_edge.subjects import hash_subjects
 from ekd_export.audit import Audit, audit, check_classes, read_quantization
 from ekd_export.convert import convert, student_logits, torch_logits
 from ekd_export.fold import fold
 from ekd_export.quantize import CALIBRATION_METHOD, calibration_windows, fingerprint, quantize
+from ekd_export.recipes import RECIPES
 from ekd_train.data.source import parse_source
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
@@ -77,7 +79,7 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     _check_conversion(student, flatbuffer, manifest, calibrated[:_CONVERSION_WINDOWS])
     if kind == "int8":
         report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects ...")
-        flatbuffer = quantize(flatbuffer, calibrated)
+        flatbuffer = quantize(flatbuffer, RECIPES["static"], calibrated)
     found = audit(flatbuffer, kind)
     if kind == "int8":
         manifest = replace(
@@ -85,7 +87,7 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
             quantization=read_quantization(flatbuffer),
             calibration=Calibration(
                 method=CALIBRATION_METHOD,
-                subjects=train.subjects,
+                subjects=hash_subjects(run.identity, train.subjects),
                 windows=len(calibrated),
                 seed=run.config.seed,
                 sha256=fingerprint(calibrated),
@@ -104,8 +106,8 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     evaluation = {
         "synthetic": run.synthetic,
         "validation_agreement": agreement,
-        "test_subjects_before": before.to_json(),
-        "test_subjects_after": after.to_json(),
+        "test_subjects_before": before.hashed(run.identity).to_json(),
+        "test_subjects_after": after.hashed(run.identity).to_json(),
         "test_subjects_change": {loss.target: asdict(loss) for loss in losses},
     }
     save_artefact(output, flatbuffer, replace(manifest, evaluation=evaluation))
@@ -147,12 +149,14 @@ def _manifest(run: Run, kind: Kind) -> Manifest:
             source=run.source,
             dataset=run.identity,
             synthetic=run.synthetic,
-            train_subjects=run.subject_split.train,
-            validation_subjects=run.subject_split.validation,
-            test_subjects=run.subject_split.test,
+            train_subjects=hash_subjects(run.identity, run.subject_split.train),
+            validation_subjects=hash_subjects(run.identity, run.subject_split.validation),
+            test_subjects=hash_subjects(run.identity, run.subject_split.test),
             threshold=run.config.threshold,
             high=run.config.high,
         ),
+        recipe="static" if kind == "int8" else "float32",
+        student=run.network.student,
         made_by=f"ekd {version('ekd')}",
     )
 

@@ -10,6 +10,7 @@ from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ConfigError, DataError
 from ekd_edge.evaluate import Comparison, Scores, compare, evaluate
 from ekd_edge.manifest import Manifest
+from ekd_edge.subjects import hash_subject
 from ekd_train.data.source import Source, parse_source
 
 __all__ = ["Report", "check_comparable", "evaluate_files", "unseen_subjects"]
@@ -110,15 +111,15 @@ def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tupl
     """
     seen: set[str] = set()
     for manifest in manifests:
-        if manifest.training.dataset == source.identity:
-            seen |= manifest.training.seen_subjects
-            seen |= set(manifest.calibration.subjects) if manifest.calibration is not None else set()
-    kept = tuple(subject for subject in source.subjects if subject not in seen)
+        seen |= manifest.training.seen_subjects
+        seen |= set(manifest.calibration.subjects) if manifest.calibration is not None else set()
+    excluded = tuple(name for name in source.subjects if hash_subject(source.identity, name) in seen)
+    kept = tuple(name for name in source.subjects if name not in excluded)
     if not kept:
         raise DataError(
             f"every subject of {source.name} was used to train these models: evaluate on other data with --data"
         )
-    return kept, tuple(subject for subject in source.subjects if subject in seen)
+    return kept, excluded
 
 
 def _change(comparison: Comparison) -> dict[str, Any]:

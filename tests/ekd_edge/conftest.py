@@ -11,7 +11,9 @@ import pytest
 from ekd_edge.artefact import save_artefact
 from ekd_edge.manifest import Manifest, Target, Training
 from ekd_edge.signal.design import gsr_spec
+from ekd_edge.subjects import hash_subjects
 
+PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
 ARTEFACT_TARGETS = (Target("arousal", ("low", "high")), Target("valence", ("low", "high")))
 
 
@@ -63,7 +65,9 @@ def gsr_manifest() -> Manifest:
         kind="float32",
         signal=gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1),
         targets=ARTEFACT_TARGETS,
-        training=Training("synthetic", "synthetic-test", True, ("s1",), ("s2",), ("s3",)),
+        training=Training("synthetic", "synthetic-test", True, *PEOPLE),
+        recipe="float32",
+        student="paper",
     )
 
 

@@ -100,7 +100,7 @@ def test_a_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_
 
 
 def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
-    encoded = zipfile.ZipFile(path).read("ekd.json").replace(b'"format_version": 1', b'"format_version": 2')
+    encoded = zipfile.ZipFile(path).read("ekd.json").replace(b'"format_version": 2', b'"format_version": 3')
     path.write_bytes(FLATBUFFER + artefact._container(len(FLATBUFFER), encoded))
     with pytest.raises(ArtefactError, match=r"newer ekd.*upgrade"):
         load_artefact(path)

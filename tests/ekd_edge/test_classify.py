@@ -86,7 +86,7 @@ def test_a_model_that_is_not_its_manifests_is_refused(model_path: Path, tmp_path
         from ekd_edge.manifest import Calibration
 
         side = TensorQuantization(0.1, 0)
-        calibration = Calibration("min-max", ("s1",), 1, 0, "00")
+        calibration = Calibration("min-max", manifest.training.train_subjects, 1, 0, "00")
         manifest = replace(manifest, kind="int8", quantization=Quantization(side, side), calibration=calibration)
     with pytest.raises(ArtefactError, match=r"changed\.tflite.*export"):
         open_classifier(load_artefact(_resave(model_path, tmp_path, manifest)))

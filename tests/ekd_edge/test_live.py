@@ -28,7 +28,9 @@ MANIFEST = Manifest(
     kind="float32",
     signal=gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1),
     targets=(Target("arousal", THREE), Target("valence", THREE)),
-    training=Training("synthetic", "synthetic-test", True, ("s1",), ("s2",), ("s3",)),
+    training=Training("synthetic", "synthetic-test", True, (), (), ()),
+    recipe="float32",
+    student="paper",
 )
 
 

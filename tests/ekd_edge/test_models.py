@@ -7,12 +7,14 @@ import pytest
 from ekd_edge.errors import ConfigError
 from ekd_edge.manifest import Calibration, Quantization, TensorQuantization
 from ekd_edge.models import default_model
+from ekd_edge.subjects import hash_subject
 
 WriteModel = Callable[..., Path]
 INT8 = {
     "kind": "int8",
+    "recipe": "static",
     "quantization": Quantization(TensorQuantization(0.1, 0), TensorQuantization(0.1, 0)),
-    "calibration": Calibration("min-max", ("s1",), 8, 0, "0" * 64),
+    "calibration": Calibration("min-max", (hash_subject("synthetic-test", "s1"),), 8, 0, "0" * 64),
 }
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from ekd_edge.errors import ExportError
-from ekd_export.audit import audit, check_classes, read_quantization
+from ekd_export.audit import audit, check_classes, layer_of, read_quantization
 from ekd_export.quantize import quantize
+from ekd_export.recipes import RECIPES
 
 
 def test_what_was_exported_passes(exports) -> None:
@@ -27,8 +28,8 @@ def test_an_int8_model_does_not_pass_for_float(exports) -> None:
 
 def test_an_operation_that_quantization_left_in_float_is_found(exports, windows) -> None:
     """The float file writes softsign with abs, which ai-edge-quantizer does not know."""
-    with pytest.raises(ExportError, match=r"tensors of the int8 model are still float: .*Score"):
-        audit(quantize(exports.float32.flatbuffer, windows.gsr[:32]), "int8")
+    with pytest.raises(ExportError, match=r"tensors of the int8 model are still float.*: Score_0 \(ABS\), "):
+        audit(quantize(exports.float32.flatbuffer, RECIPES["static"], windows.gsr[:32]), "int8")
 
 
 def _changed(flatbuffer: bytes, change) -> bytes:
@@ -47,7 +48,7 @@ def test_a_float_tensor_inside_is_named(exports) -> None:
         for tensor in model.subgraphs[0].tensors[5:12]:
             tensor.type = schema.TensorType.FLOAT32
 
-    with pytest.raises(ExportError, match=r"^7 tensors of the int8 model are still float: .* and 2 more"):
+    with pytest.raises(ExportError, match=r"^7 tensors of the int8 model are still float, .* and 2 more"):
         audit(_changed(exports.int8.flatbuffer, hide), "int8")
 
 
@@ -82,3 +83,36 @@ def test_a_class_lost_by_quantization_is_named() -> None:
     with pytest.raises(ExportError, match="class 1 of valence"):
         check_classes(("arousal", "valence"), both, first)
     check_classes(("arousal", "valence"), first, both)
+
+
+def test_the_weights_must_be_of_the_kind(exports) -> None:
+    for kind, found in (("dynamic", "INT8"), ("float16", "FLOAT16")):
+        with pytest.raises(ExportError, match=rf"layers of the {kind} model have no {found} weights: .*FLOAT32.* more"):
+            audit(exports.float32.flatbuffer, kind)
+    dynamic = quantize(exports.float32.flatbuffer, RECIPES["dynamic"], np.zeros((0, 0), np.float32))
+    with pytest.raises(ExportError, match=r"Linear_spatial \(FULLY_CONNECTED, INT8\)"):
+        audit(dynamic, "float32")
+
+
+def test_a_scale_of_zero_is_found(exports) -> None:
+    def flatten(schema, model) -> None:
+        graph = model.subgraphs[0]
+        graph.tensors[graph.operators[20].outputs[0]].quantization.scale = np.zeros(1, np.float32)
+
+    with pytest.raises(ExportError, match="has a scale of zero"):
+        audit(_changed(exports.int8.flatbuffer, flatten), "int8")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "layer"),
+    [
+        ("ekd_export.fold.InferenceStudent/ekd_export.fold._Block_0/torch.nn.modules.linear.Linear_dense1;;a.B;3",
+         "Block_0/Linear_dense1"),
+        (";;ekd_export.fold.InferenceStudent/ekd_export.fold._Score_1;", "Score_1"),
+        ("ekd_export.fold.InferenceStudent;5", "InferenceStudent"),
+        ("serving_default_args_0", "serving_default_args_0"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_layers_go_by_the_path_of_their_module(tensor, layer) -> None:
+    assert layer_of(tensor) == layer

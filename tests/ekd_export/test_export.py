@@ -12,6 +12,7 @@ import ekd_export.export
 from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ExportError
 from ekd_edge.signal.spec import SignalSpec
+from ekd_edge.subjects import hash_subjects
 from ekd_export.cli import main
 from ekd_export.quantize import calibration_windows, fingerprint
 from ekd_train.run import Run
@@ -42,8 +43,8 @@ def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
     training = manifest.training
     assert (training.source, training.dataset, training.synthetic) == (run.source, run.identity, True)
     assert (training.threshold, training.high) == (5.0, "at-or-above")
-    assert training.train_subjects == ("s000", "s001")
-    assert training.seen_subjects == {"s000", "s001", "s002"}
+    assert training.train_subjects == hash_subjects(run.identity, ["s000", "s001"])
+    assert training.seen_subjects == set(hash_subjects(run.identity, ["s000", "s001", "s002"]))
     calibration = manifest.calibration
     assert calibration is not None
     assert set(calibration.subjects) <= set(training.train_subjects)
@@ -52,10 +53,12 @@ def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
     assert manifest.evaluation is not None
     assert manifest.evaluation["synthetic"] is True
     assert {each["subject"] for each in manifest.evaluation["test_subjects_after"]["arousal"]["subjects"]} == set(
-        run.split.test
+        hash_subjects(run.identity, run.split.test)
     )
+    assert not [name for name in windows.subjects if name in json.dumps(manifest.to_json())]
     assert manifest.made_by.startswith("ekd ")
     assert exports.float32.manifest.calibration is None
+    assert (manifest.recipe, exports.float32.manifest.recipe, manifest.student) == ("static", "float32", "paper")
 
 
 def test_int8_is_the_smaller_file_and_people_are_told(exports) -> None:

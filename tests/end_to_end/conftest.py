@@ -12,6 +12,7 @@ from ekd_edge.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.subjects import hash_subjects
 from ekd_edge.synthesis import simulated_blocks
 
 TARGETS = ("arousal", "valence")
@@ -26,6 +27,7 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ekd_export.convert import convert
     from ekd_export.fold import InferenceStudent
     from ekd_export.quantize import fingerprint, quantize
+    from ekd_export.recipes import RECIPES
     from ekd_train.network import NetworkConfig
     from ekd_train.student import Student
 
@@ -35,14 +37,19 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     shape = NetworkConfig(targets=TARGETS, filters=8, heads=2, key_size=8, ffn=8, depth=2)
     student = Student(shape).eval()
-    flatbuffer = quantize(convert(InferenceStudent(student, integer=True), spec.window_samples), calibration)
+    flatbuffer = quantize(
+        convert(InferenceStudent(student, integer=True), spec.window_samples), RECIPES["static"], calibration
+    )
+    people = [hash_subjects("untrained", [name]) for name in ("s1", "s2", "s3")]
     manifest = Manifest(
         kind="int8",
         signal=spec,
         targets=tuple(Target(name, ("low", "high")) for name in TARGETS),
-        training=Training("synthetic", "untrained", True, ("s1",), ("s2",), ("s3",)),
+        training=Training("synthetic", "untrained", True, *people),
+        recipe="static",
+        student="paper",
         quantization=read_quantization(flatbuffer),
-        calibration=Calibration("min-max", ("s1",), len(calibration), 9, fingerprint(calibration)),
+        calibration=Calibration("min-max", people[0], len(calibration), 9, fingerprint(calibration)),
     )
     path = tmp_path_factory.mktemp("artefact") / "student-int8.tflite"
     save_artefact(path, flatbuffer, manifest)

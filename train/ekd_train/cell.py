@@ -122,6 +122,7 @@ class _Room:
         """Train a method, and test it."""
         here = self.folders[0]
         config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
+        network = dataclasses.replace(self.network, **dataclasses.asdict(config.network))
         teachers: Sequence[Taught] = []
         if taught_by == "crossfit":
             teachers = cross_fit(self.learning, self.network, config, here, self.folders, self.reporter)
@@ -129,9 +130,9 @@ class _Room:
             teachers = self._trained(taught_by)
         started = time.monotonic()
         if name == "teacher":
-            trained, fits = teach(self.learning, self.network, config, here, self.reporter)
+            trained, fits = teach(self.learning, network, config, here, self.reporter)
         else:
-            trained, fits = distil(self.learning, self.network, config, teachers, here, self.reporter, name)
+            trained, fits = distil(self.learning, network, config, teachers, here, self.reporter, name)
         members = list(trained.members()) if isinstance(trained, Stack) else [trained]
         seconds = (time.monotonic() - started + fits[0].earlier_s) / len(members)
         trained_each = list(zip(self.cells, self.folders, members, fits, self.exams, strict=True))

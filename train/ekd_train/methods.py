@@ -35,6 +35,20 @@ METHODS: Mapping[str, Method] = {
         Method("teacher", "Teacher (EEG + GSR)", "nobody", (), "the teacher itself, as it is before it listens"),
         Method("student", "Student (GSR)", "nobody", (), "the student from the labels alone"),
         Method(
+            "student-compact",
+            "Compact student (GSR)",
+            "nobody",
+            ("network.student=compact",),
+            "the student of kind compact, from the labels alone",
+        ),
+        Method(
+            "student-edge",
+            "Edge student (GSR)",
+            "nobody",
+            ("network.student=edge",),
+            "the student of kind edge, from the labels alone",
+        ),
+        Method(
             "label-smoothing",
             "Label smoothing",
             "nobody",
@@ -49,6 +63,20 @@ METHODS: Mapping[str, Method] = {
             "control for KD: soft labels from another GSR student",
         ),
         Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a teacher that does not change"),
+        Method(
+            "kd-compact",
+            "KD, compact student",
+            "teacher",
+            (*_FIXED_TEACHER, "network.student=compact"),
+            "the student of kind compact, distilled",
+        ),
+        Method(
+            "kd-edge",
+            "KD, edge student",
+            "teacher",
+            (*_FIXED_TEACHER, "network.student=edge"),
+            "the student of kind edge, distilled",
+        ),
         Method(
             "kd-crossfit",
             "KD, cross-fitted teachers",

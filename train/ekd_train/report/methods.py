@@ -8,6 +8,11 @@ __all__ = ["ordered", "questions", "short_title", "title"]
 
 QUESTIONS = (
     ("kd", "student"),
+    ("student-compact", "student"),
+    ("student-edge", "student"),
+    ("kd-compact", "kd"),
+    ("kd-edge", "kd"),
+    ("kd-edge", "student-edge"),
     ("kd-crossfit", "student"),
     ("kd-crossfit", "kd"),
     ("kd-unrated", "student"),
