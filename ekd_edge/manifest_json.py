@@ -129,7 +129,7 @@ class _Fields:
     def hashes(self, key: str) -> tuple[str, ...]:
         values = self.texts(key)
         if not all(is_subject_hash(value) for value in values):
-            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes of subjects, 16 hex digits each")
+            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
         return values
 
     def integer(self, key: str, low: int, high: int = 2**63 - 1) -> int:
@@ -248,6 +248,7 @@ def _training(fields: _Fields) -> Training:
         test_subjects=fields.hashes("test_subjects"),
         threshold=fields.number("threshold"),
         high=high,
+        window_hashes=fields.hashes("window_hashes"),
     )
     fields.done()
     everyone = training.train_subjects + training.validation_subjects + training.test_subjects
