@@ -208,12 +208,25 @@ def _texts(name: str, values: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _signal(data: dict[str, Any]) -> SignalSpec:
+    fields = _Fields("signal", data)
+    for key in ("rate_hz", "unit"):
+        fields.text(key)
+    for key in ("window_samples", "hop_samples"):
+        fields.integer(key, 1, MAX_WINDOW_SAMPLES)
+    fields.number("settle_s")
+    fields.items("sos")
+    normalization = _Fields("normalization", fields.mapping("normalization"))
+    normalization.text("mode")
+    for key in ("time_constant_s", "gain"):
+        normalization.number(key)
+    normalization.done()
+    fields.done()
     try:
         spec = SignalSpec.from_json(data)
         exact = json.dumps(spec.to_json(), sort_keys=True) == json.dumps(data, sort_keys=True)
     except (SignalError, TypeError, ValueError) as error:
         raise ArtefactError(f"manifest: signal: {error}") from error
-    if not exact or spec.window_samples > MAX_WINDOW_SAMPLES or spec.hop_samples > MAX_WINDOW_SAMPLES:
+    if not exact:
         raise ArtefactError("manifest: signal is no signal specification of this format version")
     return spec
 
