@@ -57,7 +57,7 @@ class Study:
 _RECIPES = {"paper": ("float32", "static"), "compact": ("float32", "static"), "edge": ALL_RECIPES}
 STUDIES = {
     "synthetic": Study(
-        data="synthetic?subjects=60",
+        data="synthetic?subjects=60&eeg_channels=4",
         target="arousal",
         split="holdout",
         settings=("split.test=0.6", "split.validation=0.15"),

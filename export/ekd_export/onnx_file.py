@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ekd_edge.artefact import MANIFEST_NAME
+from ekd_edge.container import MANIFEST_NAME
 from ekd_edge.errors import ExportError
 from ekd_edge.manifest import Manifest
 from ekd_export.convert import first_line, torch_logits
