@@ -32,7 +32,9 @@ def begin(args: argparse.Namespace) -> "tuple[Ed25519PrivateKey | None, list[str
     if args.new_key is not None:
         return None, _new_key(args.new_key)
     key = read_private_key(args.sign) if args.sign is not None else None
-    if args.run is not None and args.run.suffix == ".tflite" and (key is not None or args.c_array):
+    if args.run is not None and args.run.suffix == ".tflite" and not args.run.is_dir():
+        if key is None and not args.c_array:
+            raise ConfigError(f"{args.run} is a model file already: name a run, or say --sign KEY or --c-array")
         return key, finish(args.run, key, args.c_array)
     if args.c_array and not args.int8:
         raise ConfigError("--c-array writes the int8 model as C source: add --int8")

@@ -90,6 +90,13 @@ def test_nothing_is_exported_with_a_key_that_cannot_sign(exports, tmp_path: Path
     assert not output.exists()
 
 
+def test_a_model_file_without_a_wish_is_no_run(model: Path, capsys) -> None:
+    before = model.read_bytes()
+    assert main([str(model)]) == 2
+    assert "is a model file already: name a run, or say --sign KEY or --c-array" in capsys.readouterr().err
+    assert model.read_bytes() == before
+
+
 def test_a_damaged_file_is_not_signed(model: Path, tmp_path: Path) -> None:
     make_key(tmp_path / "key")
     content = bytearray(model.read_bytes())
