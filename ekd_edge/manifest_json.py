@@ -5,9 +5,6 @@ refused.
 """
 
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from ekd_edge.errors import ArtefactError, SignalError
@@ -24,6 +21,7 @@ from ekd_edge.manifest import (
     Training,
 )
 from ekd_edge.signal.spec import SignalSpec
+from ekd_edge.strict_json import Fields, check_texts, parse_object
 from ekd_edge.subjects import is_subject_hash
 
 __all__ = ["encode_manifest", "parse_manifest"]
@@ -35,7 +33,6 @@ MAX_DEPTH = 32
 
 _HIGH_RULES: dict[str, HighRule] = {rule: rule for rule in get_args(HighRule)}
 _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -56,7 +53,7 @@ def parse_manifest(encoded: bytes) -> Manifest:
 
     Raises ArtefactError where it is malformed, or of another format version.
     """
-    root = _Fields("manifest", _parse_json(encoded))
+    root = Fields("manifest", parse_object(encoded))
     version = root.integer("format_version", 1)
     if version > FORMAT_VERSION:
         raise ArtefactError(
@@ -82,12 +79,12 @@ def parse_manifest(encoded: bytes) -> Manifest:
         kind=kind,
         signal=_signal(root.mapping("signal")),
         targets=_targets(root.items("targets")),
-        training=_training(_Fields("training", root.mapping("training"))),
+        training=_training(Fields("training", root.mapping("training"))),
         recipe=root.name("recipe"),
         student=root.name("student"),
-        quantization=_quantization(_Fields("quantization", quantization)) if quantization is not None else None,
-        calibration=_calibration(_Fields("calibration", calibration)) if calibration is not None else None,
-        signoff=_signoff(_Fields("signoff", signoff)) if signoff is not None else None,
+        quantization=_quantization(Fields("quantization", quantization)) if quantization is not None else None,
+        calibration=_calibration(Fields("calibration", calibration)) if calibration is not None else None,
+        signoff=_signoff(Fields("signoff", signoff)) if signoff is not None else None,
         evaluation=evaluation,
         made_by=root.text("made_by"),
         sha256=root.text("sha256"),
@@ -98,124 +95,15 @@ def parse_manifest(encoded: bytes) -> Manifest:
     return manifest
 
 
-class _Fields:
-    """Typed, consuming access to one JSON object; every complaint names the field."""
-
-    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
-        self._name = name
-        self._left = dict(data)
-
-    def take(self, key: str, kind: type, what: str) -> Any:
-        value = self._left.pop(key, None)
-        if type(value) is not kind:
-            raise ArtefactError(f"manifest: {self._name}.{key} must be {what}")
-        return value
-
-    def text(self, key: str) -> str:
-        value: str = self.take(key, str, "text")
-        if not value.isprintable():
-            raise ArtefactError(f"manifest: {self._name}.{key} holds control characters")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        return _texts(f"{self._name}.{key}", self.items(key))
-
-    def name(self, key: str) -> str:
-        value = self.text(key)
-        if not _NAME.fullmatch(value):
-            raise ArtefactError(f"manifest: {self._name}.{key} must be a name such as float32")
-        return value
-
-    def hashes(self, key: str) -> tuple[str, ...]:
-        values = self.texts(key)
-        if not all(is_subject_hash(value) for value in values):
-            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
-        return values
-
-    def integer(self, key: str, low: int, high: int = 2**63 - 1) -> int:
-        value: int = self.take(key, int, f"a whole number from {low}")
-        if not low <= value <= high:
-            raise ArtefactError(f"manifest: {self._name}.{key} must lie between {low} and {high}")
-        return value
-
-    def number(self, key: str) -> float:
-        value: float = self.take(key, float, "a number with a decimal point")
-        return value
-
-    def positive(self, key: str) -> float:
-        value = self.number(key)
-        if not value > 0:
-            raise ArtefactError(f"manifest: {self._name}.{key} must be above zero")
-        return value
-
-    def flag(self, key: str) -> bool:
-        value: bool = self.take(key, bool, "true or false")
-        return value
-
-    def items(self, key: str) -> list[Any]:
-        value: list[Any] = self.take(key, list, "a list")
-        return value
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        value: dict[str, Any] = self.take(key, dict, "an object")
-        return value
-
-    def optional(self, key: str) -> dict[str, Any] | None:
-        if key in self._left and self._left[key] is None:
-            return self._left.pop(key)  # type: ignore[no-any-return]
-        return self.mapping(key)
-
-    def done(self) -> None:
-        if self._left:
-            raise ArtefactError(f"manifest: {self._name} has unknown fields: {', '.join(sorted(self._left))}")
-
-
-def _parse_json(encoded: bytes) -> Mapping[str, Any]:
-    try:
-        data = json.loads(encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"the manifest is no valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ArtefactError("the manifest is no JSON object")
-    return data
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key appears twice")
-    return fields
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is out of range")
-    return value
-
-
-def _texts(name: str, values: Iterable[Any]) -> tuple[str, ...]:
-    texts = tuple(values)
-    if not all(type(text) is str and text and text.isprintable() for text in texts):
-        raise ArtefactError(f"manifest: {name} must be a list of printable texts")
-    if len(set(texts)) != len(texts):
-        raise ArtefactError(f"manifest: {name} names something twice")
-    return texts
-
-
 def _signal(data: dict[str, Any]) -> SignalSpec:
-    fields = _Fields("signal", data)
+    fields = Fields("signal", data)
     for key in ("rate_hz", "unit"):
         fields.text(key)
     for key in ("window_samples", "hop_samples"):
         fields.integer(key, 1, MAX_WINDOW_SAMPLES)
     fields.number("settle_s")
     fields.items("sos")
-    normalization = _Fields("normalization", fields.mapping("normalization"))
+    normalization = Fields("normalization", fields.mapping("normalization"))
     normalization.text("mode")
     for key in ("time_constant_s", "gain"):
         normalization.number(key)
@@ -238,17 +126,17 @@ def _targets(data: list[Any]) -> tuple[Target, ...]:
     for item in data:
         if type(item) is not dict:
             raise ArtefactError("manifest: each target must be an object")
-        fields = _Fields("target", item)
+        fields = Fields("target", item)
         targets.append(Target(fields.text("name"), fields.texts("labels")))
         fields.done()
-    _texts("target names", (target.name for target in targets))
+    check_texts("target names", (target.name for target in targets))
     counts = {len(target.labels) for target in targets}
     if len(counts) != 1 or not 2 <= counts.pop() <= MAX_CLASSES:
         raise ArtefactError(f"manifest: all targets must have the same number of labels, 2 to {MAX_CLASSES}")
     return tuple(targets)
 
 
-def _training(fields: _Fields) -> Training:
+def _training(fields: Fields) -> Training:
     high = _HIGH_RULES.get(fields.text("high"))
     if high is None:
         raise ArtefactError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
@@ -270,17 +158,17 @@ def _training(fields: _Fields) -> Training:
     return training
 
 
-def _quantization(fields: _Fields) -> Quantization:
+def _quantization(fields: Fields) -> Quantization:
     sides = []
     for key in ("input", "output"):
-        side = _Fields(f"quantization.{key}", fields.mapping(key))
+        side = Fields(f"quantization.{key}", fields.mapping(key))
         sides.append(TensorQuantization(side.positive("scale"), side.integer("zero_point", -128, 127)))
         side.done()
     fields.done()
     return Quantization(*sides)
 
 
-def _calibration(fields: _Fields) -> Calibration:
+def _calibration(fields: Fields) -> Calibration:
     calibration = Calibration(
         method=fields.text("method"),
         subjects=fields.hashes("subjects"),
@@ -292,7 +180,7 @@ def _calibration(fields: _Fields) -> Calibration:
     return calibration
 
 
-def _signoff(fields: _Fields) -> SignOff:
+def _signoff(fields: Fields) -> SignOff:
     signoff = SignOff(max_drop=fields.number("max_drop"), passed=fields.flag("passed"))
     fields.done()
     if not 0 <= signoff.max_drop <= 1:

@@ -51,4 +51,4 @@ def describe_signoff(manifest: Manifest) -> str:
         return "" if manifest.kind == "float32" else "never signed off"
     if signoff.passed:
         return ""
-    return f"refused sign-off: a loss within {100 * signoff.max_drop:g} points of accuracy could not be shown"
+    return f"refused sign-off for --max-drop {signoff.max_drop:g}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CausalFilter"]
+__all__ = ["CausalFilter", "steady_state"]
 
 
 class CausalFilter:
@@ -17,7 +17,7 @@ class CausalFilter:
 
     def __init__(self, sos: Sequence[Sequence[float]]) -> None:
         self._sos = np.array(sos, dtype=np.float64).reshape(-1, 6)
-        self._unit_states = _steady_state(self._sos)
+        self._unit_states = steady_state(self._sos)
         self.reset()
 
     def reset(self) -> None:
@@ -40,7 +40,7 @@ class CausalFilter:
         return y
 
 
-def _steady_state(sos: NDArray[np.float64]) -> NDArray[np.float64]:
+def steady_state(sos: NDArray[np.float64]) -> NDArray[np.float64]:
     """State of the transposed direct form II, shape (sections, 2), after a constant input of 1."""
     state = np.empty((len(sos), 2))
     level = 1.0

@@ -4,7 +4,6 @@ A key is made by `ekd-export --new-key KEY`, or by `openssl genpkey -algorithm e
 `openssl pkey -in KEY -pubout -out KEY.pub`.
 """
 
-import argparse
 import os
 import stat
 from dataclasses import replace
@@ -19,31 +18,9 @@ from ekd_edge.trust import require_cryptography, signed_bytes, signer
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["add_arguments", "is_model_file", "make_key", "new_key_text", "read_private_key", "sign_file"]
+__all__ = ["make_key", "read_private_key", "sign_file"]
 
 _LARGEST_PEM = 1 << 16
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--sign KEY` and `--new-key KEY`."""
-    parser.add_argument(
-        "--sign", metavar="KEY", type=Path, help="sign the file with this ed25519 key; with a .tflite as RUN, only that"
-    )
-    parser.add_argument("--new-key", metavar="KEY", type=Path, help="make a key and its public key KEY.pub, then stop")
-
-
-def is_model_file(path: Path | None) -> bool:
-    """Whether what was named in a run's place is a model file, which is there already and wants only signing."""
-    return path is not None and path.suffix == ".tflite"
-
-
-def new_key_text(path: Path, public_path: Path) -> str:
-    """What to do with a new key."""
-    return (
-        f"key        {path} signs: `ekd-export --sign {path}`; keep it where models are made\n"
-        f"public     {public_path} trusts: `ekd-edge --trust {public_path.name}` on the Pi runs what {path.name} "
-        "signed, and nothing else"
-    )
 
 
 def make_key(path: Path) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ekd_edge.cli import main
-from ekd_edge.manifest import Manifest
+from ekd_edge.manifest import Manifest, SignOff
 
 EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 WriteModel = Callable[..., Path]
@@ -30,7 +30,8 @@ CSV = ["--format", "csv", "--rate", "32", "--unit", "uS"]
 
 @pytest.fixture(autouse=True)
 def _no_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EKD_MODEL", raising=False)
+    for name in ("EKD_MODEL", "EKD_TRUST"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def edge(*arguments: object, timeout: float = 60, **options: object) -> subprocess.CompletedProcess[str]:
@@ -377,6 +378,19 @@ def test_model_that_cannot_be_trusted(tmp_path: Path, model_path: Path, fault: s
         "bad.tflite",
         "ekd-export" if fault != "altered" else "altered",
     )
+
+
+def test_the_banner_says_what_became_of_sign_off(tmp_path: Path, write_model: WriteModel) -> None:
+    source = recording(tmp_path / "a.csv")
+    for signoff, about in (
+        (None, "(dynamic, never signed off)"),
+        (SignOff(0.01, True), "(dynamic)"),
+        (SignOff(0.01, False), "(dynamic, refused sign-off for --max-drop 0.01)"),
+    ):
+        model = write_model(tmp_path / "a.tflite", kind="dynamic", recipe="dynamic", signoff=signoff)
+        done = edge("--model", model, "--replay", source, *CSV)
+        assert done.returncode == 0
+        assert f"ekd-edge: {model} {about} predicts" in done.stderr
 
 
 def test_model_for_another_signal(tmp_path: Path, write_model: WriteModel, gsr_manifest: Manifest) -> None:

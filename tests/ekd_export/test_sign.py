@@ -79,7 +79,7 @@ def test_a_run_is_exported_and_signed_in_one_go(exports, tmp_path: Path, capsys)
     public = make_key(tmp_path / "key")
     output = tmp_path / "a.tflite"
     assert main([str(exports.run.path), "-o", str(output), "--sign", str(tmp_path / "key")]) == 0
-    assert "signed by ed25519 key" in capsys.readouterr().err
+    assert "signed     " in capsys.readouterr().err
     load_artefact(output, read_trust([public]))
 
 
@@ -88,6 +88,13 @@ def test_nothing_is_exported_with_a_key_that_cannot_sign(exports, tmp_path: Path
     assert main([str(exports.run.path), "-o", str(output), "--sign", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not output.exists()
+
+
+def test_a_model_file_without_a_wish_is_no_run(model: Path, capsys) -> None:
+    before = model.read_bytes()
+    assert main([str(model)]) == 2
+    assert "is a model file already: name a run, or say --sign KEY or --c-array" in capsys.readouterr().err
+    assert model.read_bytes() == before
 
 
 def test_a_damaged_file_is_not_signed(model: Path, tmp_path: Path) -> None:
