@@ -71,7 +71,7 @@ def student() -> Hard:
 @pytest.fixture(scope="module")
 def tuned(student) -> tuple[Hard, list[str]]:
     lines: list[str] = []
-    return fine_tune(student, TRAIN, VALIDATION, seed=1, report=lines.append, recipe=RECIPE), lines
+    return fine_tune(student, TRAIN, VALIDATION, seed=0, report=lines.append, recipe=RECIPE, epochs=16), lines
 
 
 def test_tuning_brings_the_rounded_student_closer_to_the_float_one(student, tuned) -> None:
