@@ -18,13 +18,14 @@ from torch.overrides import TorchFunctionMode
 
 from ekd_edge.errors import DataError
 from ekd_export.recipes import RECIPES, Recipe
+from ekd_train.distill import soft_loss
 
 __all__ = ["EPOCHS", "fine_tune", "rounded_logits"]
 
 EPOCHS = 8
 _BATCH = 32
 _WINDOWS = 512
-_RATE = 5e-4
+_RATE = 2e-4
 _SMALLEST_SCALE = 1e-11
 _ABOVE_ZERO = 1e-12
 """What rsqrt is given for a variance that int8 rounds to zero: runtimes give the highest value of the range then."""
@@ -50,16 +51,17 @@ def fine_tune(
     seed: int,
     report: Callable[[str], None],
     recipe: Recipe = RECIPES["qat"],
+    classes: int = 2,
     epochs: int = EPOCHS,
 ) -> _Student:
     """A copy of `student` whose weights are tuned for `recipe`; the student itself is left as it is.
 
-    student: any module of one window (1, window_samples) -> (1, logits), such as an InferenceStudent. train,
+    student: any module of one window (1, window_samples) -> (1, targets * classes), such as an InferenceStudent. train,
     validation: float32 (n, window_samples) of those subjects; of more than 512 windows so many are drawn by `seed`.
-    The loss is the mean square difference to the logits of the float student, in parts of their variance. Activation
-    ranges are those of the training windows, taken afresh for every epoch. The result is the epoch, the untuned
-    beginning included, whose fake-quantized logits on the validation windows are closest to the float student's:
-    nothing is gained where nothing can be. `report` is told each epoch's output SQNR.
+    The loss is KL(float student || fake-quantized student), so that windows count on which the float student is not
+    sure. Activation ranges are those of the training windows, taken afresh for every epoch. The result is the epoch,
+    the untuned beginning included, with the lowest loss on the validation windows: nothing is gained where nothing
+    can be. `report` is told each epoch's loss.
 
     Raises DataError where there are no training or no validation windows.
     """
@@ -75,16 +77,21 @@ def fine_tune(
     optimizer = torch.optim.Adam(tuned.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(taught) / _BATCH))
     rounded = _FakeQuantized(tuned, recipe)
-    best, best_sqnr, best_epoch = copy.deepcopy(tuned.state_dict()), -math.inf, 0
+    best, least, best_epoch = copy.deepcopy(tuned.state_dict()), math.inf, 0
     for epoch in range(epochs + 1):
         if epoch:
-            _epoch(rounded, optimizer, schedule, taught, aims[0], generator)
+            for batch in torch.randperm(len(taught), generator=generator).split(_BATCH):
+                divergence = _divergence(rounded(taught[batch]), aims[0][batch], classes)
+                optimizer.zero_grad(set_to_none=True)
+                divergence.backward()
+                optimizer.step()
+                schedule.step()
         rounded.measure(taught)
-        sqnr = _sqnr_db(aims[1], _logits(rounded, judged))
-        better = sqnr > best_sqnr
-        report(f"fine-tuning {epoch}/{epochs}: output SQNR {sqnr:.1f} dB on validation windows{' *' if better else ''}")
+        loss = float(_divergence(_logits(rounded, judged), aims[1], classes))
+        better = loss < least
+        report(f"fine-tuning {epoch}/{epochs}: KL {loss:.2g} nats on validation windows{' *' if better else ''}")
         if better:
-            best, best_sqnr, best_epoch = copy.deepcopy(tuned.state_dict()), sqnr, epoch
+            best, least, best_epoch = copy.deepcopy(tuned.state_dict()), loss, epoch
     tuned.load_state_dict(best)
     for weight, asked in zip(tuned.parameters(), trainable, strict=True):
         weight.requires_grad_(asked)
@@ -246,21 +253,9 @@ def _scale(low: float, high: float) -> tuple[float, int]:
     return scale, max(-128, min(127, round(-128 - low / scale)))
 
 
-def _epoch(
-    rounded: _FakeQuantized,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    windows: Tensor,
-    aims: Tensor,
-    generator: torch.Generator,
-) -> None:
-    variance = (aims - aims.mean(0)).square().mean().clamp(min=1e-12)
-    for batch in torch.randperm(len(windows), generator=generator).split(_BATCH):
-        loss = (rounded(windows[batch]) - aims[batch]).square().mean() / variance
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+def _divergence(rounded: Tensor, exact: Tensor, classes: int) -> Tensor:
+    """Mean KL(exact || rounded) over windows and targets; logits (B, targets * classes) of both."""
+    return soft_loss(rounded.view(len(rounded), -1, classes), exact.view(len(exact), -1, classes))
 
 
 def _drawn(windows: NDArray[np.float32], generator: torch.Generator) -> Tensor:
@@ -273,11 +268,3 @@ def _logits(student: nn.Module, windows: Tensor) -> Tensor:
     forward = student if isinstance(student, _FakeQuantized) else torch.vmap(lambda window: student(window[None])[0])
     with torch.no_grad():
         return torch.cat([forward(part) for part in windows.split(_BATCH)])
-
-
-def _sqnr_db(exact: Tensor, rounded: Tensor) -> float:
-    noise = float((exact.double() - rounded.double()).square().sum())
-    signal = float(exact.double().square().sum())
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if noise < math.inf and signal > 0 else -math.inf
