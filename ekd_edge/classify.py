@@ -21,7 +21,10 @@ class Classifier(Protocol):
     """Whatever turns windows into logits."""
 
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Preprocessed windows (n, window_samples) -> logits (n, targets, classes)."""
+        """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
+
+        Raises SignalError for windows of another length, and ArtefactError where the runtime fails.
+        """
 
 
 def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
@@ -62,6 +65,7 @@ class _Interpreted:
     def __init__(self, artefact: Artefact, model: Any) -> None:
         manifest = artefact.manifest
         self._shape = (len(manifest.targets), manifest.n_classes)
+        self._path = artefact.path
         self._window = manifest.signal.window_samples
         self._quantization = manifest.quantization
         self._dtype: type[np.generic] = np.int8 if manifest.kind == "int8" else np.float32
@@ -84,10 +88,13 @@ class _Interpreted:
         if values.ndim != 2 or values.shape[1] != self._window:
             raise SignalError(f"the model takes windows of {self._window} samples, not {values.shape}")
         raw = np.empty((len(values), self._shape[0] * self._shape[1]), self._dtype)
-        for row, window in enumerate(self._encode(values)):
-            self._input()[0] = window
-            self._invoke()
-            raw[row] = self._output()[0]
+        try:
+            for row, window in enumerate(self._encode(values)):
+                self._input()[0] = window
+                self._invoke()
+                raw[row] = self._output()[0]
+        except RuntimeError as error:
+            raise ArtefactError(f"the TFLite runtime cannot run {self._path}: {error}") from error
         return self._decode(raw).reshape(len(values), *self._shape)
 
     def _encode(self, values: NDArray[np.float32]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from ekd_edge.artefact import Artefact, load_artefact
 from ekd_edge.classify import open_classifier
 from ekd_edge.errors import EkdError, SignalError
 from ekd_edge.live import check_sensor_signal, run
-from ekd_edge.models import default_model
+from ekd_edge.models import default_model, describe_signoff
 from ekd_edge.sensor import Replay, Sensor, SensorOptions, check_port, open_replay, open_sensor, port_names
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
@@ -33,6 +33,7 @@ from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
+from ekd_edge.trust import read_trust, trust_from_environment
 from firmware_bridge.arguments import rate_argument
 from firmware_bridge.formats.stream import StreamCounts
 
@@ -82,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         "--replay", metavar="FILE", type=Path, help="a file of a sensor's bytes, run as fast as possible"
     )
     parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
+    parser.add_argument(
+        "--trust",
+        metavar="PUBKEY",
+        type=Path,
+        action="append",
+        help="run only models signed by this key, or by one of several (default: $EKD_TRUST, else unsigned ones too)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
     parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
     parser.add_argument("--threads", metavar="N", type=_count, default=1, help="for inference (default: 1)")
@@ -156,8 +164,9 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
     sensor_options = _sensor_options(options)
     if options.port is not None:
         check_port(options.port)
-    path = options.model or default_model()
-    artefact = load_artefact(path)
+    trust = read_trust(options.trust) if options.trust else trust_from_environment()
+    path = options.model or default_model(trust=trust)
+    artefact = load_artefact(path, trust)
     check_sensor_signal(artefact.manifest, path.name)
     classifier = open_classifier(artefact, options.threads)
     preprocessor = Preprocessor(artefact.manifest.signal)
@@ -249,8 +258,9 @@ def _banner(artefact: Artefact, options: argparse.Namespace) -> str:
     manifest = artefact.manifest
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
+    about = ", ".join(filter(None, (manifest.kind, describe_signoff(manifest))))
     return (
-        f"ekd-edge: {artefact.path} ({manifest.kind}) predicts {', '.join(t.name for t in manifest.targets)} "
+        f"ekd-edge: {artefact.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
         f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
         f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
         f"reading {options.port or options.replay}"

@@ -76,6 +76,8 @@ class Training:
     only if they hold the same recordings. synthetic: no person was recorded. The subject sets are disjoint, and
     hold `ekd_edge.subjects.hash_subject` of each name: a model file names nobody.
     threshold: a rating above it is label 1. high: whether one at the threshold is label 1 as well.
+    window_hashes: of a few windows of each recording of training and validation (16 hex digits of SHA-256 over the
+    window's float32 bytes), by which the same recording is known under another name.
     """
 
     source: str
@@ -86,6 +88,7 @@ class Training:
     test_subjects: tuple[str, ...]
     threshold: float = 5.0
     high: HighRule = "above"
+    window_hashes: tuple[str, ...] = ()
 
     @property
     def seen_subjects(self) -> frozenset[str]:

@@ -129,7 +129,7 @@ class _Fields:
     def hashes(self, key: str) -> tuple[str, ...]:
         values = self.texts(key)
         if not all(is_subject_hash(value) for value in values):
-            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes of subjects, 16 hex digits each")
+            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
         return values
 
     def integer(self, key: str, low: int, high: int = 2**63 - 1) -> int:
@@ -208,12 +208,25 @@ def _texts(name: str, values: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _signal(data: dict[str, Any]) -> SignalSpec:
+    fields = _Fields("signal", data)
+    for key in ("rate_hz", "unit"):
+        fields.text(key)
+    for key in ("window_samples", "hop_samples"):
+        fields.integer(key, 1, MAX_WINDOW_SAMPLES)
+    fields.number("settle_s")
+    fields.items("sos")
+    normalization = _Fields("normalization", fields.mapping("normalization"))
+    normalization.text("mode")
+    for key in ("time_constant_s", "gain"):
+        normalization.number(key)
+    normalization.done()
+    fields.done()
     try:
         spec = SignalSpec.from_json(data)
         exact = json.dumps(spec.to_json(), sort_keys=True) == json.dumps(data, sort_keys=True)
     except (SignalError, TypeError, ValueError) as error:
         raise ArtefactError(f"manifest: signal: {error}") from error
-    if not exact or spec.window_samples > MAX_WINDOW_SAMPLES or spec.hop_samples > MAX_WINDOW_SAMPLES:
+    if not exact:
         raise ArtefactError("manifest: signal is no signal specification of this format version")
     return spec
 
@@ -248,6 +261,7 @@ def _training(fields: _Fields) -> Training:
         test_subjects=fields.hashes("test_subjects"),
         threshold=fields.number("threshold"),
         high=high,
+        window_hashes=fields.hashes("window_hashes"),
     )
     fields.done()
     everyone = training.train_subjects + training.validation_subjects + training.test_subjects

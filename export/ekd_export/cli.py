@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import EkdError, ExportError
 from ekd_edge.wording import change, origin, percent
+from ekd_export.sign import add_arguments, is_model_file, make_key, new_key_text, read_private_key, sign_file
 from ekd_train.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
@@ -23,7 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     let_idle_threads_sleep()
     try:
+        if args.new_key is not None:
+            print(new_key_text(args.new_key, make_key(args.new_key)))
+            return 0
+        key = read_private_key(args.sign) if args.sign is not None else None
+        if key is not None and is_model_file(args.run):
+            print(f"signed     {args.run} by {sign_file(args.run, key)}")
+            return 0
         exported = _export(args)
+        if key is not None:
+            _report(f"signed by {sign_file(exported.artefact.path, key)}")
     except EkdError as error:
         print(f"ekd-export: {error}", file=sys.stderr)
         return 2
@@ -47,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, help="the file to write (default: RUN/student-int8.tflite or -float32.tflite)"
     )
+    add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
     return parser
 

@@ -18,6 +18,7 @@ from ekd_edge.manifest import Calibration, Kind, Manifest, Target, Training
 from ekd_edge.subjects import hash_subjects
 from ekd_export.audit import Audit, audit, check_classes, read_quantization
 from ekd_export.convert import convert, student_logits, torch_logits
+from ekd_export.disjoint import check_disjoint, with_window_hashes
 from ekd_export.fold import fold
 from ekd_export.quantize import CALIBRATION_METHOD, calibration_windows, fingerprint, quantize
 from ekd_export.recipes import RECIPES
@@ -71,11 +72,12 @@ def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]
     report(f"reading {run.source} ...")
     windows = _read_windows(run, report)
     train, validation, test = (_of(windows, subjects) for subjects in sides)
+    check_disjoint((train, validation), test)
     report("converting to TFLite ...")
     student = fold(trained, integer=kind == "int8")
     flatbuffer = convert(student, run.network.window_samples)
     calibrated = calibration_windows(train, run.config.seed)
-    manifest = _manifest(run, kind)
+    manifest = with_window_hashes(_manifest(run, kind), (train, validation))
     _check_conversion(student, flatbuffer, manifest, calibrated[:_CONVERSION_WINDOWS])
     if kind == "int8":
         report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects ...")

@@ -11,6 +11,7 @@ from ekd_edge.errors import ConfigError, DataError
 from ekd_edge.evaluate import Comparison, Scores, compare, evaluate
 from ekd_edge.manifest import Manifest
 from ekd_edge.subjects import hash_subject
+from ekd_export.disjoint import check_never_learned
 from ekd_train.data.source import Source, parse_source
 
 __all__ = ["Report", "check_comparable", "evaluate_files", "unseen_subjects"]
@@ -60,7 +61,7 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
     """Evaluate model files on the unseen subjects of `data`, by default the data of the first one's training.
 
     Raises ArtefactError for a file that cannot be trusted, ConfigError where the files do not fit together and
-    DataError where no unseen subject is left or the data does not fit.
+    DataError where no unseen subject is left, one is a copy of somebody seen, or the data does not fit.
     """
     artefacts = tuple(load_artefact(path) for path in paths)
     check_comparable(artefacts)
@@ -70,6 +71,7 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
     targets = tuple(target.name for target in manifest.targets)
     rule = manifest.training
     windows = source.windows(manifest.signal, None, targets, rule.threshold, subjects=kept, high=rule.high)
+    check_never_learned([artefact.manifest for artefact in artefacts], windows)
     logits = [open_classifier(artefact, threads).predict(windows.gsr) for artefact in artefacts]
     scores = [evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
     further = zip(scores[1:], logits[1:], strict=True)

@@ -8,6 +8,7 @@ import pytest
 
 FRAMEWORKS = {"torch", "tensorflow", "jax", "onnx", "litert_torch", "ai_edge_quantizer", "matplotlib", "rich"}
 RUNTIMES = {"ai_edge_litert", "tflite_runtime"}
+SIGNATURES = {"cryptography"}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -27,7 +28,7 @@ def top_levels(names: set[str]) -> set[str]:
 
 def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
     names = loaded_by("import ekd_edge.cli")
-    assert not top_levels(names) & (FRAMEWORKS | RUNTIMES | {"scipy", "ekd_train", "ekd_export"})
+    assert not top_levels(names) & (FRAMEWORKS | RUNTIMES | SIGNATURES | {"scipy", "ekd_train", "ekd_export"})
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,25 @@ spec = gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1)
 assert Preprocessor(spec).push(SampleBlock(np.ones(2000), 0, Fraction(100)))
 """
     assert not top_levels(loaded_by(run)) & (FRAMEWORKS | RUNTIMES)
+
+
+def test_cryptography_loads_with_trust_alone() -> None:
+    signed = """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from ekd_edge.artefact import Artefact, check_contents, load_artefact
+from ekd_edge.errors import ArtefactError
+import ekd_edge.trust, ekd_export.sign, ekd_export.cli
+with TemporaryDirectory() as folder:
+    path = Path(folder) / "a.tflite"
+    path.write_bytes(b"no model")
+    try:
+        load_artefact(path)
+    except ArtefactError:
+        pass
+"""
+    assert not top_levels(loaded_by(signed)) & SIGNATURES
+    assert top_levels(loaded_by("from ekd_edge.trust import require_cryptography as f; f()")) > SIGNATURES
 
 
 @pytest.mark.parametrize("package", ["firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"])

@@ -1,17 +1,20 @@
 """A small, real model file: one fully connected layer over the window, built without a converter."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ekd_edge.artefact import save_artefact
 from ekd_edge.manifest import Manifest, Target, Training
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.subjects import hash_subjects
+from ekd_edge.trust import Trust, read_trust
+from ekd_export.sign import make_key, read_private_key, sign_file
 
 PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
 ARTEFACT_TARGETS = (Target("arousal", ("low", "high")), Target("valence", ("low", "high")))
@@ -56,6 +59,34 @@ def _linear_flatbuffer(weights: np.ndarray) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private key, its file's public half, and what trusts it."""
+
+    private: Ed25519PrivateKey
+    public_path: Path
+    trust: Trust
+
+    def sign(self, path: Path) -> Path:
+        sign_file(path, self.private)
+        return path
+
+
+def make_signing_key(folder: Path) -> SigningKey:
+    public_path = make_key(folder / "key")
+    return SigningKey(read_private_key(folder / "key"), public_path, read_trust([public_path]))
+
+
+@pytest.fixture(scope="session")
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
+    return make_signing_key(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="session")
+def other_key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
+    return make_signing_key(tmp_path_factory.mktemp("other-key"))
 
 
 @pytest.fixture(scope="session")

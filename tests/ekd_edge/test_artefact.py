@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge import artefact
-from ekd_edge.artefact import MAX_FLATBUFFER_BYTES, load_artefact, save_artefact
+from ekd_edge import container
+from ekd_edge.artefact import load_artefact, save_artefact
+from ekd_edge.container import MAX_FLATBUFFER_BYTES, Contents, pack
 from ekd_edge.errors import ArtefactError
 from ekd_edge.manifest import Manifest
 
@@ -101,7 +102,7 @@ def test_a_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_
 
 def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
     encoded = zipfile.ZipFile(path).read("ekd.json").replace(b'"format_version": 2', b'"format_version": 3')
-    path.write_bytes(FLATBUFFER + artefact._container(len(FLATBUFFER), encoded))
+    path.write_bytes(pack(Contents(FLATBUFFER, encoded)))
     with pytest.raises(ArtefactError, match=r"newer ekd.*upgrade"):
         load_artefact(path)
 
@@ -181,7 +182,7 @@ def test_a_failing_save_keeps_the_old_file(path: Path, gsr_manifest: Manifest, m
         raise OSError(28, "No space left on device")
 
     before = path.read_bytes()
-    monkeypatch.setattr(artefact.os, "fsync", fail)
+    monkeypatch.setattr(container.os, "fsync", fail)
     with pytest.raises(ArtefactError, match="No space left"):
         save_artefact(path, FLATBUFFER + b"!", gsr_manifest)
     assert path.read_bytes() == before

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ekd_edge.artefact import load_artefact
 from ekd_edge.errors import ConfigError
-from ekd_edge.manifest import Calibration, Quantization, TensorQuantization
-from ekd_edge.models import default_model
+from ekd_edge.manifest import Calibration, Quantization, SignOff, TensorQuantization
+from ekd_edge.models import default_model, describe_signoff
 from ekd_edge.subjects import hash_subject
 
 WriteModel = Callable[..., Path]
@@ -60,3 +61,39 @@ def test_nothing_here_says_how_to_make_one(tmp_path: Path) -> None:
     (tmp_path / "cut.tflite").write_bytes(b"x")
     with pytest.raises(ConfigError, match=r"passed over: .*cut\.tflite"):
         default_model(tmp_path, {})
+
+
+def test_what_was_refused_sign_off_is_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
+    refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, False))
+    with pytest.raises(
+        ConfigError, match=r"student-int8.tflite was refused sign-off: a loss within 1 points .* name it"
+    ):
+        default_model(tmp_path, {})
+    never = aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2000)
+    assert default_model(tmp_path, {}) == never
+    beside = aged(write_model(refused.with_name("student-float32.tflite")), 3000)
+    assert default_model(tmp_path, {}) == beside
+    write_model(refused, **INT8, signoff=SignOff(0.01, True))
+    assert default_model(tmp_path, {}) == refused
+
+
+def test_a_sign_off_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> None:
+    def said(**changes: object) -> str:
+        return describe_signoff(load_artefact(write_model(tmp_path / "a.tflite", **changes)).manifest)
+
+    assert said() == ""
+    assert said(**INT8) == "never signed off"
+    assert said(**INT8, signoff=SignOff(0.015, True)) == ""
+    assert said(**INT8, signoff=SignOff(0.015, False)).startswith("refused sign-off: a loss within 1.5 points")
+
+
+def test_with_trust_only_signed_models_are_taken(tmp_path: Path, write_model: WriteModel, signing_key) -> None:
+    signed = aged(write_model(tmp_path / "signed.tflite"), 1000)
+    signing_key.sign(signed)
+    aged(signed, 1000)
+    unsigned = aged(write_model(tmp_path / "unsigned.tflite"), 2000)
+    assert default_model(tmp_path, {}) == unsigned
+    assert default_model(tmp_path, {}, signing_key.trust) == signed
+    signed.unlink()
+    with pytest.raises(ConfigError, match=r"passed over: .*unsigned\.tflite is not signed"):
+        default_model(tmp_path, {}, signing_key.trust)

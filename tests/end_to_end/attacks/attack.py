@@ -1,0 +1,97 @@
+"""A process that is attacked, and says of each hostile file what became of it: it may die of one.
+
+    python attack.py load   SIGNED OTHER PUBKEY COUNT SEED START     refuse mutants, never running one
+    python attack.py rehash SIGNED OTHER PUBKEY COUNT SEED START     run mutants whose hash was made right again
+
+One line a file on stdout, as soon as it is known: its number, its kind and what happened.
+"""
+
+import hashlib
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import mutants
+
+from ekd_edge.artefact import load_artefact
+from ekd_edge.classify import open_classifier
+from ekd_edge.container import pack, read_contents
+from ekd_edge.errors import ArtefactError, EkdError
+from ekd_edge.trust import Trust, read_trust
+
+
+def load(path: Path, kind: str, trust: Trust) -> str:
+    """Both readers must refuse in one sentence; a signature alone is looked at only where a key is trusted."""
+    for reader in (None, trust):
+        if reader is None and kind == mutants.SIGNATURE_ALONE:
+            continue
+        try:
+            load_artefact(path, reader)
+        except ArtefactError as error:
+            if "\n" in str(error):
+                return f"said in more than a line: {error!r}"
+        else:
+            return f"accepted {'with' if reader else 'without'} trust"
+    return "refused" if "ai_edge_litert" not in sys.modules else "reached the runtime"
+
+
+def run(path: Path, kind: str, trust: Trust) -> str:
+    """With trust refused; without it, whatever the runtime makes of it."""
+    try:
+        load_artefact(path, trust)
+    except ArtefactError:
+        pass
+    else:
+        return "accepted with trust"
+    try:
+        artefact = load_artefact(path)
+        window = np.linspace(-1, 1, artefact.manifest.signal.window_samples, dtype=np.float32)
+        logits = open_classifier(artefact).predict(window[None])
+    except EkdError:
+        return "refused"
+    except Exception as error:  # noqa: BLE001  (to be told, not to be hidden)
+        return f"raised {type(error).__name__}"
+    return "ran" if np.isfinite(logits).all() else "ran to no number"
+
+
+def rehashed(victims: mutants.Victims, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Bits of the flatbuffer flipped, the hash in the manifest made to match: an attacker without the key."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        flatbuffer = mutants.flip(chance, victims.mine.flatbuffer[:4096], 3) + victims.mine.flatbuffer[4096:]
+        if chance.random() < 0.5:
+            flatbuffer = victims.mine.flatbuffer[:8] + mutants.flip(chance, victims.mine.flatbuffer[8:])
+        manifest = json.loads(victims.mine.manifest) | {"sha256": hashlib.sha256(flatbuffer).hexdigest()}
+        signature = chance.choice([None, victims.mine.signature, victims.other.signature])
+        yield "rehashed", pack(mutants.Contents(flatbuffer, json.dumps(manifest).encode(), signature))
+
+
+def main() -> None:
+    mode, signed, other, public, *numbers = sys.argv[1:]
+    count, seed, start = map(int, numbers)
+    make: Callable[..., Iterator[tuple[str, bytes]]] = mutants.mutants if mode == "load" else rehashed
+    attack = load if mode == "load" else run
+    victims, trust = (
+        mutants.Victims(*(read_contents(Path(name)) for name in (signed, other))),
+        read_trust([Path(public)]),
+    )
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        for number, (kind, content) in enumerate(make(victims, count, seed)):
+            if number < start:
+                continue
+            file.seek(0)
+            file.write(content)
+            file.truncate()
+            file.flush()
+            print(number, kind, sep="\t", end="\t", flush=True)
+            print(attack(Path(file.name), kind, trust), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""A process that reads hostile model files, ten thousand of them, refuses each in a sentence and lives on."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ekd_edge.artefact import load_artefact, save_artefact
+from ekd_edge.container import read_contents
+from ekd_edge.errors import ArtefactError
+from ekd_export.sign import make_key, read_private_key, sign_file
+
+ATTACK = Path(__file__).with_name("attack.py")
+SEED = 2026
+
+
+@dataclass(frozen=True)
+class Targets:
+    signed: Path
+    other: Path
+    public: Path
+
+
+@pytest.fixture(scope="module")
+def targets(int8_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Targets:
+    """The real int8 model, signed, and another model by the same hand."""
+    folder = tmp_path_factory.mktemp("attacks")
+    public = make_key(folder / "key")
+    artefact = load_artefact(int8_model)
+    signed, other = folder / "signed.tflite", folder / "other.tflite"
+    save_artefact(signed, artefact.flatbuffer, artefact.manifest)
+    twin = artefact.flatbuffer[:-100] + bytes(byte ^ 1 for byte in artefact.flatbuffer[-100:])
+    save_artefact(other, twin, replace(artefact.manifest, made_by="another hand"))
+    for path in (signed, other):
+        sign_file(path, read_private_key(folder / "key"))
+    return Targets(signed, other, public)
+
+
+@dataclass
+class Outcome:
+    """What became of each file, by kind, and which files killed the process."""
+
+    lines: list[tuple[str, str]]
+    deaths: list[int]
+
+    def counts(self) -> Counter[str]:
+        return Counter(what for _, what in self.lines)
+
+
+def attack(mode: str, targets: Targets, count: int) -> Outcome:
+    """Run the attack; a process that dies is replaced, and goes on behind the file that killed it."""
+    outcome, start = Outcome([], []), 0
+    while start < count:
+        arguments = [targets.signed, targets.other, targets.public, count, SEED, start]
+        command = [sys.executable, str(ATTACK), mode, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        for line in done.stdout.splitlines():
+            number, kind, what = (line + "\t").split("\t")[:3]
+            start = int(number) + 1
+            outcome.lines.append((kind, what or "died"))
+        if done.returncode:
+            outcome.deaths.append(done.returncode)
+            assert done.returncode < 0, done.stderr
+            assert done.stdout
+    return outcome
+
+
+def test_ten_thousand_hostile_files_are_refused(targets: Targets) -> None:
+    outcome = attack("load", targets, 10_000)
+    assert outcome.deaths == []
+    assert Counter(line for line in outcome.lines if line[1] != "refused") == {}
+    assert len(outcome.lines) == 10_000
+    assert len({kind for kind, _ in outcome.lines}) == 14
+
+
+def test_the_same_seed_makes_the_same_files(targets: Targets) -> None:
+    sys.path.insert(0, str(ATTACK.parent))
+    try:
+        from mutants import Victims, mutants
+    finally:
+        sys.path.pop(0)
+    victims = Victims(read_contents(targets.signed), read_contents(targets.other))
+    assert list(mutants(victims, 200, 1)) == list(mutants(victims, 200, 1))
+
+
+def test_a_hash_that_was_made_right_again_is_refused_with_trust(targets: Targets) -> None:
+    """Without trust such a model may run, and run wrong; the runtime may even die of it (ARTEFACT.md says so)."""
+    outcome = attack("rehash", targets, 1000)
+    assert len(outcome.lines) == 1000
+    assert outcome.counts().keys() <= {"refused", "ran", "ran to no number", "died"}
+    assert outcome.counts()["ran"] > 0
+
+
+@pytest.mark.parametrize(
+    "what", ["folder", "pipe", "socket", "device", "link to a device", "link to itself", "no link"]
+)
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "model.tflite"
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    elif what == "device":
+        path = Path("/dev/zero")
+    else:
+        path.symlink_to({"link to a device": "/dev/zero", "link to itself": path, "no link": "none"}[what])
+    started = time.monotonic()
+    with pytest.raises(ArtefactError) as caught:
+        load_artefact(path)
+    assert time.monotonic() - started < 5
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b.tflite", "x" * 5000, "\udc80.tflite", "a/" * 3000])
+def test_names_that_no_file_can_have_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtefactError):
+        load_artefact(tmp_path / name)
+
+
+def test_a_link_to_a_model_is_as_good_as_the_model(targets: Targets, tmp_path: Path) -> None:
+    (tmp_path / "link.tflite").symlink_to(targets.signed)
+    assert load_artefact(tmp_path / "link.tflite").flatbuffer == load_artefact(targets.signed).flatbuffer
