@@ -3,8 +3,8 @@
     python second_converter.py FOLDER
 
 reads from FOLDER what the test put there: KIND.pt2 (the folded student as torch.export saw it), KIND.tflite (what
-ekd-export made of it), KIND-codes.npy (quantized windows of that), and calibration.npy and windows.npy (float32);
-writes KIND.npz for each kind. A process of its own, because TensorFlow takes long to load and seldom lets go.
+ekd-export made of it), windows.npy (float32, to calibrate on and to compare with) and KIND-codes.npy (the same,
+quantized for KIND.tflite); writes KIND.npz for each kind. A process of its own: TensorFlow need not share one.
 """
 
 import sys
@@ -21,11 +21,11 @@ _WITHOUT_DELEGATES = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT
 
 
 def main(folder: Path) -> None:
-    calibration, windows = np.load(folder / "calibration.npy"), np.load(folder / "windows.npy")
+    windows = np.load(folder / "windows.npy")
     for file in sorted(folder.glob("*.pt2")):
         graph = torch.export.load(file).run_decompositions()
-        rebuilt = rebuild(graph, calibration.shape[1])
-        flatbuffer = to_int8(rebuilt, calibration)
+        rebuilt = rebuild(graph, windows.shape[1])
+        flatbuffer = to_int8(rebuilt, windows)
         student = graph.module()
         np.savez(
             file.with_suffix(".npz"),
@@ -62,17 +62,15 @@ def rebuild(program: torch.export.ExportedProgram, window_samples: int) -> Any:
                 weight = weights.get(node.name)
                 values[node] = window if weight is None else tf.constant(weight.detach().numpy())
             elif node.op == "call_function":
-                values[node] = OPERATIONS[str(node.target)](*known(node.args), **known_names(node.kwargs, known))
+                values[node] = OPERATIONS[str(node.target)](
+                    *known(node.args), **{name: known(each) for name, each in node.kwargs.items()}
+                )
             elif node.op == "output":
                 (result,) = known(node.args[0])
         shown = [value for node, value in values.items() if node.op == "call_function" and not _is_fused(node)]
         return [result, *(value for value in shown if value is not result)]
 
     return student
-
-
-def known_names(named: dict[str, Any], known: Callable[[Any], Any]) -> dict[str, Any]:
-    return {name: known(value) for name, value in named.items()}
 
 
 def _is_fused(node: torch.fx.Node) -> bool:
@@ -124,8 +122,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 """What a folded student consists of, after torch.export's decompositions; another operation is a KeyError here.
 
-Images, torch's (N, C, H, W), are held as TensorFlow's (N, H, W, C) throughout: were they turned about each convolution,
-TFLiteConverter would move the turns after calibration, and take the range of one tensor for another's.
+Images, torch's (N, C, H, W), are held as TensorFlow's (N, H, W, C) throughout.
 """
 
 
