@@ -3,6 +3,7 @@ SHELL  := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+OLD    := $(VENV)-tflite-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help setup setup-dev demo test check lint types layers format bench clean
@@ -36,12 +37,24 @@ $(VENV)/.stage-export: $(VENV)/.stage-torch pyproject.toml
 	@touch $@
 
 $(VENV)/.stage-dev: $(VENV)/.stage-export
+	@command -v cc >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y gcc libc6-dev >/dev/null; } || \
+	  { echo "A C compiler is missing: sudo apt install gcc libc6-dev" >&2; exit 2; }
+	@echo "[+] installing the converters and runtimes that ekd is compared with"
+	@$(PIP) tensorflow
 	@echo "[+] installing the test tools"
 	@$(PIP) --editable '.[export,dev]'
 	@touch $@
 
+# The last tflite-runtime needs numpy 1, so it lives alone. Where it has no wheel, its tests are skipped.
+$(OLD)/.stage: $(VENV)/.stage-venv
+	@echo "[+] installing tflite-runtime 2.14 in $(OLD)"
+	@$(PYTHON) -m venv $(OLD)
+	@if $(OLD)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+	  tflite-runtime==2.14.0 numpy==1.26.4; then touch $@; else echo "tflite-runtime 2.14 has no wheel here"; fi
+
 setup: $(VENV)/.stage-export  ## install ekd with everything but the test tools
-setup-dev: $(VENV)/.stage-dev  ## install the test tools as well
+setup-dev: $(VENV)/.stage-dev $(OLD)/.stage  ## install the test tools as well
 
 # --- daily work ---
 

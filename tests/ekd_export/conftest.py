@@ -24,6 +24,7 @@ from ekd_train.student import Student
 
 SOURCE = "synthetic?subjects=6&trials=4&trial_s=60&seed=5"
 TARGETS = ("arousal", "valence")
+MakeStudent = Callable[[NetworkConfig, NDArray[np.float32]], Student]
 _OPTIONS: dict[Kind, list[str]] = {"float32": ["--json"], "int8": ["--int8"]}
 SPLIT = SubjectSplit(("s000", "s001"), ("s002",), ("s003", "s004", "s005"))
 
@@ -38,35 +39,9 @@ class Exports:
     printed: dict[Kind, tuple[str, str]]
 
 
-def make_student(config: NetworkConfig, windows: NDArray[np.float32]) -> Student:
-    """Random weights and batch norm statistics; both classes of each target are predicted about as often."""
-    torch.manual_seed(11)
-    student = Student(config)
-    for module in student.modules():
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            torch.nn.init.normal_(module.running_mean, std=0.3)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.7, 1.6)
-            torch.nn.init.normal_(module.bias, std=0.3)
-    student.eval()
-    with torch.no_grad():
-        logits = student(torch.tensor(windows)).logits
-        for column, classifier in enumerate(student.classifier.values()):
-            bias = classifier.layers()[-1].bias
-            bias[1] += (logits[:, column, 0] - logits[:, column, 1]).median()
-    return student
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def random_student() -> Callable[[NetworkConfig, NDArray[np.float32]], Student]:
-    return make_student
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +62,9 @@ def windows(config: TrainConfig) -> WindowSet:
 
 
 @pytest.fixture(scope="session")
-def run(config: TrainConfig, windows: WindowSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(
+    config: TrainConfig, windows: WindowSet, random_student: MakeStudent, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
     source, signal = parse_source(SOURCE), config.signal.gsr()
     shape = config.network
     network = NetworkConfig(
@@ -110,7 +87,7 @@ def run(config: TrainConfig, windows: WindowSet, tmp_path_factory: pytest.TempPa
         synthetic=source.synthetic,
         split=SPLIT,
     )
-    save_weights(made.path / STUDENT_FILE, make_student(network, windows.gsr))
+    save_weights(made.path / STUDENT_FILE, random_student(network, windows.gsr))
     return made
 
 

@@ -1,0 +1,50 @@
+"""TFLiteConverter, which shares no code with the road of ekd-export, quantizes the same student to the same answers.
+
+Both take the same windows for the ranges, so the same scales are due, and the same kernels compare them: three steps
+apart at most, and the same class on all but one of 440 windows, where this was written.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_train.network import StudentKind
+
+Convert = Callable[[StudentKind], Mapping[str, NDArray[np.float32]]]
+
+AGREEMENT = 0.98
+MAX_STEPS = 6
+
+
+def _same_class(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    shape = (len(one), -1, 2)
+    return float((one.reshape(shape).argmax(-1) == other.reshape(shape).argmax(-1)).mean())
+
+
+def _noise(logits: NDArray[np.float32], exact: NDArray[np.float32]) -> float:
+    """Root mean square error over the spread of the logits."""
+    return float(np.sqrt(np.mean((logits - exact) ** 2)) / exact.std())
+
+
+def test_the_rebuilt_student_is_the_student(second_converter: Convert, kind: StudentKind) -> None:
+    found = second_converter(kind)
+    np.testing.assert_allclose(found["rebuilt"], found["torch"], atol=5e-5)
+
+
+def test_both_converters_agree(models, interpret, second_converter: Convert, kind: StudentKind) -> None:
+    artefact, found = models(kind).artefact, second_converter(kind)
+    output = artefact.manifest.quantization.output
+    codes = interpret(artefact.flatbuffer, models(kind).codes, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+    ours = (codes.astype(np.float32) - output.zero_point) * np.float32(output.scale)
+    theirs = found["int8"]
+    agreement, steps = _same_class(ours, theirs), np.abs(ours - theirs) / output.scale
+    about = (
+        f"{kind}: same class on {agreement:.1%}, {steps.mean():.2f} LSB apart on average, {steps.max():.1f} at most; "
+        f"noise of ours {_noise(ours, found['torch']):.3f}, of theirs {_noise(theirs, found['torch']):.3f}"
+    )
+    print(about)
+    assert agreement >= AGREEMENT, about
+    assert steps.max() <= MAX_STEPS, about
+    assert _noise(ours, found["torch"]) <= 1.1 * _noise(theirs, found["torch"]), about
+    assert _noise(theirs, found["torch"]) < 0.1, about
