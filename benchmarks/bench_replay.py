@@ -3,9 +3,11 @@
 The recording (synthetic, 128 Hz, CSV lines in microsiemens) goes through the real command, `ekd-edge --replay --json`,
 hop 1 s; half of its windows go through the classifier alone before that, the other half after it. `overhead` is all of
 the command's time, start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which
-other load disturbs less. The model is that of `make demo`, or an untrained one of the published size.
+other load disturbs less. `start` is the command that ends before the first window; `rest` is what the other stages
+leave of the command: quality, probabilities, JSON lines. All are medians over rounds. The model is an untrained int8
+student, of the kind `edge` or as published.
 
-    python benchmarks/bench_replay.py [--hours 24] [--model FILE]
+    python benchmarks/bench_replay.py [--hours 24] [--rounds 3] [--student edge|compact|paper | --model FILE]
 """
 
 import argparse
@@ -18,6 +20,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
+from statistics import median
+from typing import get_args
 
 import numpy as np
 from bench import ROOT, table, write
@@ -32,57 +36,72 @@ from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.units import Unit
 from ekd_edge.subjects import hash_subjects
 from ekd_edge.synthesis import simulated_blocks
+from ekd_train.network import StudentKind
 
 FOLDER = ROOT / "build" / "bench"
-DEMO_MODEL = ROOT / "build" / "demo" / "student-int8.tflite"
 RATE = 128
+Times = dict[str, tuple[float, float]]  # (seconds, CPU seconds) by name
 OPTIONS = SensorOptions(format="csv", rate_hz=Fraction(RATE), unit=Unit("uS"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    model_of = parser.add_mutually_exclusive_group()
+    model_of.add_argument("--student", choices=get_args(StudentKind), default="edge", help="an untrained one")
+    model_of.add_argument("--model", type=Path)
     arguments = parser.parse_args()
     hours = arguments.hours
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = arguments.model or (DEMO_MODEL if DEMO_MODEL.exists() else untrained_student())
+    path = arguments.model or untrained_student(arguments.student)
     model = load_artefact(path)
     recording = record(hours)
 
-    before = apart(model, recording, 0)
-    command_s, command_cpu_s = replay(recording, path)
-    after = apart(model, recording, 1)
-    windows = before[0] + after[0]
-    stages = {
-        name: (before[1][name][0] + after[1][name][0], before[1][name][1] + after[1][name][1]) for name in before[1]
+    rounds = [one_round(model, recording, path) for _ in range(arguments.rounds)]
+    windows = rounds[0][0]
+    times = {
+        name: (median(stages[name][0] for _, stages in rounds), median(stages[name][1] for _, stages in rounds))
+        for name in rounds[0][1]
     }
-    inference_s, inference_cpu_s = stages["inference"]
+    (command_s, command_cpu_s), (inference_s, inference_cpu_s) = times["replay"], times["inference"]
+    times["rest"] = (
+        2 * command_s - sum(wall_s for wall_s, _ in times.values()),
+        2 * command_cpu_s - sum(cpu_s for _, cpu_s in times.values()),
+    )
     spec = model.manifest.signal
     figures: dict[str, str | int | float] = {
         "hours": hours,
+        "rounds": arguments.rounds,
         "model": path.name,
         "kind": model.manifest.kind,
         "rate_hz": str(spec.rate_hz),
         "window_s": spec.window_s,
         "hop_s": spec.hop_s,
         "windows": windows,
-        "replay_s": command_s,
-        "replay_cpu_s": command_cpu_s,
-        **{f"{name}_s": wall_s for name, (wall_s, _) in stages.items()},
-        "inference_cpu_s": inference_cpu_s,
+        **{f"{name}_s": wall_s for name, (wall_s, _) in times.items()},
+        **{f"{name}_cpu_s": cpu_s for name, (_, cpu_s) in times.items()},
         "inference_ms_per_window": inference_s / windows * 1e3,
         "real_time_factor": hours * 3600 / command_s,
+        "real_time_factor_cpu": hours * 3600 / command_cpu_s,
         "overhead": command_s / inference_s,
         "overhead_cpu": command_cpu_s / inference_cpu_s,
     }
     rows = [
-        [name, wall_s, cpu_s, hours * 3600 / wall_s, wall_s / inference_s, cpu_s / inference_cpu_s]
-        for name, (wall_s, cpu_s) in {"ekd-edge --replay": (command_s, command_cpu_s), **stages}.items()
+        [name, wall_s, cpu_s, hours * 3600 / wall_s, hours * 3600 / cpu_s, cpu_s / command_cpu_s]
+        for name, (wall_s, cpu_s) in times.items()
     ]
     print(f"{hours:g} h at {RATE} Hz, {windows} windows of {spec.window_s:g} s, {path.name} ({model.manifest.kind})")
-    print(table(["", "seconds", "CPU s", "x real time", "of inference", "in CPU"], rows))
+    print(table(["", "seconds", "CPU s", "x real time", "by CPU", "of all CPU"], rows))
     print(f"written to {write('replay', figures)}")
+
+
+def one_round(model: Artefact, recording: Path, path: Path) -> tuple[int, Times]:
+    """Number of windows, and the time of the command and of each stage."""
+    windows, before = apart(model, recording, 0)
+    times = {"replay": replay(recording, path), "start": replay(recording, path, "--seconds", "1")}
+    more, after = apart(model, recording, 1)
+    return windows + more, times | {name: (before[name][0] + s, before[name][1] + c) for name, (s, c) in after.items()}
 
 
 def record(hours: float) -> Path:
@@ -97,19 +116,19 @@ def record(hours: float) -> Path:
     return path
 
 
-def replay(recording: Path, model: Path) -> tuple[float, float]:
+def replay(recording: Path, model: Path, *more: str) -> tuple[float, float]:
     """Seconds, and CPU seconds, that the real command takes."""
     edge = Path(sys.executable).with_name("ekd-edge")
     source = ["--replay", recording, "--format", "csv", "--rate", str(RATE), "--unit", "uS"]
     with (FOLDER / "replay.jsonl").open("w") as predictions:
         before, start = os.times(), time.perf_counter()
-        subprocess.run([edge, *source, "--model", model, "--json"], stdout=predictions, check=True)
+        subprocess.run([edge, *source, "--model", model, "--json", *more], stdout=predictions, check=True)
         after, end = os.times(), time.perf_counter()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
     return end - start, cpu_s
 
 
-def apart(model: Artefact, recording: Path, half: int) -> tuple[int, dict[str, tuple[float, float]]]:
+def apart(model: Artefact, recording: Path, half: int) -> tuple[int, Times]:
     """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process.
 
     Every other block of the recording counts, those of even or of odd number: one half is measured before the command
@@ -146,16 +165,16 @@ def apart(model: Artefact, recording: Path, half: int) -> tuple[int, dict[str, t
     return windows, stages
 
 
-def untrained_student() -> Path:
-    """An int8 student of the published size, 128 Hz and 4 s, that has learnt nothing."""
-    path = FOLDER / "untrained-int8.tflite"
+def untrained_student(kind: StudentKind) -> Path:
+    """An int8 student of that kind in its default size, 128 Hz and 4 s, that has learnt nothing."""
+    path = FOLDER / f"untrained-{kind}-int8.tflite"
     if path.exists():
         return path
     import torch
 
     from ekd_export.audit import read_quantization
     from ekd_export.convert import convert
-    from ekd_export.fold import InferenceStudent
+    from ekd_export.fold import fold
     from ekd_export.quantize import fingerprint, quantize
     from ekd_export.recipes import RECIPES
     from ekd_train.network import NetworkConfig
@@ -165,7 +184,7 @@ def untrained_student() -> Path:
     minutes = np.concatenate(list(islice(simulated_blocks(float(RATE), seed=9, block_samples=RATE * 60), 2)))
     calibration = np.array(Preprocessor(spec).push_batch(SampleBlock(minutes, 0, Fraction(RATE))).values)
     torch.manual_seed(0)
-    student = InferenceStudent(Student(NetworkConfig()).eval(), integer=True)
+    student = fold(Student(NetworkConfig(student=kind)).eval(), integer=True)
     flatbuffer = quantize(convert(student, spec.window_samples), RECIPES["static"], calibration)
     people = [hash_subjects("untrained", [name]) for name in ("s1", "s2", "s3")]
     manifest = Manifest(
@@ -174,7 +193,7 @@ def untrained_student() -> Path:
         targets=(Target("arousal", ("low", "high")),),
         training=Training("synthetic", "untrained", True, *people),
         recipe="static",
-        student="paper",
+        student=kind,
         quantization=read_quantization(flatbuffer),
         calibration=Calibration("min-max", people[0], len(calibration), 9, fingerprint(calibration)),
     )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,12 @@ from firmware_bridge.formats.csv_layout import Layout, is_number
 
 __all__ = ["Parsed", "parse_bulk", "parse_line"]
 
-_COMMA, _NEWLINE = 44, 10
-_SAFE_INTEGER = 1 << 62
-"""Integers are parsed with saturation: anything this large may have been larger."""
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+_COMMA, _NEWLINE, _POINT = b",\n."
+_DIGITS = b"0123456789"
+_EXACT, _EXACT_PLACES = 1 << 53, 22
+"""Whole numbers below 2**53 and powers of ten up to 10**22 are floats exactly: their quotient is rounded but once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +67,43 @@ def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, column
 
 
 def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
-    """Fields that each end in a comma or newline, as float64 (n,); None unless all are finite numbers."""
-    rest = fields.translate(None, b"0123456789")
-    whole = len(rest) == n
-    if not whole and rest.translate(None, b"+-.eE,\n"):
+    """n fields that each end in a comma or newline, as float64 (n,); None unless all are finite numbers."""
+    fields = fields.replace(b"\n", b",")
+    rest = fields.translate(None, _DIGITS)
+    places = _places(fields, rest, n)
+    if places is not None:
+        whole = _parsed(fields.translate(None, b"."), n, np.int64)
+        if whole is not None and whole.max() < _EXACT:
+            quotients: NDArray[np.float64] = whole / float(10**places)
+            return quotients
+    if rest.translate(None, b"+-.eE,"):
         return None
-    dtype = np.int64 if whole else np.float64
+    values = _parsed(fields, n, np.float64)
+    return values if values is not None and np.isfinite(values).all() else None
+
+
+def _places(fields: bytes, rest: bytes, n: int) -> int | None:
+    """How many digits follow the point in each of n fields of digits and at most a point; None where that differs.
+
+    rest: the fields without their digits. Whole numbers of so many places are parsed in a third of the time.
+    """
+    if len(rest) == n:
+        return 0
+    if len(rest) != 2 * n or rest != b".," * n:
+        return None
+    places = fields.index(b",") - fields.index(b".") - 1
+    text = np.frombuffer(fields, dtype=np.uint8)
+    same = (text[np.flatnonzero(text == _COMMA) - 1 - places] == _POINT).all()
+    return places if same and places <= _EXACT_PLACES else None
+
+
+def _parsed(fields: bytes, n: int, dtype: type[_Number]) -> NDArray[_Number] | None:
+    """n fields that each end in a comma; whole numbers that int64 does not hold become its largest."""
     try:
-        numbers = np.fromstring(fields.replace(b"\n", b","), dtype=dtype, sep=",")
+        numbers: NDArray[_Number] = np.fromstring(fields, dtype=dtype, sep=",")
     except (ValueError, DeprecationWarning):
         return None
-    if len(numbers) != n or (whole and numbers.max() >= _SAFE_INTEGER):
-        return None
-    values = numbers.astype(np.float64, copy=False)
-    return values if np.isfinite(values).all() else None
+    return numbers if len(numbers) == n else None
 
 
 def parse_line(line: bytes, layout: Layout) -> tuple[float, float] | None:

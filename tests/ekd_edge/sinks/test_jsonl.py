@@ -1,0 +1,69 @@
+import io
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekd_edge.errors import ArtefactError
+from ekd_edge.live import Prediction
+from ekd_edge.quality import Quality
+from ekd_edge.sinks.jsonl import JsonLines, to_line
+
+SHARES = st.floats(0, 1)
+COUNTS = st.integers(0, 2**62)
+
+
+@st.composite
+def any_prediction(draw: st.DrawFn) -> Prediction:
+    """Names and labels of any characters: they come from a file."""
+    names = draw(st.lists(st.text(), min_size=1, max_size=3, unique=True))
+    return Prediction(
+        first_index=draw(COUNTS),
+        time_s=draw(st.floats(0, 1e9)),
+        segment=draw(COUNTS),
+        probabilities={name: tuple(draw(st.lists(SHARES, min_size=1, max_size=4))) for name in names},
+        labels={name: draw(st.none() | st.text()) for name in names},
+        quality=Quality(draw(SHARES), draw(st.none() | st.text())),
+        latency_ms=draw(st.floats(0, 1e7)),
+    )
+
+
+def as_an_object(prediction: Prediction) -> dict[str, object]:
+    return {
+        "first_index": prediction.first_index,
+        "segment": prediction.segment,
+        "time": round(prediction.time_s, 6),
+        "targets": {
+            name: {"probabilities": [round(p, 6) for p in chances], "label": prediction.labels[name]}
+            for name, chances in prediction.probabilities.items()
+        },
+        "quality": round(prediction.quality.score, 3),
+        "reason": prediction.quality.reason,
+        "latency_ms": round(prediction.latency_ms, 3),
+    }
+
+
+@given(any_prediction())
+def test_a_line_is_what_json_would_write(prediction: Prediction) -> None:
+    assert to_line(prediction) == json.dumps(as_an_object(prediction), allow_nan=False)
+
+
+def one(*chances: float) -> Prediction:
+    return Prediction(256, 6.0, 0, {"arousal": chances}, {"arousal": "high"}, Quality(1.0), 2.1459)
+
+
+def test_the_example_of_the_readme() -> None:
+    stream = io.StringIO()
+    JsonLines(stream, flush_each=True).write(one(0.1898811, 0.8101189))
+    assert stream.getvalue() == (
+        '{"first_index": 256, "segment": 0, "time": 6.0, "targets": {"arousal": {"probabilities": '
+        '[0.189881, 0.810119], "label": "high"}}, "quality": 1.0, "reason": null, "latency_ms": 2.146}\n'
+    )
+
+
+@pytest.mark.parametrize("chance", [math.nan, math.inf, -math.inf])
+def test_what_json_has_no_word_for_is_refused(chance: float) -> None:
+    with pytest.raises(ArtefactError, match=r"arousal.*no numbers: export it again"):
+        to_line(one(0.5, chance))
