@@ -1,0 +1,141 @@
+"""What quantization did to single windows: flipped answers, class balance, confidence, noise of the logits."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BINS",
+    "Bin",
+    "ClassBalance",
+    "Flips",
+    "LogitSample",
+    "Reliability",
+    "class_balance",
+    "flips",
+    "logit_sample",
+    "reliability",
+    "sqnr_db",
+]
+
+BINS = 15
+SAMPLE_POINTS = 400
+SAMPLE_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Windows that only one of the two models gets right (McNemar, Psychometrika 12, 1947).
+
+    broken: right before, wrong after; repaired: wrong before, right after. p: exact two-sided binomial test of the two
+    being equally likely. It is descriptive: the windows of one subject are not independent.
+    """
+
+    broken: int
+    repaired: int
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBalance:
+    """Windows of each class: by their labels, as predicted before, and as predicted after."""
+
+    labels: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Windows with a confidence above low, up to high; mean confidence and accuracy are None where there are none."""
+
+    low: float
+    high: float
+    windows: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Expected calibration error and the bins it is made of."""
+
+    ece: float
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogitSample:
+    """Logits of the same windows, evenly spaced over all, to four digits: one row a window, one column a class."""
+
+    before: tuple[tuple[float, ...], ...]
+    after: tuple[tuple[float, ...], ...]
+
+
+def flips(labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]) -> Flips:
+    """Labels and the classes predicted before and after, each (n,)."""
+    from scipy.special import bdtr
+
+    broken = int(np.count_nonzero((before == labels) & (after != labels)))
+    repaired = int(np.count_nonzero((before != labels) & (after == labels)))
+    tail = float(bdtr(min(broken, repaired), broken + repaired, 0.5))
+    return Flips(broken, repaired, min(1.0, 2 * tail))
+
+
+def class_balance(
+    labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], classes: int
+) -> ClassBalance:
+    """Labels and the classes predicted before and after, each (n,)."""
+    counts = (np.bincount(each, minlength=classes).tolist() for each in (labels, before, after))
+    return ClassBalance(*(tuple(each) for each in counts))
+
+
+def reliability(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Reliability:
+    """How far confidence is from accuracy; labels (n,), logits (n, classes), n at least 1.
+
+    Confidence is the largest softmax probability. 15 bins of equal width over 0 to 1; ECE is the mean gap between
+    confidence and accuracy, weighted by windows (Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
+    section 2).
+    """
+    from scipy.special import softmax
+
+    confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
+    right = logits.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bins, error = [], 0.0
+    for number in range(BINS):
+        inside = place == number
+        windows = int(np.count_nonzero(inside))
+        edges = number / BINS, (number + 1) / BINS
+        if windows == 0:
+            bins.append(Bin(*edges, 0, None, None))
+            continue
+        mean_confidence, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        error += windows / len(labels) * abs(mean_confidence - accuracy)
+        bins.append(Bin(*edges, windows, mean_confidence, accuracy))
+    return Reliability(error, tuple(bins))
+
+
+def sqnr_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
+    """Power of the logits before over power of what quantization added, in decibels; arrays of one shape.
+
+    None where either is zero: the ratio is infinite for logits that did not change, and zero for ones that were zero.
+    """
+    exact = before.astype(np.float64)
+    signal = float(np.square(exact).sum())
+    noise = float(np.square(after - exact).sum())
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+
+
+def logit_sample(before: NDArray[np.float32], after: NDArray[np.float32]) -> LogitSample:
+    """At most 400 logits of both, (n, classes) each, for a scatter plot."""
+    n, classes = before.shape
+    windows = min(n, max(1, SAMPLE_POINTS // classes))
+    chosen = np.linspace(0, n - 1, windows).round().astype(np.int64)
+    return LogitSample(_rounded(before[chosen]), _rounded(after[chosen]))
+
+
+def _rounded(logits: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(f"{value:.{SAMPLE_DIGITS}g}") for value in row) for row in logits.tolist())
