@@ -54,15 +54,15 @@ class Study:
     recipes: Mapping[str, tuple[str, ...]]
 
 
-_RECIPES = {"paper": ("float32", "static"), "compact": ("float32", "static"), "edge": ALL_RECIPES}
+_RECIPES = {"paper": ("float32", "static"), "edge": ALL_RECIPES}
 STUDIES = {
     "synthetic": Study(
         data="synthetic?subjects=60&eeg_channels=4",
         target="arousal",
         split="holdout",
         settings=("split.test=0.6", "split.validation=0.15"),
-        methods=("teacher", "kd", "kd-compact", "kd-edge", "student-edge"),
-        students={"paper": "kd", "compact": "kd-compact", "edge": "kd-edge"},
+        methods=("teacher", "kd", "kd-edge"),
+        students={"paper": "kd", "edge": "kd-edge"},
         recipes=_RECIPES,
     ),
     "stress_predict": Study(
@@ -70,8 +70,8 @@ STUDIES = {
         target="stress",
         split="k-fold:5",
         settings=("split.validation=0.2", "signal.training_hop_s=16"),
-        methods=("student", "student-compact", "student-edge"),
-        students={"paper": "student", "compact": "student-compact", "edge": "student-edge"},
+        methods=("student", "student-edge"),
+        students={"paper": "student", "edge": "student-edge"},
         recipes={kind: recipes[:2] for kind, recipes in _RECIPES.items()},
     ),
 }

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
-from ekd_edge.manifest import Quantization, TensorQuantization
+from ekd_edge.manifest import Kind, Quantization, TensorQuantization
 from ekd_export.quiet import quiet
-from ekd_export.recipes import Kind
 
 __all__ = ["Audit", "audit", "check_classes", "layer_of", "read_quantization"]
 

@@ -4,13 +4,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ekd_edge.errors import EkdError, ExportError
-from ekd_edge.wording import change, origin, percent
 from ekd_export.finish import add_arguments, begin, finish
+from ekd_export.recipes import RECIPES, Recipe
+from ekd_export.summary import to_json, to_text
 from ekd_train.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+NOT_SHOWN = 3
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, export, print; returns the exit status."""
+    """Parse, export, print; returns the exit status, 3 where --max-drop was asked for and cannot be shown to hold."""
     args = _parser().parse_args(argv)
+    recipe = RECIPES[args.recipe or ("static" if args.int8 else "float32")]
+    args.int8 = recipe.kind == "int8"
     let_idle_threads_sleep()
     try:
         key, done = begin(args)
         if done is not None:
             print("\n".join(done))
             return 0
-        exported = _export(args)
+        exported = _export(args, recipe)
         for line in finish(exported.artefact.path, key, args.c_array):
             _report(line)
     except EkdError as error:
@@ -37,11 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nekd-export: stopped, nothing was written", file=sys.stderr)
         return 130
-    if args.json:
-        print(json.dumps(_to_json(exported)))
-    else:
-        print(_to_text(exported))
-    return 0
+    print(json.dumps(to_json(exported)) if args.json else to_text(exported))
+    return NOT_SHOWN if exported.verdict.passed is False else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,17 +56,30 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="the run folder (default: the newest run in runs/), or a model file to --sign or to write as --c-array",
     )
-    parser.add_argument("--int8", action="store_true", help="quantize: integers alone, input and output included")
-    parser.add_argument(
-        "-o", "--output", type=Path, help="the file to write (default: RUN/student-int8.tflite or -float32.tflite)"
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--int8", action="store_true", help="quantize: integers alone, input and output included")
+    how.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        help="another way to quantize: "
+        + "; ".join(f"{recipe.name}: {recipe.about}" for recipe in RECIPES.values()).replace("%", "%%")
+        + " (--int8 is static)",
     )
+    parser.add_argument(
+        "--max-drop",
+        metavar="FRACTION",
+        type=float,
+        help="sign off: the accuracy and macro-F1 that quantization may cost, such as 0.01 for one point; exit status "
+        "3 where the loss cannot be shown to be within it",
+    )
+    parser.add_argument("--onnx", action="store_true", help="write the float student as ONNX beside the file too")
+    parser.add_argument("-o", "--output", type=Path, help="the file to write (default: RUN/student-RECIPE.tflite)")
     add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
     return parser
 
 
-def _export(args: argparse.Namespace) -> "Exported":
-    from ekd_edge.manifest import Kind
+def _export(args: argparse.Namespace, recipe: Recipe) -> "Exported":
     from ekd_export.quiet import quiet
 
     try:
@@ -76,53 +90,13 @@ def _export(args: argparse.Namespace) -> "Exported":
         raise ExportError(f"{error.name} is missing: run `pip install 'ekd[export]'`") from error
 
     run = Run.load(args.run if args.run is not None else newest_run())
-    kind: Kind = "int8" if args.int8 else "float32"
     _report(f"exporting the student of {run.path} ...")
-    return export_run(run, kind, args.output or default_output(run, kind), _report)
+    output = args.output or default_output(run, recipe)
+    return export_run(run, recipe, output, _report, args.max_drop, args.onnx)
 
 
 def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _to_json(exported: "Exported") -> dict[str, Any]:
-    manifest = exported.artefact.manifest
-    return {
-        "path": str(exported.artefact.path),
-        "kind": manifest.kind,
-        "sha256": manifest.sha256,
-        "size_bytes": manifest.size_bytes,
-        "audit": asdict(exported.audit),
-        "synthetic": manifest.training.synthetic,
-        "agreement": exported.agreement,
-        "before": exported.before.to_json(),
-        "after": exported.after.to_json(),
-        "change": {loss.target: asdict(loss) for loss in exported.losses},
-    }
-
-
-def _to_text(exported: "Exported") -> str:
-    manifest, path, found = exported.artefact.manifest, exported.artefact.path, exported.audit
-    source = origin(manifest.training.synthetic)
-    operations = sum(found.operations.values())
-    lines = [
-        f"model      {manifest.kind}, {manifest.size_bytes / 1000:.0f} kB, {operations} operations of "
-        f"{len(found.operations)} kinds, {found.float_tensors} float tensors"
-    ]
-    for target, share in exported.agreement.items():
-        lines.append(f"{target:<10} same class as the float student on {percent(share)} of validation windows{source}")
-    for before, after, loss in zip(exported.before.targets, exported.after.targets, exported.losses, strict=True):
-        lines.append(
-            f"{loss.target:<10} test subjects: accuracy {percent(before.accuracy)} -> {percent(after.accuracy)}, "
-            f"macro-F1 {percent(before.macro_f1)} -> {percent(after.macro_f1)}; "
-            f"accuracy change {change(loss.accuracy)}{source}"
-        )
-    for scores, about in zip(exported.after.targets, manifest.targets, strict=True):
-        never = [label for label, count in zip(about.labels, scores.predicted, strict=True) if count == 0]
-        if never:
-            lines.append(f"warning    no test window is predicted {never[0]} {about.name}: train longer{source}")
-    lines += [f"written    {path}", f"next       ekd-edge --model {path} --port /dev/ttyUSB0"]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,36 @@
-"""From a run folder to one model file: fold, convert, quantize, audit, evaluate, write."""
+"""From a run folder to one model file and its report: read, build, judge, measure, write."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from ekd_edge.artefact import Artefact, load_artefact, save_artefact
-from ekd_edge.classify import open_classifier
-from ekd_edge.errors import ConfigError, DataError, ExportError
-from ekd_edge.evaluate import Comparison, Scores, compare, evaluate
-from ekd_edge.manifest import Calibration, Kind, Manifest, Target, Training
-from ekd_edge.subjects import hash_subjects
-from ekd_export.audit import Audit, audit, check_classes, read_quantization
-from ekd_export.convert import convert, student_logits, torch_logits
-from ekd_export.disjoint import check_disjoint, with_window_hashes
+from ekd_edge.artefact import Artefact
+from ekd_edge.errors import ConfigError, DataError
+from ekd_edge.subjects import hash_subject
+from ekd_export.audit import Audit
+from ekd_export.candidate import Candidate, build_candidate, float_manifest
+from ekd_export.convert import student_logits
 from ekd_export.fold import fold
-from ekd_export.quantize import CALIBRATION_METHOD, calibration_windows, fingerprint, quantize
-from ekd_export.recipes import RECIPES
-from ekd_train.data.source import parse_source
+from ekd_export.latency import Latency, measure_latency
+from ekd_export.layer_errors import LayerError, layer_errors
+from ekd_export.material import LABELS, Material, read_material
+from ekd_export.micro import arena_bytes
+from ekd_export.onnx_file import write_onnx
+from ekd_export.recipes import RECIPES, Recipe
+from ekd_export.report import build_report
+from ekd_export.signoff import Verdict, check_max_drop, judge
+from ekd_export.write import check_output, page_path, write_export
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
 
-__all__ = ["LABELS", "Exported", "default_output", "export_run"]
+__all__ = ["Exported", "default_output", "export_run"]
 
-LABELS = ("low", "high")
-"""Names of the classes: the rating is high where `TrainConfig.threshold` and `TrainConfig.high` say so, else low."""
-
-_CONVERSION_TOLERANCE = 1e-3
-_CONVERSION_WINDOWS = 16
+_LAYER_WINDOWS = 64
+_ONNX_WINDOWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,147 +38,129 @@ class Exported:
     """A written model file and what was measured on the way.
 
     agreement: share of validation windows, by target, on which the file and the float student predict the same
-    class; empty where the split has no validation subjects. before, after: scores of the float student and of
-    the file on the run's test subjects; losses: after against before.
+    class; empty where the split has no validation subjects. verdict: the file against the float student on the run's
+    test subjects. blamed: the errors layer by layer, where a loss could not be shown to be within the allowance.
+    report: all of it, JSON-ready; page: the report for people; onnx: the ONNX file, where one was asked for.
     """
 
     artefact: Artefact
     audit: Audit
     agreement: dict[str, float]
-    before: Scores
-    after: Scores
-    losses: tuple[Comparison, ...]
+    verdict: Verdict
+    latency: Latency
+    blamed: tuple[LayerError, ...] | None
+    report: dict[str, Any]
+    page: Path
+    onnx: Path | None
 
 
-def default_output(run: Run, kind: Kind) -> Path:
-    """RUN/student-KIND.tflite."""
-    return run.path / f"student-{kind}.tflite"
+def default_output(run: Run, recipe: Recipe) -> Path:
+    """RUN/student-RECIPE.tflite; "int8" for the recipe static."""
+    return run.path / f"student-{'int8' if recipe.name == 'static' else recipe.name}.tflite"
 
 
-def export_run(run: Run, kind: Kind, output: Path, report: Callable[[str], None]) -> Exported:
+def export_run(
+    run: Run,
+    recipe: Recipe,
+    output: Path,
+    report: Callable[[str], None],
+    max_drop: float | None = None,
+    onnx: bool = False,
+) -> Exported:
     """Write the run's student as a model file; `report` is told, line by line, what is being done and what is to be
     known of the data.
 
-    Raises ConfigError where the run has no student or the output folder does not exist, DataError where its
-    data changed or cannot calibrate, and ExportError where conversion fails or breaks something. Nothing is
-    written then.
+    max_drop: the drop of accuracy and macro-F1 that quantization is allowed, as a fraction; the file is written
+    whether the loss is shown to be within it or not. Where validation subjects cannot show it of the recipe "static",
+    "qat" is tried as well. None asks for figures alone. onnx: write the float student as ONNX beside the file too.
+    Raises ConfigError where the run has no student, an option does not fit or something cannot be written, DataError
+    where its data changed, cannot calibrate or cannot judge, and ExportError where conversion fails or breaks
+    something. Nothing is written then.
     """
-    if not output.parent.is_dir():
-        raise ConfigError(f"the folder {output.parent} does not exist: make it, or name another file with -o")
-    sides = _sides(run)
-    trained = run.student()
-    report(f"reading {run.source} ...")
-    windows = _read_windows(run, report)
-    train, validation, test = (_of(windows, subjects) for subjects in sides)
-    check_disjoint((train, validation), test)
-    report("converting to TFLite ...")
-    student = fold(trained, integer=kind == "int8")
-    flatbuffer = convert(student, run.network.window_samples)
-    calibrated = calibration_windows(train, run.config.seed)
-    manifest = with_window_hashes(_manifest(run, kind), (train, validation))
-    _check_conversion(student, flatbuffer, manifest, calibrated[:_CONVERSION_WINDOWS])
-    if kind == "int8":
-        report(f"quantizing to int8 with {len(calibrated)} windows of {len(train.subjects)} training subjects ...")
-        flatbuffer = quantize(flatbuffer, RECIPES["static"], calibrated)
-    found = audit(flatbuffer, kind)
-    if kind == "int8":
-        manifest = replace(
-            manifest,
-            quantization=read_quantization(flatbuffer),
-            calibration=Calibration(
-                method=CALIBRATION_METHOD,
-                subjects=hash_subjects(run.identity, train.subjects),
-                windows=len(calibrated),
-                seed=run.config.seed,
-                sha256=fingerprint(calibrated),
-            ),
-        )
-    report("comparing with the float student ...")
-    sets = (calibrated, validation.gsr, test.gsr)
-    float_logits = [student_logits(trained, values) for values in sets]
-    file_logits = [_run_file(flatbuffer, manifest, values) for values in sets]
-    check_classes(run.network.targets, float_logits[0], file_logits[0])
-    before, after = (
-        evaluate(run.network.targets, test.labels, test.subject, logits[2]) for logits in (float_logits, file_logits)
-    )
-    losses = compare(before, after, float_logits[2], file_logits[2])
-    agreement = _agreement(run.network.targets, float_logits[1], file_logits[1])
-    evaluation = {
-        "synthetic": run.synthetic,
-        "validation_agreement": agreement,
-        "test_subjects_before": before.hashed(run.identity).to_json(),
-        "test_subjects_after": after.hashed(run.identity).to_json(),
-        "test_subjects_change": {loss.target: asdict(loss) for loss in losses},
-    }
-    save_artefact(output, flatbuffer, replace(manifest, evaluation=evaluation))
-    return Exported(load_artefact(output), found, agreement, before, after, losses)
+    if max_drop is not None:
+        check_max_drop(max_drop)
+        if recipe.kind == "float32":
+            raise ConfigError("an allowed drop judges what quantization costs: export with --int8")
+    check_output(output)
+    material = read_material(run, report)
+    candidate, choice = build_candidate(material, recipe, report), None
+    if max_drop is not None and recipe.name == "static":
+        candidate, choice = _chosen(material, candidate, max_drop, report)
+    report("comparing with the float student on test subjects ...")
+    verdict = _judge(material, candidate, material.test, "test subjects", max_drop)
+    blamed = None
+    if verdict.passed is False and recipe.kind == "int8":
+        report("looking for the layers to blame ...")
+        few = material.calibration[:_LAYER_WINDOWS]
+        blamed = layer_errors(candidate.float_flatbuffer, candidate.artefact.flatbuffer, few)
+    report("measuring latency ...")
+    latency = measure_latency(candidate.artefact, material.calibration)
+    arena = arena_bytes(candidate.artefact.flatbuffer) if recipe.kind == "int8" else None
+    agreement = _agreement(material, candidate)
+    about = build_report(material, candidate, agreement, verdict, latency, choice, blamed, arena)
+    onnx_path = output.with_suffix(".onnx") if onnx else None
+    if onnx_path is not None:
+        report("writing ONNX ...")
+        few = material.calibration[:_ONNX_WINDOWS]
+        write_onnx(fold(material.student, integer=False), float_manifest(material), few, onnx_path)
+    artefact = write_export(output, candidate, about)
+    return Exported(artefact, candidate.audit, agreement, verdict, latency, blamed, about, page_path(output), onnx_path)
 
 
-def _sides(run: Run) -> tuple[tuple[str, ...], ...]:
-    split = run.subject_split
-    return split.train, split.validation, split.test
+def _chosen(
+    material: Material, static: Candidate, max_drop: float, report: Callable[[str], None]
+) -> tuple[Candidate, dict[str, Any]]:
+    """Static, or qat where validation subjects cannot show static's loss to be within the allowance and it does better
+    on them; and what was found. Test subjects choose nothing."""
+    try:
+        first = _judge(material, static, material.validation, "validation subjects", max_drop)
+    except DataError as error:
+        return static, {"entered_qat": False, "chosen": "static", "why": f"nothing to choose by: {error}"}
+    if first.passed:
+        why = "validation subjects show the loss of static to be within the allowance"
+        return static, {"entered_qat": False, "chosen": "static", "why": why}
+    report("validation subjects cannot show the loss of static to be within the allowance: trying qat")
+    tuned = build_candidate(material, RECIPES["qat"], report)
+    second = _judge(material, tuned, material.validation, "validation subjects", max_drop)
+    bounds = {"static": _lowest(first), "qat": _lowest(second)}
+    name = "qat" if bounds["qat"] > bounds["static"] else "static"
+    why = "validation subjects cannot show the loss of static to be within the allowance"
+    found = {"entered_qat": True, "chosen": name, "why": why, "lower_bounds": bounds}
+    return (tuned if name == "qat" else static), found
 
 
-def _read_windows(run: Run, report: Callable[[str], None]) -> WindowSet:
-    """The run's windows of all its subjects, cut by the Preprocessor of the run's signal specification."""
-    source = parse_source(run.source)
-    if source.identity != run.identity:
-        raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
-    subjects = [subject for side in _sides(run) for subject in side]
-    config = run.config
-    windows = source.windows(
-        run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high
-    )
-    for note in source.notes:
-        report(note)
-    return windows
+def _lowest(verdict: Verdict) -> float:
+    """The lowest of the bounds that the gate looks at; -1, the worst there can be, where there is none."""
+    changes = [change for each in verdict.targets for change in (each.accuracy, each.macro_f1) if change is not None]
+    return min((interval.low for change in changes for interval in change.intervals.values()), default=-1.0)
 
 
-def _of(windows: WindowSet, subjects: tuple[str, ...]) -> WindowSet:
-    return windows.select(np.isin(windows.subject, subjects))
+def _judge(material: Material, candidate: Candidate, side: WindowSet, whose: str, max_drop: float | None) -> Verdict:
+    """The candidate against the run's own float student on one side's windows; `whose` names the side in messages.
 
-
-def _manifest(run: Run, kind: Kind) -> Manifest:
-    if run.network.classes != len(LABELS):
-        raise ExportError(f"the student has {run.network.classes} classes; ekd names {len(LABELS)}: train again")
-    return Manifest(
-        kind=kind,
-        signal=run.signal,
-        targets=tuple(Target(target, LABELS) for target in run.network.targets),
-        training=Training(
-            source=run.source,
-            dataset=run.identity,
-            synthetic=run.synthetic,
-            train_subjects=hash_subjects(run.identity, run.subject_split.train),
-            validation_subjects=hash_subjects(run.identity, run.subject_split.validation),
-            test_subjects=hash_subjects(run.identity, run.subject_split.test),
-            threshold=run.config.threshold,
-            high=run.config.high,
-        ),
-        recipe="static" if kind == "int8" else "float32",
-        student=run.network.student,
-        made_by=f"ekd {version('ekd')}",
+    Raises DataError where the side has no window or lacks a class, as validation subjects may.
+    """
+    return judge(
+        side.targets,
+        side.labels,
+        _nameless(material.run, side.subject),
+        student_logits(material.student, side.gsr),
+        candidate.predict(side.gsr),
+        max_drop,
+        LABELS,
+        whose,
     )
 
 
-def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> None:
-    expected = torch_logits(student, windows)
-    converted = _run_file(flatbuffer, replace(manifest, kind="float32"), windows).reshape(expected.shape)
-    error = float(np.abs(converted - expected).max())
-    if not error <= _CONVERSION_TOLERANCE * (1 + float(np.abs(expected).max())):
-        raise ExportError(f"the converter changed the student: its logits differ by {error:.3g}")
-
-
-def _run_file(flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits (n, targets, classes) by the very path that the edge takes, through a written and verified file."""
-    with TemporaryDirectory(prefix="ekd-") as folder:
-        path = Path(folder) / "student.tflite"
-        save_artefact(path, flatbuffer, manifest)
-        return open_classifier(load_artefact(path)).predict(windows)
-
-
-def _agreement(targets: tuple[str, ...], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
-    if len(before) == 0:
+def _agreement(material: Material, candidate: Candidate) -> dict[str, float]:
+    windows = material.validation.gsr
+    if len(windows) == 0:
         return {}
-    same = (before.argmax(-1) == after.argmax(-1)).mean(axis=0)
-    return {target: float(share) for target, share in zip(targets, same, strict=True)}
+    same = student_logits(material.student, windows).argmax(-1) == candidate.predict(windows).argmax(-1)
+    return {target: float(share) for target, share in zip(material.validation.targets, same.mean(axis=0), strict=True)}
+
+
+def _nameless(run: Run, subjects: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Subjects by their hash: a report travels further than names should."""
+    names, places = np.unique(subjects, return_inverse=True)
+    return np.array([hash_subject(run.identity, name) for name in names.tolist()], dtype=np.str_)[places]

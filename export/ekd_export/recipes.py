@@ -9,12 +9,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from ekd_edge.errors import ConfigError
+from ekd_edge.manifest import Kind
 
-__all__ = ["RECIPES", "Kind", "Ranges", "Recipe", "Weights"]
-
-Kind = Literal["int8", "dynamic", "float16", "float32"]
-"""int8: integers alone, input and output included. The others take and give float32: dynamic has int8 weights,
-float16 has float16 weights, float32 is the model as it was converted."""
+__all__ = ["RECIPES", "Ranges", "Recipe", "Weights"]
 
 Weights = Literal["per-channel", "per-tensor"]
 """Whether each output channel of an int8 weight has a scale of its own, or the whole tensor one."""

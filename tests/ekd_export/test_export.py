@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import ekd_export.export
+import ekd_export.candidate
 from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ExportError
 from ekd_edge.signal.spec import SignalSpec
@@ -52,9 +52,10 @@ def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
     assert (calibration.windows, calibration.sha256) == (len(expected), fingerprint(expected))
     assert manifest.evaluation is not None
     assert manifest.evaluation["synthetic"] is True
-    assert {each["subject"] for each in manifest.evaluation["test_subjects_after"]["arousal"]["subjects"]} == set(
-        hash_subjects(run.identity, run.split.test)
-    )
+    arousal, valence = manifest.evaluation["verdict"]["targets"]
+    assert {each["subject"] for each in arousal["subjects"]} == set(hash_subjects(run.identity, run.split.test))
+    assert valence["target"] == "valence"
+    assert manifest.signoff is None
     assert not [name for name in windows.subjects if name in json.dumps(manifest.to_json())]
     assert manifest.made_by.startswith("ekd ")
     assert exports.float32.manifest.calibration is None
@@ -82,7 +83,7 @@ def test_json_for_programs(exports) -> None:
     assert result["kind"] == "float32"
     assert result["sha256"] == exports.float32.manifest.sha256
     assert result["synthetic"] is True
-    assert set(result["change"]) == {"arousal", "valence"}
+    assert [each["target"] for each in result["verdict"]["targets"]] == ["arousal", "valence"]
     assert "converting" in err
 
 
@@ -116,7 +117,7 @@ def test_what_is_to_be_known_of_the_data_is_said(run: Run, tmp_path, monkeypatch
         raise ExportError("far enough")
 
     monkeypatch.setenv("EKD_CACHE", str(tmp_path))
-    monkeypatch.setattr(ekd_export.export, "convert", stop)
+    monkeypatch.setattr(ekd_export.candidate, "convert", stop)
     assert main([str(run.path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[1] == f"reading {run.source} ..."

@@ -38,8 +38,9 @@ def test_it_repeats_the_figures_of_the_export(exports) -> None:
     report = evaluate_files([exports.float32.path, exports.int8.path])
     evaluation = exports.int8.manifest.evaluation
     assert evaluation is not None
-    assert report.scores[1].to_json()["arousal"]["accuracy"] == evaluation["test_subjects_after"]["arousal"]["accuracy"]
-    change = evaluation["test_subjects_change"]["valence"]["accuracy"]
+    arousal, valence = evaluation["verdict"]["targets"]
+    assert report.scores[1].to_json()["arousal"]["accuracy"] == arousal["accuracy_after"]
+    change = valence["accuracy"]
     assert report.comparisons[0][1].accuracy.mean == pytest.approx(change["mean"], abs=0.03)
 
 
