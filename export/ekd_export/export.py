@@ -19,11 +19,11 @@ from ekd_export.latency import Latency, measure_latency
 from ekd_export.layer_errors import LayerError, layer_errors
 from ekd_export.material import LABELS, Material, read_material
 from ekd_export.micro import arena_bytes
-from ekd_export.onnx_file import write_onnx
+from ekd_export.onnx_file import encode_onnx
 from ekd_export.recipes import RECIPES, Recipe
 from ekd_export.report import build_report
 from ekd_export.signoff import Verdict, check_max_drop, judge
-from ekd_export.write import check_output, page_path, write_export
+from ekd_export.write import check_output, onnx_path, page_path, write_export
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
 
@@ -81,7 +81,7 @@ def export_run(
         check_max_drop(max_drop)
         if recipe.kind == "float32":
             raise ConfigError("an allowed drop judges what quantization costs: export with --int8")
-    check_output(output)
+    check_output(output, onnx)
     material = read_material(run, report)
     candidate, choice = build_candidate(material, recipe, report), None
     if max_drop is not None and recipe.name == "static":
@@ -98,13 +98,14 @@ def export_run(
     arena = arena_bytes(candidate.artefact.flatbuffer) if recipe.kind == "int8" else None
     agreement = _agreement(material, candidate)
     about = build_report(material, candidate, agreement, verdict, latency, choice, blamed, arena)
-    onnx_path = output.with_suffix(".onnx") if onnx else None
-    if onnx_path is not None:
-        report("writing ONNX ...")
+    encoded = None
+    if onnx:
+        report("converting to ONNX ...")
         few = material.calibration[:_ONNX_WINDOWS]
-        write_onnx(fold(material.student, integer=False), float_manifest(material), few, onnx_path)
-    artefact = write_export(output, candidate, about)
-    return Exported(artefact, candidate.audit, agreement, verdict, latency, blamed, about, page_path(output), onnx_path)
+        encoded = encode_onnx(fold(material.student, integer=False), float_manifest(material), few)
+    artefact = write_export(output, candidate, about, encoded)
+    beside = onnx_path(output) if onnx else None
+    return Exported(artefact, candidate.audit, agreement, verdict, latency, blamed, about, page_path(output), beside)
 
 
 def _chosen(

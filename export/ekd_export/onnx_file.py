@@ -22,22 +22,27 @@ _INPUT, _OUTPUT = "window", "logits"
 _TOLERANCE = 1e-4
 
 
-def write_onnx(student: nn.Module, manifest: Manifest, windows: NDArray[np.float32], path: Path) -> None:
-    """Write a folded float student: input "window" (1, window_samples), output "logits" (1, targets * classes).
+def encode_onnx(student: nn.Module, manifest: Manifest, windows: NDArray[np.float32]) -> bytes:
+    """A folded float student as ONNX: input "window" (1, window_samples), output "logits" (1, targets * classes).
 
     manifest: of the float model; it lies in the file's metadata as "ekd.json", with the signal chain, the targets
     and their labels, and what the model was trained on. windows: float32 (n, window_samples), on which onnxruntime
     must say what PyTorch says. Opset 20.
 
     Raises ExportError where onnx, onnxscript or onnxruntime is not installed, the student cannot be converted or
-    the file says something else, and ConfigError where it cannot be written; nothing is written then.
+    the file says something else.
     """
     encoded = _encode(student, manifest)
     found, expected = _run(encoded, windows), torch_logits(student, windows)
     error = float(np.abs(found - expected).max())
     if not error <= _TOLERANCE * (1 + float(np.abs(expected).max())):
         raise ExportError(f"the ONNX file does not say what the student says: its logits differ by {error:.3g}")
-    write_whole(path, encoded)
+    return encoded
+
+
+def write_onnx(student: nn.Module, manifest: Manifest, windows: NDArray[np.float32], path: Path) -> None:
+    """Write what `encode_onnx` makes; raises ConfigError where it cannot be written. Nothing is written then."""
+    write_whole(path, encode_onnx(student, manifest, windows))
 
 
 def _encode(student: nn.Module, manifest: Manifest) -> bytes:

@@ -230,10 +230,11 @@ def _macro_f1(
 
 
 def _reasons(target: TargetVerdict, max_drop: float) -> list[str]:
-    if target.macro_f1 is None:
-        return [f"{target.target}: no subject has windows of every class, so macro-F1 cannot be judged"]
     reasons = []
     for score, change in (("accuracy", target.accuracy), ("macro-F1", target.macro_f1)):
+        if change is None:
+            reasons.append(f"{target.target}: no subject has windows of every class, so {score} cannot be judged")
+            continue
         if not change.intervals:
             reasons.append(f"{target.target}: one subject cannot show what {score} loses, two are the least")
         for method, interval in change.intervals.items():

@@ -78,6 +78,10 @@ def test_one_subject_shows_nothing_and_one_class_no_macro_f1() -> None:
     assert (target.one_class_subjects, target.accuracy.subjects) == (1, 5)
     assert target.macro_f1 is not None
     assert target.macro_f1.subjects == 4
+    labels[:] = np.isin(subjects, ["s0", "s1"])[:, None]
+    damaged = verdict(labels, subjects, logits, -logits)
+    assert damaged.passed is False
+    assert {reason.split()[1] for reason in damaged.reasons} == {"accuracy", "no"}, "both failings are named"
 
 
 def test_what_cannot_be_judged_is_refused() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import ekd_export.write
 from ekd_edge.artefact import load_artefact
+from ekd_edge.errors import ArtefactError
 from ekd_export.cli import main
 from ekd_train.run import Run
 
@@ -66,3 +68,24 @@ def test_every_recipe_makes_a_file_that_says_so(
     assert (manifest.recipe, manifest.kind) == (recipe, kind)
     assert f"recipe {recipe}" in capsys.readouterr().out
     assert output.with_suffix(".onnx").exists() == bool(onnx)
+
+
+def test_nothing_is_left_behind_where_the_file_cannot_be_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise ArtefactError("the disk is full")
+
+    monkeypatch.setattr(ekd_export.write, "save_artefact", full)
+    assert main([str(run.path), "--onnx", "-o", str(tmp_path / "a.tflite")]) == 2
+    assert "disk is full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.html", "a.json"])
+def test_what_lies_beside_the_file_never_takes_its_place(
+    name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), "--onnx", "-o", str(tmp_path / name)]) == 2
+    assert "ends in .tflite" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

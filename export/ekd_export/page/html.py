@@ -47,10 +47,11 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
         yield '<div class="plots">'
         yield subjects_plot(target, verdict["max_drop"], suffix)
         yield reliability_plot(target, suffix)
-        yield logits_plot(target, suffix)
+        if "logits" in target:
+            yield logits_plot(target, suffix)
         yield "</div>"
     if report["layer_errors"]:
-        yield "<h2>Which layers are to blame</h2>" + layers_plot(report["layer_errors"])
+        yield "<h2>Which layers are to blame</h2>" + layers_plot(report["layer_errors"], suffix)
     named = "; ".join(f"{key}: {text}" for key, text in verdict["intervals"].items())
     yield f"<p><small>Intervals are 95 %. {escape(named)}. Made by {escape(report['made_by'])}.</small></p>"
 

@@ -60,8 +60,11 @@ def logits_plot(target: Mapping[str, Any], suffix: str) -> str:
     return _svg(figure, "Scatter plot of the logits of this file against those of the float student")
 
 
-def layers_plot(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Signal to quantization noise of every operation, in graph order; those that lose most are marked."""
+def layers_plot(layers: Sequence[Mapping[str, Any]], suffix: str) -> str:
+    """Signal to quantization noise of every operation, in graph order; those that lose most are marked.
+
+    An operation without a ratio has no bar but a word: int8 is exact there, or there is no signal.
+    """
     figure = _figure(6.4, 0.8 + 0.2 * len(layers))
     axes = figure.subplots()
     values = [each["sqnr_db"] if each["sqnr_db"] is not None else 0.0 for each in layers]
@@ -69,9 +72,13 @@ def layers_plot(layers: Sequence[Mapping[str, Any]]) -> str:
     worst = set(np.argsort(lost)[::-1][:_WORST_MARKED].tolist())
     colors = [WARNING if place in worst else BEFORE for place in range(len(layers))]
     axes.barh(range(len(layers)), values, color=colors)
+    for place, each in enumerate(layers):
+        if each["sqnr_db"] is None:
+            axes.text(0, place, "exact" if each["rmse"] == 0 else "no signal", fontsize=7, va="center")
     axes.set_yticks(range(len(layers)), [each["operation"] for each in layers], fontsize=7)
     axes.invert_yaxis()
-    axes.set(title="Noise that int8 adds, operation by operation (red: loses most)", xlabel="SQNR in dB, high is good")
+    title = f"Noise that int8 adds, operation by operation{suffix}\nred: loses most"
+    axes.set(title=title, xlabel="SQNR in dB, high is good")
     return _svg(figure, "Bars of the signal to quantization noise ratio of every operation")
 
 

@@ -97,3 +97,12 @@ def test_what_was_not_measured_is_not_made_up() -> None:
 
 def test_the_same_report_makes_the_same_page() -> None:
     assert render_page(report(0.01)) == render_page(report(0.01))
+
+
+def test_an_exact_operation_is_called_exact_and_its_plot_synthetic() -> None:
+    base = {"name": "a", "operation": "ADD 1", "lost_db": None, "share_saturated": 0.0}
+    layers = [base | {"sqnr_db": None, "rmse": 0.0}, base | {"sqnr_db": None, "rmse": 0.1}]
+    text = render_page(report(None, layer_errors=layers))
+    assert text.count("<!-- exact -->") == 1
+    assert text.count("<!-- no signal -->") == 1
+    assert "operation by operation [synthetic data]" in text
