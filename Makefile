@@ -85,7 +85,7 @@ BENCHES := $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard bench
 
 bench: $(BENCHES)  ## every benchmark, into build/bench
 
-$(BENCHES): bench-%: setup
+$(BENCHES): bench-%: setup-dev
 	@$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
 
 clean:  ## remove what was built, not what was installed

@@ -30,13 +30,19 @@ from ekd_edge.synthesis import simulated_blocks
 
 PARTS = ("speed", "profile", "export", "accuracy")
 MARGIN = 0.01
+STRESS_PREDICT = "build/stress_predict"
 Figures = dict[str, str | int | float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--stress-predict", metavar="FOLDER", help="recordings written by examples/stress_predict.py")
+    parser.add_argument(
+        "--stress-predict",
+        metavar="FOLDER",
+        default=STRESS_PREDICT if Path(STRESS_PREDICT).is_dir() else None,
+        help=f"recordings written by examples/stress_predict.py (default: {STRESS_PREDICT}, where it exists)",
+    )
     parser.add_argument("--run", type=Path, help="a trained run of an edge student, for the part export")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
