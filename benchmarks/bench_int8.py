@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.synthesis import simulated_blocks
+from firmware_bridge.synthesis import simulated_blocks
 
 PARTS = ("speed", "profile", "export", "accuracy")
 MARGIN = 0.01

@@ -33,10 +33,10 @@ from ekd_edge.sensor import SensorOptions, open_replay
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.units import Unit
 from ekd_edge.subjects import hash_subjects
-from ekd_edge.synthesis import simulated_blocks
 from ekd_train.network import StudentKind
+from firmware_bridge.synthesis import simulated_blocks
+from firmware_bridge.units import Unit
 
 FOLDER = ROOT / "build" / "bench"
 RATE = 128

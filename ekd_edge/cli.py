@@ -28,7 +28,6 @@ from ekd_edge.sensor import Replay, Sensor, SensorOptions, check_port, open_repl
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec
-from ekd_edge.signal.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
 from ekd_edge.sinks.sink import Sink
@@ -36,6 +35,7 @@ from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
 from ekd_edge.trust import read_trust, trust_from_environment
 from firmware_bridge.arguments import rate_argument
 from firmware_bridge.formats.stream import StreamCounts
+from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 
 __all__ = ["main"]
 

@@ -14,12 +14,12 @@ import numpy as np
 import serial
 
 from ekd_edge.errors import FormatError, PortError, SignalError
-from ekd_edge.ports import PORT_FAULTS, check_port, open_port, port_names, read_available
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.units import Unit, parse_unit
 from firmware_bridge.formats.detect import Format, open_decoder
 from firmware_bridge.formats.stream import Declared, RawBlock, StreamCounts, StreamDecoder
 from firmware_bridge.frame import Hello
+from firmware_bridge.ports import PORT_FAULTS, check_port, open_port, port_names, read_available
+from firmware_bridge.units import Unit, parse_unit
 
 __all__ = [
     "Replay",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, DataError, EkdError
 from ekd_edge.sensor import SensorOptions, replay_blocks
-from ekd_edge.signal.units import parse_unit
 from ekd_train.data.labels import LABELS, read_labels
 from ekd_train.data.windows import Trial
+from firmware_bridge.units import parse_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

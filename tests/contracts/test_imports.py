@@ -38,7 +38,7 @@ def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
         "ekd_edge.models",
         "ekd_edge.signal.preprocessor",
         "ekd_edge.sensor",
-        "ekd_edge.synthesis",
+        "firmware_bridge.synthesis",
     ],
 )
 def test_the_edge_loads_no_framework(module: str) -> None:

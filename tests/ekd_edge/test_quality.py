@@ -8,7 +8,7 @@ from ekd_edge.quality import ACCEPTABLE, assess, assess_all
 from ekd_edge.signal.blocks import SampleBlock, Window
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.units import Unit
+from firmware_bridge.units import Unit
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared recordings are not here")

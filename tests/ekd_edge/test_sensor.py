@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ekd_edge.errors import FormatError, PortError, SignalError
 from ekd_edge.sensor import Sensor, SensorOptions, open_replay, open_sensor, replay_blocks
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.units import Unit
 from firmware_bridge.frame import Data, Hello, encode
 from firmware_bridge.simulate import PtyDevice, frame_bursts, line_bursts, linear_hello, pace
+from firmware_bridge.units import Unit
 
 RATE = Fraction(128)
 HELLO = linear_hello(RATE, 12, 25.0)

@@ -23,9 +23,9 @@ from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.resample import Resampler
 from ekd_edge.signal.spec import Normalization, NormalizationMode, SignalSpec
-from ekd_edge.synthesis import simulated_blocks
 from ekd_export.c_source import write_c_source
 from ekd_export.cli import main
+from firmware_bridge.synthesis import simulated_blocks
 
 HARNESS = Path(__file__).with_name("csrc") / "harness.c"
 RECORDING = Path(__file__).parents[3] / "shared/data/neurokit_bio/bio_resting_8min_100hz.csv"

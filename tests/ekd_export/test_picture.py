@@ -51,7 +51,7 @@ def test_it_shows_signal_predictions_truth_and_what_is_synthetic(folder) -> None
 def test_a_gap_is_not_drawn_over(tmp_path) -> None:
     lines = [f"{index * 100},{1 + index % 3}" for index in (*range(50), *range(300, 350))]
     (tmp_path / "gap.csv").write_text("\n".join(lines) + "\n")
-    from ekd_edge.signal.units import parse_unit
+    from firmware_bridge.units import parse_unit
 
     times, values = read_signal(tmp_path / "gap.csv", SensorOptions(unit=parse_unit("uS")))
     assert np.isnan(values).sum() >= 1

@@ -13,7 +13,7 @@ from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.subjects import hash_subjects
-from ekd_edge.synthesis import simulated_blocks
+from firmware_bridge.synthesis import simulated_blocks
 
 TARGETS = ("arousal", "valence")
 

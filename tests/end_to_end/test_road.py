@@ -24,11 +24,11 @@ from ekd_edge.classify import open_classifier
 from ekd_edge.live import run
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.units import Unit
 from ekd_edge.sinks.jsonl import JsonLines
-from ekd_edge.synthesis import simulated_blocks
 from firmware_bridge.frame import Hello
 from firmware_bridge.simulate import Burst, PtyDevice, frame_bursts, linear_hello, pace, to_counts
+from firmware_bridge.synthesis import simulated_blocks
+from firmware_bridge.units import Unit
 
 EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 EDA = Path(__file__).parents[3] / "shared/data/biosppy_eda/eda.txt"

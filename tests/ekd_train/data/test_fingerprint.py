@@ -145,7 +145,7 @@ def test_the_code_is_part_of_every_key(tmp_path: Path) -> None:
     assert digest() == seen[0]
     for name in (
         "ekd_edge/signal/normalize.py",
-        "ekd_edge/synthesis.py",
+        "firmware_bridge/synthesis.py",
         "ekd_train/data/windows.py",
         "ekd_train/data/synthetic.py",
         "firmware_bridge/formats/csv_layout.py",

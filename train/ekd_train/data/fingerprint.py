@@ -13,8 +13,8 @@ from tempfile import mkstemp
 from typing import Any
 
 import ekd_edge.signal.spec
-import ekd_edge.synthesis
 import firmware_bridge.formats.csv_layout
+import firmware_bridge.synthesis
 from ekd_edge.errors import DataError
 
 __all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
@@ -132,7 +132,7 @@ def _hash_code() -> str:
     packages = [ekd_edge.signal.spec, firmware_bridge.formats.csv_layout]
     folders = [*(Path(str(module.__file__)).parent for module in packages), Path(__file__).parent]
     sources = [source for folder in folders for source in sorted(folder.glob("*.py"))]
-    sources.append(Path(str(ekd_edge.synthesis.__file__)))
+    sources.append(Path(str(firmware_bridge.synthesis.__file__)))
     total = hashlib.sha256(f"numpy {version('numpy')}, scipy {version('scipy')}\n".encode())
     for source in sources:
         total.update(hashlib.sha256(source.read_bytes()).digest())

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.signal.units import Unit
+from firmware_bridge.units import Unit
 
 __all__ = ["CHANNELS", "EEG_28", "EEG_32", "conductance_us", "is_resistance"]
 

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, EkdError, SignalError
-from ekd_edge.signal.units import parse_unit
 from ekd_train.data.fingerprint import hash_files
 from ekd_train.data.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
 from ekd_train.data.windows import Recording
 from firmware_bridge.formats.csv_layout import columns_of, declared_by, estimate_rate, is_number, layout_of
 from firmware_bridge.formats.stream import Declared
+from firmware_bridge.units import parse_unit
 
 __all__ = ["RecordingsDataset", "write_recording"]
 

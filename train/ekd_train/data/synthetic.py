@@ -4,7 +4,7 @@ A session is `trials` rated trials on end. Each trial has a level of arousal and
 as low; on each rides a slow Ornstein-Uhlenbeck wander that EEG and skin share, and the skin has its own.
 The rating of a trial is its level, 1..9, with rating noise: labels are made of it, and are not always right.
 
-Skin conductance follows arousal (see `ekd_edge.synthesis`) and, on purpose, a little of valence, which the
+Skin conductance follows arousal (see `firmware_bridge.synthesis`) and, on purpose, a little of valence, which the
 physiology alone would hardly give it: without that leak no student could learn any valence.
 EEG is a 1/f background mixed over the channels, alpha that falls and beta that rises with arousal, more alpha
 on the right than on the left frontally with pleasant valence, and blinks, all within 4-45 Hz.
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
-from ekd_edge.synthesis import OrnsteinUhlenbeck, Physiology, SkinConductance
 from ekd_train.data.windows import Recording, Trial
+from firmware_bridge.synthesis import OrnsteinUhlenbeck, Physiology, SkinConductance
 
 __all__ = ["CHANNELS", "SyntheticConfig", "SyntheticDataset", "synthesize"]
 

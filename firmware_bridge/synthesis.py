@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import SignalError
+from firmware_bridge.errors import SignalError
 
 __all__ = ["OrnsteinUhlenbeck", "Physiology", "SkinConductance", "simulated_blocks"]
 

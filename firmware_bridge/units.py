@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import SignalError
+from firmware_bridge.errors import SignalError
 
 __all__ = ["BITALINO_FULL_SCALE_US", "Unit", "UnitKind", "parse_unit"]
 

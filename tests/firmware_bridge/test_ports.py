@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ekd_edge.errors import PortError
-from ekd_edge.ports import check_port, open_port, port_names
+from firmware_bridge.ports import check_port, open_port, port_names
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_port_names_are_a_list_of_nodes() -> None:
 FORBIDDEN = """
 import os, sys
 from ekd_edge.errors import PortError
-from ekd_edge.ports import {function}
+from firmware_bridge.ports import {function}
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:

@@ -12,14 +12,14 @@ from typing import Any
 import serial
 from serial.tools import list_ports
 
-from ekd_edge.errors import PortError
+from firmware_bridge.errors import PortError
 
 __all__ = ["PORT_FAULTS", "check_port", "open_port", "port_names", "read_available"]
 
 PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 """What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
 
-_HANDLERS = "ekd_edge.protocols"
+_HANDLERS = "firmware_bridge.protocols"
 _READ_S = 0.1
 _BUSY = (errno.EAGAIN, errno.EBUSY)
 

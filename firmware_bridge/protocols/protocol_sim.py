@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from serial import PortNotOpenError, SerialBase
 
-from ekd_edge.synthesis import simulated_blocks
 from firmware_bridge.frame import Decoder, RequestHello, encode
 from firmware_bridge.simulate import frame_bursts, line_bursts, linear_hello, pace, to_counts
+from firmware_bridge.synthesis import simulated_blocks
 
 __all__ = ["Serial"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekd_edge.errors import SignalError
-from ekd_edge.synthesis import OrnsteinUhlenbeck, Physiology, SkinConductance, simulated_blocks
+from firmware_bridge.synthesis import OrnsteinUhlenbeck, Physiology, SkinConductance, simulated_blocks
 
 RATE = 32.0
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekd_edge.errors import SignalError
-from ekd_edge.signal.units import Unit, parse_unit
+from firmware_bridge.units import Unit, parse_unit
 
 
 def one(unit, reading):
