@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -24,7 +24,7 @@ from ekd_edge.classify import open_classifier
 from ekd_edge.errors import EkdError, SignalError
 from ekd_edge.live import check_sensor_signal, run
 from ekd_edge.models import default_model, describe_signoff
-from ekd_edge.sensor import Replay, Sensor, SensorOptions, check_port, open_replay, open_sensor, port_names
+from ekd_edge.sensor import Replay, Sensor, SensorOptions, open_replay, open_sensor
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec
@@ -34,7 +34,9 @@ from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
 from ekd_edge.trust import read_trust, trust_from_environment
 from firmware_bridge.arguments import rate_argument
+from firmware_bridge.formats.device_format import BUILT_IN
 from firmware_bridge.formats.stream import StreamCounts
+from firmware_bridge.ports import check_port, port_names
 from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 
 __all__ = ["main"]
@@ -42,7 +44,8 @@ __all__ = ["main"]
 EXAMPLES = """\
 examples:
   ekd-edge --port sim://                                   a simulated sensor, to look around
-  ekd-edge --port /dev/ttyUSB0                             a sensor that speaks frame v1 or CSV
+  ekd-edge --port /dev/ttyUSB0                             a sensor; which one, it finds out by itself
+  ekd-edge --port /dev/rfcomm0 --format bitalino --rate 1000
   ekd-edge --port /dev/ttyACM0 --format csv --rate 19.5 --unit adc --adc-bits 10 --baud 9600
   ekd-edge --port /dev/ttyUSB0 --json >> predictions.jsonl
   ekd-edge --replay recording.csv --rate 128 --unit uS --json
@@ -94,14 +97,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
     parser.add_argument("--threads", metavar="N", type=_count, default=1, help="for inference (default: 1)")
     signal_of = parser.add_argument_group("what the sensor sends (frame v1 says it by itself)")
-    signal_of.add_argument("--format", choices=["auto", "ekd", "csv"], default="auto", help="default: auto")
-    signal_of.add_argument("--rate", metavar="HZ", type=rate_argument, help="rate of CSV: 128, 19.5 or 1000/3")
+    signal_of.add_argument(
+        "--format",
+        metavar="NAME",
+        default="auto",
+        help=f"auto, {', '.join(BUILT_IN)}, or another installed one; NAME:key=value sets what is special to it (auto)",
+    )
+    signal_of.add_argument(
+        "--rate",
+        metavar="HZ",
+        type=rate_argument,
+        help="sampling rate: 128, 19.5 or 1000/3; some devices are set to it",
+    )
     signal_of.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
     signal_of.add_argument("--adc-bits", metavar="N", type=_count, help="resolution, for adc and divider")
     signal_of.add_argument(
         "--full-scale-us", metavar="X", type=_positive, help="uS at full scale, for adc (default: 25)"
     )
-    signal_of.add_argument("--baud", metavar="N", type=_count, default=115200, help="default: 115200")
+    signal_of.add_argument("--baud", metavar="N", type=_count, help="default: the format's; auto tries 115200, 9600")
     return parser
 
 
@@ -177,7 +190,7 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
         output = Output(_sinks(options, artefact.manifest.signal), sys.stdout)
         if isinstance(source, Sensor):
             stop.deadline = monotonic() + (options.seconds or math.inf)
-            blocks = source.blocks(stop.check, _silence_notice(options.port))
+            blocks = source.blocks(stop.check, _notify)
         else:
             blocks = _first_seconds(source.blocks(stop.check), options.seconds or math.inf)
         reason = None
@@ -239,19 +252,9 @@ def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[Sa
             return
 
 
-def _silence_notice(port: str) -> Callable[[float], None]:
-    """Says once a silence that nothing comes."""
-    before_s = math.inf
-
-    def notice(seconds: float) -> None:
-        nonlocal before_s
-        if seconds < before_s:
-            wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
-            told = f"nothing has come from {port} for {seconds:.0f} s: check the wiring, --baud and --format"
-            print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
-        before_s = seconds
-
-    return notice
+def _notify(told: str) -> None:
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
 
 
 def _banner(artefact: Artefact, options: argparse.Namespace) -> str:

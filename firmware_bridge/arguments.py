@@ -3,7 +3,7 @@
 import argparse
 from fractions import Fraction
 
-__all__ = ["rate_argument"]
+__all__ = ["at_least_zero", "rate_argument"]
 
 _U32 = 1 << 32
 
@@ -20,3 +20,14 @@ def rate_argument(text: str) -> Fraction:
     if not 0 < rate.numerator < _U32 or rate.denominator >= _U32:
         raise argparse.ArgumentTypeError("a rate must be above zero, and a simple fraction")
     return rate
+
+
+def at_least_zero(text: str) -> float:
+    """A finite number of zero or more. Raises argparse.ArgumentTypeError for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be zero or a number above it")
+    return number

@@ -109,7 +109,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class RequestHello:
-    """Host to device: send HELLO now."""
+    """Host to device: send HELLO now, in the highest protocol version up to this one that you speak."""
+
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,8 @@ def _payload(frame: Frame) -> bytes:
             return bytes([HELLO_TYPE]) + _HELLO.pack(VERSION, identity, *numbers, *calibration)
         case Status():
             return bytes([STATUS_TYPE]) + _STATUS.pack(*astuple(frame))
-        case RequestHello():
-            return bytes([REQUEST_HELLO_TYPE])
+        case RequestHello(version):
+            return bytes([REQUEST_HELLO_TYPE, version])
         case ForeignHello(version):
             return bytes([HELLO_TYPE, version])
         case Unknown(number, body):
@@ -199,7 +201,7 @@ def parse(payload: bytes) -> Frame | None:
         overruns, saturated, flags = _STATUS.unpack_from(body)
         return Status(overruns, saturated, bool(flags & 1))
     if kind == REQUEST_HELLO_TYPE:
-        return RequestHello()
+        return RequestHello(body[0] if body else 1)
     return Unknown(kind, body)
 
 

@@ -103,6 +103,27 @@ class Unit:
             microsiemens = 1e6 * conducting / ((span + 2 * values) * self.reference_ohm)
         return microsiemens
 
+    def to_readings(self, microsiemens: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw readings of conductances in uS, the inverse of `to_microsiemens`: whole counts, clipped to the
+        converter's range, for "adc" and "divider"; a conductance of 0 has an infinite resistance."""
+        microsiemens = np.asarray(microsiemens, dtype=np.float64)
+        if self.kind == "uS":
+            return microsiemens
+        with np.errstate(divide="ignore"):
+            if self.kind == "ohm":
+                return np.divide(1e6, microsiemens)
+            if self.kind == "kohm":
+                return np.divide(1e3, microsiemens)
+        span = 2**self.adc_bits
+        if self.kind == "adc":
+            counts = (microsiemens - self.offset_us) / (self.full_scale_us / span)
+        else:
+            zero = span / 2 if self.divider_zero is None else self.divider_zero
+            product = microsiemens * self.reference_ohm
+            counts = (1e6 * zero - span * product) / (1e6 + 2 * product)
+        readings: NDArray[np.float64] = np.clip(np.rint(counts), 0, span - 1)
+        return readings
+
     def _complaint(self, reading: float) -> str:
         if not math.isfinite(reading):
             return f"a reading is {reading}: remove or fill missing values before they reach the signal chain"

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from firmware_bridge.emulators.emulator import Emulator
+from firmware_bridge.emulators.waveform import Waveform
 from firmware_bridge.errors import FormatError
 from firmware_bridge.formats.csv_layout import (
     Layout,
@@ -18,10 +20,12 @@ from firmware_bridge.formats.csv_layout import (
     names_value,
 )
 from firmware_bridge.formats.csv_parse import Parsed, parse_bulk, parse_line
+from firmware_bridge.formats.csv_sniff import at_grove_pace, bare_counts, has_rows
 from firmware_bridge.formats.csv_timeline import Timeline
-from firmware_bridge.formats.stream import Declared, RawBlock, StreamCounts
+from firmware_bridge.formats.device_format import DeviceFormat, Heard, check_settings
+from firmware_bridge.formats.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 
-__all__ = ["CsvDecoder"]
+__all__ = ["FORMAT", "CsvDecoder"]
 
 _PATIENCE_BYTES = 8192
 """Bytes without a single line of numbers after which the stream is taken for something else."""
@@ -43,6 +47,7 @@ class CsvDecoder:
     live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
     hint: what to check when the bytes are no lines of numbers.
     strict: a NaN or an infinity raises FormatError: in a recording, whoever wrote it can mend it.
+    declared: what is known of the lines beforehand; the stream's own declarations do not change it.
     """
 
     def __init__(
@@ -51,12 +56,13 @@ class CsvDecoder:
         live: bool = True,
         hint: str = "check the port and its baud rate",
         strict: bool = False,
+        declared: Declared | None = None,
     ) -> None:
         self._rate_option = rate_hz
         self._strict = strict
         self._live, self._hint = live, hint
         self._joining = live
-        self._declared = Declared()
+        self._declared = declared or Declared()
         self._header: bytes | None = None
         self._layout: Layout | None = None
         self._timeline: Timeline | None = None
@@ -91,6 +97,10 @@ class CsvDecoder:
 
     def take_request(self) -> bytes:
         """Nothing: lines come unasked."""
+        return b""
+
+    def farewell(self) -> bytes:
+        """Nothing: a sketch that prints does not listen."""
         return b""
 
     def feed(self, data: bytes) -> list[RawBlock]:
@@ -291,3 +301,30 @@ class CsvDecoder:
         assert self._timeline is not None
         clock = None if self._layout.time is None else np.array(times)
         return self._timeline.place(Parsed(np.array(values), clock), np.array(skipped, dtype=np.int64))
+
+
+def _open(options: StreamOptions) -> StreamDecoder:
+    check_settings("csv", options.settings)
+    return CsvDecoder(options.rate_hz, options.live, options.hint, strict=not options.live)
+
+
+def _recognises(heard: Heard) -> bool:
+    if not has_rows(heard):
+        return False
+    return not bare_counts(heard) or at_grove_pace(heard) is False
+
+
+def _emulate(waveform: Waveform) -> Emulator:
+    from firmware_bridge.emulators.csv import CsvEmulator
+
+    return CsvEmulator(waveform)
+
+
+FORMAT = DeviceFormat(
+    name="csv",
+    about="lines of text: value, or time and value",
+    baud=115200,
+    open=_open,
+    recognises=_recognises,
+    emulate=_emulate,
+)

@@ -1,61 +1,67 @@
-"""Which format a device speaks, found by listening, without losing a byte that was heard meanwhile."""
+"""Which format a device speaks: found by listening, or by asking it, without losing a byte that was heard meanwhile."""
 
-from fractions import Fraction
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
 
 from firmware_bridge.errors import FormatError
-from firmware_bridge.formats.csv import CsvDecoder
-from firmware_bridge.formats.csv_layout import columns_of, is_number, layout_of, names_value
-from firmware_bridge.formats.csv_parse import parse_line
-from firmware_bridge.formats.ekd import EkdDecoder
-from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamDecoder
-from firmware_bridge.frame import Decoder
+from firmware_bridge.formats.device_format import (
+    DeviceFormat,
+    Heard,
+    check_settings,
+    find_format,
+    installed_formats,
+    parse_format,
+)
+from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 
-__all__ = ["DetectingDecoder", "Format", "open_decoder"]
-
-Format = Literal["auto", "ekd", "csv"]
+__all__ = ["DetectingDecoder", "open_decoder"]
 
 _PATIENCE_BYTES = 16384
-_ROWS = 3
+_TEXT = frozenset(b"\t\r\n" + bytes(range(32, 127)))
+_SILENCE_S = 1.0
+"""A device that has said nothing for so long is asked."""
+_ANSWER_S = 0.5
 
 
-def open_decoder(
-    format: Format = "auto",
-    rate_hz: Fraction | None = None,
-    live: bool = True,
-    hint: str = "check the port and its baud rate",
-) -> StreamDecoder:
-    """A decoder for that format; "auto" finds out by listening.
+def open_decoder(format: str = "auto", options: StreamOptions | None = None) -> StreamDecoder:
+    """A decoder for `NAME` or `NAME:key=value,...`; "auto" finds out by listening and asking.
 
-    rate_hz: the rate, where the stream does not tell it; it wins over what the stream says.
-    live: the stream is joined at any moment, not read from its beginning.
-    hint: what to check when the bytes make no sense.
+    Raises ConfigError where there is no such format, or no such setting.
     """
-    if format == "ekd":
-        return EkdDecoder(rate_hz, hint)
-    if format == "csv":
-        return CsvDecoder(rate_hz, live, hint, strict=not live)
-    return DetectingDecoder(rate_hz, live, hint)
+    options = options or StreamOptions()
+    name, settings = parse_format(format)
+    if name == "auto":
+        check_settings("auto", settings)
+        return DetectingDecoder(options)
+    return find_format(name).open(replace(options, settings=settings))
 
 
 class DetectingDecoder:
-    """Listens, decides, then decodes everything heard from the first byte on (see `StreamDecoder`).
+    """Listens, asks, decides, then decodes everything heard from the first byte on (see `StreamDecoder`).
 
-    A frame that passes its CRC means "ekd"; three rows of numbers in succession mean "csv".
+    It decides once exactly one format recognises the bytes, or answers to its name. A device is asked nothing
+    while it speaks by itself.
     """
 
-    def __init__(
-        self,
-        rate_hz: Fraction | None = None,
-        live: bool = True,
-        hint: str = "check the port and its baud rate",
-    ) -> None:
-        self._rate_hz, self._live, self._hint = rate_hz, live, hint
+    def __init__(self, options: StreamOptions) -> None:
+        self._options = options
+        self._formats = list(installed_formats())
         self._heard = b""
-        self._line_start = 0
-        self._rows = _Rows()
-        self._frames = Decoder()
+        self._next_look = 1
+        self._first_s = self._last_s = 0.0
+        self._silent_since_s: float | None = None
+        self._questions = self._in_turn()
+        self._asked: list[DeviceFormat] = []
+        self._asked_s = 0.0
         self._chosen: StreamDecoder | None = None
+        self.format: DeviceFormat | None = None
+        """What was found, else None."""
+
+    @property
+    def decoder(self) -> StreamDecoder | None:
+        """The decoder of what was found, else None."""
+        return self._chosen
 
     @property
     def counts(self) -> StreamCounts:
@@ -66,25 +72,47 @@ class DetectingDecoder:
         """See `StreamDecoder`."""
         if self._chosen is not None:
             return self._chosen.complaint()
-        return f"{len(self._heard)} bytes arrived but neither frames nor lines of numbers: {self._hint}"
+        names = ", ".join(format.name for format in self._formats)
+        return f"{len(self._heard)} bytes arrived but none of the formats {names} among them: {self._options.hint}"
+
+    def hears_noise(self) -> bool:
+        """Whether what was heard so far is neither any format nor text that may yet lead to one."""
+        printable = sum(byte in _TEXT for byte in self._heard)
+        return self._chosen is None and printable < 0.9 * len(self._heard)
 
     def take_request(self) -> bytes:
-        """Nothing before the format is known: an unknown device might take any byte for a command."""
-        return b"" if self._chosen is None else self._chosen.take_request()
+        """A question, where the device has been silent; once the format is known, what its decoder wants to send."""
+        if self._chosen is not None:
+            return self._chosen.take_request()
+        now_s = self._options.clock()
+        if self._silent_since_s is None:
+            self._silent_since_s = now_s
+        patience_s = _ANSWER_S if self._asked else _SILENCE_S
+        if not self._options.live or self._heard or now_s - max(self._silent_since_s, self._asked_s) < patience_s:
+            return b""
+        asked = next(self._questions, None)
+        if asked is None or asked.question is None:
+            return b""
+        self._asked.append(asked)
+        self._asked_s = now_s
+        return asked.question.ask
+
+    def farewell(self) -> bytes:
+        """See `StreamDecoder`."""
+        return b"" if self._chosen is None else self._chosen.farewell()
 
     def feed(self, data: bytes) -> list[RawBlock]:
         """See `StreamDecoder`."""
         if self._chosen is not None:
             return self._chosen.feed(data)
+        if data:
+            self._last_s = self._options.clock()
+            self._first_s = self._last_s if not self._heard else self._first_s
         self._heard += data
-        if self._frames.payloads(data):
-            return self._choose("ekd")
-        while (end := self._heard.find(b"\n", self._line_start)) >= 0:
-            if self._line_start > 0 or not self._live:
-                self._rows.add(self._heard[self._line_start : end])
-            self._line_start = end + 1
-            if self._rows.count >= _ROWS:
-                return self._choose("csv")
+        if len(self._heard) >= self._next_look:
+            self._next_look = len(self._heard) + max(1, len(self._heard) // 16)
+            if (found := self._look()) is not None:
+                return self._choose(found)
         if len(self._heard) > _PATIENCE_BYTES:
             raise FormatError(self.complaint())
         return []
@@ -92,40 +120,38 @@ class DetectingDecoder:
     def finish(self) -> list[RawBlock]:
         """See `StreamDecoder`."""
         if self._chosen is None:
-            self._rows.add(self._heard[self._line_start :])
-            if self._live or not self._rows.count:
+            found = self._look()
+            if found is None:
+                found = self._shortest()
+            if found is None:
                 raise FormatError(self.complaint())
-            return self._choose("csv") + self.finish()
+            return self._choose(found) + self.finish()
         return self._chosen.finish()
 
-    def _choose(self, format: Format) -> list[RawBlock]:
-        self._chosen = open_decoder(format, self._rate_hz, self._live, self._hint)
+    def _look(self) -> DeviceFormat | None:
+        """The one format that these bytes can be."""
+        for format in self._asked:
+            if format.question is not None and format.question.answered(self._heard):
+                return format
+        seconds = self._last_s - self._first_s if self._options.live else None
+        heard = Heard(self._heard, self._options.live, seconds)
+        found = [format for format in self._formats if format.recognises(heard)]
+        return found[0] if len(found) == 1 else None
+
+    def _shortest(self) -> DeviceFormat | None:
+        """Lines, where a recording holds no more than one or two."""
+        if self._options.live or not self._heard.strip():
+            return None
+        last = self._heard.rstrip().rsplit(b"\n", 1)[-1]
+        csv = find_format("csv")
+        return csv if csv.recognises(Heard(b"\n".join([self._heard.rstrip(), last, last]), live=False)) else None
+
+    def _choose(self, format: DeviceFormat) -> list[RawBlock]:
+        self.format = format
+        self._chosen = format.open(self._options)
         heard, self._heard = self._heard, b""
         return self._chosen.feed(heard)
 
-
-class _Rows:
-    """Counts rows of as many numbers in succession; comments and blank lines may lie between them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._columns = 0
-        self._header: bytes | None = None
-
-    def add(self, line: bytes) -> None:
-        text = line.strip()
-        if not text or text.startswith(b"#"):
-            return
-        fields = text.split(b",")
-        if all(map(is_number, fields)) or self._fits_header(text, len(fields)):
-            self.count = self.count + 1 if len(fields) == self._columns else 1
-            self._columns = len(fields)
-            return
-        self.count = 0
-        if names_value(text):
-            self._header = text
-
-    def _fits_header(self, row: bytes, columns: int) -> bool:
-        if self._header is None or len(columns_of(self._header)) != columns:
-            return False
-        return parse_line(row, layout_of(self._header, columns)[0]) is not None
+    def _in_turn(self) -> Iterator[DeviceFormat]:
+        asked = [format for format in self._formats if format.question is not None]
+        return cycle(asked)

@@ -5,8 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from firmware_bridge.emulators.emulator import Emulator
+from firmware_bridge.emulators.waveform import Waveform
 from firmware_bridge.errors import FormatError
-from firmware_bridge.formats.stream import RawBlock, StreamCounts
+from firmware_bridge.formats.device_format import DeviceFormat, Heard, check_settings
+from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.frame import (
     DATA_TYPE,
     DELIMITER,
@@ -21,11 +24,13 @@ from firmware_bridge.frame import (
     parse,
 )
 
-__all__ = ["EkdDecoder"]
+__all__ = ["FORMAT", "EkdDecoder"]
 
 _INDEX_MASK = 0xFFFFFFFF
 _DATA_HEAD = 8
 """Type, seq, first_index and n of a DATA payload: the counts follow."""
+_FOREIGN_HELLOS = 3
+"""HELLOs of another version in a row, between which the device was asked for this one, before it is given up."""
 _PATIENCE_BYTES = 8192
 """Bytes without a single sound frame after which the stream is taken for something else."""
 _HELD_SAMPLES = 1 << 16
@@ -52,7 +57,7 @@ class EkdDecoder:
         self._hello: Hello | None = None
         self._status: Status | None = None
         self._refusal: str | None = None
-        self._foreign = 0
+        self._foreign, self._version = 0, VERSION
         self._bytes = 0
         self._asked = False
         self._error: FormatError | None = None
@@ -80,7 +85,7 @@ class EkdDecoder:
     def counts(self) -> StreamCounts:
         """Rejected frames include duplicates and frames of unknown type."""
         rejected = self._rejected + self._frames.rejected
-        return StreamCounts(self._samples, self._dropped, rejected, self._frames.discarded_bytes)
+        return StreamCounts(self._samples, self._dropped, rejected, self._frames.discarded_bytes, self._status)
 
     def complaint(self) -> str | None:
         """See `StreamDecoder`."""
@@ -88,6 +93,8 @@ class EkdDecoder:
             return None
         if self._refusal is not None:
             return self._refusal
+        if self._foreign:
+            return _foreign_version(self._version)
         if self._frames.frames:
             return (
                 "frames arrive but no HELLO among them: the device must send HELLO every second, "
@@ -96,11 +103,15 @@ class EkdDecoder:
         return f"{self._bytes} bytes arrived but no frame among them: {self._hint}"
 
     def take_request(self) -> bytes:
-        """REQUEST_HELLO, once, while the device has not introduced itself."""
-        if self._asked or self._hello is not None:
+        """REQUEST_HELLO, once, and again whenever the device introduces itself in another version."""
+        if self._asked or (self._hello is not None and not self._foreign):
             return b""
         self._asked = True
         return DELIMITER + encode(RequestHello())
+
+    def farewell(self) -> bytes:
+        """Nothing: the device speaks until it has no power."""
+        return b""
 
     def feed(self, data: bytes) -> list[RawBlock]:
         """See `StreamDecoder`."""
@@ -112,6 +123,8 @@ class EkdDecoder:
                 size = len(payload) - _DATA_HEAD
                 if size < 2 or size != 2 * payload[7]:
                     self._frames.refuse(payload)
+                elif self._hello is None and self._foreign:
+                    self._rejected += 1
                 elif self._hello is None:
                     self._hold(payload)
                 else:
@@ -150,14 +163,16 @@ class EkdDecoder:
                     self._refusal = f"the device's HELLO states {fault}: its firmware must be corrected"
                     self._frames.refuse(payload)
             case ForeignHello(version):
-                self._foreign += 1
+                self._foreign, self._version = self._foreign + 1, version
                 self._rejected += 1
-                # A second one rules out a damaged frame that passed the CRC by chance.
-                if self._hello is None or self._foreign > 1:
-                    self._error = FormatError(
-                        f"the device speaks frame protocol version {version}, this program {VERSION}: "
-                        f"{'update ekd' if version > VERSION else 'flash newer firmware'}"
-                    )
+                self._asked = False
+                if self._hello is None:
+                    # What came before was meant in that version: nothing of it may be read.
+                    self._rejected += len(self._held)
+                    self._held.clear()
+                    self._held_samples = 0
+                if self._foreign >= _FOREIGN_HELLOS:
+                    self._error = FormatError(_foreign_version(version))
             case Status() as status:
                 self._status = status
             case Unknown():
@@ -247,3 +262,37 @@ class EkdDecoder:
         self._samples += len(values)
         first = self._next - len(values)
         self._blocks.append(RawBlock(values, first, self._rate(), self._segment, self._hello))
+
+
+def _foreign_version(version: int) -> str:
+    return (
+        f"the device speaks frame protocol version {version}, this program {VERSION}: "
+        f"{'update ekd' if version > VERSION else 'flash newer firmware'}"
+    )
+
+
+def _open(options: StreamOptions) -> StreamDecoder:
+    check_settings("ekd", options.settings)
+    return EkdDecoder(options.rate_hz, options.hint)
+
+
+def _recognises(heard: Heard) -> bool:
+    """Two sound frames of known types: one alone may be chance, once in 65536 stretches between zeros."""
+    known = [frame for frame in Decoder().feed(heard.data) if not isinstance(frame, Unknown)]
+    return len(known) >= 2 or (not heard.live and len(known) == 1)
+
+
+def _emulate(waveform: Waveform) -> Emulator:
+    from firmware_bridge.emulators.ekd import EkdEmulator
+
+    return EkdEmulator(waveform)
+
+
+FORMAT = DeviceFormat(
+    name="ekd",
+    about="frame protocol v1 (ekd's own firmware)",
+    baud=115200,
+    open=_open,
+    recognises=_recognises,
+    emulate=_emulate,
+)

@@ -1,24 +1,49 @@
 """The nouns that every wire format shares: blocks of raw readings, and what was lost on the way to them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from time import monotonic
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.frame import Hello
+from firmware_bridge.frame import Hello, Status
 
-__all__ = ["Declared", "RawBlock", "StreamCounts", "StreamDecoder"]
+__all__ = ["Declared", "RawBlock", "StreamCounts", "StreamDecoder", "StreamOptions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a text stream says about itself in its header and comment lines; None where it says nothing."""
+    """What is known of a stream whose readings carry no HELLO; None where nothing is.
+
+    rate_hz: sampling rate. unit: of the readings, as `firmware_bridge.units.parse_unit` spells it. adc_bits:
+    resolution of counts. divider_zero: see `Unit`.
+    """
 
     rate_hz: Fraction | None = None
     unit: str | None = None
     adc_bits: int | None = None
+    divider_zero: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What is known of a stream beforehand.
+
+    rate_hz: the sampling rate; it wins over what the stream says, and is what a device that can be told is told.
+    live: the stream is joined at any moment and its device can be asked; else it is read from its beginning.
+    hint: what to check when the bytes make no sense.
+    settings: what the user set for this format, by name (`--format NAME:key=value`).
+    clock: the host's clock in seconds, for what a live device does not tell.
+    """
+
+    rate_hz: Fraction | None = None
+    live: bool = True
+    hint: str = "check the port and its baud rate"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +55,7 @@ class RawBlock:
     rate_hz: the sensor's rate.
     segment: rises whenever the sensor's count restarts.
     hello: what a framed device said of itself, else None.
-    declared: what a text stream said of itself, else None.
+    declared: what is known of any other stream, from its own words or by its format.
     """
 
     values: NDArray[np.float64]
@@ -47,12 +72,14 @@ class StreamCounts:
 
     samples: readings delivered. dropped: readings known to be missing: gaps in count or time, bad lines.
     rejected: frames or lines refused: CRC, duplicate, no number. discarded_bytes: bytes that made no sense.
+    status: how the device says it fares, else None.
     """
 
     samples: int = 0
     dropped: int = 0
     rejected: int = 0
     discarded_bytes: int = 0
+    status: Status | None = None
 
 
 class StreamDecoder(Protocol):
@@ -75,7 +102,11 @@ class StreamDecoder(Protocol):
         ...
 
     def take_request(self) -> bytes:
-        """Bytes to send to the device now; mostly none. Each request is handed out once."""
+        """Bytes to send to the device now; mostly none. Called again and again while the device is open."""
+        ...
+
+    def farewell(self) -> bytes:
+        """Bytes that make the device stop, to be sent before the port is closed; mostly none."""
         ...
 
     @property

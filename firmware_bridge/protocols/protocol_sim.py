@@ -1,10 +1,10 @@
-"""sim:// for pyserial: a simulated skin-conductance sensor that sends frames or lines of synthetic readings.
+"""sim:// for pyserial: an emulated sensor on a simulated person.
 
 sim://?rate=128&seed=1&speed=1&format=ekd&seconds=60
-  rate     samples a second, such as 128, 19.5 or 1000/3 (128)
+  rate     samples a second of the person's signal, such as 128, 19.5 or 1000/3 (128)
   seed     another seed is another person (1)
   speed    times real time; 0 sends as fast as it is read (1)
-  format   ekd: frame protocol v1; csv: lines in microsiemens (ekd)
+  format   the device: ekd, csv, grove, shimmer3, bitalino, or one that another package brings (ekd)
   seconds  of signal, after which `at_end` is true and reads return nothing (without end)
 """
 
@@ -20,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from serial import PortNotOpenError, SerialBase
 
-from firmware_bridge.frame import Decoder, RequestHello, encode
-from firmware_bridge.simulate import frame_bursts, line_bursts, linear_hello, pace, to_counts
+from firmware_bridge.emulators.ekd import EkdEmulator, linear_hello
+from firmware_bridge.emulators.player import Player
+from firmware_bridge.emulators.waveform import Waveform
+from firmware_bridge.errors import ConfigError
+from firmware_bridge.formats.device_format import find_format
 from firmware_bridge.synthesis import simulated_blocks
 
 __all__ = ["Serial"]
@@ -43,24 +46,18 @@ class Serial(SerialBase):  # type: ignore[misc]
     """A port in pyserial's sense; its bytes are made while they are read, when their time has come."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._timed: Iterator[tuple[float, bytes]] = iter(())
-        self._due_s, self._next = 0.0, b""
+        self._player: Player | None = None
         self._ready = bytearray()
         self._started = 0.0
-        self._greeting = b""
-        self._requests = Decoder()
         self.at_end = False
         super().__init__(*args, **kwargs)
 
     def open(self) -> None:
         """Start the sensor. Raises ValueError where the URL's options make no sense."""
-        simulation = _parse(self.port)
-        self._timed, self._greeting = _bytes_of(simulation)
+        self._player = _player(_parse(self.port))
         self._ready.clear()
-        self._requests = Decoder()
         self.at_end = False
         self._started = time.monotonic()
-        self._advance()
         self.is_open = True
 
     def close(self) -> None:
@@ -81,35 +78,31 @@ class Serial(SerialBase):  # type: ignore[misc]
             now = time.monotonic()
             if len(self._ready) >= size or self.at_end or now >= end:
                 break
-            time.sleep(max(0.0, min(end, self._started + self._due_s) - now))
+            assert self._player is not None
+            time.sleep(max(0.0, min(end, self._started + self._player.due_s) - now))
         data = bytes(self._ready[:size])
         del self._ready[:size]
         return data
 
     def write(self, data: bytes) -> int:
-        """Listen to the host: REQUEST_HELLO is answered."""
-        if not self.is_open:
+        """Listen to the host."""
+        if not self.is_open or self._player is None:
             raise PortNotOpenError
-        if any(isinstance(frame, RequestHello) for frame in self._requests.feed(bytes(data))):
-            self._ready += self._greeting
+        self._player.hear(bytes(data), time.monotonic() - self._started)
         return len(data)
 
     def reset_input_buffer(self) -> None:
         """Discard what has arrived."""
         self._ready.clear()
 
-    def _advance(self) -> None:
-        self._due_s, self._next = next(self._timed, (float("inf"), b""))
-
     def _receive(self) -> None:
         """Move what is due to the input buffer; `at_end` once there will be no more."""
-        if not self.is_open:
+        if not self.is_open or self._player is None:
             raise PortNotOpenError
         elapsed_s = time.monotonic() - self._started
-        while self._due_s <= elapsed_s and len(self._ready) < _WAITING_BYTES:
-            self._ready += self._next
-            self._advance()
-        self.at_end = self._due_s == float("inf") and not self._ready
+        while len(self._ready) < _WAITING_BYTES and (data := self._player.take(elapsed_s)):
+            self._ready += data
+        self.at_end = self._player.at_end and not self._ready
 
     def _reconfigure_port(self, force_update: bool = False) -> None:
         """No line to configure."""
@@ -141,24 +134,24 @@ def _parse(url: str) -> _Simulation:
         raise ValueError("rate of sim:// must be above 0 and at most 100000 Hz")
     if not 0 <= simulation.speed < float("inf") or simulation.seed < 0:
         raise ValueError("speed and seed of sim:// must not be negative")
-    if simulation.format not in ("ekd", "csv"):
-        raise ValueError("format of sim:// must be ekd or csv")
     if simulation.seconds is not None and not 0 < simulation.seconds < float("inf"):
         raise ValueError("seconds of sim:// must be above 0")
     return simulation
 
 
-def _bytes_of(simulation: _Simulation) -> tuple[Iterator[tuple[float, bytes]], bytes]:
-    """What the sensor sends and when, and its answer to REQUEST_HELLO."""
+def _player(simulation: _Simulation) -> Player:
     rate = simulation.rate_hz
     values = simulated_blocks(float(rate), simulation.seed, _BLOCK_SAMPLES)
     if simulation.seconds is not None:
         values = _first(values, round(simulation.seconds * float(rate)))
-    if simulation.format == "csv":
-        return pace(line_bursts(values, rate), rate, simulation.speed), b""
-    hello = linear_hello(rate, boot_nonce=simulation.seed & 0xFFFFFFFF)
-    counts = (to_counts(block, hello) for block in values)
-    return pace(frame_bursts(counts, hello), rate, simulation.speed), encode(hello)
+    waveform = Waveform(values, rate)
+    if simulation.format == "ekd":
+        hello = linear_hello(rate, boot_nonce=simulation.seed & 0xFFFFFFFF)
+        return Player(EkdEmulator(waveform, hello), simulation.speed)
+    try:
+        return Player(find_format(simulation.format).emulate(waveform), simulation.speed)
+    except ConfigError as error:
+        raise ValueError(f"format of sim://: {error}") from error
 
 
 def _first(blocks: Iterator[NDArray[np.float64]], samples: int) -> Iterator[NDArray[np.float64]]:

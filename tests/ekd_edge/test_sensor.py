@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from ekd_edge.errors import FormatError, PortError, SignalError
 from ekd_edge.sensor import Sensor, SensorOptions, open_replay, open_sensor, replay_blocks
 from ekd_edge.signal.blocks import SampleBlock
+from firmware_bridge.emulators.csv import line_bursts
+from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
+from firmware_bridge.emulators.emulator import Burst
+from firmware_bridge.emulators.player import Player
+from firmware_bridge.emulators.script import ScriptedEmulator
 from firmware_bridge.frame import Data, Hello, encode
-from firmware_bridge.simulate import PtyDevice, frame_bursts, line_bursts, linear_hello, pace
+from firmware_bridge.pty_device import PtyDevice
 from firmware_bridge.units import Unit
 
 RATE = Fraction(128)
@@ -30,10 +35,17 @@ def frames(counts: NDArray[np.uint16] = COUNTS, hello: Hello = HELLO) -> bytes:
     return b"".join(burst.data for burst in frame_bursts([counts], hello))
 
 
-def once(data: bytes) -> Iterator[tuple[float, bytes]]:
+def once(data: bytes) -> Player:
     """A device that sends this and stays plugged in."""
-    yield 0.0, data
-    yield 1e9, b""
+    return scripted(Burst(0, data), Burst(10**9, b""))
+
+
+def scripted(*bursts: Burst, hello: Hello | None = None) -> Player:
+    return Player(ScriptedEmulator(bursts, hello=hello))
+
+
+def framed(counts: NDArray[np.uint16] = COUNTS, speed: float = 0) -> Player:
+    return Player(ScriptedEmulator(frame_bursts([counts], HELLO), RATE, HELLO), speed)
 
 
 def values(blocks: Iterable[SampleBlock]) -> NDArray[np.float64]:
@@ -59,8 +71,8 @@ def after(seconds: float, act: Callable[[], object]) -> Iterator[None]:
 
 @pytest.mark.parametrize("format", ["auto", "ekd"])
 def test_frames_from_a_port_arrive_complete(format: str) -> None:
-    options = SensorOptions(format=format)  # type: ignore[arg-type]
-    with PtyDevice(pace(frame_bursts([COUNTS], HELLO), RATE, 0), HELLO) as device:
+    options = SensorOptions(format=format)
+    with PtyDevice(framed()) as device:
         with open_sensor(device.path, options) as sensor:
             blocks = until_gone(sensor)
         assert np.array_equal(values(blocks), MICROSIEMENS)
@@ -71,14 +83,14 @@ def test_frames_from_a_port_arrive_complete(format: str) -> None:
 
 @pytest.mark.parametrize("millis", [False, True])
 def test_lines_from_a_port_arrive_complete(millis: bool) -> None:
-    timed = pace(line_bursts([COUNTS.astype(np.float64)], RATE, "adc", 12, millis), RATE, 0)
-    with PtyDevice(timed) as device, open_sensor(device.path) as sensor:
+    lines = line_bursts([COUNTS.astype(np.float64)], RATE, "adc", 12, millis)
+    with PtyDevice(Player(ScriptedEmulator(lines, RATE), 0)) as device, open_sensor(device.path) as sensor:
         assert np.array_equal(values(until_gone(sensor)), MICROSIEMENS)
 
 
 def test_blocks_come_at_the_pace_of_the_sensor() -> None:
     with (
-        PtyDevice(pace(frame_bursts([COUNTS[:128]], HELLO), RATE), HELLO) as device,
+        PtyDevice(framed(COUNTS[:128], 1)) as device,
         open_sensor(device.path) as sensor,
     ):
         started = time.monotonic()
@@ -92,14 +104,14 @@ def test_blocks_come_at_the_pace_of_the_sensor() -> None:
 
 def test_stop_ends_the_wait_for_a_silent_device() -> None:
     event = threading.Event()
-    waits: list[float] = []
+    told: list[str] = []
     with PtyDevice(once(b"")) as device, open_sensor(device.path) as sensor, after(4.5, event.set):
-        assert list(sensor.blocks(event.is_set, waits.append)) == []
-    assert [round(wait) for wait in waits] == [3, 4]
+        assert list(sensor.blocks(event.is_set, told.append)) == []
+    assert told == [f"nothing has come from {device.path} for 3 s: check the wiring, --baud and --format"]
 
 
 def test_a_second_reader_is_refused_and_the_first_goes_on() -> None:
-    with PtyDevice(pace(frame_bursts([COUNTS], HELLO), RATE, 0), HELLO) as device, open_sensor(device.path) as sensor:
+    with PtyDevice(framed()) as device, open_sensor(device.path) as sensor:
         with pytest.raises(PortError, match="in use by another program"):
             open_sensor(device.path)
         assert np.array_equal(values(until_gone(sensor)), MICROSIEMENS)
@@ -116,12 +128,9 @@ def test_a_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
     # What 9600 baud looks like at 115200: few, garbled bytes.
     garbled = np.random.default_rng(3).choice([0x00, 0x80, 0xF8, 0xFE, 0xE0, 0x78], 4000).astype(np.uint8).tobytes()
 
-    def trickle() -> Iterator[tuple[float, bytes]]:
-        for i in range(400):
-            yield i / 40, garbled[10 * i : 10 * i + 10]
-
-    options = SensorOptions(format=format, rate_hz=RATE, baud=115200)  # type: ignore[arg-type]
-    with PtyDevice(trickle()) as device, open_sensor(device.path, options) as sensor:
+    trickle = [Burst(25 * i, garbled[10 * i : 10 * i + 10]) for i in range(400)]
+    options = SensorOptions(format=format, rate_hz=RATE, baud=115200)
+    with PtyDevice(scripted(*trickle)) as device, open_sensor(device.path, options) as sensor:
         started = time.monotonic()
         with pytest.raises(FormatError, match=r"bytes arrived but .*check --baud \(now 115200\)"):
             list(sensor.blocks())
@@ -129,11 +138,8 @@ def test_a_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
 
 
 def test_a_device_is_asked_for_its_hello() -> None:
-    def late() -> Iterator[tuple[float, bytes]]:
-        yield 0.3, encode(Data(0, 0, (1, 2, 3)))
-        yield 60.0, b""
-
-    with PtyDevice(late(), HELLO) as device, open_sensor(device.path, SensorOptions("ekd")) as sensor:
+    late = scripted(Burst(300, encode(Data(0, 0, (1, 2, 3)))), Burst(60_000, b""), hello=HELLO)
+    with PtyDevice(late) as device, open_sensor(device.path, SensorOptions("ekd")) as sensor:
         assert next(sensor.blocks()).values.tolist() == [count / 4096 * 25 for count in (1, 2, 3)]
 
 
@@ -155,7 +161,7 @@ def test_a_socket_is_a_port() -> None:
 
 def test_a_loop_is_a_port() -> None:
     with open_sensor("loop://", SensorOptions("ekd")) as sensor:
-        sensor._port.write(frames(COUNTS[:80]))
+        sensor._device._port.write(frames(COUNTS[:80]))
         assert next(sensor.blocks()).first_index == 0
 
 
@@ -274,7 +280,7 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
 def test_random_bytes_are_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "noise.bin"
     path.write_bytes(np.random.default_rng(0).bytes(200_000))
-    with pytest.raises(FormatError, match="neither frames nor"):
+    with pytest.raises(FormatError, match="none of the formats ekd, csv, grove, shimmer3, bitalino"):
         list(replay_blocks(path))
 
 
@@ -296,7 +302,7 @@ def test_replay_and_port_give_the_same_samples(tmp_path: Path) -> None:
     path.write_bytes(damaged)
     replay = open_replay(path)
     offline = list(replay.blocks())
-    with PtyDevice([(0.0, bytes(damaged))]) as device, open_sensor(device.path) as sensor:
+    with PtyDevice(scripted(Burst(0, bytes(damaged)))) as device, open_sensor(device.path) as sensor:
         live = until_gone(sensor)
     assert np.array_equal(values(live), values(offline))
     assert sensor.counts == replay.counts

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -25,8 +25,13 @@ from ekd_edge.live import run
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.sinks.jsonl import JsonLines
+from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
+from firmware_bridge.emulators.emulator import Burst
+from firmware_bridge.emulators.player import Player
+from firmware_bridge.emulators.script import ScriptedEmulator
 from firmware_bridge.frame import Hello
-from firmware_bridge.simulate import Burst, PtyDevice, frame_bursts, linear_hello, pace, to_counts
+from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.stated_unit import unit_of_hello
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
@@ -58,26 +63,28 @@ def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> F
     return parsed(stream.getvalue())
 
 
+def counts_of(values_us: NDArray[np.float64], hello: Hello) -> NDArray[np.uint16]:
+    return unit_of_hello(hello).to_readings(values_us).astype(np.uint16)
+
+
 def replay(path: Path, *options: object) -> subprocess.CompletedProcess[str]:
     command = [EDGE, "--replay", str(path), "--json", *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def live(
-    timed: Iterable[tuple[float, bytes]], hello: Hello | None, number: signal.Signals, *options: object
+    player: Callable[[Iterable[Burst]], Player], bursts: Iterable[Burst], number: signal.Signals, *options: object
 ) -> tuple[Found, str, int]:
     """Predictions, stderr and exit status of the command on a device that sends all of that and stays plugged in."""
-    for_ever = [(1e9, b"")]
     size = 0
 
-    def counted() -> Iterator[tuple[float, bytes]]:
+    def counted() -> Iterator[Burst]:
         nonlocal size
-        for due_s, data in timed:
-            size += len(data)
-            yield due_s, data
-        yield from for_ever
+        for burst in bursts:
+            size += len(burst.data)
+            yield burst
 
-    with PtyDevice(counted(), hello) as device:
+    with PtyDevice(player(counted())) as device:
         command = [EDGE, "--port", device.path, "--json", *map(str, options)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -124,9 +131,11 @@ def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model
                 samples += lines.count(b"\n") - lines.count(b"#")
                 yield Burst(samples, lines)
 
-    timed = pace(bursts(), Fraction(1000), speed=1.0, paced_s=20.0)
+    def paced(bursts: Iterable[Burst]) -> Player:
+        return Player(ScriptedEmulator(bursts, Fraction(1000)), 1.0, paced_s=20.0, stay=True)
+
     began = time.monotonic()
-    found, err, status = live(timed, None, signal.SIGTERM, *EDA_OPTIONS, "--model", int8_model)
+    found, err, status = live(paced, bursts(), signal.SIGTERM, *EDA_OPTIONS, "--model", int8_model)
     assert time.monotonic() - began > 20
     assert found == expected
     assert (status, err.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
@@ -151,7 +160,7 @@ def test_frames_over_a_device_node_as_offline(
 ) -> None:
     hello = linear_hello(rate_hz, adc_bits=13, full_scale_us=30.0, offset_us=0.25)
     blocks = list(islice(simulated_blocks(float(rate_hz), seed=3, block_samples=1000), 10))
-    counts = to_counts(np.concatenate(blocks), hello)
+    counts = counts_of(np.concatenate(blocks), hello)
     gain, offset = hello.calibration
     unit = Unit("adc", adc_bits=13, full_scale_us=gain * 2**13, offset_us=offset)
     expected = offline(unit.to_microsiemens(counts.astype(np.float64)), hello.rate_hz, int8_model)
@@ -159,8 +168,11 @@ def test_frames_over_a_device_node_as_offline(
 
     recorded = tmp_path / "bytes.ekd"
     recorded.write_bytes(b"".join(burst.data for burst in frame_bursts([counts], hello)))
-    timed = pace(frame_bursts([counts], hello), hello.rate_hz, speed=0)
-    found, err, ended = live(timed, hello, number, "--model", int8_model)
+
+    def flat_out(bursts: Iterable[Burst]) -> Player:
+        return Player(ScriptedEmulator(bursts, hello.rate_hz, hello), speed=0, stay=True)
+
+    found, err, ended = live(flat_out, frame_bursts([counts], hello), number, "--model", int8_model)
     assert found == expected
     assert (ended, err.splitlines()[-1]) == (status, last_line(10_000, len(expected)))
 
@@ -174,7 +186,7 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
     signal_us = np.concatenate(list(islice(simulated_blocks(128.0, 5, 64), 80)))
     gain, offset = hello.calibration
     unit = Unit("adc", hello.adc_bits, full_scale_us=gain * 2**hello.adc_bits, offset_us=offset)
-    values = unit.to_microsiemens(to_counts(signal_us, hello).astype(np.float64))
+    values = unit.to_microsiemens(counts_of(signal_us, hello).astype(np.float64))
     expected = offline(values, Fraction(128), int8_model)
 
     command = [EDGE, "--port", "sim://?rate=128&seed=5&speed=0&seconds=40", "--json", "--model", str(int8_model)]
@@ -186,7 +198,7 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
 
 def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path: Path) -> None:
     hello = linear_hello(Fraction(128))
-    counts = to_counts(np.concatenate(list(islice(simulated_blocks(128.0, 8, 64), 120))), hello)
+    counts = counts_of(np.concatenate(list(islice(simulated_blocks(128.0, 8, 64), 120))), hello)
     bursts = [burst.data for burst in frame_bursts([counts], hello)]
     middle = len(bursts) // 2
     bursts[middle] = bursts[middle][:5] + bytes([bursts[middle][5] ^ 0x40]) + bursts[middle][6:]

@@ -23,7 +23,7 @@ def play(decoder: StreamDecoder, *arguments: str | Path) -> list[RawBlock]:
         assert process.stdout is not None
         path = process.stdout.readline().strip()
         blocks: list[RawBlock] = []
-        with serial.Serial(path, timeout=1, exclusive=True) as port:
+        with serial.Serial(path, 115200, timeout=1, exclusive=True) as port:
             while True:
                 try:
                     data = port.read(max(1, port.in_waiting))
@@ -119,15 +119,15 @@ def test_faults_end_in_one_sentence(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--rate=0"], ["--rate=x"], ["--speed=-1"], ["--adc-bits=17"], []])
+@pytest.mark.parametrize("arguments", [["--rate=0"], ["--rate=x"], ["--speed=-1"], ["--adc-bits=17"]])
 def test_usage_errors_exit_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["simulate", *([] if not arguments else ["--waveform", "x.csv"]), *arguments])
+        main(["simulate", "--waveform", "x.csv", *arguments])
     assert caught.value.code == 2
 
 
 def test_it_loads_quickly_and_alone() -> None:
     code = "import sys, firmware_bridge.cli; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert {"numpy", "cobs"} <= set(loaded)
-    assert not {"scipy", "serial", "torch", "ekd_edge"} & set(loaded)
+    assert "firmware_bridge.cli" in loaded
+    assert not {"numpy", "scipy", "serial", "torch", "ekd_edge"} & set(loaded)

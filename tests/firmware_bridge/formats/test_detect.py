@@ -12,7 +12,7 @@ from firmware_bridge.errors import FormatError
 from firmware_bridge.formats.csv import CsvDecoder
 from firmware_bridge.formats.detect import DetectingDecoder, open_decoder
 from firmware_bridge.formats.ekd import EkdDecoder
-from firmware_bridge.formats.stream import StreamCounts
+from firmware_bridge.formats.stream import StreamCounts, StreamOptions
 from firmware_bridge.frame import Data, Hello, RequestHello, encode
 
 Decode = Callable[..., Any]
@@ -24,14 +24,14 @@ LINES = "".join(f"{i}\r\n" for i in range(50)).encode()
 
 @pytest.mark.parametrize("before", [b"", b"\0", b"\x07noise\0", encode(HELLO)[7:]])
 def test_frames_are_found_and_complete(before: bytes, decode: Decode) -> None:
-    decoder = DetectingDecoder()
+    decoder = DetectingDecoder(StreamOptions())
     decode(decoder, before + FRAMES + encode(HELLO), range(500))
     assert decoder.counts.samples == 160
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_lines_are_found_and_complete(live: bool, decode: Decode, readings: Decode) -> None:
-    got = readings(decode(DetectingDecoder(HZ, live), LINES, range(100)))
+    got = readings(decode(DetectingDecoder(StreamOptions(HZ, live)), LINES, range(100)))
     assert [value for _, _, value in got] == list(range(live, 50))
 
 
@@ -44,18 +44,18 @@ def test_lines_are_found_and_complete(live: bool, decode: Decode, readings: Deco
     ],
 )
 def test_headers_and_comments_are_no_hindrance(text: str, decode: Decode) -> None:
-    decoder = DetectingDecoder(None, live=False)
+    decoder = DetectingDecoder(StreamOptions(live=False))
     decode(decoder, text.encode(), range(len(text)))
     assert decoder.counts.samples == text.count("\n") - (2 if "time_s" not in text else 1)
     assert decoder.counts.rejected == 0
 
 
 def test_a_short_file_is_decided_at_its_end(decode: Decode, readings: Decode) -> None:
-    assert readings(decode(DetectingDecoder(HZ, live=False), b"1\n2")) == [(0, 0, 1.0), (0, 1, 2.0)]
+    assert readings(decode(DetectingDecoder(StreamOptions(HZ, live=False)), b"1\n2")) == [(0, 0, 1.0), (0, 1, 2.0)]
 
 
 def test_an_unknown_device_is_asked_nothing() -> None:
-    decoder = DetectingDecoder()
+    decoder = DetectingDecoder(StreamOptions())
     assert decoder.take_request() == b""
     decoder.feed(FRAMES)
     assert decoder.take_request() == b"\0" + encode(RequestHello())
@@ -63,8 +63,8 @@ def test_an_unknown_device_is_asked_nothing() -> None:
 
 @pytest.mark.parametrize("garbage", [bytes(range(256)) * 80, b"\xfe" * 20_000, b"hello\n" * 4000, b"1 2\n" * 5000])
 def test_what_is_neither_is_refused(garbage: bytes, decode: Decode) -> None:
-    decoder = DetectingDecoder(hint="check --baud (now 9600)")
-    with pytest.raises(FormatError, match=r"neither frames nor lines of numbers: check --baud \(now 9600\)"):
+    decoder = DetectingDecoder(StreamOptions(hint="check --baud (now 9600)"))
+    with pytest.raises(FormatError, match=r"none of the formats .* among them: check --baud \(now 9600\)"):
         decode(decoder, garbage, range(0, len(garbage), 64))
     assert decoder.counts == StreamCounts()
 
@@ -72,7 +72,7 @@ def test_what_is_neither_is_refused(garbage: bytes, decode: Decode) -> None:
 @pytest.mark.parametrize("live", [False, True])
 def test_nothing_is_refused_at_the_end(live: bool) -> None:
     with pytest.raises(FormatError, match="0 bytes arrived"):
-        DetectingDecoder(live=live).finish()
+        DetectingDecoder(StreamOptions(live=live)).finish()
 
 
 def test_the_format_may_be_said() -> None:
@@ -83,6 +83,6 @@ def test_the_format_may_be_said() -> None:
 
 @given(st.binary(max_size=4000))
 def test_random_bytes_are_no_format(noise: bytes) -> None:
-    decoder = DetectingDecoder()
+    decoder = DetectingDecoder(StreamOptions())
     assert decoder.feed(noise) == []
     assert decoder.complaint() is not None

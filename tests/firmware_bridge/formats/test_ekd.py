@@ -142,15 +142,31 @@ def test_the_stated_rate_wins_over_hello(decode: Decode) -> None:
 @pytest.mark.parametrize(("version", "advice"), [(2, "update ekd"), (0, "flash newer firmware")])
 def test_another_version_is_refused(version: int, advice: str) -> None:
     with pytest.raises(FormatError, match=f"version {version}.*{advice}"):
-        EkdDecoder().feed(data(0) + encode(ForeignHello(version)) + data(8))
+        EkdDecoder().feed(data(0) + encode(ForeignHello(version)) * 3 + data(8))
 
 
 def test_another_version_later_is_refused_after_what_came_before(readings: Decode) -> None:
     decoder = EkdDecoder()
-    blocks = decoder.feed(encode(HELLO) + run(0, 80) + encode(ForeignHello(2)) * 2)
+    blocks = decoder.feed(encode(HELLO) + run(0, 80) + encode(ForeignHello(2)) * 3)
     assert readings(blocks) == expected(0, 0, 80)
     with pytest.raises(FormatError, match="version 2"):
         decoder.feed(data(80))
+
+
+def test_a_recording_of_another_version_is_refused_at_its_end(decode: Decode) -> None:
+    with pytest.raises(FormatError, match="version 2"):
+        decode(EkdDecoder(), data(0) + encode(ForeignHello(2)) + data(8))
+
+
+def test_a_device_of_a_later_version_is_asked_for_this_one(readings: Decode) -> None:
+    decoder = EkdDecoder()
+    assert decoder.take_request() == b"\0" + encode(RequestHello(1))
+    assert decoder.feed(data(0) + encode(ForeignHello(2)) + data(8)) == []
+    assert decoder.take_request() == b"\0" + encode(RequestHello(1))
+    assert decoder.take_request() == b""
+    blocks = decoder.feed(encode(HELLO) + run(0, 80))
+    assert readings(blocks) == expected(0, 0, 80)
+    assert decoder.take_request() == b""
 
 
 def test_one_foreign_hello_may_be_a_damaged_one(decode: Decode, readings: Decode) -> None:

@@ -12,16 +12,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from firmware_bridge.emulators.csv import line_bursts
+from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
+from firmware_bridge.emulators.emulator import Burst
+from firmware_bridge.emulators.player import Player
+from firmware_bridge.emulators.script import ScriptedEmulator
 from firmware_bridge.errors import PortError
 from firmware_bridge.formats.csv import CsvDecoder
 from firmware_bridge.formats.ekd import EkdDecoder
 from firmware_bridge.frame import Hello, RequestHello, encode
-from firmware_bridge.simulate import Burst, PtyDevice, frame_bursts, line_bursts, linear_hello, pace, to_counts
+from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.stated_unit import unit_of_hello
 
 RATE = Fraction(128)
 HELLO = linear_hello(RATE, 13, 50.0)
 COUNTS = (np.arange(40_000) * 7 % 8192).astype(np.uint16)
+
+
+def player(counts: NDArray[np.uint16], speed: float, hello: Hello | None = None) -> Player:
+    return Player(ScriptedEmulator(frame_bursts([counts], HELLO), RATE, hello), speed)
+
+
+def scripted(*bursts: Burst, hello: Hello | None = None) -> Player:
+    return Player(ScriptedEmulator(bursts, Fraction(1), hello))
 
 
 @contextmanager
@@ -82,20 +97,13 @@ def test_lines_carry_the_values_and_explain_themselves(millis: bool) -> None:
 def test_counts_of_microsiemens_are_rounded_and_clipped() -> None:
     gain, _ = HELLO.calibration
     values = np.array([-1.0, 0.0, 10.0, 50.0, 1e9])
-    counts = to_counts(values, HELLO)
+    counts = unit_of_hello(HELLO).to_readings(values)
     assert counts.tolist() == [0, 0, round(10 / gain), 8191, 8191]
-
-
-def test_pace_spreads_over_time_then_goes_flat_out() -> None:
-    bursts = [Burst(samples, b"%d " % samples) for samples in range(0, 40, 8)]
-    assert [due for due, _ in pace(bursts, Fraction(8), 2.0)] == [0, 0.5, 1, 1.5, 2]
-    assert list(pace(bursts, Fraction(8), 0)) == [(0.0, b"0 8 16 24 32 ")]
-    assert list(pace(bursts, Fraction(8), 1.0, paced_s=1.0)) == [(0, b"0 "), (1, b"8 "), (1, b"16 24 32 ")]
 
 
 def test_everything_arrives_through_a_small_buffer() -> None:
     sent = b"".join(burst.data for burst in frame_bursts([COUNTS], HELLO))
-    with PtyDevice(pace(frame_bursts([COUNTS], HELLO), RATE, 0)) as device, opened(device.path) as node:
+    with PtyDevice(player(COUNTS, 0)) as device, opened(device.path) as node:
         time.sleep(0.3)
         assert device.sent_bytes < len(sent)
         assert read(node) == sent
@@ -103,7 +111,7 @@ def test_everything_arrives_through_a_small_buffer() -> None:
 
 
 def test_it_waits_for_a_reader_and_keeps_the_pace() -> None:
-    with PtyDevice(pace(frame_bursts([COUNTS[:128]], HELLO), RATE, 4.0)) as device:
+    with PtyDevice(player(COUNTS[:128], 4.0)) as device:
         time.sleep(0.3)
         assert device.sent_bytes == 0
         with opened(device.path) as node:
@@ -114,18 +122,17 @@ def test_it_waits_for_a_reader_and_keeps_the_pace() -> None:
 
 
 def test_it_answers_request_hello() -> None:
-    def silence() -> Iterator[tuple[float, bytes]]:
-        yield 0.0, b""
-        yield 60.0, b"late"
-
-    with PtyDevice(silence(), HELLO) as device, opened(device.path) as node:
+    with (
+        PtyDevice(scripted(Burst(0, b""), Burst(60, b"late"), hello=HELLO)) as device,
+        opened(device.path) as node,
+    ):
         time.sleep(0.2)
         os.write(node, b"\0" + encode(RequestHello()))
         assert read(node, 1.0) == encode(HELLO)
 
 
 def test_a_reader_may_leave_and_come_back() -> None:
-    with PtyDevice(pace(frame_bursts([COUNTS], HELLO), RATE, 0)) as device:
+    with PtyDevice(player(COUNTS, 0)) as device:
         with opened(device.path) as node:
             assert select.select([node], [], [], 5)[0]
             first = os.read(node, 1000)
@@ -138,7 +145,7 @@ def test_a_reader_may_leave_and_come_back() -> None:
 
 
 def test_unplug_closes_the_node() -> None:
-    with PtyDevice(pace(frame_bursts([COUNTS], HELLO), RATE, 1.0)) as device, opened(device.path) as node:
+    with PtyDevice(player(COUNTS, 1.0)) as device, opened(device.path) as node:
         assert select.select([node], [], [], 5)[0]
         device.unplug()
         read(node, 0.5)
@@ -149,7 +156,7 @@ def test_unplug_closes_the_node() -> None:
 def test_the_link_lives_as_long_as_the_device(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     link.symlink_to("/nowhere")
-    with PtyDevice([(0.0, b"1\n")], link=link) as device:
+    with PtyDevice(scripted(Burst(0, b"1\n")), link) as device:
         assert str(link.readlink()) == device.path
     assert not link.is_symlink()
 
@@ -157,9 +164,9 @@ def test_the_link_lives_as_long_as_the_device(tmp_path: Path) -> None:
 def test_a_file_is_not_replaced_by_a_link(tmp_path: Path) -> None:
     link = tmp_path / "notes"
     link.write_text("precious")
-    with pytest.raises(PortError, match="--link"), PtyDevice([], link=link):
+    with pytest.raises(PortError, match="--link"), PtyDevice(scripted(), link):
         pass
-    with pytest.raises(PortError, match="--link"), PtyDevice([], link=tmp_path / "no" / "folder"):
+    with pytest.raises(PortError, match="--link"), PtyDevice(scripted(), tmp_path / "no" / "folder"):
         pass
     assert link.read_text() == "precious"
 

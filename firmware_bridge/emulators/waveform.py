@@ -1,0 +1,75 @@
+"""What an emulated device measures: a recording, or a simulated person."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.errors import FormatError
+from firmware_bridge.units import Unit
+
+__all__ = ["Waveform", "at_rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Readings in pieces of any size; they can be taken once.
+
+    values: float64 arrays of shape (n,). rate_hz: their rate. unit: "uS", or "adc" for whole counts of a linear
+    converter. adc_bits: resolution of those counts; for "uS" the resolution of the converter to emulate.
+    full_scale_us: conductance at the end of the converter's range.
+    """
+
+    values: Iterable[NDArray[np.float64]]
+    rate_hz: Fraction
+    unit: Literal["uS", "adc"] = "uS"
+    adc_bits: int = 16
+    full_scale_us: float = 50.0
+
+    @property
+    def converter(self) -> Unit:
+        """The linear converter that made the counts, or that an emulated device has."""
+        return Unit("adc", self.adc_bits, self.full_scale_us)
+
+    def microsiemens(self) -> Iterator[NDArray[np.float64]]:
+        """The readings in uS."""
+        for block in self.values:
+            yield block if self.unit == "uS" else self.converter.to_microsiemens(block)
+
+    def counts(self, converter: Unit) -> Iterator[NDArray[np.uint16]]:
+        """The readings in counts of that converter; a waveform in counts stays as it is.
+
+        Raises FormatError where the waveform's counts exceed its own resolution.
+        """
+        for block in self.values:
+            if self.unit == "uS":
+                yield converter.to_readings(block).astype(np.uint16)
+                continue
+            if block.size and not 0 <= block.min() <= block.max() < 2**self.adc_bits:
+                raise FormatError(
+                    f"the waveform holds readings beyond {self.adc_bits} bits: correct --adc-bits or --unit"
+                )
+            yield np.rint(block).astype(np.uint16)
+
+
+def at_rate(values: Iterable[NDArray[np.float64]], from_hz: Fraction, to_hz: Fraction) -> Iterator[NDArray[np.float64]]:
+    """Readings at another rate, interpolated linearly; the very same readings where the rates are equal."""
+    if from_hz == to_hz:
+        yield from values
+        return
+    step = from_hz / to_hz
+    position = Fraction(0)
+    kept = np.empty(0)
+    for block in values:
+        kept = np.concatenate([kept, block])
+        count = max(0, int((len(kept) - 1 - position) // step) + 1)
+        if count:
+            at = float(position) + float(step) * np.arange(count)
+            yield np.interp(at, np.arange(len(kept)), kept)
+            position += count * step
+        used = min(int(position), len(kept) - 1)
+        if used > 0:
+            kept, position = kept[used:], position - used

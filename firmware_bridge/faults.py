@@ -1,0 +1,103 @@
+"""What goes wrong on a serial line, on command: resets, pulled plugs, stalls, damaged and lost bytes, odd clocks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from firmware_bridge.errors import ConfigError
+
+__all__ = ["FAULTS", "Fault", "FaultKind", "damage", "misread", "parse_fault"]
+
+FaultKind = Literal["reset", "unplug", "stall", "flip", "drop", "ppm"]
+
+FAULTS: dict[FaultKind, str] = {
+    "reset": "the device restarts",
+    "unplug": "the node goes away, for VALUE seconds or for good",
+    "stall": "nothing arrives for VALUE seconds, then all of it at once",
+    "flip": "each bit flips with probability VALUE from then on",
+    "drop": "each byte is lost with probability VALUE from then on",
+    "ppm": "the device's clock is VALUE parts per million fast",
+}
+
+_SPELLING = re.compile(r"([a-z]+)(?:=([-+0-9.eE]+))?(?:@([0-9.eE+]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """kind: see `FAULTS`. value: its size; infinity for good. at_s: when, in seconds of signal."""
+
+    kind: FaultKind
+    value: float = float("inf")
+    at_s: float = 0.0
+
+
+def parse_fault(text: str) -> Fault:
+    """The fault in KIND, KIND=VALUE, KIND@SECONDS or KIND=VALUE@SECONDS. Raises ConfigError for anything else."""
+    match = _SPELLING.fullmatch(text)
+    kind = next((kind for kind in FAULTS if match is not None and kind == match[1]), None)
+    if match is None or kind is None:
+        raise ConfigError(f"{text!r} is no fault: write KIND[=VALUE][@SECONDS], KIND one of {', '.join(FAULTS)}")
+    try:
+        value = float(match[2] or "inf")
+        at_s = float(match[3] or 0)
+    except ValueError:
+        raise ConfigError(f"{text!r} holds no number where one belongs") from None
+    fits = {
+        "reset": match[2] is None,
+        "unplug": value > 0,
+        "stall": 0 < value < float("inf"),
+        "flip": 0 <= value <= 1,
+        "drop": 0 <= value <= 1,
+        "ppm": abs(value) < 1e6,
+    }
+    if not fits[kind]:
+        raise ConfigError(f"{text!r} makes no sense: {kind} means that {FAULTS[kind]}")
+    return Fault(kind, value, at_s)
+
+
+def damage(data: bytes, faults: Sequence[Fault], random: np.random.Generator) -> bytes:
+    """Bytes as a bad line delivers them: those of `faults` that flip bits or lose bytes."""
+    for fault in faults:
+        if fault.kind == "flip":
+            bits = np.unpackbits(np.frombuffer(data, np.uint8))
+            bits ^= random.random(len(bits)) < fault.value
+            data = np.packbits(bits).tobytes()
+        elif fault.kind == "drop":
+            data = bytes(np.frombuffer(data, np.uint8)[random.random(len(data)) >= fault.value])
+    return data
+
+
+def misread(data: bytes, sent_baud: int, read_baud: int) -> bytes:
+    """What a UART set to read_baud makes of bytes sent back to back at sent_baud, 8 data bits, no parity.
+
+    A character without its stop bit is read as 0, as Linux hands it on.
+    """
+    if sent_baud == read_baud or not data:
+        return data
+    octets = np.frombuffer(data, np.uint8)
+    characters = np.zeros((len(octets), 10), dtype=np.uint8)
+    characters[:, 1:9] = np.unpackbits(octets[:, None], axis=1, bitorder="little")
+    characters[:, 9] = 1
+    line = np.append(characters.ravel(), 1)
+    bit = sent_baud / read_baud
+    falls = np.flatnonzero((line[1:] == 0) & (line[:-1] == 1)) + 1
+    falls = np.append(0, falls) if line[0] == 0 else falls
+    read = bytearray()
+    free = 0.0
+    for fall in falls.tolist():
+        if fall < free:
+            continue
+        start = float(fall)
+        while start < len(line) and line[int(start)] == 0:
+            at = np.minimum((start + (np.arange(1, 10) + 0.5) * bit).astype(int), len(line) - 1)
+            levels = line[at]
+            stopped = bool(levels[8])
+            read.append(int(np.packbits(levels[:8], bitorder="little")[0]) if stopped else 0)
+            start += 10 * bit
+            free = start
+            if stopped:
+                break
+    return bytes(read)
