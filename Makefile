@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OLD    := $(VENV)-tflite-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup setup-dev demo test check lint types layers format bench clean
+.PHONY: help setup setup-dev firmware demo test check lint types layers format bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -40,6 +40,12 @@ $(VENV)/.stage-dev: $(VENV)/.stage-export
 	@command -v cc >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y gcc libc6-dev >/dev/null; } || \
 	  { echo "A C compiler is missing: sudo apt install gcc libc6-dev" >&2; exit 2; }
+	@packages=; \
+	  command -v avr-gcc >/dev/null || packages="$$packages gcc-avr avr-libc binutils-avr"; \
+	  test -e /usr/include/simavr/sim_avr.h || packages="$$packages libsimavr-dev libelf-dev"; \
+	  test -z "$$packages" || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $$packages >/dev/null; } || \
+	  echo "The firmware's tests will be skipped: sudo apt install$$packages"
 	@echo "[+] installing the converters and runtimes that ekd is compared with"
 	@$(PIP) tensorflow
 	@echo "[+] installing the test tools"
@@ -55,6 +61,9 @@ $(OLD)/.stage: $(VENV)/.stage-venv
 
 setup: $(VENV)/.stage-export  ## install ekd with everything but the test tools
 setup-dev: $(VENV)/.stage-dev $(OLD)/.stage  ## install the test tools as well
+
+firmware:  ## build the sensor's firmware, in firmware_bridge/csrc/build; flash it with ekd-firmware flash PORT
+	@$(MAKE) --no-print-directory -C firmware_bridge/csrc
 
 # --- daily work ---
 

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from firmware_bridge.build import add_build, add_flash
     from firmware_bridge.monitor import add_monitor
     from firmware_bridge.simulate import add_simulate
 
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_monitor(commands)
     add_simulate(commands)
+    add_build(commands)
+    add_flash(commands)
     return parser
 
 

@@ -24,13 +24,17 @@ from firmware_bridge.formats.csv import CsvDecoder
 from firmware_bridge.formats.device_format import BUILT_IN, find_format
 from firmware_bridge.formats.stream import Declared, RawBlock
 from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.rig import Rig
 from firmware_bridge.synthesis import simulated_blocks
+from firmware_bridge.toolchain import build
+from firmware_bridge.units import Unit
 
 __all__ = ["add_simulate", "interrupted_by_sigterm", "read_waveform"]
 
 _CHUNK_BYTES = 1 << 16
 _BITALINO_FULL_SCALE_US, _SYNTHETIC_FULL_SCALE_US = 25.0, 50.0
 _SYNTHETIC_HZ = Fraction(128)
+_FIRMWARE_S = 3600.0
 _BLOCK_SAMPLES = 64
 
 
@@ -61,6 +65,11 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--format", metavar="NAME", default="ekd", help=f"{', '.join(BUILT_IN)}, or another installed one (ekd)"
     )
+    parser.add_argument(
+        "--firmware",
+        action="store_true",
+        help="run ekd's own firmware, as it would be flashed, in a simulated ATmega328P instead of an emulated device",
+    )
     parser.add_argument("--millis", action="store_true", help="csv lines carry the time in milliseconds")
     parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the node")
     parser.add_argument(
@@ -79,10 +88,30 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _simulate(options: argparse.Namespace) -> None:
+    if options.firmware:
+        _run_firmware(options)
+        return
     faults = [parse_fault(text) for text in options.fault]
     emulator = _emulator(options, read_waveform(options))
     player = Player(emulator, options.speed, options.paced, faults)
     with interrupted_by_sigterm(), PtyDevice(player, options.link) as device:
+        print(options.link or device.path, flush=True)
+        device.wait()
+
+
+def _run_firmware(options: argparse.Namespace) -> None:
+    if options.fault or options.paced is not None or options.format != "ekd":
+        raise ConfigError("--firmware goes with a waveform, --speed, --seconds and --link alone")
+    if options.waveform is None and options.seconds is None:
+        options.seconds = _FIRMWARE_S
+    rig, elf = build("rig"), build("firmware")
+    waveform = read_waveform(options)
+    divider = Unit("divider", 13)
+    counts = np.concatenate([divider.to_readings(block) for block in waveform.microsiemens()])
+    with (
+        interrupted_by_sigterm(),
+        Rig(rig, elf, counts, float(waveform.rate_hz), options.speed, link=options.link) as device,
+    ):
         print(options.link or device.path, flush=True)
         device.wait()
 

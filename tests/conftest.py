@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from firmware_bridge.toolchain import Target, build, missing_tools
 
 if TYPE_CHECKING:
     from ekd_train.network import NetworkConfig
@@ -19,6 +22,24 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "EKD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """built(target, **settings): what the C sources are built to; without the tools tests skip, and fail in CI."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def make(target: Target, **settings: str) -> Path:
+        if (missing := missing_tools(target)) is not None:
+            if os.environ.get("CI"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        key = (target, *sorted(settings.items()))
+        if key not in made:
+            made[key] = build(target, tmp_path_factory.mktemp("csrc"), settings)
+        return made[key]
+
+    return make
 
 
 @pytest.fixture(scope="session")

