@@ -182,7 +182,7 @@ class PtyDevice:
     def _listen(self, timeout_s: float) -> None:
         """Spend that time listening to the host."""
         events = self._events(select.POLLIN, timeout_s)
-        if events & select.POLLIN and not events & select.POLLHUP:
+        if events & select.POLLIN:
             try:
                 heard = os.read(self._master, 4096)
             except OSError as error:

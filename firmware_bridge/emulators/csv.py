@@ -19,7 +19,7 @@ class CsvEmulator:
 
     def __init__(self, waveform: Waveform, millis: bool = False, about: bool = True) -> None:
         self.rate_hz = waveform.rate_hz
-        self._values = iter(waveform.values)
+        self._values = waveform.readings()
         self._unit = waveform.unit
         self._bits = waveform.adc_bits if waveform.unit == "adc" else None
         self._millis, self._about = millis, about

@@ -14,6 +14,9 @@ from firmware_bridge.units import Unit
 __all__ = ["Waveform", "at_rate"]
 
 
+_PIECE = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Waveform:
     """Readings in pieces of any size; they can be taken once.
@@ -34,9 +37,14 @@ class Waveform:
         """The linear converter that made the counts, or that an emulated device has."""
         return Unit("adc", self.adc_bits, self.full_scale_us)
 
+    def readings(self) -> Iterator[NDArray[np.float64]]:
+        """The readings, in small pieces: what a device had at hand when it was switched off is lost."""
+        for block in self.values:
+            yield from np.split(block, range(_PIECE, len(block), _PIECE))
+
     def microsiemens(self) -> Iterator[NDArray[np.float64]]:
         """The readings in uS."""
-        for block in self.values:
+        for block in self.readings():
             yield block if self.unit == "uS" else self.converter.to_microsiemens(block)
 
     def counts(self, converter: Unit) -> Iterator[NDArray[np.uint16]]:
@@ -44,7 +52,7 @@ class Waveform:
 
         Raises FormatError where the waveform's counts exceed its own resolution.
         """
-        for block in self.values:
+        for block in self.readings():
             if self.unit == "uS":
                 yield converter.to_readings(block).astype(np.uint16)
                 continue
@@ -58,7 +66,8 @@ class Waveform:
 def at_rate(values: Iterable[NDArray[np.float64]], from_hz: Fraction, to_hz: Fraction) -> Iterator[NDArray[np.float64]]:
     """Readings at another rate, interpolated linearly; the very same readings where the rates are equal."""
     if from_hz == to_hz:
-        yield from values
+        for block in values:  # not `yield from`: that would end the values together with this generator
+            yield block
         return
     step = from_hz / to_hz
     position = Fraction(0)

@@ -44,8 +44,9 @@ def start_command(channel: int) -> bytes:
 class BitalinoDecoder:
     """Decodes frames (see `StreamDecoder`); live, it stops the device, tells it its rate and starts it.
 
-    A frame that fails its CRC or its turn is rejected; the next four that fit one another are believed again, and
-    the four-bit sequence number tells how many were lost. Beyond 15 the bytes in between, or live the clock, tell.
+    A frame is believed once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
+    or its turn is rejected; of the next four that fit one another all but the first are believed again, and the
+    four-bit sequence number tells how many were lost. Beyond 15 the bytes in between, or live the clock, tell.
     """
 
     def __init__(self, options: StreamOptions) -> None:
@@ -115,7 +116,7 @@ class BitalinoDecoder:
 
     def finish(self) -> list[RawBlock]:
         """See `StreamDecoder`."""
-        blocks = self._decode(_IN_A_ROW) + self._decode(2)
+        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True)
         if (complaint := self.complaint()) is not None:
             raise FormatError(complaint)
         self._discarded += len(self._buffer)
@@ -126,7 +127,7 @@ class BitalinoDecoder:
         self._state, self._since_s = state, now_s
         return command
 
-    def _decode(self, in_a_row: int) -> list[RawBlock]:
+    def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
         if self._length is None and not self._find_length():
             return []
         length = self._length
@@ -137,14 +138,19 @@ class BitalinoDecoder:
             frames = np.frombuffer(self._buffer, np.uint8, whole * length).reshape(whole, length)
             expected = (self._number + np.arange(whole)) % 16
             wrong = np.flatnonzero(~sound(frames) | (frames[:, -1] >> 4 != expected))
-            good = int(wrong[0]) if len(wrong) else whole
-            if good:
-                blocks.append(self._block(frames[:good]))
-            self._buffer = self._buffer[good * length :]
-            if good == whole:
+            fits = int(wrong[0]) if len(wrong) else whole
+            confirmed = fits if at_end and fits == whole else max(0, fits - 1)
+            if confirmed:
+                blocks.append(self._block(frames[:confirmed]))
+            self._buffer = self._buffer[confirmed * length :]
+            if fits == whole:
                 break
-            self._locked = False
+            # The next frame begins anywhere after this one's first byte.
+            self._buffer = self._buffer[1:]
+            self._discarded += 1
+            self._lost_bytes += 1
             self._rejected += 1
+            self._locked = False
         return blocks
 
     def _block(self, frames: NDArray[np.uint8]) -> RawBlock:
@@ -164,6 +170,9 @@ class BitalinoDecoder:
         begins = runs_of(in_a_row, self._buffer, self._length)
         found = len(begins) > 0
         useless = int(begins[0]) if found else max(0, len(self._buffer) - in_a_row * self._length + 1)
+        if found and (useless or self._ever):
+            # Eight bits speak for the first of the four, which may be the rest of a damaged one.
+            useless += self._length
         self._discarded += useless
         self._lost_bytes += useless
         self._buffer = self._buffer[useless:]

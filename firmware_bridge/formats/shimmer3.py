@@ -42,8 +42,8 @@ _STOPPING_S, _SETTING_S, _ANSWER_S, _STARTING_S = 0.3, 0.3, 1.0, 2.0
 class Shimmer3Decoder:
     """Decodes packets to uS (see `StreamDecoder`); live, it asks for their layout and starts the device.
 
-    The clock in each packet tells how many were lost. Packets carry no checksum: a damaged reading whose two unused
-    bits are still 0 cannot be told from a sound one.
+    A packet is believed once the next one fits it, and the clock in each tells how many were lost. Packets carry no
+    checksum: a damaged reading whose two unused bits are still 0 cannot be told from a sound one.
     """
 
     def __init__(self, options: StreamOptions) -> None:
@@ -109,7 +109,7 @@ class Shimmer3Decoder:
 
     def finish(self) -> list[RawBlock]:
         """See `StreamDecoder`."""
-        blocks = self._decode(_IN_A_ROW) + self._decode(2) if self._state == "started" else []
+        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True) if self._state == "started" else []
         if (complaint := self.complaint()) is not None:
             raise FormatError(complaint)
         self._discarded += len(self._buffer)
@@ -134,7 +134,7 @@ class Shimmer3Decoder:
         self._buffer, self._locked, self._next = b"", False, 0
         return self._enter("started", START)
 
-    def _decode(self, in_a_row: int) -> list[RawBlock]:
+    def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
         if self._inquiry is None and not self._find_layout():
             return []
         inquiry = self._inquiry
@@ -147,13 +147,18 @@ class Shimmer3Decoder:
             clocks = ticks_at(self._buffer, np.arange(whole) * length)
             expected = (self._expected + inquiry.ticks * np.arange(whole)) % _WRAP
             wrong = np.flatnonzero((packets[:, 0] != 0) | (clocks != expected))
-            good = int(wrong[0]) if len(wrong) else whole
+            fits = int(wrong[0]) if len(wrong) else whole
+            confirmed = fits if at_end and fits == whole else max(0, fits - 1)
             at = inquiry.gsr_at
-            blocks += self._blocks(np.ascontiguousarray(packets[:good, at : at + 2]).view("<u2")[:, 0])
-            self._expected = int((self._expected + inquiry.ticks * good) % _WRAP)
-            self._buffer = self._buffer[good * length :]
-            if good == whole:
+            blocks += self._blocks(np.ascontiguousarray(packets[:confirmed, at : at + 2]).view("<u2")[:, 0])
+            self._expected = int((self._expected + inquiry.ticks * confirmed) % _WRAP)
+            self._buffer = self._buffer[confirmed * length :]
+            if fits == whole:
                 break
+            # The next packet begins anywhere after this one's first byte.
+            self._buffer = self._buffer[1:]
+            self._discarded += 1
+            self._rejected += 1
             self._locked = False
         return blocks
 
@@ -185,7 +190,6 @@ class Shimmer3Decoder:
         found = find_packets(self._buffer, in_a_row, length, ticks)
         useless = max(0, len(self._buffer) - in_a_row * length + 1) if found is None else found[0]
         self._discarded += useless if self._ever else 0
-        self._rejected += self._ever and useless > 0
         self._buffer = self._buffer[useless:]
         if found is None:
             return False
