@@ -96,7 +96,7 @@ def misread(data: bytes, sent_baud: int, read_baud: int) -> bytes:
             levels = line[at]
             stopped = bool(levels[8])
             read.append(int(np.packbits(levels[:8], bitorder="little")[0]) if stopped else 0)
-            start += 10 * bit
+            start += 9.5 * bit  # the middle of the stop bit: ready for the next one
             free = start
             if stopped:
                 break
