@@ -43,6 +43,7 @@ $(VENV)/.stage-dev: $(VENV)/.stage-export
 	@packages=; \
 	  command -v avr-gcc >/dev/null || packages="$$packages gcc-avr avr-libc binutils-avr"; \
 	  test -e /usr/include/simavr/sim_avr.h || packages="$$packages libsimavr-dev libelf-dev"; \
+	  command -v avrdude >/dev/null || packages="$$packages avrdude"; \
 	  test -z "$$packages" || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $$packages >/dev/null; } || \
 	  echo "The firmware's tests will be skipped: sudo apt install$$packages"

@@ -29,6 +29,8 @@ from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
 from firmware_bridge.emulators.emulator import Burst
 from firmware_bridge.emulators.player import Player
 from firmware_bridge.emulators.script import ScriptedEmulator
+from firmware_bridge.formats.grove import UNIT as GROVE
+from firmware_bridge.formats.shimmer3_packets import from_microsiemens, to_microsiemens
 from firmware_bridge.frame import Hello
 from firmware_bridge.pty_device import PtyDevice
 from firmware_bridge.rig import Rig
@@ -39,6 +41,7 @@ from firmware_bridge.units import Unit
 EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 EDA = Path(__file__).parents[3] / "shared/data/biosppy_eda/eda.txt"
 EDA_OPTIONS = ["--format", "csv", "--rate", "1000", "--unit", "adc", "--adc-bits", "12"]
+BITALINO = Unit("adc", 10)
 Found = list[dict[str, Any]]
 
 needs_eda = pytest.mark.skipif(not EDA.exists(), reason="the recording shared/data/biosppy_eda is not here")
@@ -180,6 +183,30 @@ def test_frames_over_a_device_node_as_offline(
     again = replay(recorded, "--model", int8_model)
     assert parsed(again.stdout) == expected
     assert again.stderr.splitlines()[-1] == last_line(10_000, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("format", "rate_hz", "measured"),
+    [
+        ("csv", Fraction(128), lambda us: np.array([float(f"{value:.10g}") for value in us])),
+        ("grove", Fraction(39, 2), lambda us: GROVE.to_microsiemens(GROVE.to_readings(us))),
+        ("shimmer3", Fraction(128), lambda us: to_microsiemens(from_microsiemens(us))),
+        ("bitalino", Fraction(100), lambda us: BITALINO.to_microsiemens(BITALINO.to_readings(us))),
+    ],
+)
+def test_other_makers_devices_as_offline(
+    int8_model: Path, format: str, rate_hz: Fraction, measured: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> None:
+    seconds = 40
+    signal_us = np.concatenate(list(islice(simulated_blocks(float(rate_hz), 5, 64), 80)))
+    signal_us = measured(signal_us[: round(seconds * float(rate_hz))])
+    expected = offline(signal_us[1:] if format == "grove" else signal_us, rate_hz, int8_model)
+    url = f"sim://?rate={rate_hz}&seed=5&speed=0&seconds={seconds}&format={format}"
+    command = [EDGE, "--port", url, "--format", format, "--json", "--model", str(int8_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert parsed(done.stdout) == expected
+    assert len(expected) >= 34
+    assert done.returncode == 0
 
 
 def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
