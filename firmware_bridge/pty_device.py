@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import select
+import sys
 import termios
 import threading
 import time
@@ -21,6 +22,8 @@ __all__ = ["PtyDevice"]
 
 _POLL_S = 0.02
 _CONFIGURED_S = 1.0
+_FLUSHED_S = 0.25
+_TAKEN_S = 1.0
 _UNCONFIGURED_BAUD = termios.B134
 _BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400)}
 
@@ -31,7 +34,7 @@ class PtyDevice:
     It starts when a reader has opened and set up the node, waits while nobody reads, blocks rather than lose
     bytes where the reader is slow, answers the host, and closes the node at the end once all was read. A reader
     that set up another baud rate than the device's reads what a UART would make of it. A fault "unplug" takes the
-    node away; plugged in again, it has another path, and the link leads there.
+    node away, once what was sent before is read; plugged in again, it has another path, and the link leads there.
 
     player: what to send and when. link: a symbolic link to make to the node; it is replaced where it is a link
     already, else PortError is raised.
@@ -44,6 +47,7 @@ class PtyDevice:
         self._thread = threading.Thread(target=self._run, name="emulated device")
         self._error: EkdError | None = None
         self._master = -1
+        self._flushed, self._early = False, b""
         self._began = time.monotonic()
         self.path = ""
         self.sent_bytes = 0
@@ -83,6 +87,9 @@ class PtyDevice:
         mode[4] = mode[5] = _UNCONFIGURED_BAUD
         termios.tcsetattr(slave, termios.TCSANOW, mode)
         os.close(slave)
+        # In packet mode the master hears that the reader has flushed its input.
+        ioctl(self._master, termios.TIOCPKT, (1).to_bytes(4, sys.byteorder))
+        self._flushed, self._early = False, b""
         os.set_blocking(self._master, False)
         if self._link is not None:
             try:
@@ -104,6 +111,7 @@ class PtyDevice:
             self._await_reader()
             self._began = time.monotonic()
             while self._play() and (away_s := self._player.unplugged_s) is not None:
+                self._drain(_TAKEN_S)
                 self._close()
                 if math.isinf(away_s) or self._stop.wait(away_s):
                     return
@@ -122,6 +130,8 @@ class PtyDevice:
     def _play(self) -> bool:
         """Send and answer until the end or an unplugging; False once told to stop."""
         player = self._player
+        if self._early:
+            player.hear(self._early, self._now_s())
         while not player.at_end:
             data = player.take(self._now_s())
             if data and not self._write(self._as_read(data)):
@@ -137,8 +147,8 @@ class PtyDevice:
     def _await_reader(self) -> None:
         self._wait_for(self._read_by_someone)
         self._wait_for(self._configured, _CONFIGURED_S)
-        # pyserial flushes its input right after it has configured the port.
-        self._stop.wait(0.05)
+        # pyserial flushes its input right after it has configured the port: what came before would be lost.
+        self._wait_for(self._has_flushed, _FLUSHED_S)
 
     def _wait_for(self, ready: Callable[[], bool], timeout_s: float = float("inf")) -> None:
         end = time.monotonic() + timeout_s
@@ -155,6 +165,10 @@ class PtyDevice:
 
     def _configured(self) -> bool:
         return bool(termios.tcgetattr(self._master)[5] != _UNCONFIGURED_BAUD)
+
+    def _has_flushed(self) -> bool:
+        self._early += self._heard(0)
+        return self._flushed
 
     def _as_read(self, data: bytes) -> bytes:
         """The bytes as a UART at the reader's baud rate hears them."""
@@ -181,22 +195,28 @@ class PtyDevice:
 
     def _listen(self, timeout_s: float) -> None:
         """Spend that time listening to the host."""
+        if heard := self._heard(timeout_s):
+            self._player.hear(heard, self._now_s())
+
+    def _heard(self, timeout_s: float) -> bytes:
         events = self._events(select.POLLIN, timeout_s)
         if events & select.POLLIN:
             try:
-                heard = os.read(self._master, 4096)
+                packet = os.read(self._master, 4096)
             except OSError as error:
                 if error.errno not in (errno.EIO, errno.EAGAIN):
                     raise
-                return
-            self._player.hear(heard, self._now_s())
-        elif events & select.POLLHUP:
+                return b""
+            self._flushed |= bool(packet[0] & termios.TIOCPKT_FLUSHREAD)
+            return packet[1:]
+        if events & select.POLLHUP:
             self._stop.wait(timeout_s)
+        return b""
 
-    def _drain(self) -> None:
+    def _drain(self, timeout_s: float = float("inf")) -> None:
         """Wait until the reader has taken everything, has left, or this device is told to stop."""
-        empty = 0
-        while empty < 5 and self._read_by_someone() and not self._stop.wait(_POLL_S / 2):
+        empty, end = 0, time.monotonic() + timeout_s
+        while empty < 5 and time.monotonic() < end and self._read_by_someone() and not self._stop.wait(_POLL_S / 2):
             slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             try:
                 waiting = int.from_bytes(ioctl(slave, termios.FIONREAD, bytes(4)), "little")
