@@ -7,10 +7,11 @@ Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when t
 import argparse
 import math
 import os
+import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -21,22 +22,25 @@ from typing import get_args
 
 from ekd_edge.artefact import Artefact, load_artefact
 from ekd_edge.classify import open_classifier
+from ekd_edge.connection import Connection, Persistence
 from ekd_edge.errors import EkdError, SignalError
 from ekd_edge.live import check_sensor_signal, run
 from ekd_edge.models import default_model, describe_signoff
-from ekd_edge.sensor import Replay, Sensor, SensorOptions, open_replay, open_sensor
+from ekd_edge.replay import RunReplay, recordings_of
+from ekd_edge.sensor import Replay, SensorOptions, open_replay
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec
 from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
+from ekd_edge.sinks.recorder import Recorder, Retention
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
 from ekd_edge.trust import read_trust, trust_from_environment
 from firmware_bridge.arguments import rate_argument
 from firmware_bridge.formats.device_format import BUILT_IN
 from firmware_bridge.formats.stream import StreamCounts
-from firmware_bridge.ports import check_port, port_names
+from firmware_bridge.ports import check_port, find_port, port_names
 from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 
 __all__ = ["main"]
@@ -58,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.port is None and options.replay is None:
         parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
+    if options.record is not None and options.port is None:
+        parser.error("--record keeps what a sensor sends: it goes with --port")
     if options.unit in ("adc", "divider") and options.adc_bits is None:
         parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
     with _stop_on_signals() as stop:
@@ -80,10 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--port", metavar="URL", help="serial port or pyserial URL: /dev/ttyUSB0, sim://, socket://HOST:PORT"
+        "--port", metavar="PORT", help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim://, socket://HOST:PORT"
     )
     source.add_argument(
-        "--replay", metavar="FILE", type=Path, help="a file of a sensor's bytes, run as fast as possible"
+        "--replay", metavar="FILE", type=Path, help="a recording, a folder of them, or a file of a sensor's bytes"
     )
     parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
     parser.add_argument(
@@ -92,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         help="run only models signed by this key, or by one of several (default: $EKD_TRUST, else unsigned ones too)",
+    )
+    staying = parser.add_mutually_exclusive_group()
+    staying.add_argument("--wait", action="store_true", help="begin even where the sensor is not there yet")
+    staying.add_argument("--once", action="store_true", help="end when the sensor goes away (default: wait for it)")
+    parser.add_argument(
+        "--record", metavar="DIR", type=Path, help="keep every sample, prediction and event in this folder"
+    )
+    parser.add_argument(
+        "--record-free",
+        metavar="SIZE",
+        type=_size,
+        default=500 << 20,
+        help="remove the oldest recordings there while less is free on the disk, such as 2G (500M)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
     parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
@@ -126,6 +145,14 @@ def _positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above zero")
     return number
+
+
+def _size(text: str) -> int:
+    number, unit = text[:-1], text[-1:].upper()
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(unit)
+    if factor is None or not (number.isascii() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
+    return int(number) * factor
 
 
 def _count(text: str) -> int:
@@ -175,8 +202,8 @@ def _stop_on_signals() -> Iterator[_Stop]:
 
 def _predict(options: argparse.Namespace, stop: _Stop) -> None:
     sensor_options = _sensor_options(options)
-    if options.port is not None:
-        check_port(options.port)
+    if options.port is not None and not options.wait:
+        check_port(find_port(options.port))
     trust = read_trust(options.trust) if options.trust else trust_from_environment()
     path = options.model or default_model(trust=trust)
     artefact = load_artefact(path, trust)
@@ -185,12 +212,22 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
     preprocessor = Preprocessor(artefact.manifest.signal)
     import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
 
-    with _source(options, sensor_options) as source:
+    sinks = _sinks(options, artefact.manifest.signal)
+    recorder = _recorder(options, artefact)
+    if recorder is not None:
+        sinks.append(recorder)
+
+    def notify(told: str) -> None:
+        _notify(told)
+        if recorder is not None:
+            recorder.mark(told)
+
+    with _source(options, sensor_options, notify) as source:
         print(_banner(artefact, options), file=sys.stderr)
-        output = Output(_sinks(options, artefact.manifest.signal), sys.stdout)
-        if isinstance(source, Sensor):
+        output = Output(sinks, sys.stdout)
+        if isinstance(source, Connection):
             stop.deadline = monotonic() + (options.seconds or math.inf)
-            blocks = source.blocks(stop.check, _notify)
+            blocks = source.blocks(stop.check)
         else:
             blocks = _first_seconds(source.blocks(stop.check), options.seconds or math.inf)
         reason = None
@@ -204,7 +241,7 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
         except ReaderGoneError:
             pass
         finally:
-            print(_closing_line(source.counts, output, artefact.manifest.signal), file=sys.stderr)
+            print(_closing_line(source.counts, output, artefact.manifest.signal, recorder), file=sys.stderr)
         if options.replay is not None and 0 < output.predicted == output.withheld:
             raise SignalError(
                 f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
@@ -220,10 +257,27 @@ def _sensor_options(options: argparse.Namespace) -> SensorOptions:
     return SensorOptions(format=options.format, rate_hz=options.rate, unit=unit, baud=options.baud)
 
 
-def _source(options: argparse.Namespace, sensor_options: SensorOptions) -> Sensor | Replay:
+def _source(
+    options: argparse.Namespace, sensor_options: SensorOptions, notify: Callable[[str], None]
+) -> Connection | Replay | RunReplay:
     if options.port is not None:
-        return open_sensor(options.port, sensor_options)
+        persistence = Persistence(reconnect=not options.once, wait=options.wait)
+        return Connection(options.port, sensor_options, notify, persistence)
+    if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
+        return RunReplay(recordings)
     return open_replay(options.replay, sensor_options)
+
+
+def _recorder(options: argparse.Namespace, artefact: Artefact) -> Recorder | None:
+    if options.record is None:
+        return None
+    about = {
+        "run": secrets.token_hex(8),
+        "port": options.port,
+        "model": artefact.path.name,
+        "model_sha256": artefact.manifest.sha256,
+    }
+    return Recorder(options.record, about, _notify, Retention(free_bytes=options.record_free))
 
 
 def _sinks(options: argparse.Namespace, spec: SignalSpec) -> list[Sink]:
@@ -246,7 +300,7 @@ def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[Sa
     left_s = Fraction(seconds)
     for block in blocks:
         samples = math.ceil(left_s * block.rate_hz)
-        yield replace(block, values=block.values[:samples])
+        yield replace(block, values=block.values[:samples], readings=None, unit=None)
         left_s -= len(block.values) / block.rate_hz
         if left_s <= 0:
             return
@@ -270,13 +324,15 @@ def _banner(artefact: Artefact, options: argparse.Namespace) -> str:
     )
 
 
-def _closing_line(counts: StreamCounts, output: Output, spec: SignalSpec) -> str:
+def _closing_line(counts: StreamCounts, output: Output, spec: SignalSpec, recorder: Recorder | None) -> str:
     line = (
         f"ekd-edge: {output.samples} samples received, {counts.dropped} dropped, {counts.rejected} rejected; "
         f"{output.predicted} windows predicted, {output.withheld} withheld"
     )
     if output.samples and not output.predicted:
         line += f": the first window takes {spec.settle_s + spec.window_s:g} s of uninterrupted signal"
+    if recorder is not None:
+        line += f"; {recorder.recorded_samples} samples recorded, {recorder.lost_samples} not"
     return line
 
 

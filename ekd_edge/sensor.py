@@ -1,5 +1,6 @@
 """A sensor's bytes, live or recorded, to sample blocks in microsiemens."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,7 @@ import numpy as np
 
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
+from firmware_bridge.clock import ClockRate
 from firmware_bridge.device import Device, Stop, as_function, open_device
 from firmware_bridge.formats.detect import open_decoder
 from firmware_bridge.formats.stream import Declared, RawBlock, StreamCounts, StreamOptions
@@ -76,9 +78,10 @@ class _Microsiemens:
 
 
 def _sample_block(block: RawBlock, unit: Unit, start: int, stop: int) -> SampleBlock:
-    values = unit.to_microsiemens(block.values[start:stop])
+    readings = block.values[start:stop]
+    values = unit.to_microsiemens(readings)
     values.flags.writeable = False
-    return SampleBlock(values, block.first_index + start, block.rate_hz, block.segment)
+    return SampleBlock(values, block.first_index + start, block.rate_hz, block.segment, readings, unit)
 
 
 def _joint_counts(counts: StreamCounts, readings: _Microsiemens) -> StreamCounts:
@@ -106,18 +109,30 @@ class Sensor:
         self._device.close()
 
     @property
+    def about(self) -> str:
+        """The port and what is there: "/dev/ttyUSB0: ekd 01a2b3c4d5e6f708"."""
+        return f"{self._device.url}: {self._device.about}"
+
+    @property
+    def clock(self) -> ClockRate | None:
+        """The device's clock against the host's; None in the first seconds."""
+        return self._device.clock
+
+    @property
     def counts(self) -> StreamCounts:
         """What arrived so far; readings that the unit cannot express count as rejected and dropped."""
         return _joint_counts(self._device.counts, self._readings)
 
-    def blocks(self, stop: Stop | None = None, notify: Callable[[str], None] | None = None) -> Iterator[SampleBlock]:
+    def blocks(
+        self, stop: Stop | None = None, notify: Callable[[str], None] | None = None, silent_s: float = math.inf
+    ) -> Iterator[SampleBlock]:
         """Blocks in microsiemens as they arrive, until told to stop or until a simulated sensor ends.
 
-        notify: called once a second at most with what the user should hear, see `Device.blocks`.
+        notify, silent_s: see `Device.blocks`.
         Raises PortError when the device goes away, FormatError where its bytes make no sense and SignalError
         where its readings do not fit the unit; what arrived before is delivered first.
         """
-        for block in self._device.blocks(stop, notify):
+        for block in self._device.blocks(stop, notify, silent_s):
             yield from self._readings([block])
 
 

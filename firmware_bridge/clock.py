@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["ClockFit", "ClockRate"]
 
 _BUCKET_S = 1.0
 _BUCKETS = 900
 _FEWEST = 5
+_JUMP_S = 0.5
+"""Bytes that arrive so much earlier than all before them were possible on a host whose clock had stopped meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +33,66 @@ class ClockFit:
     """Fits the arrivals of samples to their nominal rate.
 
     Bytes arrive late by what buffers and buses hold them back, never early: so of each second only the sample that
-    came with the least delay counts, and a straight line through those delays has the clocks' difference as slope.
+    came with the least delay counts, and a straight line through those delays, outliers left out, has the clocks'
+    difference as slope. The host's clock is its monotonic one: steps of the wall clock do not show. After a suspend,
+    which that clock does not count, the fit begins anew.
     """
 
     def __init__(self, nominal_hz: Fraction) -> None:
         self.nominal_hz = nominal_hz
         self._least: deque[tuple[float, float]] = deque(maxlen=_BUCKETS)
         self._bucket = -1
+        self._rate: ClockRate | None = None
+        self._known_at = 0
 
     def push(self, arrived_s: float, samples: int) -> None:
         """`samples` of the device's samples (lost ones too) had arrived by that time on the host's clock."""
         device_s = float(samples / self.nominal_hz)
         delay_s = arrived_s - device_s
         bucket = int(device_s // _BUCKET_S)
-        if bucket != self._bucket:
-            self._bucket = bucket
-            self._least.append((device_s, delay_s))
-        elif delay_s < self._least[-1][1]:
-            self._least[-1] = (device_s, delay_s)
+        if bucket == self._bucket:
+            if delay_s < self._least[-1][1]:
+                self._least[-1] = (device_s, delay_s)
+            return
+        if len(self._least) > _FEWEST and delay_s < self._expected(device_s) - _JUMP_S:
+            self._least.clear()
+            self._rate = None
+        self._bucket = bucket
+        self._known_at += 1
+        self._least.append((device_s, delay_s))
 
     def rate(self) -> ClockRate | None:
         """The device's true rate; None in the first seconds."""
         if len(self._least) < _FEWEST + 1:
             return None
-        # The first second holds what the port had gathered before it was read, the last one is not over.
+        if self._rate is None or self._known_at:
+            self._rate = self._fit()
+            self._known_at = 0
+        return self._rate
+
+    def _expected(self, device_s: float) -> float:
+        (first_s, first), (last_s, last) = self._least[1], self._least[-1]
+        slope = (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+        return last + slope * (device_s - last_s)
+
+    def _fit(self) -> ClockRate:
+        # The first second holds what the port had gathered before it was read.
         times, delays = np.array(self._least)[1:].T
-        spread = times - times.mean()
-        slope = float(spread @ delays / (spread @ spread))
-        residuals = delays - delays.mean() - slope * spread
-        variance = float(residuals @ residuals) / max(1, len(times) - 2)
+        slope, residuals, spread = _line(times, delays)
+        typical = 3 * 1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))) + 1e-6
+        kept = np.abs(residuals - np.median(residuals)) <= typical
+        if _FEWEST <= np.count_nonzero(kept) < len(times):
+            slope, residuals, spread = _line(times[kept], delays[kept])
+        variance = float(residuals @ residuals) / max(1, len(residuals) - 2)
         error = 1.96 * math.sqrt(variance / float(spread @ spread))
         fast = -slope / (1 + slope)
         return ClockRate(float(self.nominal_hz) * (1 + fast), fast * 1e6, error * 1e6)
+
+
+def _line(
+    times: NDArray[np.float64], delays: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Slope of the least squares line, residuals from it, and the times about their mean."""
+    spread = times - times.mean()
+    slope = float(spread @ delays / (spread @ spread))
+    return slope, delays - delays.mean() - slope * spread, spread

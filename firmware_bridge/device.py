@@ -1,5 +1,6 @@
 """An open device: a port and a decoder, and the conversation between them."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,10 +16,11 @@ from firmware_bridge.errors import FormatError, PortError
 from firmware_bridge.formats.detect import DetectingDecoder, open_decoder
 from firmware_bridge.formats.device_format import find_format, parse_format
 from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.frame import Hello
 from firmware_bridge.ports import PORT_FAULTS, open_port, read_available
 from firmware_bridge.watch import Watch
 
-__all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "open_device"]
+__all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "identity_of", "open_device"]
 
 Stop = Event | Callable[[], bool]
 """Tells a waiting reader to stop: an event, or a function that returns True."""
@@ -33,7 +35,7 @@ class Device:
     """A sensor at a port: a context manager that stops the sensor and closes the port. Made by `open_device`."""
 
     def __init__(self, url: str, port: Any, format: str, baud: int | None, options: StreamOptions) -> None:
-        self._url, self._port = url, port
+        self.url, self._port = url, port
         self._format, self._options = format, options
         self._bauds = [_OTHER_BAUD] if format == "auto" and baud is None and "://" not in url else []
         self._patience_s = _AUTO_PATIENCE_S if format == "auto" else _PATIENCE_S
@@ -74,6 +76,12 @@ class Device:
         return parse_format(self._format)[0]
 
     @property
+    def about(self) -> str:
+        """The format's name, and what the device says it is."""
+        hello = getattr(self.decoder, "hello", None)
+        return " ".join(filter(None, (self.format_name or "unknown device", identity_of(hello))))
+
+    @property
     def counts(self) -> StreamCounts:
         """What arrived so far."""
         return self._decoder.counts
@@ -83,11 +91,13 @@ class Device:
         """The device's clock against the host's; None in the first seconds."""
         return self._watch.clock
 
-    def blocks(self, stop: Stop | None = None, notify: Callable[[str], None] | None = None) -> Iterator[RawBlock]:
+    def blocks(
+        self, stop: Stop | None = None, notify: Callable[[str], None] | None = None, silent_s: float = math.inf
+    ) -> Iterator[RawBlock]:
         """Blocks of raw readings as they arrive, until told to stop or until a simulated sensor ends.
 
         notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
-        loose electrodes, a wrong rate.
+        loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
         Raises PortError when the device goes away and FormatError where its bytes make no sense; what arrived before
         is delivered first.
         """
@@ -102,7 +112,7 @@ class Device:
             except PORT_FAULTS as error:
                 with suppress(FormatError):
                     yield from self._decoder.finish()
-                raise PortError(f"{self._url} went away: check the plug and the cable, then start again") from error
+                raise PortError(f"{self.url} went away: check the plug and the cable, then start again") from error
             now = monotonic()
             if data:
                 began, self.arrived_s = now if began is None else began, now
@@ -114,6 +124,8 @@ class Device:
             elif getattr(self._port, "at_end", False):
                 yield from self._decoder.finish()
                 return
+            elif now - self.arrived_s > silent_s:
+                raise PortError(f"nothing has come from {self.url} for {silent_s:g} s")
             told = self._watch.look(now, self.arrived_s, self._decoder.counts, segment)
             if told is not None and notify is not None:
                 notify(told)
@@ -132,7 +144,7 @@ class Device:
         """What came at the former baud rate was noise: listen anew."""
         self._port.baudrate = baud
         self._port.reset_input_buffer()
-        self._options = replace(self._options, hint=_hint(self._url, f"{DEFAULT_BAUD} and {baud} were tried"))
+        self._options = replace(self._options, hint=_hint(self.url, f"{DEFAULT_BAUD} and {baud} were tried"))
         self._decoder = open_decoder(self._format, self._options)
 
     def _send(self, request: bytes) -> None:
@@ -155,6 +167,14 @@ def open_device(
     options = replace(options or StreamOptions(), live=True, hint=_hint(url, f"now {rate}"))
     open_decoder(format, options)
     return Device(url, open_port(url, rate), format, baud, options)
+
+
+def identity_of(hello: Hello | None) -> str | None:
+    """A device's id as text, or as hex digits; None where it tells none."""
+    if hello is None:
+        return None
+    text = hello.device_id.rstrip(b"\0")
+    return text.decode() if text.isascii() and text.decode().isprintable() else hello.device_id.hex()
 
 
 def as_function(stop: Stop | None) -> Callable[[], bool]:

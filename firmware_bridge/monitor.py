@@ -15,11 +15,11 @@ import numpy as np
 
 from firmware_bridge.arguments import at_least_zero, rate_argument
 from firmware_bridge.clock import ClockRate
-from firmware_bridge.device import Device, open_device
+from firmware_bridge.device import Device, identity_of, open_device
 from firmware_bridge.errors import FormatError, SignalError
 from firmware_bridge.formats.device_format import BUILT_IN
 from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamOptions
-from firmware_bridge.frame import Hello
+from firmware_bridge.ports import find_port
 from firmware_bridge.stated_unit import unit_of
 
 __all__ = ["Reading", "add_monitor"]
@@ -96,7 +96,7 @@ def add_monitor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description="Show what a sensor is and how it fares: its format and id, its true rate and how many parts per "
         "million its clock is off this computer's, what got lost, the level and, in a terminal, a live trace.",
     )
-    parser.add_argument("port", metavar="PORT", help="serial port or pyserial URL: /dev/ttyUSB0, sim://")
+    parser.add_argument("port", metavar="PORT", help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...")
     parser.add_argument(
         "--format", metavar="NAME", default="auto", help=f"auto, {', '.join(BUILT_IN)}, or another installed one (auto)"
     )
@@ -111,7 +111,7 @@ def _monitor(options: argparse.Namespace) -> None:
     end = monotonic() + (math.inf if options.seconds is None else options.seconds)
     live = not options.json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     view = _Trace(sys.stdout) if live else _Lines(sys.stdout, options.json)
-    with open_device(options.port, options.format, options.baud, StreamOptions(options.rate)) as device:
+    with open_device(find_port(options.port), options.format, options.baud, StreamOptions(options.rate)) as device:
         level = _Level()
         try:
             for block in device.blocks(lambda: monotonic() >= end, view.notify):
@@ -126,20 +126,13 @@ def _reading(port: str, device: Device, block: RawBlock, level_us: float) -> Rea
     return Reading(
         port,
         device.format_name or "unknown",
-        _identity(block.hello),
+        identity_of(block.hello),
         float(block.rate_hz),
         device.clock,
         device.counts,
         level_us,
         float(block.values[-1]),
     )
-
-
-def _identity(hello: Hello | None) -> str | None:
-    if hello is None:
-        return None
-    text = hello.device_id.rstrip(b"\0")
-    return text.decode() if text.isascii() and text.decode().isprintable() else hello.device_id.hex()
 
 
 class _Level:

@@ -6,15 +6,17 @@ import grp
 import os
 import stat
 import termios
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import serial
 from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from firmware_bridge.errors import PortError
 
-__all__ = ["PORT_FAULTS", "check_port", "open_port", "port_names", "read_available"]
+__all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available"]
 
 PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 """What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
@@ -28,6 +30,43 @@ def port_names() -> list[str]:
     """The serial ports of this machine, stable names (/dev/serial/by-id) first."""
     stable = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
     return stable + sorted(port.device for port in list_ports.comports())
+
+
+def find_port(wanted: str, ports: Iterable[ListPortInfo] | None = None) -> str:
+    """The device node or URL that is meant by "auto", the one USB serial port here, by usb:VID:PID or
+    usb:VID:PID:SERIAL, the port of that USB device, or by anything else, itself.
+
+    ports: those of this machine by default. Raises PortError where there is no such port, or more than one.
+    """
+    if wanted != "auto" and not wanted.startswith("usb:"):
+        return wanted
+    of_usb = [port for port in (list_ports.comports() if ports is None else ports) if port.vid is not None]
+    if wanted != "auto":
+        vid, pid, serial_number = _usb_id(wanted)
+        of_usb = [
+            port
+            for port in of_usb
+            if (port.vid, port.pid) == (vid, pid) and serial_number in ("", port.serial_number or "")
+        ]
+    names = sorted(port.device for port in of_usb)
+    if not names:
+        what = "USB serial port" if wanted == "auto" else f"USB device {wanted.removeprefix('usb:')}"
+        raise PortError(f"no {what} is here: plug the sensor in, or name its port with --port")
+    if len(names) > 1:
+        raise PortError(
+            f"{', '.join(names)} may all be meant by --port {wanted}: name one of them, or usb:VID:PID:SERIAL"
+        )
+    return str(names[0])
+
+
+def _usb_id(text: str) -> tuple[int, int, str]:
+    parts = text.split(":", 3)
+    try:
+        return int(parts[1], 16), int(parts[2], 16), parts[3] if len(parts) > 3 else ""
+    except (IndexError, ValueError):
+        raise PortError(
+            f"{text} names no USB device: write usb:VID:PID or usb:VID:PID:SERIAL, as in usb:0403:6001"
+        ) from None
 
 
 def check_port(url: str) -> None:

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.units import Unit
+
 __all__ = ["SampleBlock", "Window"]
 
 
@@ -17,12 +19,15 @@ class SampleBlock:
     first_index: index of values[..., 0] in the sensor's own count; a jump between blocks is a gap.
     rate_hz: the sensor's true rate, exact.
     segment: rises by one when the sensor's count restarts (reset, reconnection): nothing spans two segments.
+    readings, unit: what the values were made from, where they come from a device: float64, shape (n,).
     """
 
     values: NDArray[np.float64]
     first_index: int
     rate_hz: Fraction
     segment: int = 0
+    readings: NDArray[np.float64] | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _live(folder: Path, recording: Path, model: Path, predictions: Path) -> None
     """The simulated sensor on a pseudo-terminal at SPEED x real time, read by the real ekd-edge."""
     link = folder / "ttyGSR0"
     simulate = ("ekd-firmware", "simulate", "--waveform", recording, "--link", link, "--speed", SPEED)
-    edge = ("ekd-edge", "--port", link, "--model", model, "--json")
+    edge = ("ekd-edge", "--port", link, "--once", "--model", model, "--json")
     _show(*simulate, suffix=" &")
     with subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True) as sensor:
         try:

@@ -338,7 +338,7 @@ def test_bytes_at_a_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -
 def test_device_that_goes_away(model_path: Path) -> None:
     master, slave = pty.openpty()
     tty.setraw(slave)
-    with running("--port", os.ttyname(slave), *CSV, "--json", "--model", model_path) as process:
+    with running("--port", os.ttyname(slave), "--once", *CSV, "--json", "--model", model_path) as process:
         os.close(slave)
         os.write(master, b"# start\n" + b"5.25\n5.5\n" * 128)
         assert process.stdout is not None

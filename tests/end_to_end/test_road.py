@@ -230,7 +230,7 @@ def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., P
     divider = Unit("divider", 13)
     recorded = divider.to_readings(Unit("adc", adc_bits=12).to_microsiemens(np.loadtxt(EDA)))
     with Rig(built("rig"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
-        command = [EDGE, "--port", device.path, "--json", "--model", str(int8_model)]
+        command = [EDGE, "--port", device.path, "--once", "--json", "--model", str(int8_model)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         device.wait()
         (went_in,) = device.log()

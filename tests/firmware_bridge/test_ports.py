@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports_common import ListPortInfo
 
 from ekd_edge.errors import PortError
-from firmware_bridge.ports import check_port, open_port, port_names
+from firmware_bridge.ports import check_port, find_port, open_port, port_names
 
 
 @pytest.fixture
@@ -120,3 +121,45 @@ def test_no_permission_names_the_nodes_group(
     assert told.startswith(f"no permission to open {node} (group {group}, c")
     assert advice.format(group=group) in told
     assert told.count("\n") == 1
+
+
+def usb(device: str, vid: int | None, pid: int | None, serial_number: str | None = None) -> ListPortInfo:
+    port = ListPortInfo(device)
+    port.vid, port.pid, port.serial_number = vid, pid, serial_number
+    return port
+
+
+FTDI = usb("/dev/ttyUSB0", 0x0403, 0x6001, "A1")
+TWIN = usb("/dev/ttyUSB1", 0x0403, 0x6001, "B2")
+UNO = usb("/dev/ttyACM0", 0x2341, 0x0043)
+BARE = usb("/dev/ttyS0", None, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "found"),
+    [
+        ("auto", [BARE, UNO], "/dev/ttyACM0"),
+        ("usb:2341:0043", [BARE, FTDI, UNO], "/dev/ttyACM0"),
+        ("usb:0403:6001:B2", [FTDI, TWIN], "/dev/ttyUSB1"),
+        ("/dev/ttyS0", [], "/dev/ttyS0"),
+        ("sim://?seed=1", [], "sim://?seed=1"),
+    ],
+)
+def test_a_port_by_what_it_is(wanted: str, here: list[ListPortInfo], found: str) -> None:
+    assert find_port(wanted, here) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "advice"),
+    [
+        ("auto", [BARE], "no USB serial port is here: plug the sensor in"),
+        ("auto", [FTDI, UNO], "may all be meant by --port auto: name one of them"),
+        ("usb:0403:6001", [FTDI, TWIN], "usb:VID:PID:SERIAL"),
+        ("usb:0403:6001:C3", [FTDI, TWIN], "no USB device 0403:6001:C3 is here"),
+        ("usb:FTDI", [FTDI], "write usb:VID:PID"),
+        ("usb:04g3:6001", [FTDI], "write usb:VID:PID"),
+    ],
+)
+def test_ports_that_cannot_be_meant(wanted: str, here: list[ListPortInfo], advice: str) -> None:
+    with pytest.raises(PortError, match=advice):
+        find_port(wanted, here)

@@ -1,0 +1,185 @@
+"""A sensor that is opened again whenever it comes back, for as long as the program runs."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+
+from ekd_edge.errors import EkdError, FormatError, PortError
+from ekd_edge.sensor import Sensor, SensorOptions, Stop, open_sensor
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.true_rate import TrueRate
+from firmware_bridge.device import as_function
+from firmware_bridge.formats.stream import StreamCounts
+from firmware_bridge.ports import find_port
+
+__all__ = ["BackOff", "Connection", "Persistence"]
+
+_LOOK_S = 0.25
+_SHORTEST_S, _LONGEST_S = 0.5, 60.0
+_SILENT_S = 60.0
+"""A port that is silent for so long is opened anew, which resets many a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """reconnect: open the port again when the device goes away. wait: begin even where it is not there yet."""
+
+    reconnect: bool = True
+    wait: bool = False
+
+
+class BackOff:
+    """Pauses that double up to a minute, each shortened at random by up to a half so that many do not retry at once."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
+        self._next_s = _SHORTEST_S
+
+    def pause_s(self) -> float:
+        """How long to wait before the next attempt."""
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_S)
+        return pause_s * (0.5 + 0.5 * self._chance())
+
+    def reset(self) -> None:
+        """The last attempt succeeded."""
+        self._next_s = _SHORTEST_S
+
+
+class Connection:
+    """The blocks of one port through unplugging, renaming and resets: a context manager.
+
+    Each opening of the port starts a new segment. A device that was there and went away is waited for: its node is
+    looked at four times a second, so that it is opened as soon as it is back, whatever the pause between attempts.
+    What fails before the first sample is a mistake of the user's and ends in an error, unless told to wait.
+
+    port: a device node, "auto", usb:VID:PID[:SERIAL] or a pyserial URL, see `find_port`. notify: called with one
+    sentence whenever the state changes, and with what `Device.blocks` tells.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        options: SensorOptions,
+        notify: Callable[[str], None],
+        persistence: Persistence | None = None,
+    ) -> None:
+        self._port, self._options, self._notify = port, options, notify
+        self._persistence = persistence or Persistence()
+        self._sensor: Sensor | None = None
+        self._past = StreamCounts()
+        self._segment = -1
+        self._told = ""
+        self.openings = 0
+        if not self._persistence.wait:
+            self._sensor = open_sensor(find_port(port), options)
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What arrived over all openings."""
+        now = StreamCounts() if self._sensor is None else self._sensor.counts
+        past = self._past
+        return StreamCounts(
+            past.samples + now.samples,
+            past.dropped + now.dropped,
+            past.rejected + now.rejected,
+            past.discarded_bytes + now.discarded_bytes,
+            now.status,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether the port is open."""
+        return self._sensor is not None
+
+    def blocks(self, stop: Stop | None = None) -> Iterator[SampleBlock]:
+        """Blocks in microsiemens as they arrive, until told to stop, or until a simulated sensor ends.
+
+        Raises EkdError where the port cannot be used at all, and PortError where it goes away and is not to be
+        waited for.
+        """
+        stopped = as_function(stop)
+        back_off = BackOff()
+        while not stopped():
+            if self._sensor is None and not self._open(back_off, stopped):
+                continue
+            assert self._sensor is not None
+            try:
+                yield from self._read(self._sensor, stopped, back_off)
+                return
+            except (PortError, FormatError) as error:
+                if not self._persistence.reconnect or (self._segment < 0 and not self._persistence.wait):
+                    raise
+                self._lose(error)
+                self._wait(back_off, stopped)
+
+    def _read(self, sensor: Sensor, stopped: Callable[[], bool], back_off: BackOff) -> Iterator[SampleBlock]:
+        base, first, true_rate = self._segment + 1, None, TrueRate()
+        for block in sensor.blocks(stopped, self._notify, _SILENT_S):
+            if first is None:
+                first = block.segment
+                back_off.reset()
+                self._tell(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
+            rate_hz = true_rate(block.rate_hz, sensor.clock)
+            if rate_hz != block.rate_hz:
+                self._tell(
+                    f"{sensor.about} sends {float(rate_hz):.5g} samples a second, not {float(block.rate_hz):.6g}"
+                )
+            self._segment = base + block.segment - first
+            yield replace(block, segment=self._segment, rate_hz=rate_hz)
+
+    def _open(self, back_off: BackOff, stopped: Callable[[], bool]) -> bool:
+        try:
+            self._sensor = open_sensor(find_port(self._port), self._options)
+        except PortError as error:
+            self._tell(f"{error}; waiting for it")
+            self._wait(back_off, stopped)
+            return False
+        self.openings += 1
+        return True
+
+    def _lose(self, error: EkdError) -> None:
+        self._close()
+        self._tell(f"{error}; waiting for it")
+
+    def _wait(self, back_off: BackOff, stopped: Callable[[], bool]) -> None:
+        """Until the next attempt is due, or the device's node is another one than now."""
+        before = self._node()
+        end = monotonic() + back_off.pause_s()
+        while monotonic() < end and not stopped():
+            sleep(min(_LOOK_S, max(0.0, end - monotonic())))
+            now = self._node()
+            if now is not None and now != before:
+                return
+
+    def _node(self) -> tuple[int, int, int] | None:
+        """What stands for the device node at present: another one after it was plugged in again."""
+        try:
+            path = find_port(self._port)
+            if "://" in path:
+                return None
+            node = Path(path).stat()
+        except (PortError, OSError):
+            return None
+        return node.st_rdev, node.st_ino, node.st_ctime_ns
+
+    def _close(self) -> None:
+        if self._sensor is not None:
+            self._past = replace(self.counts, status=None)
+            self._sensor.close()
+            self._sensor = None
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._told:
+            self._told = sentence
+            self._notify(sentence)
