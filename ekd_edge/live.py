@@ -1,8 +1,11 @@
-"""Sample blocks in, predictions out: the one loop behind a live sensor, a replay and an offline run."""
+"""Sample blocks in, predictions out: the one loop behind live sensors, a replay and an offline run."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ekd_edge.classify import Classifier, softmax
 from ekd_edge.errors import SignalError
@@ -10,8 +13,10 @@ from ekd_edge.manifest import Manifest
 from ekd_edge.quality import Quality, assess_all
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
+from ekd_edge.steady import Steadiness, Steady
+from ekd_edge.suspicion import Suspicion
 
-__all__ = ["Prediction", "check_sensor_signal", "run"]
+__all__ = ["Prediction", "Stream", "check_sensor_signal", "predict", "run"]
 
 _AT_ONCE = 64  # windows a call: a day pushed in one block can still be stopped at any moment
 
@@ -25,6 +30,7 @@ class Prediction:
     labels: for each target, the most probable label, or None where the signal's quality is not acceptable.
     quality: of the window's signal, and what is wrong with it.
     latency_ms: from the arrival of the block that completed the window to this prediction.
+    source: the sensor's port, where there are several.
     """
 
     first_index: int
@@ -34,11 +40,71 @@ class Prediction:
     labels: Mapping[str, str | None]
     quality: Quality
     latency_ms: float
+    source: str | None = None
 
     @property
     def withheld(self) -> bool:
         """Whether the labels are withheld because of the signal's quality."""
         return not self.quality.acceptable
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Windows to be classified, with what is known of them. arrived_s: on the clock of `perf_counter`."""
+
+    stream: "Stream"
+    batch: WindowBatch
+    qualities: list[Quality]
+    arrived_s: float
+
+
+class Stream:
+    """What is kept of one sensor between blocks: its chain, what is to be doubted, its smoothed probabilities.
+
+    Raises SignalError where the model reads another signal than skin conductance.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        steadiness: Steadiness | None = None,
+        source: str | None = None,
+        preprocessor: Preprocessor | None = None,
+    ) -> None:
+        check_sensor_signal(manifest)
+        self._spec = manifest.signal
+        self._preprocessor = preprocessor or Preprocessor(manifest.signal)
+        self._suspicion = Suspicion(manifest.signal.window_s)
+        self._source = source
+        self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
+
+    def push(self, block: SampleBlock, arrived_s: float) -> Iterator[_Due]:
+        """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
+        batch = self._preprocessor.push_batch(block)
+        self._suspicion.push(block)
+        if len(batch) == 0:
+            return
+        shares = self._suspicion.shares(batch)
+        for start in range(0, len(batch), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            few = WindowBatch(
+                batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
+            )
+            yield _Due(self, few, assess_all(few.raw, self._spec.rate_hz, shares[part]), arrived_s)
+
+    def predictions(self, due: _Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
+        """One Prediction a window that was due."""
+        found = []
+        batch = due.batch
+        rows_of = zip(logits.tolist(), due.qualities, batch.first_index.tolist(), batch.end_s.tolist(), strict=True)
+        for rows, quality, first_index, end_s in rows_of:
+            chances, labels = self._steady(
+                [softmax(row) for row in rows], (batch.segment, end_s), believed=quality.acceptable
+            )
+            found.append(
+                Prediction(first_index, end_s, batch.segment, chances, labels, quality, latency_ms, self._source)
+            )
+        return found
 
 
 def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
@@ -50,35 +116,33 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
         )
 
 
+def predict(due: Sequence[_Due], classifier: Classifier) -> Iterator[Prediction]:
+    """The predictions of all windows that are due, in order; windows of several sensors are classified together."""
+    if not due:
+        return
+    values = due[0].batch.values if len(due) == 1 else np.concatenate([one.batch.values for one in due])
+    logits = classifier.predict(values)
+    now = perf_counter()
+    start = 0
+    for one in due:
+        end = start + len(one.batch)
+        yield from one.stream.predictions(one, logits[start:end], (now - one.arrived_s) * 1e3)
+        start = end
+
+
 def run(
-    blocks: Iterable[SampleBlock], preprocessor: Preprocessor, classifier: Classifier, manifest: Manifest
+    blocks: Iterable[SampleBlock],
+    preprocessor: Preprocessor,
+    classifier: Classifier,
+    manifest: Manifest,
+    steadiness: Steadiness | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction a window, in order, as blocks arrive; windows that are due together are classified together.
 
     Raises SignalError where the samples cannot be processed, and whatever the iteration over blocks raises.
     """
-    check_sensor_signal(manifest)
+    stream = Stream(manifest, steadiness, preprocessor=preprocessor)
     for block in blocks:
-        arrived = perf_counter()
-        batch = preprocessor.push_batch(block)
-        for start in range(0, len(batch), _AT_ONCE):
-            yield from _predict(batch, slice(start, start + _AT_ONCE), classifier, manifest, arrived)
-
-
-def _predict(
-    batch: WindowBatch, part: slice, classifier: Classifier, manifest: Manifest, arrived: float
-) -> list[Prediction]:
-    logits = classifier.predict(batch.values[part]).tolist()
-    qualities = assess_all(batch.raw[part])
-    latency_ms = (perf_counter() - arrived) * 1e3
-    predictions = []
-    first_indexes, ends_s = batch.first_index[part].tolist(), batch.end_s[part].tolist()
-    for rows, quality, first_index, end_s in zip(logits, qualities, first_indexes, ends_s, strict=True):
-        probabilities = {}
-        labels: dict[str, str | None] = {}
-        for target, row in zip(manifest.targets, rows, strict=True):
-            chances = softmax(row)
-            probabilities[target.name] = chances
-            labels[target.name] = target.labels[chances.index(max(chances))] if quality.acceptable else None
-        predictions.append(Prediction(first_index, end_s, batch.segment, probabilities, labels, quality, latency_ms))
-    return predictions
+        arrived_s = perf_counter()
+        for due in stream.push(block, arrived_s):
+            yield from predict([due], classifier)

@@ -1,6 +1,7 @@
 """How far a window's signal can be skin conductance at all."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -8,20 +9,26 @@ from numpy.typing import NDArray
 
 from ekd_edge.signal.blocks import Window
 
-__all__ = ["ACCEPTABLE", "HIGHEST_US", "LOWEST_US", "Quality", "assess", "assess_all"]
+__all__ = ["ACCEPTABLE", "HIGHEST_US", "LOWEST_US", "STEEPEST_US_PER_S", "Quality", "assess", "assess_all"]
 
 LOWEST_US: Final = 0.05
 HIGHEST_US: Final = 60.0
-"""Bounds of plausible skin conductance in microsiemens; beyond them the electrodes are off or shorted.
+"""Bounds of plausible skin conductance in microsiemens; beyond them the electrodes are off or shorted."""
 
-Kleckner et al. 2018 (IEEE Trans. Biomed. Eng. 65(7), 1460-1467) call electrodermal activity in it valid.
+STEEPEST_US_PER_S: Final = 10.0
+"""Skin conductance does not change faster than so many microsiemens a second: a contact moved.
+
+The bounds and the slope are those of Kleckner et al. 2018 (IEEE Trans. Biomed. Eng. 65(7), 1460-1467), who also
+distrust what lies within 5 s of such a change; hence one makes a whole window unbelievable.
 """
 
-ACCEPTABLE: Final = 0.5
-"""The score from which a window's prediction may be trusted."""
+ACCEPTABLE: Final = 0.8
+"""The score from which a window's prediction may be trusted: with windows of 4 s every second, the second one after
+a fault began holds a second of it at least, and is withheld."""
 
 _FLAT: Final = 1e-6  # of the level: what rounding to float32 leaves of a constant
 _ROWS: Final = 1024
+_SLOPE_S: Final = Fraction(1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +46,53 @@ class Quality:
 
 _GOOD: Final = Quality(1.0)
 _FLAT_LINE: Final = Quality(0.0, "flat line: the reading does not change")
+_JUMP: Final = Quality(0.0, f"jumps by more than {STEEPEST_US_PER_S:g} uS a second: movement or a loose contact")
+_SUSPICIONS: Final = (
+    "saturated: the reading is at an end of the converter's range",
+    "stuck: the reading has stopped changing",
+    "an electrode is off, the device says",
+)
 
 
-def assess(window: Window) -> Quality:
-    """The quality of a window of skin conductance: the share of plausible samples, or 0 for a flat line."""
-    return assess_all(window.raw[np.newaxis])[0]
+def assess(window: Window, rate_hz: Fraction) -> Quality:
+    """The quality of a window of skin conductance by its values alone; rate_hz: of the window's samples."""
+    return assess_all(window.raw[np.newaxis], rate_hz)[0]
 
 
-def assess_all(raw: NDArray[np.float32]) -> list[Quality]:
-    """The quality of each of k windows, as `assess` finds it; raw: microsiemens, shape (k, window_samples).
+def assess_all(raw: NDArray[np.float32], rate_hz: Fraction, shares: NDArray[np.float64] | None = None) -> list[Quality]:
+    """The quality of each of k windows: the share of samples that can be believed, 0 for a flat line or a jump.
 
-    Only a reading that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more
-    than 0.002 uS. A quiet person on a coarse converter without noise looks the same as a stuck sensor.
+    raw: microsiemens, shape (k, window_samples). shares: what `Suspicion.shares` says of them, shape (k, 3).
+    Only a window that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
     """
+    lag = max(1, round(_SLOPE_S * rate_hz))
+    largest = STEEPEST_US_PER_S * lag / float(rate_hz)
     qualities = []
     for i in range(0, len(raw), _ROWS):
         rows = raw[i : i + _ROWS]
         low, high = rows.min(axis=-1), rows.max(axis=-1)
         plausible = ((rows >= LOWEST_US) & (rows <= HIGHEST_US)).mean(axis=-1)
         flat = high - low <= _FLAT * high
-        for row in zip(low.tolist(), plausible.tolist(), flat.tolist(), strict=True):
+        jumps = high - low > largest
+        if jumps.any():
+            changes = np.abs(rows[jumps, lag:] - rows[jumps, :-lag])
+            jumps[jumps] = (changes > largest).any(axis=-1)
+        for row in zip(low.tolist(), plausible.tolist(), flat.tolist(), jumps.tolist(), strict=True):
             qualities.append(_quality(*row))
+    if shares is not None:
+        for k in np.flatnonzero(shares.any(axis=-1)).tolist():
+            worst = int(shares[k].argmax())
+            score = 1.0 - float(shares[k, worst])
+            if qualities[k].acceptable and score < qualities[k].score:
+                qualities[k] = Quality(score, _SUSPICIONS[worst])
     return qualities
 
 
-def _quality(low: float, plausible: float, flat: bool) -> Quality:
+def _quality(low: float, plausible: float, flat: bool, jumps: bool) -> Quality:
+    if plausible < ACCEPTABLE:
+        return Quality(plausible, "electrodes off or dry" if low < LOWEST_US else "electrodes shorted or saturated")
+    if jumps:
+        return _JUMP
     if plausible < 1.0:
         return Quality(plausible, "electrodes off or dry" if low < LOWEST_US else "electrodes shorted or saturated")
     return _FLAT_LINE if flat else _GOOD

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import FormatError, SignalError
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.blocks import Baseline, SampleBlock
 from firmware_bridge.frame import DELIMITER, Decoder, wrap
 from firmware_bridge.units import Unit
 
@@ -56,6 +56,8 @@ class _Source:
     segment: int
     rate_hz: Fraction
     unit: Unit | None
+    lead_off: bool
+    baseline: Baseline | None
 
 
 class Encoder:
@@ -72,13 +74,12 @@ class Encoder:
 
     def block(self, block: SampleBlock) -> bytes:
         """A block's readings, after its source where that is another than before."""
-        source = _Source(block.segment, block.rate_hz, block.unit)
+        source = _Source(block.segment, block.rate_hz, block.unit, block.lead_off, block.baseline)
         parts = []
         if source != self._source:
             self._source = source
             self._number = (self._number + 1) & 0xFFFF
-            unit = None if block.unit is None else asdict(block.unit)
-            about = {"source": self._number, "segment": block.segment, "rate_hz": str(block.rate_hz), "unit": unit}
+            about = asdict(source) | {"rate_hz": str(block.rate_hz), "source": self._number}
             parts.append(_text(_SOURCE, json.dumps(about)))
         readings = block.values if block.readings is None else block.readings
         parts += _readings(readings, block.first_index, self._number)
@@ -167,12 +168,14 @@ class Reader:
     def _block(self, run: list[NDArray[np.float64]], first_index: int) -> SampleBlock:
         assert self._source is not None
         readings = np.concatenate(run)
-        unit = self._source.unit
+        source, unit = self._source, self._source.unit
         values = readings if unit is None else unit.to_microsiemens(readings)
         for array in (readings, values):
             array.flags.writeable = False
         kept = None if unit is None else readings
-        return SampleBlock(values, first_index, self._source.rate_hz, self._source.segment, kept, unit)
+        return SampleBlock(
+            values, first_index, source.rate_hz, source.segment, kept, unit, source.lead_off, source.baseline
+        )
 
     def _told(self, payload: bytes) -> Iterator[Mark | PredictionLine]:
         kind, part, last = payload[1:4]
@@ -193,8 +196,7 @@ class Reader:
             if kind == _MARK:
                 yield Mark(float(told["time"]), str(told["text"]))
             elif kind == _SOURCE:
-                unit = None if told["unit"] is None else Unit(**told["unit"])
-                self._source = _Source(int(told["segment"]), Fraction(told["rate_hz"]), unit)
+                self._source = _source(told)
                 self._number = int(told["source"])
             elif kind == _HEAD:
                 self._take_head(told)
@@ -208,6 +210,12 @@ class Reader:
             )
         self.head = head
         self._source = None
+
+
+def _source(told: dict[str, Any]) -> _Source:
+    unit = None if told["unit"] is None else Unit(**told["unit"])
+    baseline = None if told["baseline"] is None else Baseline(**told["baseline"])
+    return _Source(int(told["segment"]), Fraction(told["rate_hz"]), unit, bool(told["lead_off"]), baseline)
 
 
 def _parsed(payload: bytes) -> tuple[int, int, NDArray[np.float64]]:

@@ -81,7 +81,8 @@ def _sample_block(block: RawBlock, unit: Unit, start: int, stop: int) -> SampleB
     readings = block.values[start:stop]
     values = unit.to_microsiemens(readings)
     values.flags.writeable = False
-    return SampleBlock(values, block.first_index + start, block.rate_hz, block.segment, readings, unit)
+    first = block.first_index + start
+    return SampleBlock(values, first, block.rate_hz, block.segment, readings, unit, block.lead_off)
 
 
 def _joint_counts(counts: StreamCounts, readings: _Microsiemens) -> StreamCounts:

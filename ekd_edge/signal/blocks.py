@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["SampleBlock", "Window"]
+__all__ = ["Baseline", "SampleBlock", "Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A wearer at rest: what the running normalization would have seen in so many seconds.
+
+    mean, variance: of the filtered signal, of its logarithm where the normalization takes that. seconds: how long.
+    """
+
+    mean: float
+    variance: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,8 @@ class SampleBlock:
     rate_hz: the sensor's true rate, exact.
     segment: rises by one when the sensor's count restarts (reset, reconnection): nothing spans two segments.
     readings, unit: what the values were made from, where they come from a device: float64, shape (n,).
+    lead_off: whether the device says that an electrode is off.
+    baseline: what the normalization begins with where this block begins a segment; None for nothing.
     """
 
     values: NDArray[np.float64]
@@ -28,6 +42,8 @@ class SampleBlock:
     segment: int = 0
     readings: NDArray[np.float64] | None = None
     unit: Unit | None = None
+    lead_off: bool = False
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)

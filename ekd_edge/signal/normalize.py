@@ -17,9 +17,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd_edge.signal.blocks import Baseline
 from ekd_edge.signal.spec import Normalization
 
-__all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer"]
+__all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer", "compressed"]
 
 LOG_FLOOR: Final = 0.01
 """Conductances below this many microsiemens are taken to be it before the logarithm."""
@@ -39,14 +40,19 @@ class Normalizer:
     def __init__(self, normalization: Normalization, rate_hz: Fraction) -> None:
         self._mode = normalization.mode
         self._gain = normalization.gain
+        self._time_constant_s = normalization.time_constant_s
         decay = math.exp(-1.0 / (normalization.time_constant_s * float(rate_hz)))
         self._mean = _RunningMean(decay)
         self._variance = _RunningMean(decay)
 
-    def reset(self) -> None:
-        """Forget the running mean and variance."""
+    def reset(self, baseline: Baseline | None = None) -> None:
+        """Forget the running mean and variance, or go on as after a baseline (one channel only)."""
         self._mean.reset()
         self._variance.reset()
+        if baseline is not None:
+            weight = -math.expm1(-baseline.seconds / self._time_constant_s)
+            self._mean.begin(baseline.mean, weight)
+            self._variance.begin(baseline.variance, weight)
 
     def push(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """The normalized samples, shape (..., n), of x, shape (..., n)."""
@@ -54,7 +60,7 @@ class Normalizer:
             return x
         if self._mode == "none" or x.shape[-1] == 0:
             return self._gain * x
-        y = np.log(np.maximum(x, LOG_FLOOR)) if self._mode == "log-ema" else x
+        y = compressed(x) if self._mode == "log-ema" else x
         deviation = y - self._mean.push(y)
         if self._mode == "ema-zscore":
             deviation /= np.sqrt(self._variance.push(deviation * deviation) + VARIANCE_FLOOR)
@@ -72,10 +78,17 @@ class Normalizer:
         return centered
 
 
+def compressed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """l of the module's docstring."""
+    logarithms: NDArray[np.float64] = np.log(np.maximum(x, LOG_FLOOR))
+    return logarithms
+
+
 class _RunningMean:
     """The bias-corrected exponential mean M of the module's docstring."""
 
     def __init__(self, decay: float) -> None:
+        self._decay = decay
         self._numerator, self._denominator = np.array([1.0 - decay]), np.array([1.0, -decay])
         self.reset()
 
@@ -83,6 +96,11 @@ class _RunningMean:
         self._state: NDArray[np.float64] | None = None
         self._weight = 0.0
         self._weight_settled = False
+
+    def begin(self, mean: float, weight: float) -> None:
+        """Go on as after values of one row with this mean, whose weights sum to `weight`."""
+        self._state = self._decay * np.array([[mean * weight], [weight]])
+        self._weight = weight
 
     def push(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """M(y), shape (..., n), of y, shape (..., n) with n > 0."""

@@ -140,10 +140,11 @@ class Preprocessor:
             self._resampler = resampler
             self._rate_hz, self._segment, self._channels = block.rate_hz, block.segment, x.shape[:-1]
             self._restart(block.first_index)
+            self._normalizer.reset(block.baseline)
         elif block.first_index != self._expected:
             missing_s = abs(block.first_index - self._expected) / self._rate_hz
             if missing_s >= self.spec.normalization.time_constant_s:
-                self._normalizer.reset()
+                self._normalizer.reset(block.baseline)
             self._restart(block.first_index)
         self._expected = block.first_index + x.shape[-1]
         return resampler

@@ -174,6 +174,8 @@ class EkdDecoder:
                 if self._foreign >= _FOREIGN_HELLOS:
                     self._error = FormatError(_foreign_version(version))
             case Status() as status:
+                if status.lead_off != self._lead_off:
+                    self._flush()
                 self._status = status
             case Unknown():
                 self._rejected += 1
@@ -247,6 +249,10 @@ class EkdDecoder:
         self._rejected += len(self._streak)
         self._streak = []
 
+    @property
+    def _lead_off(self) -> bool:
+        return self._status is not None and self._status.lead_off
+
     def _rate(self) -> Fraction:
         assert self._hello is not None
         return self._hello.rate_hz if self._rate_option is None else self._rate_option
@@ -261,7 +267,9 @@ class EkdDecoder:
         self._run = []
         self._samples += len(values)
         first = self._next - len(values)
-        self._blocks.append(RawBlock(values, first, self._rate(), self._segment, self._hello))
+        self._blocks.append(
+            RawBlock(values, first, self._rate(), self._segment, self._hello, lead_off=self._lead_off)
+        )
 
 
 def _foreign_version(version: int) -> str:

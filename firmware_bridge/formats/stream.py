@@ -56,6 +56,7 @@ class RawBlock:
     segment: rises whenever the sensor's count restarts.
     hello: what a framed device said of itself, else None.
     declared: what is known of any other stream, from its own words or by its format.
+    lead_off: whether the device says that an electrode is off.
     """
 
     values: NDArray[np.float64]
@@ -64,6 +65,7 @@ class RawBlock:
     segment: int
     hello: Hello | None = None
     declared: Declared | None = None
+    lead_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

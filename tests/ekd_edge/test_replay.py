@@ -12,9 +12,10 @@ from ekd_edge import live, sensor
 from ekd_edge.artefact import load_artefact
 from ekd_edge.classify import open_classifier, softmax
 from ekd_edge.cli import main
-from ekd_edge.quality import assess
+from ekd_edge.quality import assess_all
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.suspicion import Suspicion
 
 RATE = 32
 LATENCY = re.compile(r'(?<="latency_ms": )[^}]+')
@@ -34,8 +35,11 @@ def printed_plainly(lines: list[str], model_path: Path) -> str:
     artefact = load_artefact(model_path)
     classifier, preprocessor = open_classifier(artefact), Preprocessor(artefact.manifest.signal)
     text = ""
-    for window in preprocessor.push(SampleBlock(np.array([float(line) for line in lines]), 0, Fraction(RATE))):
-        quality = assess(window)
+    block = SampleBlock(np.array([float(line) for line in lines]), 0, Fraction(RATE))
+    batch, suspicion = preprocessor.push_batch(block), Suspicion(artefact.manifest.signal.window_s)
+    suspicion.push(block)
+    for window, shares in zip(batch, suspicion.shares(batch), strict=True):
+        (quality,) = assess_all(window.raw[None], artefact.manifest.signal.rate_hz, shares[None])
         targets: dict[str, object] = {}
         for target, row in zip(artefact.manifest.targets, classifier.predict(window.values[None])[0], strict=True):
             chances = softmax(row.tolist())

@@ -1,0 +1,143 @@
+"""What single readings give away that a window's values do not: saturation, a stuck converter, a loose electrode."""
+
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.preprocessor import WindowBatch
+from firmware_bridge.units import Unit
+
+__all__ = ["Suspicion"]
+
+_STUCK_S: Final = 1
+_STUCK_SAMPLES: Final = 16
+_LONGER: Final = 4
+"""Readings that stay the same are stuck where they do so 4 times as long as ever before in the segment, and 1 s and 16
+samples at least: a fine converter shows it within a second, and a coarse one that rests is doubted a few times only."""
+
+_OF_RAW: Final = 2**-10
+"""Averages of a 10-bit converter at its top stay below a finer one's top code by so much of the range."""
+
+
+class Suspicion:
+    """Follows the samples of one sensor; tells, for each window, the share of its samples that are not to be believed.
+
+    What it says of a window depends on the samples up to the window's end alone, not on how they were cut into blocks.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = Fraction(window_s)
+        self._at: tuple[int, Fraction, int] | None = None
+        self._waiting: list[SampleBlock] = []
+        self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
+        self._longest = 0
+
+    def push(self, block: SampleBlock) -> None:
+        """Samples have arrived; windows that they complete are asked about before the next are pushed."""
+        if block.values.shape[-1] == 0:
+            return
+        if self._at != (block.segment, block.rate_hz, block.first_index):
+            if self._at is None or self._at[0] != block.segment:
+                self._longest = 0
+            else:
+                self._read()
+                self._longest = max(self._longest, self._length)
+            self._begin(block)
+        self._waiting.append(block)
+        self._at = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
+
+    def shares(self, batch: WindowBatch) -> NDArray[np.float64]:
+        """Shape (k, 3): of each window's samples, which share is saturated, stuck, and taken with an electrode off."""
+        if len(batch) == 0:
+            return np.empty((0, 3))
+        self._read()
+        start = batch.first_index - self._start
+        end = np.minimum(start + self._samples, len(self._so_far))
+        begins = self._so_far == 1
+        begins[0] = True
+        firsts = np.flatnonzero(begins)
+        lengths = np.diff(firsts, append=len(begins))
+        lasts = firsts + lengths - 1
+        reached = np.repeat(self._so_far[lasts] >= self._limit[lasts], lengths)
+        stuck = _between(reached, start, end)
+        # Of the run at the window's end only what had happened by then counts.
+        last = end - 1
+        early = reached[last] & (self._so_far[last] < self._limit[last])
+        stuck -= np.where(early, np.minimum(self._so_far[last], end - start), 0)
+        counts = np.stack([_between(self._saturated, start, end), stuck, _between(self._off, start, end)], axis=-1)
+        keep = max(0, len(self._so_far) - 2 * self._samples)
+        self._start += keep
+        self._saturated, self._off = self._saturated[keep:], self._off[keep:]
+        self._so_far, self._limit = self._so_far[keep:], self._limit[keep:]
+        shares: NDArray[np.float64] = counts / (end - start)[:, np.newaxis]
+        return shares
+
+    def _begin(self, block: SampleBlock) -> None:
+        self._waiting = []
+        self._start = block.first_index
+        self._samples = max(1, int(self._window_s * block.rate_hz))
+        self._least = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
+        self._last: float | None = None
+        self._length, self._bound = 0, 0
+        self._saturated = self._off = np.empty(0, np.bool_)
+        self._so_far = self._limit = np.empty(0, np.int64)
+
+    def _read(self) -> None:
+        """Work through the blocks that wait, all at once."""
+        if not self._waiting:
+            return
+        blocks, self._waiting = self._waiting, []
+        readings = np.concatenate([block.values if block.readings is None else block.readings for block in blocks])
+        saturated = np.concatenate([_saturated(block) for block in blocks])
+        off = np.concatenate([np.full(block.values.shape[-1], block.lead_off) for block in blocks])
+        so_far, limit = self._runs(readings)
+        self._saturated = np.concatenate((self._saturated, saturated))
+        self._off = np.concatenate((self._off, off))
+        self._so_far = np.concatenate((self._so_far, so_far))
+        self._limit = np.concatenate((self._limit, limit))
+
+    def _runs(self, readings: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each reading, how often it has come in a row by then, and from how often on it is stuck."""
+        changes = np.empty(len(readings), np.bool_)
+        changes[0] = self._last is None or readings[0] != self._last
+        np.not_equal(readings[1:], readings[:-1], out=changes[1:])
+        firsts = np.flatnonzero(changes)
+        if not changes[0]:
+            firsts = np.concatenate(([0], firsts))
+        lengths = np.diff(firsts, append=len(readings))
+        before = np.zeros(len(firsts), np.int64)
+        before[0] = 0 if changes[0] else self._length
+        if changes[0]:
+            self._longest = max(self._longest, self._length)
+        so_far = np.arange(1, len(readings) + 1) - np.repeat(firsts - before, lengths)
+        ended = np.maximum.accumulate(np.concatenate(([self._longest], (lengths + before)[:-1])))
+        bounds = np.maximum(self._least, _LONGER * ended)
+        if not changes[0]:
+            bounds[0] = self._bound
+        self._last, self._length, self._bound = float(readings[-1]), int(so_far[-1]), int(bounds[-1])
+        self._longest = int(ended[-1])
+        return so_far, np.repeat(bounds, lengths)
+
+
+def _between(flags: NDArray[np.bool_], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many flags are set from start up to end."""
+    total = np.concatenate(([0], np.cumsum(flags)))
+    counts: NDArray[np.int64] = total[end] - total[start]
+    return counts
+
+
+def _saturated(block: SampleBlock) -> NDArray[np.bool_]:
+    """Which readings are at an end of the converter's range."""
+    unit, readings = block.unit, block.readings
+    if unit is None or readings is None or unit.kind not in ("adc", "divider"):
+        return np.zeros(block.values.shape[-1], np.bool_)
+    ends: NDArray[np.bool_] = (readings <= 0) | (readings >= _top(unit))
+    return ends
+
+
+def _top(unit: Unit) -> float:
+    span = 2**unit.adc_bits
+    return float(min(span - 1, span * (1 - _OF_RAW)))
