@@ -1,4 +1,4 @@
-"""`ekd-edge`: predictions from a skin-conductance sensor, or from a recording of one.
+"""`ekd-edge`: predictions from skin-conductance sensors, or from a recording of one.
 
 Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout goes away;
 130 on Ctrl-C; 2 for a fault, which is told in one sentence on stderr.
@@ -7,65 +7,59 @@ Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when t
 import argparse
 import math
 import os
+import re
 import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import get_args
 
 from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.classify import open_classifier
+from ekd_edge.baseline import baseline_of
+from ekd_edge.classify import Classifier, open_classifier
 from ekd_edge.connection import Connection, Persistence
 from ekd_edge.errors import EkdError, SignalError
-from ekd_edge.live import check_sensor_signal, run
+from ekd_edge.live import Stream, check_sensor_signal, run
+from ekd_edge.manifest import Manifest
 from ekd_edge.models import default_model, describe_signoff
+from ekd_edge.options import edge_parser, sensor_options
 from ekd_edge.replay import RunReplay, recordings_of
-from ekd_edge.sensor import Replay, SensorOptions, open_replay
+from ekd_edge.sensor import Replay, open_replay
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.spec import SignalSpec
 from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
+from ekd_edge.sinks.queued import Queued
 from ekd_edge.sinks.recorder import Recorder, Retention
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
+from ekd_edge.station import ModelFile, Place, attend
+from ekd_edge.status import StatusFile, status_folder
+from ekd_edge.steady import Steadiness
 from ekd_edge.trust import read_trust, trust_from_environment
-from firmware_bridge.arguments import rate_argument
-from firmware_bridge.formats.device_format import BUILT_IN
-from firmware_bridge.formats.stream import StreamCounts
 from firmware_bridge.ports import check_port, find_port, port_names
-from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 
 __all__ = ["main"]
-
-EXAMPLES = """\
-examples:
-  ekd-edge --port sim://                                   a simulated sensor, to look around
-  ekd-edge --port /dev/ttyUSB0                             a sensor; which one, it finds out by itself
-  ekd-edge --port /dev/rfcomm0 --format bitalino --rate 1000
-  ekd-edge --port /dev/ttyACM0 --format csv --rate 19.5 --unit adc --adc-bits 10 --baud 9600
-  ekd-edge --port /dev/ttyUSB0 --json >> predictions.jsonl
-  ekd-edge --replay recording.csv --rate 128 --unit uS --json
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring for the status returned."""
-    parser = _parser()
-    options = parser.parse_args(argv)
-    if options.port is None and options.replay is None:
-        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
-    if options.record is not None and options.port is None:
-        parser.error("--record keeps what a sensor sends: it goes with --port")
-    if options.unit in ("adc", "divider") and options.adc_bits is None:
-        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["status"]:
+        from ekd_edge.status_cli import main as status
+
+        return status(arguments[1:])
+    if arguments[:1] == ["calibrate"]:
+        from ekd_edge.calibrate_cli import main as calibrate
+
+        return calibrate(arguments[1:])
+    options = _options(arguments)
     with _stop_on_signals() as stop:
         try:
             _predict(options, stop)
@@ -77,88 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 130 if stop.interrupted else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ekd-edge",
-        description="Predict emotion from a skin-conductance sensor, live, or from a recording of one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--port", metavar="PORT", help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim://, socket://HOST:PORT"
-    )
-    source.add_argument(
-        "--replay", metavar="FILE", type=Path, help="a recording, a folder of them, or a file of a sensor's bytes"
-    )
-    parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
-    parser.add_argument(
-        "--trust",
-        metavar="PUBKEY",
-        type=Path,
-        action="append",
-        help="run only models signed by this key, or by one of several (default: $EKD_TRUST, else unsigned ones too)",
-    )
-    staying = parser.add_mutually_exclusive_group()
-    staying.add_argument("--wait", action="store_true", help="begin even where the sensor is not there yet")
-    staying.add_argument("--once", action="store_true", help="end when the sensor goes away (default: wait for it)")
-    parser.add_argument(
-        "--record", metavar="DIR", type=Path, help="keep every sample, prediction and event in this folder"
-    )
-    parser.add_argument(
-        "--record-free",
-        metavar="SIZE",
-        type=_size,
-        default=500 << 20,
-        help="remove the oldest recordings there while less is free on the disk, such as 2G (500M)",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
-    parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
-    parser.add_argument("--threads", metavar="N", type=_count, default=1, help="for inference (default: 1)")
-    signal_of = parser.add_argument_group("what the sensor sends (frame v1 says it by itself)")
-    signal_of.add_argument(
-        "--format",
-        metavar="NAME",
-        default="auto",
-        help=f"auto, {', '.join(BUILT_IN)}, or another installed one; NAME:key=value sets what is special to it (auto)",
-    )
-    signal_of.add_argument(
-        "--rate",
-        metavar="HZ",
-        type=rate_argument,
-        help="sampling rate: 128, 19.5 or 1000/3; some devices are set to it",
-    )
-    signal_of.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
-    signal_of.add_argument("--adc-bits", metavar="N", type=_count, help="resolution, for adc and divider")
-    signal_of.add_argument(
-        "--full-scale-us", metavar="X", type=_positive, help="uS at full scale, for adc (default: 25)"
-    )
-    signal_of.add_argument("--baud", metavar="N", type=_count, help="default: the format's; auto tries 115200, 9600")
-    return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above zero")
-    return number
-
-
-def _size(text: str) -> int:
-    number, unit = text[:-1], text[-1:].upper()
-    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(unit)
-    if factor is None or not (number.isascii() and number.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
-    return int(number) * factor
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above zero")
-    return int(text)
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = edge_parser()
+    options = parser.parse_args(arguments)
+    if options.port is None and options.replay is None:
+        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
+    for what, given in (("--record", options.record), ("--wearer", options.wearer)):
+        if given is not None and options.port is None:
+            parser.error(f"{what} is about what a sensor sends: it goes with --port")
+    if len(set(options.port or ())) < len(options.port or ()):
+        parser.error("the same --port is named twice")
+    if options.wearer is not None and len(options.wearer) != len(options.port):
+        parser.error("name one --wearer for each --port, in the same order")
+    if options.unit in ("adc", "divider") and options.adc_bits is None:
+        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
+    return options
 
 
 def _ports_here() -> str:
@@ -201,39 +128,37 @@ def _stop_on_signals() -> Iterator[_Stop]:
 
 
 def _predict(options: argparse.Namespace, stop: _Stop) -> None:
-    sensor_options = _sensor_options(options)
     if options.port is not None and not options.wait:
-        check_port(find_port(options.port))
+        for port in options.port:
+            check_port(find_port(port))
     trust = read_trust(options.trust) if options.trust else trust_from_environment()
     path = options.model or default_model(trust=trust)
+    model_file = ModelFile(path, _notify)
     artefact = load_artefact(path, trust)
     check_sensor_signal(artefact.manifest, path.name)
     classifier = open_classifier(artefact, options.threads)
-    preprocessor = Preprocessor(artefact.manifest.signal)
     import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
 
-    sinks = _sinks(options, artefact.manifest.signal)
-    recorder = _recorder(options, artefact)
-    if recorder is not None:
-        sinks.append(recorder)
+    steadiness = Steadiness(options.smooth, options.margin)
+    if options.port is None:
+        _replay(options, artefact, classifier, steadiness, stop)
+    else:
+        _attend(options, artefact, classifier, steadiness, stop, model_file)
 
-    def notify(told: str) -> None:
-        _notify(told)
-        if recorder is not None:
-            recorder.mark(told)
 
-    with _source(options, sensor_options, notify) as source:
-        print(_banner(artefact, options), file=sys.stderr)
-        output = Output(sinks, sys.stdout)
-        if isinstance(source, Connection):
-            stop.deadline = monotonic() + (options.seconds or math.inf)
-            blocks = source.blocks(stop.check)
-        else:
-            blocks = _first_seconds(source.blocks(stop.check), options.seconds or math.inf)
+def _replay(
+    options: argparse.Namespace, artefact: Artefact, classifier: Classifier, steadiness: Steadiness, stop: _Stop
+) -> None:
+    manifest = artefact.manifest
+    sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
+    with _recorded(options) as source:
+        print(_banner(artefact, options, str(options.replay)), file=sys.stderr)
+        output = Output([sink], sys.stdout)
+        blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
         reason = None
         try:
             with output:
-                for prediction in run(output.following(blocks), preprocessor, classifier, artefact.manifest):
+                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, steadiness):
                     output.write(prediction)
                     reason = prediction.quality.reason
                     if stop.event.is_set():
@@ -241,55 +166,19 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
         except ReaderGoneError:
             pass
         finally:
-            print(_closing_line(source.counts, output, artefact.manifest.signal, recorder), file=sys.stderr)
-        if options.replay is not None and 0 < output.predicted == output.withheld:
+            counts = source.counts
+            print(_closing_line(counts.dropped, counts.rejected, output, manifest), file=sys.stderr)
+        if 0 < output.predicted == output.withheld:
             raise SignalError(
                 f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
                 "how the electrodes sat"
             )
 
 
-def _sensor_options(options: argparse.Namespace) -> SensorOptions:
-    unit = None
-    if options.unit is not None:
-        full_scale_us = options.full_scale_us or BITALINO_FULL_SCALE_US
-        unit = parse_unit(options.unit, options.adc_bits or 10, full_scale_us)
-    return SensorOptions(format=options.format, rate_hz=options.rate, unit=unit, baud=options.baud)
-
-
-def _source(
-    options: argparse.Namespace, sensor_options: SensorOptions, notify: Callable[[str], None]
-) -> Connection | Replay | RunReplay:
-    if options.port is not None:
-        persistence = Persistence(reconnect=not options.once, wait=options.wait)
-        return Connection(options.port, sensor_options, notify, persistence)
+def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
     if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
         return RunReplay(recordings)
-    return open_replay(options.replay, sensor_options)
-
-
-def _recorder(options: argparse.Namespace, artefact: Artefact) -> Recorder | None:
-    if options.record is None:
-        return None
-    about = {
-        "run": secrets.token_hex(8),
-        "port": options.port,
-        "model": artefact.path.name,
-        "model_sha256": artefact.manifest.sha256,
-    }
-    return Recorder(options.record, about, _notify, Retention(free_bytes=options.record_free))
-
-
-def _sinks(options: argparse.Namespace, spec: SignalSpec) -> list[Sink]:
-    live = options.port is not None
-    needed_s = spec.settle_s + spec.window_s
-    able = os.environ.get("TERM", "dumb") != "dumb"
-    if not options.json and live and able and sys.stdout.isatty():
-        return [LiveLine(sys.stdout, needed_s)]
-    sinks: list[Sink] = [(JsonLines if options.json else TextLines)(sys.stdout, flush_each=live)]
-    if live and able and sys.stderr.isatty():
-        sinks.append(Waiting(sys.stderr, needed_s))
-    return sinks
+    return open_replay(options.replay, sensor_options(options))
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
@@ -300,10 +189,109 @@ def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[Sa
     left_s = Fraction(seconds)
     for block in blocks:
         samples = math.ceil(left_s * block.rate_hz)
-        yield replace(block, values=block.values[:samples], readings=None, unit=None)
+        readings = None if block.readings is None else block.readings[:samples]
+        yield replace(block, values=block.values[:samples], readings=readings)
         left_s -= len(block.values) / block.rate_hz
         if left_s <= 0:
             return
+
+
+def _attend(
+    options: argparse.Namespace,
+    artefact: Artefact,
+    classifier: Classifier,
+    steadiness: Steadiness,
+    stop: _Stop,
+    model_file: ModelFile,
+) -> None:
+    manifest = artefact.manifest
+    with ExitStack() as open_things:
+        places: list[Place] = []
+        for number, port in enumerate(options.port):
+            places.append(_place(options, number, port, artefact, steadiness))
+            if (recorder := places[-1].recorder) is not None:
+                open_things.callback(recorder.close)
+            open_things.callback(places[-1].connection.close)
+        sinks = [Queued(sink, _notify) for sink in _sinks(options, manifest)]
+        output = Output(sinks, sys.stdout)
+
+        def describe() -> dict[str, object]:
+            model_file.look()
+            model = {"file": str(artefact.path), "sha256": manifest.sha256, "replaced": model_file.replaced}
+            unwritten = sum(sink.dropped for sink in sinks)
+            return {"model": model, "unwritten": unwritten, "ports": [place.describe() for place in places]}
+
+        print(_banner(artefact, options, ", ".join(options.port)), file=sys.stderr)
+        open_things.enter_context(StatusFile(status_folder(), describe, _notify))
+        stop.deadline = monotonic() + (options.seconds or math.inf)
+        try:
+            attend(places, classifier, output, _notify, stop.check)
+        except ReaderGoneError:
+            pass
+        finally:
+            for place in places:
+                if place.recorder is not None:
+                    place.recorder.close()
+            counts = [place.connection.counts for place in places]
+            dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
+            line = _closing_line(dropped, rejected, output, manifest)
+            recorders = [place.recorder for place in places if place.recorder is not None]
+            if recorders:
+                recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
+                line += f"; {recorded} samples recorded, {lost} not"
+            if unwritten := sum(sink.dropped for sink in sinks):
+                line += f"; {unwritten} predictions were not printed, for nobody took them"
+            print(line, file=sys.stderr)
+
+
+def _place(options: argparse.Namespace, number: int, port: str, artefact: Artefact, steadiness: Steadiness) -> Place:
+    several = len(options.port) > 1
+    recorder: Recorder | None = None
+
+    def notify(told: str) -> None:
+        _notify(told)
+        if recorder is not None:
+            recorder.mark(told)
+
+    wearer = options.wearer[number] if options.wearer else None
+    if options.record is not None:
+        folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
+        recorder = _recorder(options, folder, port, wearer, artefact)
+    name = port if several else None
+    stream = Stream(artefact.manifest, steadiness, name)
+    baseline = None if wearer is None else baseline_of(wearer, artefact.manifest.signal, notify)
+    persistence = Persistence(reconnect=not options.once, wait=options.wait)
+    try:
+        connection = Connection(port, sensor_options(options), notify, persistence, baseline)
+    except EkdError:
+        if recorder is not None:
+            recorder.close()
+        raise
+    return Place(name, connection, stream, recorder)
+
+
+def _recorder(options: argparse.Namespace, folder: Path, port: str, wearer: str | None, artefact: Artefact) -> Recorder:
+    about = {
+        "run": secrets.token_hex(8),
+        "port": port,
+        "wearer": wearer,
+        "model": artefact.path.name,
+        "model_sha256": artefact.manifest.sha256,
+        "smooth_s": options.smooth,
+        "margin": options.margin,
+    }
+    return Recorder(folder, about, _notify, Retention(free_bytes=options.record_free))
+
+
+def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
+    needed_s = manifest.signal.settle_s + manifest.signal.window_s
+    able = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
+    if not options.json and able and sys.stdout.isatty():
+        return [LiveLine(sys.stdout, needed_s)]
+    sinks: list[Sink] = [(JsonLines if options.json else TextLines)(sys.stdout, flush_each=True)]
+    if able and sys.stderr.isatty():
+        sinks.append(Waiting(sys.stderr, needed_s))
+    return sinks
 
 
 def _notify(told: str) -> None:
@@ -311,7 +299,7 @@ def _notify(told: str) -> None:
     print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
 
 
-def _banner(artefact: Artefact, options: argparse.Namespace) -> str:
+def _banner(artefact: Artefact, options: argparse.Namespace, source: str) -> str:
     manifest = artefact.manifest
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
@@ -320,19 +308,18 @@ def _banner(artefact: Artefact, options: argparse.Namespace) -> str:
         f"ekd-edge: {artefact.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
         f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
         f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
-        f"reading {options.port or options.replay}"
+        f"reading {source}"
     )
 
 
-def _closing_line(counts: StreamCounts, output: Output, spec: SignalSpec, recorder: Recorder | None) -> str:
+def _closing_line(dropped: int, rejected: int, output: Output, manifest: Manifest) -> str:
     line = (
-        f"ekd-edge: {output.samples} samples received, {counts.dropped} dropped, {counts.rejected} rejected; "
+        f"ekd-edge: {output.samples} samples received, {dropped} dropped, {rejected} rejected; "
         f"{output.predicted} windows predicted, {output.withheld} withheld"
     )
     if output.samples and not output.predicted:
-        line += f": the first window takes {spec.settle_s + spec.window_s:g} s of uninterrupted signal"
-    if recorder is not None:
-        line += f"; {recorder.recorded_samples} samples recorded, {recorder.lost_samples} not"
+        needed_s = manifest.signal.settle_s + manifest.signal.window_s
+        line += f": the first window takes {needed_s:g} s of uninterrupted signal"
     return line
 
 

@@ -4,18 +4,21 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from types import TracebackType
 
 from ekd_edge.errors import EkdError, FormatError, PortError
 from ekd_edge.sensor import Sensor, SensorOptions, Stop, open_sensor
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.blocks import Baseline, SampleBlock
 from ekd_edge.true_rate import TrueRate
 from firmware_bridge.device import as_function
 from firmware_bridge.formats.stream import StreamCounts
 from firmware_bridge.ports import find_port
 
-__all__ = ["BackOff", "Connection", "Persistence"]
+__all__ = ["BackOff", "BaselineOf", "Connection", "ConnectionState", "Persistence"]
+
+BaselineOf = Callable[[str], Baseline | None]
+"""The baseline to begin with on the sensor of that identity, see `Sensor.identity`."""
 
 _LOOK_S = 0.25
 _SHORTEST_S, _LONGEST_S = 0.5, 60.0
@@ -29,6 +32,19 @@ class Persistence:
 
     reconnect: bool = True
     wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """How a connection fares: open or not, to what, since when (seconds since 1970), and what was last told of it."""
+
+    connected: bool
+    about: str
+    since_s: float
+    openings: int
+    rate_hz: float | None
+    clock_ppm: float | None
+    told: str
 
 
 class BackOff:
@@ -65,16 +81,21 @@ class Connection:
         options: SensorOptions,
         notify: Callable[[str], None],
         persistence: Persistence | None = None,
+        baseline_of: BaselineOf | None = None,
     ) -> None:
         self._port, self._options, self._notify = port, options, notify
         self._persistence = persistence or Persistence()
+        self._baseline_of = baseline_of
         self._sensor: Sensor | None = None
         self._past = StreamCounts()
         self._segment = -1
         self._told = ""
+        self._since_s = time()
+        self._rate_hz: float | None = None
         self.openings = 0
         if not self._persistence.wait:
             self._sensor = open_sensor(find_port(port), options)
+            self.openings = 1
 
     def __enter__(self) -> "Connection":
         return self
@@ -82,7 +103,28 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        if self._sensor is not None:
+            self._past = replace(self.counts, status=None)
+            self._sensor.close()
+            self._sensor = None
+
+    @property
+    def port(self) -> str:
+        """The port as it was named."""
+        return self._port
+
+    @property
+    def state(self) -> ConnectionState:
+        """For whoever looks, from any thread."""
+        sensor = self._sensor
+        clock = None if sensor is None else sensor.clock
+        about = "" if sensor is None else sensor.about
+        rate_hz, ppm = (None, None) if sensor is None else (self._rate_hz, None if clock is None else clock.ppm)
+        return ConnectionState(sensor is not None, about, self._since_s, self.openings, rate_hz, ppm, self._told)
 
     @property
     def counts(self) -> StreamCounts:
@@ -96,11 +138,6 @@ class Connection:
             past.discarded_bytes + now.discarded_bytes,
             now.status,
         )
-
-    @property
-    def connected(self) -> bool:
-        """Whether the port is open."""
-        return self._sensor is not None
 
     def blocks(self, stop: Stop | None = None) -> Iterator[SampleBlock]:
         """Blocks in microsiemens as they arrive, until told to stop, or until a simulated sensor ends.
@@ -124,19 +161,22 @@ class Connection:
                 self._wait(back_off, stopped)
 
     def _read(self, sensor: Sensor, stopped: Callable[[], bool], back_off: BackOff) -> Iterator[SampleBlock]:
-        base, first, true_rate = self._segment + 1, None, TrueRate()
+        base, first, true_rate, baseline = self._segment + 1, None, TrueRate(), None
         for block in sensor.blocks(stopped, self._notify, _SILENT_S):
             if first is None:
                 first = block.segment
                 back_off.reset()
+                self._since_s = time()
                 self._tell(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
+                baseline = None if self._baseline_of is None else self._baseline_of(sensor.identity)
             rate_hz = true_rate(block.rate_hz, sensor.clock)
             if rate_hz != block.rate_hz:
                 self._tell(
                     f"{sensor.about} sends {float(rate_hz):.5g} samples a second, not {float(block.rate_hz):.6g}"
                 )
             self._segment = base + block.segment - first
-            yield replace(block, segment=self._segment, rate_hz=rate_hz)
+            self._rate_hz = float(rate_hz)
+            yield replace(block, segment=self._segment, rate_hz=rate_hz, baseline=baseline)
 
     def _open(self, back_off: BackOff, stopped: Callable[[], bool]) -> bool:
         try:
@@ -149,7 +189,8 @@ class Connection:
         return True
 
     def _lose(self, error: EkdError) -> None:
-        self._close()
+        self.close()
+        self._since_s = time()
         self._tell(f"{error}; waiting for it")
 
     def _wait(self, back_off: BackOff, stopped: Callable[[], bool]) -> None:
@@ -172,12 +213,6 @@ class Connection:
         except (PortError, OSError):
             return None
         return node.st_rdev, node.st_ino, node.st_ctime_ns
-
-    def _close(self) -> None:
-        if self._sensor is not None:
-            self._past = replace(self.counts, status=None)
-            self._sensor.close()
-            self._sensor = None
 
     def _tell(self, sentence: str) -> None:
         if sentence != self._told:

@@ -16,7 +16,7 @@ from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.steady import Steadiness, Steady
 from ekd_edge.suspicion import Suspicion
 
-__all__ = ["Prediction", "Stream", "check_sensor_signal", "predict", "run"]
+__all__ = ["Due", "Prediction", "Stream", "check_sensor_signal", "predict", "run"]
 
 _AT_ONCE = 64  # windows a call: a day pushed in one block can still be stopped at any moment
 
@@ -49,7 +49,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class Due:
     """Windows to be classified, with what is known of them. arrived_s: on the clock of `perf_counter`."""
 
     stream: "Stream"
@@ -78,7 +78,7 @@ class Stream:
         self._source = source
         self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
 
-    def push(self, block: SampleBlock, arrived_s: float) -> Iterator[_Due]:
+    def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
         """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
         batch = self._preprocessor.push_batch(block)
         self._suspicion.push(block)
@@ -90,9 +90,9 @@ class Stream:
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
-            yield _Due(self, few, assess_all(few.raw, self._spec.rate_hz, shares[part]), arrived_s)
+            yield Due(self, few, assess_all(few.raw, self._spec.rate_hz, shares[part]), arrived_s)
 
-    def predictions(self, due: _Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
+    def predictions(self, due: Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction a window that was due."""
         found = []
         batch = due.batch
@@ -116,7 +116,7 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
         )
 
 
-def predict(due: Sequence[_Due], classifier: Classifier) -> Iterator[Prediction]:
+def predict(due: Sequence[Due], classifier: Classifier) -> Iterator[Prediction]:
     """The predictions of all windows that are due, in order; windows of several sensors are classified together."""
     if not due:
         return

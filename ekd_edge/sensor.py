@@ -12,7 +12,7 @@ import numpy as np
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.clock import ClockRate
-from firmware_bridge.device import Device, Stop, as_function, open_device
+from firmware_bridge.device import Device, Stop, as_function, identity_of, open_device
 from firmware_bridge.formats.detect import open_decoder
 from firmware_bridge.formats.stream import Declared, RawBlock, StreamCounts, StreamOptions
 from firmware_bridge.frame import Hello
@@ -113,6 +113,13 @@ class Sensor:
     def about(self) -> str:
         """The port and what is there: "/dev/ttyUSB0: ekd 01a2b3c4d5e6f708"."""
         return f"{self._device.url}: {self._device.about}"
+
+    @property
+    def identity(self) -> str:
+        """What tells this sensor from others: the id that it states, else its format and port."""
+        hello = getattr(self._device.decoder, "hello", None)
+        stated = identity_of(hello)
+        return f"{self._device.format_name} {stated}" if stated else f"{self._device.format_name} at {self._device.url}"
 
     @property
     def clock(self) -> ClockRate | None:

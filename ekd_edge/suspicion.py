@@ -32,8 +32,12 @@ class Suspicion:
         self._window_s = Fraction(window_s)
         self._at: tuple[int, Fraction, int] | None = None
         self._waiting: list[SampleBlock] = []
-        self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
         self._longest = 0
+        self._saturated: NDArray[np.bool_]
+        self._off: NDArray[np.bool_]
+        self._so_far: NDArray[np.int64]
+        self._limit: NDArray[np.int64]
+        self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
 
     def push(self, block: SampleBlock) -> None:
         """Samples have arrived; windows that they complete are asked about before the next are pushed."""
@@ -82,8 +86,8 @@ class Suspicion:
         self._least = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
         self._last: float | None = None
         self._length, self._bound = 0, 0
-        self._saturated = self._off = np.empty(0, np.bool_)
-        self._so_far = self._limit = np.empty(0, np.int64)
+        self._saturated, self._off = np.empty(0, np.bool_), np.empty(0, np.bool_)
+        self._so_far, self._limit = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def _read(self) -> None:
         """Work through the blocks that wait, all at once."""

@@ -20,6 +20,7 @@ def to_line(prediction: Prediction) -> str:
     targets: {name: {"probabilities": [one a label], "label": text, or null where withheld}}.
     quality, reason: 0 to 1, and what is wrong with the signal, or null.
     latency_ms: from the arrival of the last samples to the prediction.
+    port: the sensor's, first, where there are several.
 
     Raises ArtefactError where a probability is no number: JSON has no word for that.
     """
@@ -31,8 +32,9 @@ def to_line(prediction: Prediction) -> str:
         label = _quoted(prediction.labels[name])
         targets.append(f'{_quoted(name)}: {{"probabilities": [{chances}], "label": {label}}}')
     quality = prediction.quality
+    port = "" if prediction.source is None else f'"port": {_quoted(prediction.source)}, '
     return (
-        f'{{"first_index": {prediction.first_index}, "segment": {prediction.segment}, '
+        f'{{{port}"first_index": {prediction.first_index}, "segment": {prediction.segment}, '
         f'"time": {round(prediction.time_s, 6)!r}, "targets": {{{", ".join(targets)}}}, '
         f'"quality": {round(quality.score, 3)!r}, "reason": {_quoted(quality.reason)}, '
         f'"latency_ms": {round(prediction.latency_ms, 3)!r}}}'

@@ -47,13 +47,17 @@ class Output:
     def following(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
         """The blocks, shown to each sink as they pass."""
         for block in blocks:
-            try:
-                for sink in self._sinks:
-                    sink.observe(block)
-            except OSError as fault:
-                raise self._gives_up(fault) from fault
-            self.samples += block.values.shape[-1]
+            self.observe(block)
             yield block
+
+    def observe(self, block: SampleBlock) -> None:
+        """Show a block to each sink."""
+        try:
+            for sink in self._sinks:
+                sink.observe(block)
+        except OSError as fault:
+            raise self._gives_up(fault) from fault
+        self.samples += block.values.shape[-1]
 
     def write(self, prediction: Prediction) -> None:
         """Hand a prediction to each sink."""

@@ -88,6 +88,16 @@ class Recorder:
         """Record what the user was told."""
         self._put(Mark(time.time(), text))
 
+    def describe(self) -> dict[str, Any]:
+        """How recording fares, for a status file. failing: why nothing can be recorded now, or null."""
+        path = self._path
+        return {
+            "file": None if path is None else str(path),
+            "recorded": self.recorded_samples,
+            "lost": self.lost_samples,
+            "failing": self._told,
+        }
+
     def close(self) -> None:
         """Write what is left and end."""
         self._ending.set()

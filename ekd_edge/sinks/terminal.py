@@ -56,7 +56,7 @@ def clock(seconds: float) -> str:
 
 def plain_line(prediction: Prediction) -> str:
     """One prediction as one line without control characters."""
-    parts = [clock(prediction.time_s)]
+    parts = [clock(prediction.time_s)] if prediction.source is None else [prediction.source, clock(prediction.time_s)]
     for name, probabilities in prediction.probabilities.items():
         label = prediction.labels[name]
         parts.append(f"{name} -" if label is None else f"{name} {label} {max(probabilities):.0%}")

@@ -267,9 +267,7 @@ class EkdDecoder:
         self._run = []
         self._samples += len(values)
         first = self._next - len(values)
-        self._blocks.append(
-            RawBlock(values, first, self._rate(), self._segment, self._hello, lead_off=self._lead_off)
-        )
+        self._blocks.append(RawBlock(values, first, self._rate(), self._segment, self._hello, lead_off=self._lead_off))
 
 
 def _foreign_version(version: int) -> str:

@@ -188,7 +188,8 @@ def test_signals_stop_cleanly_with_exact_counts(
     found = predictions("".join(head) + out)
     assert [p["time"] for p in found] == [6.0 + i for i in range(len(found))]
     assert err.splitlines() == [
-        f"ekd-edge: 320 samples received, 0 dropped, 0 rejected; {len(found)} windows predicted, 0 withheld"
+        f"ekd-edge: reading {wire.name}: csv at 32 Hz",
+        f"ekd-edge: 320 samples received, 0 dropped, 0 rejected; {len(found)} windows predicted, 0 withheld",
     ]
 
 
@@ -400,7 +401,7 @@ def test_model_for_another_signal(tmp_path: Path, write_model: WriteModel, gsr_m
 
 def test_recording_that_is_not_there(tmp_path: Path, model_path: Path) -> None:
     refused(edge("--replay", tmp_path / "no.csv", "--model", model_path), "no.csv")
-    refused(edge("--replay", tmp_path, "--model", model_path), "is no file")
+    refused(edge("--replay", tmp_path, "--model", model_path), "holds no recording")
 
 
 def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, model_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""Everything that one process attends to: sensors, their chains, the model, and what becomes of predictions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ekd_edge.classify import Classifier
+from ekd_edge.connection import Connection
+from ekd_edge.errors import SignalError
+from ekd_edge.live import Due, Prediction, Stream, predict
+from ekd_edge.sensors import Sensors
+from ekd_edge.sinks.output import Output
+from ekd_edge.sinks.recorder import Recorder
+from firmware_bridge.device import Stop
+
+__all__ = ["ModelFile", "Place", "attend"]
+
+
+@dataclass(slots=True)
+class Place:
+    """One sensor of a station, and how it fares. name: the port, where there are several; else None."""
+
+    name: str | None
+    connection: Connection
+    stream: Stream
+    recorder: Recorder | None = None
+    last: Prediction | None = None
+    predicted: int = 0
+    withheld: int = 0
+
+    def told(self, prediction: Prediction) -> None:
+        """A prediction of this place's sensor was made."""
+        self.last = prediction
+        self.predicted += 1
+        self.withheld += prediction.withheld
+        if self.recorder is not None:
+            self.recorder.write(prediction if self.name is None else replace(prediction, source=None))
+
+    def describe(self) -> dict[str, Any]:
+        """How it fares, for a status file."""
+        counts = self.connection.counts
+        about: dict[str, Any] = {
+            "port": self.connection.port,
+            **asdict(self.connection.state),
+            "samples": counts.samples,
+            "dropped": counts.dropped,
+            "rejected": counts.rejected,
+            "predicted": self.predicted,
+            "withheld": self.withheld,
+            "last": None,
+            "recording": None if self.recorder is None else self.recorder.describe(),
+        }
+        if (last := self.last) is not None:
+            about["last"] = {
+                "labels": dict(last.labels),
+                "quality": round(last.quality.score, 3),
+                "reason": last.quality.reason,
+                "latency_ms": round(last.latency_ms, 3),
+            }
+        return about
+
+
+def attend(
+    places: Sequence[Place],
+    classifier: Classifier,
+    output: Output,
+    notify: Callable[[str], None],
+    stop: Stop | None = None,
+) -> None:
+    """Read all sensors until told to stop or until they have ended; what they send is predicted and put out.
+
+    Windows of sensors that are due together are classified together. A sensor that fails leaves the others alone.
+    Raises the EkdError of the last one that fails, and what `Output` raises.
+    """
+    by_name = {place.name: place for place in places}
+    with Sensors([place.connection for place in places], notify) as sensors, output:
+        for arrived in sensors.arrivals(stop):
+            due: list[Due] = []
+            for arrival in arrived:
+                place = places[arrival.number]
+                output.observe(arrival.block)
+                if place.recorder is not None:
+                    place.recorder.observe(arrival.block)
+                try:
+                    due += place.stream.push(arrival.block, arrival.arrived_s)
+                except SignalError as error:
+                    sensors.give_up(arrival.number, error)
+            for prediction in predict(due, classifier):
+                by_name[prediction.source].told(prediction)
+                output.write(prediction)
+
+
+class ModelFile:
+    """The file that a running model was read from; it is in memory as a whole, whatever becomes of the file."""
+
+    def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
+        self._path, self._notify = path, notify
+        self._known = self._identity()
+        self.replaced = False
+
+    def look(self) -> None:
+        """Tell once that another file has taken its place."""
+        if not self.replaced and self._identity() != self._known:
+            self.replaced = True
+            self._notify(f"{self._path} is not the file that runs any more: restart ekd-edge to run the new one")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
