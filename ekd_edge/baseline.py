@@ -58,13 +58,13 @@ def take_baseline(
         hop_samples=spec.window_samples,
         normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
     )
-    preprocessor, suspicion = Preprocessor(plain), Suspicion(plain.window_s)
+    preprocessor, suspicion = Preprocessor(plain), Suspicion(plain)
     believed: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
     seen, reason = 0, None
     for block in blocks:
         batch = preprocessor.push_batch(block)
         suspicion.push(block)
-        qualities = assess_all(batch.raw, spec.rate_hz, suspicion.shares(batch))
+        qualities = assess_all(batch.raw, plain, suspicion.shares(batch))
         for values, quality in zip(batch.values, qualities, strict=True):
             seen += 1
             reason = quality.reason

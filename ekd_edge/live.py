@@ -74,7 +74,7 @@ class Stream:
         check_sensor_signal(manifest)
         self._spec = manifest.signal
         self._preprocessor = preprocessor or Preprocessor(manifest.signal)
-        self._suspicion = Suspicion(manifest.signal.window_s)
+        self._suspicion = Suspicion(manifest.signal)
         self._source = source
         self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
 
@@ -90,7 +90,7 @@ class Stream:
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
-            yield Due(self, few, assess_all(few.raw, self._spec.rate_hz, shares[part]), arrived_s)
+            yield Due(self, few, assess_all(few.raw, self._spec, shares[part]), arrived_s)
 
     def predictions(self, due: Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction a window that was due."""

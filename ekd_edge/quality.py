@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.signal.blocks import Window
+from ekd_edge.signal.spec import SignalSpec
 
 __all__ = ["ACCEPTABLE", "HIGHEST_US", "LOWEST_US", "STEEPEST_US_PER_S", "Quality", "assess", "assess_all"]
 
@@ -23,8 +24,8 @@ distrust what lies within 5 s of such a change; hence one makes a whole window u
 """
 
 ACCEPTABLE: Final = 0.8
-"""The score from which a window's prediction may be trusted: with windows of 4 s every second, the second one after
-a fault began holds a second of it at least, and is withheld."""
+"""The score from which a window's prediction may be trusted: of the four latest hops of the second window after a fault
+began, one at least shows it, and the window is withheld."""
 
 _FLAT: Final = 1e-6  # of the level: what rounding to float32 leaves of a constant
 _ROWS: Final = 1024
@@ -54,24 +55,26 @@ _SUSPICIONS: Final = (
 )
 
 
-def assess(window: Window, rate_hz: Fraction) -> Quality:
-    """The quality of a window of skin conductance by its values alone; rate_hz: of the window's samples."""
-    return assess_all(window.raw[np.newaxis], rate_hz)[0]
+def assess(window: Window, spec: SignalSpec) -> Quality:
+    """The quality of a window of skin conductance by its values alone."""
+    return assess_all(window.raw[np.newaxis], spec)[0]
 
 
-def assess_all(raw: NDArray[np.float32], rate_hz: Fraction, shares: NDArray[np.float64] | None = None) -> list[Quality]:
-    """The quality of each of k windows: the share of samples that can be believed, 0 for a flat line or a jump.
+def assess_all(raw: NDArray[np.float32], spec: SignalSpec, shares: NDArray[np.float64] | None = None) -> list[Quality]:
+    """The quality of each of k windows: the share that can be believed of its samples, or of the latest ones where that
+    is less; 0 for a flat line or a jump.
 
     raw: microsiemens, shape (k, window_samples). shares: what `Suspicion.shares` says of them, shape (k, 3).
     Only a window that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
     """
-    lag = max(1, round(_SLOPE_S * rate_hz))
-    largest = STEEPEST_US_PER_S * lag / float(rate_hz)
+    lag = max(1, round(_SLOPE_S * spec.rate_hz))
+    largest = STEEPEST_US_PER_S * lag / float(spec.rate_hz)
     qualities = []
     for i in range(0, len(raw), _ROWS):
         rows = raw[i : i + _ROWS]
         low, high = rows.min(axis=-1), rows.max(axis=-1)
-        plausible = ((rows >= LOWEST_US) & (rows <= HIGHEST_US)).mean(axis=-1)
+        valid = (rows >= LOWEST_US) & (rows <= HIGHEST_US)
+        plausible = np.minimum(valid.mean(axis=-1), valid[:, -spec.recent_samples :].mean(axis=-1))
         flat = high - low <= _FLAT * high
         jumps = high - low > largest
         if jumps.any():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import WindowBatch
+from ekd_edge.signal.spec import SignalSpec
 from firmware_bridge.units import Unit
 
 __all__ = ["Suspicion"]
@@ -26,10 +27,11 @@ class Suspicion:
     """Follows the samples of one sensor; tells, for each window, the share of its samples that are not to be believed.
 
     What it says of a window depends on the samples up to the window's end alone, not on how they were cut into blocks.
+    spec: of the windows.
     """
 
-    def __init__(self, window_s: float) -> None:
-        self._window_s = Fraction(window_s)
+    def __init__(self, spec: SignalSpec) -> None:
+        self._spec = spec
         self._at: tuple[int, Fraction, int] | None = None
         self._waiting: list[SampleBlock] = []
         self._longest = 0
@@ -54,12 +56,14 @@ class Suspicion:
         self._at = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
 
     def shares(self, batch: WindowBatch) -> NDArray[np.float64]:
-        """Shape (k, 3): of each window's samples, which share is saturated, stuck, and taken with an electrode off."""
+        """Shape (k, 3): which share is saturated, stuck, and taken with an electrode off, of each window's samples or
+        of its latest ones (`SignalSpec.recent_samples`), whichever is more."""
         if len(batch) == 0:
             return np.empty((0, 3))
         self._read()
-        start = batch.first_index - self._start
-        end = np.minimum(start + self._samples, len(self._so_far))
+        first = batch.first_index - self._start
+        end = np.minimum(first + self._samples, len(self._so_far))
+        start = np.stack((first, end - self._recent))
         begins = self._so_far == 1
         begins[0] = True
         firsts = np.flatnonzero(begins)
@@ -72,17 +76,19 @@ class Suspicion:
         early = reached[last] & (self._so_far[last] < self._limit[last])
         stuck -= np.where(early, np.minimum(self._so_far[last], end - start), 0)
         counts = np.stack([_between(self._saturated, start, end), stuck, _between(self._off, start, end)], axis=-1)
+        found: NDArray[np.float64] = (counts / (end - start)[..., np.newaxis]).max(axis=0)
         keep = max(0, len(self._so_far) - 2 * self._samples)
         self._start += keep
         self._saturated, self._off = self._saturated[keep:], self._off[keep:]
         self._so_far, self._limit = self._so_far[keep:], self._limit[keep:]
-        shares: NDArray[np.float64] = counts / (end - start)[:, np.newaxis]
-        return shares
+        return found
 
     def _begin(self, block: SampleBlock) -> None:
         self._waiting = []
         self._start = block.first_index
-        self._samples = max(1, int(self._window_s * block.rate_hz))
+        per_sample = block.rate_hz / self._spec.rate_hz
+        self._samples = max(1, int(self._spec.window_samples * per_sample))
+        self._recent = max(1, int(self._spec.recent_samples * per_sample))
         self._least = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
         self._last: float | None = None
         self._length, self._bound = 0, 0

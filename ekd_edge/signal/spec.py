@@ -73,6 +73,12 @@ class SignalSpec:
         return float(self.window_samples / self.rate_hz)
 
     @property
+    def recent_samples(self) -> int:
+        """The latest samples of a window, by which it is judged as well as by all: four hops of it at most. A fault
+        that lasts shows in the second window after it began, however long windows are."""
+        return min(self.window_samples, 4 * self.hop_samples)
+
+    @property
     def hop_s(self) -> float:
         """Step between windows in seconds."""
         return float(self.hop_samples / self.rate_hz)

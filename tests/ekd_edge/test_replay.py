@@ -36,10 +36,10 @@ def printed_plainly(lines: list[str], model_path: Path) -> str:
     classifier, preprocessor = open_classifier(artefact), Preprocessor(artefact.manifest.signal)
     text = ""
     block = SampleBlock(np.array([float(line) for line in lines]), 0, Fraction(RATE))
-    batch, suspicion = preprocessor.push_batch(block), Suspicion(artefact.manifest.signal.window_s)
+    batch, suspicion = preprocessor.push_batch(block), Suspicion(artefact.manifest.signal)
     suspicion.push(block)
     for window, shares in zip(batch, suspicion.shares(batch), strict=True):
-        (quality,) = assess_all(window.raw[None], artefact.manifest.signal.rate_hz, shares[None])
+        (quality,) = assess_all(window.raw[None], artefact.manifest.signal, shares[None])
         targets: dict[str, object] = {}
         for target, row in zip(artefact.manifest.targets, classifier.predict(window.values[None])[0], strict=True):
             chances = softmax(row.tolist())

@@ -22,7 +22,7 @@ def block(readings, first=0, segment=0, lead_off=False, rate=16):
 
 
 def shares(blocks):
-    preprocessor, suspicion = Preprocessor(SPEC), Suspicion(SPEC.window_s)
+    preprocessor, suspicion = Preprocessor(SPEC), Suspicion(SPEC)
     found = []
     for each in blocks:
         batch = preprocessor.push_batch(each)
