@@ -68,7 +68,7 @@ def take_baseline(
         for values, quality in zip(batch.values, qualities, strict=True):
             seen += 1
             reason = quality.reason
-            if quality.acceptable:
+            if quality.acceptable and len(believed) * plain.window_s < seconds:
                 believed.append(values.astype(np.float64))
         progress(len(believed) * plain.window_s, reason)
         if len(believed) * plain.window_s >= seconds:

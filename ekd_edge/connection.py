@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from types import TracebackType
 
-from ekd_edge.errors import EkdError, FormatError, PortError
+from ekd_edge.errors import FormatError, PortError
 from ekd_edge.sensor import Sensor, SensorOptions, Stop, open_sensor
 from ekd_edge.signal.blocks import Baseline, SampleBlock
 from ekd_edge.true_rate import TrueRate
@@ -155,9 +155,12 @@ class Connection:
                 yield from self._read(self._sensor, stopped, back_off)
                 return
             except (PortError, FormatError) as error:
+                self.close()
+                self._since_s = time()
                 if not self._persistence.reconnect or (self._segment < 0 and not self._persistence.wait):
+                    self._told = str(error)
                     raise
-                self._lose(error)
+                self._tell(f"{error}; waiting for it")
                 self._wait(back_off, stopped)
 
     def _read(self, sensor: Sensor, stopped: Callable[[], bool], back_off: BackOff) -> Iterator[SampleBlock]:
@@ -187,11 +190,6 @@ class Connection:
             return False
         self.openings += 1
         return True
-
-    def _lose(self, error: EkdError) -> None:
-        self.close()
-        self._since_s = time()
-        self._tell(f"{error}; waiting for it")
 
     def _wait(self, back_off: BackOff, stopped: Callable[[], bool]) -> None:
         """Until the next attempt is due, or the device's node is another one than now."""
