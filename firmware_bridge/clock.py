@@ -13,6 +13,7 @@ __all__ = ["ClockFit", "ClockRate"]
 _BUCKET_S = 1.0
 _BUCKETS = 900
 _FEWEST = 5
+_STALL_S, _LATE_S = 1.0, 0.25
 _JUMP_S = 0.5
 """Bytes that arrive so much earlier than all before them were possible on a host whose clock had stopped meanwhile."""
 
@@ -34,8 +35,9 @@ class ClockFit:
 
     Bytes arrive late by what buffers and buses hold them back, never early: so of each second only the sample that
     came with the least delay counts, and a straight line through those delays, outliers left out, has the clocks'
-    difference as slope. The host's clock is its monotonic one: steps of the wall clock do not show. After a suspend,
-    which that clock does not count, the fit begins anew.
+    difference as slope. What had gathered while nobody read, as in a stopped process, is left out. The host's clock
+    is its monotonic one: steps of the wall clock do not show. After a suspend, which that clock does not count, the
+    fit begins anew.
     """
 
     def __init__(self, nominal_hz: Fraction) -> None:
@@ -44,11 +46,15 @@ class ClockFit:
         self._bucket = -1
         self._rate: ClockRate | None = None
         self._known_at = 0
+        self._arrived_s = math.inf
+        self._late_until_s: float | None = None
 
     def push(self, arrived_s: float, samples: int) -> None:
         """`samples` of the device's samples (lost ones too) had arrived by that time on the host's clock."""
         device_s = float(samples / self.nominal_hz)
         delay_s = arrived_s - device_s
+        if self._gathered(arrived_s, device_s, delay_s):
+            return
         bucket = int(device_s // _BUCKET_S)
         if bucket == self._bucket:
             if delay_s < self._least[-1][1]:
@@ -60,6 +66,23 @@ class ClockFit:
         self._bucket = bucket
         self._known_at += 1
         self._least.append((device_s, delay_s))
+
+    def _gathered(self, arrived_s: float, device_s: float, delay_s: float) -> bool:
+        """Whether this had to wait until reading went on."""
+        pause_s, self._arrived_s = arrived_s - self._arrived_s, arrived_s
+        if pause_s > _STALL_S:
+            self._late_until_s = arrived_s + 3 * pause_s
+        if self._late_until_s is None:
+            return False
+        known = len(self._least) > _FEWEST
+        if arrived_s < self._late_until_s and (not known or delay_s > self._expected(device_s) + _LATE_S):
+            return True
+        if arrived_s >= self._late_until_s:
+            # It never caught up: the device has lost the time, or was too little known.
+            self._least.clear()
+            self._rate = None
+        self._late_until_s = None
+        return False
 
     def rate(self) -> ClockRate | None:
         """The device's true rate; None in the first seconds."""

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import SignalError
 
-__all__ = ["BITALINO_FULL_SCALE_US", "Unit", "UnitKind", "parse_unit"]
+__all__ = ["BITALINO_FULL_SCALE_US", "LARGEST_US", "Unit", "UnitKind", "parse_unit"]
 
 UnitKind = Literal["uS", "adc", "ohm", "kohm", "divider"]
 """What a raw reading is; the module's docstring gives each formula."""
 
 BITALINO_FULL_SCALE_US = 25.0
 """Conductance at full scale of a BITalino EDA front end, in uS: 3.3 / 0.132."""
+
+LARGEST_US = 1e6
+"""What nothing exceeds that is measured with two electrodes on skin, 1 Ohm: a reading beyond it is a garbled one."""
 
 _SPELLINGS: dict[str, UnitKind] = {
     "us": "uS",
@@ -71,12 +74,14 @@ class Unit:
             raise SignalError("offset_us must be a number of microsiemens")
 
     def in_range(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which readings this unit can express: finite, in the converter's range, of positive resistance."""
+        """Which readings this unit can express: finite, in the converter's range, of 1 Ohm or more (`LARGEST_US`)."""
         valid: NDArray[np.bool_] = np.isfinite(values)
         if self.kind in ("adc", "divider"):
             valid &= (values >= 0) & (values < 2**self.adc_bits)
-        elif self.kind in ("ohm", "kohm"):
-            valid &= values > 0
+        elif self.kind == "uS":
+            valid &= np.abs(values) <= LARGEST_US
+        else:
+            valid &= values >= (1e6 if self.kind == "ohm" else 1e3) / LARGEST_US
         return valid
 
     def to_microsiemens(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,6 +137,8 @@ class Unit:
                 f"reading {reading:g} does not fit a {self.adc_bits}-bit converter: "
                 "state its resolution with --adc-bits, or another --unit"
             )
+        if self.kind == "uS":
+            return f"a reading of {reading:g} uS is no conductance of skin: check --unit"
         return f"a resistance of {reading:g} {self.kind} has no conductance: check --unit and the electrodes"
 
 

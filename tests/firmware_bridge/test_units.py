@@ -94,3 +94,14 @@ def test_nonsense_is_refused():
     ):
         with pytest.raises(SignalError):
             Unit(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("unit", "sound", "garbled"),
+    [(Unit(), [0.0, -1.0, 1e6], [1.1e6, -2e6, 3e96]), (Unit("ohm"), [1.0, 1e9], [0.9, 0.0, -5.0])],
+)
+def test_what_nothing_conducts_is_garbled(unit: Unit, sound: list[float], garbled: list[float]) -> None:
+    assert unit.in_range(np.array(sound)).all()
+    assert not unit.in_range(np.array(garbled)).any()
+    with pytest.raises(SignalError, match="no conduct"):
+        unit.to_microsiemens(np.array(garbled))
