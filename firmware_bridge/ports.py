@@ -4,6 +4,7 @@ import errno
 import getpass
 import grp
 import os
+import select
 import stat
 import termios
 from collections.abc import Iterable
@@ -101,8 +102,14 @@ def open_port(url: str, baud: int) -> Any:
 def read_available(port: Any) -> bytes:
     """What has arrived, or the first byte that arrives within a tenth of a second, or nothing.
 
-    Never asks for more than has arrived: pyserial loses what it has read so far when the device goes away.
+    Never asks for more than has arrived: pyserial loses what it has read so far when the device goes away. Where the
+    port is a device node, what arrives together is read together.
     """
+    if isinstance(descriptor := getattr(port, "fd", None), int):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(_READ_S * 1e3):
+            return b""
     data: bytes = port.read(max(1, port.in_waiting))
     return data
 

@@ -1,0 +1,241 @@
+"""What `ekd-edge` costs while it runs, beside what one would otherwise write, and how many sensors one core holds.
+
+One sensor at 128 Hz at its own pace: CPU seconds an hour of `ekd-edge` on frame v1, of `ekd-edge` on CSV lines, and of
+`naive_edge.py` on the same lines, all at the same time, pinned to the same core; memory; time from the arrival of a
+window's last samples to its prediction. Start: seconds from the start of the process to the first prediction, of a
+device that plays as fast as it is read. Many: one process on one core with N ports at 128 Hz (frames as the firmware
+sends them), fed from another core; held in real time where every port has all its samples at the end and a window's
+prediction does not come later and later. The model is an untrained int8 student of the kind `edge`; signals are
+synthetic.
+
+    python benchmarks/bench_edge.py [--seconds 60] [--most 512]
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tty
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from statistics import median, quantiles
+
+import numpy as np
+from bench import ratio, table, write
+from bench_replay import untrained_student
+
+from firmware_bridge.emulators.csv import CsvEmulator
+from firmware_bridge.emulators.ekd import EkdEmulator, frame_bursts, linear_hello
+from firmware_bridge.emulators.player import Player
+from firmware_bridge.emulators.waveform import Waveform
+from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.synthesis import simulated_blocks
+
+HZ = 128
+EDGE = str(Path(sys.executable).with_name("ekd-edge"))
+CORES = sorted(os.sched_getaffinity(0))
+TICKS = os.sysconf("SC_CLK_TCK")
+LATE_MS = 250.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the comparison")
+    parser.add_argument("--most", type=int, default=512, help="sensors to try")
+    options = parser.parse_args()
+    model = untrained_student("edge")
+    figures: dict[str, str | int | float] = {"seconds": options.seconds}
+    figures |= one_sensor(model, options.seconds)
+    figures |= start(model)
+    figures |= many_sensors(model, options.most)
+    print(f"\n{write('edge', figures)}")
+
+
+def waveform(seconds: int, seed: int = 1) -> Waveform:
+    return Waveform(islice(simulated_blocks(float(HZ), seed, HZ), seconds), Fraction(HZ))
+
+
+def pinned(core: int, command: list[str], out: Path) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "EKD_STATUS": str(out.with_suffix(".status"))}
+    with out.open("wb") as stdout, out.with_suffix(".err").open("wb") as stderr:
+        return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=stdout, stderr=stderr, env=environment)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+def one_sensor(model: Path, seconds: float) -> dict[str, float]:
+    """CPU, memory and latency of the three programs, side by side."""
+    length = int(seconds) + 120
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        ports = {
+            "ekd-edge, frames": PtyDevice(Player(EkdEmulator(waveform(length)))),
+            "ekd-edge, lines": PtyDevice(Player(CsvEmulator(waveform(length)))),
+            "naive, lines": PtyDevice(Player(CsvEmulator(waveform(length)))),
+        }
+        processes = {}
+        for number, (program, device) in enumerate(ports.items()):
+            stack.enter_context(device)
+            command = [EDGE, "--port", device.path, "--json", "--model", str(model)]
+            if program == "ekd-edge, lines":
+                command += ["--format", "csv", "--rate", str(HZ), "--unit", "uS"]
+            if program == "naive, lines":
+                command = [
+                    sys.executable,
+                    str(Path(__file__).with_name("naive_edge.py")),
+                    device.path,
+                    str(model),
+                    str(HZ),
+                ]
+            processes[program] = pinned(CORES[0], command, folder / f"{number}.out")
+        outs = {program: folder / f"{number}.out" for number, program in enumerate(ports)}
+        while any(path.stat().st_size == 0 for path in outs.values()):
+            time.sleep(0.5)
+        before = {program: cpu_s(process.pid) for program, process in processes.items()}
+        began = time.monotonic()
+        shares: dict[str, list[float]] = {program: [] for program in ports}
+        while time.monotonic() - began < seconds:
+            time.sleep(seconds / 6)
+            for program, process in processes.items():
+                now = cpu_s(process.pid)
+                shares[program].append((now - before[program]) / (seconds / 6))
+                before[program] = now
+        memory = {program: rss_mb(process.pid) for program, process in processes.items()}
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+        latencies = [json.loads(line)["latency_ms"] for line in outs["ekd-edge, frames"].read_text().splitlines()]
+    hours = {program: 3600 * median(values) for program, values in shares.items()}
+    print(table(["one sensor at 128 Hz", "CPU s an hour", "MB"], [[p, hours[p], memory[p]] for p in ports]))
+    cuts = quantiles(latencies, n=100)
+    print(f"arrival to prediction: p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms, {len(latencies)} windows")
+    return {
+        "cpu_s_per_hour": hours["ekd-edge, frames"],
+        "cpu_s_per_hour_csv": hours["ekd-edge, lines"],
+        "cpu_s_per_hour_naive": hours["naive, lines"],
+        "cpu_ratio_vs_naive": ratio(shares["naive, lines"], shares["ekd-edge, lines"]),
+        "rss_mb": memory["ekd-edge, frames"],
+        "rss_mb_naive": memory["naive, lines"],
+        "latency_p50_ms": cuts[49],
+        "latency_p99_ms": cuts[98],
+    }
+
+
+def start(model: Path) -> dict[str, float]:
+    """Seconds from the start of the process to its first prediction, start-up alone: the device plays flat out."""
+    found = []
+    for _ in range(5):
+        with PtyDevice(Player(EkdEmulator(waveform(60)), speed=0)) as device:
+            began = time.monotonic()
+            command = [EDGE, "--port", device.path, "--json", "--model", str(model), "--once"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                found.append(time.monotonic() - began)
+                process.stdout.read()
+    print(f"start to first window: {median(found):.2f} s")
+    return {"cold_start_s": median(found)}
+
+
+class Feeder(threading.Thread):
+    """Writes the same frames to many ports, at 128 Hz each, eight samples a frame."""
+
+    def __init__(self, masters: list[int], seconds: int) -> None:
+        super().__init__()
+        blocks = islice(simulated_blocks(float(HZ), 1, 8), seconds * 16)
+        counts = [(block / 50 * 65536).astype(np.uint16) for block in blocks]
+        self._bursts = list(frame_bursts(counts, linear_hello(Fraction(HZ))))
+        self._masters = masters
+        self.full = 0
+        self.sent = 0
+
+    def run(self) -> None:
+        """Until every frame is sent."""
+        began = time.monotonic()
+        for burst in self._bursts:
+            due = began + burst.samples / HZ
+            time.sleep(max(0.0, due - time.monotonic()))
+            for master in self._masters:
+                try:
+                    os.write(master, burst.data)
+                except BlockingIOError:
+                    self.full += 1
+            self.sent = burst.samples
+
+
+def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float]]:
+    """Whether one process holds so many sensors in real time, and its CPU share, memory and latency."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        masters, ports = [], []
+        for _ in range(sensors):
+            master, slave = os.openpty()
+            tty.setraw(slave)
+            os.set_blocking(master, False)
+            ports.append(os.ttyname(slave))
+            masters.append(master)
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)
+        arguments = [argument for port in ports for argument in ("--port", port)]
+        command = [EDGE, *arguments, "--format", "ekd", "--json", "--model", str(model)]
+        process = pinned(CORES[0], command, folder / "p.out")
+        try:
+            while "reading" not in (folder / "p.err").read_text():
+                time.sleep(0.2)
+                if process.poll() is not None:
+                    return False, {}
+            time.sleep(2 + sensors / 100)
+            feeder = Feeder(masters, seconds)
+            feeder.start()
+            time.sleep(seconds * 0.6)
+            before, began = cpu_s(process.pid), time.monotonic()
+            feeder.join()
+            share = (cpu_s(process.pid) - before) / (time.monotonic() - began)
+            memory = rss_mb(process.pid)
+            time.sleep(1)
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+        err = (folder / "p.err").read_text()
+        lines = [json.loads(line) for line in (folder / "p.out").read_text().splitlines()]
+    latencies = [line["latency_ms"] for line in lines[len(lines) // 2 :]]
+    received = int(err.split(" samples received")[0].split()[-1]) if " samples received" in err else 0
+    cuts = quantiles(latencies, n=100) if len(latencies) > 2 else [float("inf")] * 99
+    fine = feeder.full == 0 and received >= sensors * (feeder.sent - 16) and cuts[98] < LATE_MS
+    return fine, {"share": share, "mb": memory, "p50": cuts[49], "p99": cuts[98]}
+
+
+def many_sensors(model: Path, most: int) -> dict[str, float]:
+    """The growth curve, and the largest number that was held."""
+    numbers = [n for n in (1, 8, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1000) if n <= most]
+    rows, figures, best = [], {}, 0
+    for sensors in numbers:
+        fine, seen = held(model, sensors, 60)
+        if seen:
+            rows.append([sensors, 100 * seen["share"], seen["mb"], seen["p50"], seen["p99"], "yes" if fine else "no"])
+            figures[f"share_{sensors}_sensors"] = seen["share"]
+        if not fine:
+            break
+        best = sensors
+    print(table(["sensors, one core", "CPU %", "MB", "p50 ms", "p99 ms", "held"], rows))
+    return {"sensors_per_core": best, **figures}
+
+
+if __name__ == "__main__":
+    main()

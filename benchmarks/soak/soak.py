@@ -1,0 +1,103 @@
+"""Seven simulated days of one sensor through the real `ekd-edge`, with faults on a schedule.
+
+Every sample is numbered: what was received must be what was recorded and counted as lost, none may be made up, and
+neither memory nor open files may grow. The device is played as fast as it is read.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from itertools import cycle
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench import ROOT, table, write
+from harness import HZ, Edge, check, numbered_device, until
+
+from firmware_bridge.faults import Fault
+from firmware_bridge.pty_device import PtyDevice
+
+DAY_S = 86400
+MODEL = ROOT / "build" / "demo" / "student-int8.tflite"
+WARM = 0.1
+
+
+def schedule(seconds: int, every_s: int) -> list[Fault]:
+    """A fault an hour, in turns; from the middle on one bit in ten million flips."""
+    kinds = cycle([Fault("unplug", 0.2), Fault("reset"), Fault("stall", 0.5)])
+    faults = [
+        Fault(fault.kind, fault.value, float(at_s))
+        for at_s, fault in zip(range(every_s, seconds, every_s), kinds, strict=False)
+    ]
+    return [*faults, Fault("flip", 1e-7, seconds / 2)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=float, default=7.0)
+    parser.add_argument("--model", type=Path, default=MODEL, help="default: what `make demo` makes")
+    options = parser.parse_args()
+    if not options.model.exists():
+        parser.error(f"{options.model} is not there: run `make demo`, or name a model with --model")
+    seconds = int(options.days * DAY_S)
+    faults = schedule(seconds, 3600)
+    began = time.monotonic()
+    memory: list[tuple[float, int, int]] = []
+    with tempfile.TemporaryDirectory(prefix="ekd-soak-") as name:
+        folder = Path(name)
+        device = PtyDevice(numbered_device(seconds, 0, faults), folder / "sensor")
+        arguments = ("--port", folder / "sensor", "--json", "--model", options.model, "--record", folder / "r")
+        with device, Edge(folder / "edge", *arguments) as edge:
+            until(lambda: edge.samples > 0, 60)
+            while not device.wait(1):
+                if edge.process.poll() is not None:
+                    print(edge.err, file=sys.stderr)
+                    return 1
+                share = edge.samples / (seconds * HZ)
+                memory.append((share, edge.rss_kb, edge.descriptors))
+                print(f"\r{100 * share:5.1f} %  {edge.rss_kb / 1024:.1f} MB", end="", file=sys.stderr, flush=True)
+            print(file=sys.stderr)
+            status = edge.stop()
+            received, dropped = edge.received
+            recorded, lost = edge.recorded
+            sentences = len(edge.err.splitlines())
+            printed = len(edge.out)
+        wall_s = time.monotonic() - began
+        found = check(folder / "r")
+    warm = [rss_kb for share, rss_kb, _ in memory if share > WARM]
+    files = [descriptors for share, _, descriptors in memory if share > WARM]
+    half = len(files) // 2
+    figures = {
+        "days": options.days,
+        "faults": len(faults),
+        "samples_received": received,
+        "samples_recorded": found.samples,
+        "samples_counted_lost": lost,
+        "samples_invented": found.wrong,
+        "samples_dropped_by_the_wire": dropped,
+        "gap_samples_in_recording": found.missing,
+        "segments": found.segments,
+        "predictions": printed,
+        "predictions_recorded": len(found.predictions),
+        "sentences": sentences,
+        "rss_growth_kb": (warm[-1] - warm[0]) if warm else 0,
+        "rss_mb": round(warm[-1] / 1024, 1) if warm else 0,
+        # An open port takes five: the most in the second half against the most in the first.
+        "descriptor_growth": (max(files[half:]) - max(files[:half])) if half else 0,
+        "wall_s": round(wall_s, 1),
+        "times_real_time": round(seconds / wall_s),
+    }
+    write("soak", figures)
+    print(table(["soak", ""], [[key, str(value)] for key, value in figures.items()]))
+    exact = received == found.samples + lost and recorded == found.samples and found.wrong == 0
+    flat = figures["rss_growth_kb"] < 5 * 1024 and figures["descriptor_growth"] <= 0
+    if status != 0 or not exact or not flat:
+        print("FAILED: see above", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
