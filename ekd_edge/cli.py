@@ -232,6 +232,7 @@ def _attend(
             for place in places:
                 if place.recorder is not None:
                     place.recorder.close()
+            output.samples = sum(place.samples for place in places)
             counts = [place.connection.counts for place in places]
             dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
             line = _closing_line(dropped, rejected, output, manifest)

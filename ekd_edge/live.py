@@ -11,7 +11,7 @@ from ekd_edge.classify import Classifier, softmax
 from ekd_edge.errors import SignalError
 from ekd_edge.manifest import Manifest
 from ekd_edge.quality import Quality, assess_all
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.blocks import SampleBlock, joined
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.steady import Steadiness, Steady
 from ekd_edge.suspicion import Suspicion
@@ -19,6 +19,7 @@ from ekd_edge.suspicion import Suspicion
 __all__ = ["Due", "Prediction", "Stream", "check_sensor_signal", "predict", "run"]
 
 _AT_ONCE = 64  # windows a call: a day pushed in one block can still be stopped at any moment
+_HELD = 256  # blocks that are kept until a window can be complete: the chain is run once a hop, not once a block
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +77,36 @@ class Stream:
         self._preprocessor = preprocessor or Preprocessor(manifest.signal)
         self._suspicion = Suspicion(manifest.signal)
         self._source = source
+        self._held: list[SampleBlock] = []
+        self._missing = 0
         self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
         """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
-        batch = self._preprocessor.push_batch(block)
-        self._suspicion.push(block)
+        if self._held and not _continues(block, self._held[-1]):
+            # No window spans the two, and what is held completes none.
+            self._work(joined(self._held))
+            self._held = []
+        self._held.append(block)
+        self._missing -= block.values.shape[-1]
+        if self._missing > 0 and len(self._held) < _HELD:
+            return
+        batch, shares = self._work(joined(self._held))
+        self._held = []
         if len(batch) == 0:
             return
-        shares = self._suspicion.shares(batch)
         for start in range(0, len(batch), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
             yield Due(self, few, assess_all(few.raw, self._spec, shares[part]), arrived_s)
+
+    def _work(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
+        batch = self._preprocessor.push_batch(block)
+        self._missing = self._preprocessor.missing
+        self._suspicion.push(block)
+        return batch, self._suspicion.shares(batch)
 
     def predictions(self, due: Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction a window that was due."""
@@ -105,6 +121,14 @@ class Stream:
                 Prediction(first_index, end_s, batch.segment, chances, labels, quality, latency_ms, self._source)
             )
         return found
+
+
+def _continues(block: SampleBlock, last: SampleBlock) -> bool:
+    return (
+        block.first_index == last.first_index + last.values.shape[-1]
+        and (block.segment, block.rate_hz, block.lead_off) == (last.segment, last.rate_hz, last.lead_off)
+        and (block.unit, block.baseline, block.readings is None) == (last.unit, last.baseline, last.readings is None)
+    )
 
 
 def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:

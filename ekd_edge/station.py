@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ekd_edge.classify import Classifier
 from ekd_edge.connection import Connection
-from ekd_edge.errors import SignalError
 from ekd_edge.live import Due, Prediction, Stream, predict
 from ekd_edge.sensors import Sensors
+from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.output import Output
 from ekd_edge.sinks.recorder import Recorder
 from firmware_bridge.device import Stop
@@ -25,9 +26,18 @@ class Place:
     connection: Connection
     stream: Stream
     recorder: Recorder | None = None
+    samples: int = 0
     last: Prediction | None = None
     predicted: int = 0
     withheld: int = 0
+
+    def arrived(self, block: SampleBlock, arrived_s: float, output: Output) -> list[Due]:
+        """A block of this place's sensor: it is recorded, shown, and put through the chain."""
+        self.samples += block.values.shape[-1]
+        if self.recorder is not None:
+            self.recorder.observe(block)
+        output.observe(block)
+        return list(self.stream.push(block, arrived_s))
 
     def told(self, prediction: Prediction) -> None:
         """A prediction of this place's sensor was made."""
@@ -74,18 +84,9 @@ def attend(
     Raises the EkdError of the last one that fails, and what `Output` raises.
     """
     by_name = {place.name: place for place in places}
-    with Sensors([place.connection for place in places], notify) as sensors, output:
-        for arrived in sensors.arrivals(stop):
-            due: list[Due] = []
-            for arrival in arrived:
-                place = places[arrival.number]
-                output.observe(arrival.block)
-                if place.recorder is not None:
-                    place.recorder.observe(arrival.block)
-                try:
-                    due += place.stream.push(arrival.block, arrival.arrived_s)
-                except SignalError as error:
-                    sensors.give_up(arrival.number, error)
+    connections = [(place.connection, partial(place.arrived, output=output)) for place in places]
+    with Sensors(connections, notify) as sensors, output:
+        for due in sensors.due(stop):
             for prediction in predict(due, classifier):
                 by_name[prediction.source].told(prediction)
                 output.write(prediction)

@@ -1,6 +1,7 @@
 """The nouns that travel along the signal chain."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "SampleBlock", "Window"]
+__all__ = ["Baseline", "SampleBlock", "Window", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,18 @@ class SampleBlock:
     unit: Unit | None = None
     lead_off: bool = False
     baseline: Baseline | None = None
+
+
+def joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
+    """One block of several that continue one another and say the same of themselves."""
+    first = blocks[0]
+    if len(blocks) == 1:
+        return first
+    values = np.concatenate([block.values for block in blocks], axis=-1)
+    readings = None
+    if first.readings is not None:
+        readings = np.concatenate([block.readings for block in blocks if block.readings is not None])
+    return replace(first, values=values, readings=readings)
 
 
 @dataclass(frozen=True, slots=True)

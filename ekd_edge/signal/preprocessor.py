@@ -76,6 +76,11 @@ class Preprocessor:
         self._restart(0)
         self._normalizer.reset()
 
+    @property
+    def missing(self) -> int:
+        """How many more samples of the sensor, without a gap, the next window needs; 0 while nothing has come."""
+        return 0 if self._resampler is None else self._resampler.needed(self._windower.missing)
+
     def push(self, block: SampleBlock) -> list[Window]:
         """The windows that the block completes; see `push_batch`."""
         return list(self.push_batch(block))

@@ -65,6 +65,14 @@ class Resampler:
         """Seconds of input needed after an output's instant before it appears."""
         return self._latency_s
 
+    def needed(self, outputs: int) -> int:
+        """How many more input samples the next so many outputs need."""
+        if self._identity or outputs == 0:
+            return outputs
+        last = (self._next_output + outputs - 1) * self._step // self._denominator
+        arrived = 0 if self._history is None else self._history_start + self._history.shape[-1]
+        return max(0, last + self._half + 1 - arrived)
+
     def reset(self) -> None:
         """Forget the past: the next sample is the first."""
         self._history: NDArray[np.float64] | None = None

@@ -34,6 +34,11 @@ class Windower:
         self._end = 0  # index after the last sample received
         self._next = self._settle  # where the next window begins
 
+    @property
+    def missing(self) -> int:
+        """How many more samples the next window needs."""
+        return max(0, self._next + self._window - self._end)
+
     def push(self, x: NDArray[np.float32]) -> Epochs:
         """The windows that x, shape (..., n), completes; bounded memory, no copy of old samples per push."""
         n = x.shape[-1]

@@ -49,6 +49,8 @@ def _quoted(text: str | None) -> str:
 class JsonLines:
     """Writes one JSON object a line to a text stream; flush_each: for a reader who waits for each."""
 
+    watches = False
+
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
         self._stream = stream
         self._flush_each = flush_each

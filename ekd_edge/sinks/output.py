@@ -27,6 +27,7 @@ class Output:
 
     def __init__(self, sinks: Sequence[Sink], stream: TextIO) -> None:
         self._sinks = sinks
+        self._watching = [sink for sink in sinks if sink.watches]
         self._stream = stream
         self.samples = 0
         self.predicted = 0
@@ -48,16 +49,16 @@ class Output:
         """The blocks, shown to each sink as they pass."""
         for block in blocks:
             self.observe(block)
+            self.samples += block.values.shape[-1]
             yield block
 
     def observe(self, block: SampleBlock) -> None:
-        """Show a block to each sink."""
+        """Show a block to each sink that watches; from any thread where all sinks are `Queued`."""
         try:
-            for sink in self._sinks:
+            for sink in self._watching:
                 sink.observe(block)
         except OSError as fault:
             raise self._gives_up(fault) from fault
-        self.samples += block.values.shape[-1]
 
     def write(self, prediction: Prediction) -> None:
         """Hand a prediction to each sink."""

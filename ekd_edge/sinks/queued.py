@@ -23,6 +23,7 @@ class Queued:
 
     def __init__(self, sink: Sink, notify: Callable[[str], None], most: int = _MOST) -> None:
         self._sink, self._notify, self._most = sink, notify, most
+        self.watches = sink.watches
         self._items: deque[SampleBlock | Prediction] = deque()
         self._ready = threading.Condition()
         self._ending = False

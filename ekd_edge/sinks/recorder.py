@@ -46,6 +46,8 @@ class Recorder:
     Raises PortError where the folder cannot be made.
     """
 
+    watches = True
+
     def __init__(
         self,
         folder: Path,

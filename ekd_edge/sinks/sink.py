@@ -9,10 +9,14 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Gets every sample block and every prediction, in order.
+    """Gets every prediction, and every sample block where it `watches`, in order.
 
     Each method may raise OSError, BrokenPipeError among them, where what it writes to does.
     """
+
+    @property
+    def watches(self) -> bool:
+        """Whether it has a use for sample blocks."""
 
     def observe(self, block: SampleBlock) -> None:
         """A block has arrived; its predictions, if any, follow."""

@@ -69,6 +69,8 @@ def plain_line(prediction: Prediction) -> str:
 class TextLines:
     """One plain line a prediction."""
 
+    watches = False
+
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
         self._stream = stream
         self._flush_each = flush_each
@@ -108,6 +110,8 @@ class _Run:
 class Waiting:
     """A progress line until the first prediction, for a terminal that predictions do not go to."""
 
+    watches = True
+
     def __init__(self, stream: TextIO, needed_s: float) -> None:
         self._stream = stream
         self._needed_s = needed_s
@@ -146,6 +150,8 @@ def waiting_text(have_s: float, needed_s: float, after_gap: bool) -> str:
 
 class LiveLine:
     """One line on a terminal, redrawn in place as samples and predictions arrive."""
+
+    watches = True
 
     def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None) -> None:
         """needed_s: seconds of signal before the first window. color: None leaves it to NO_COLOR."""

@@ -246,3 +246,22 @@ def test_importing_the_chain_does_not_import_scipy_signal():
         "sys.exit('scipy.signal' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([Fraction(128), Fraction(16), Fraction(4), Fraction(39, 2), Fraction(1000, 3)]),
+    st.lists(st.integers(1, 400), min_size=1, max_size=12),
+)
+def test_what_is_missing_is_exactly_what_completes_a_window(rate: Fraction, sizes: list[int]) -> None:
+    preprocessor = Preprocessor(gsr_spec(16, window_s=4, hop_s=1))
+    first, missing = 0, 0
+    for size in [1, *sizes]:
+        if missing > 1:
+            size = min(size, missing - 1)
+        block = SampleBlock(np.ones(size), first, rate)
+        completed = len(preprocessor.push_batch(block))
+        assert completed == 0 or size >= missing
+        first, missing = first + size, preprocessor.missing
+        assert missing > 0
+    assert len(preprocessor.push_batch(SampleBlock(np.ones(missing), first, rate))) == 1

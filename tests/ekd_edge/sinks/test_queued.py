@@ -22,6 +22,8 @@ def prediction(number: int) -> Prediction:
 class Gate:
     """A sink that takes nothing while it is shut."""
 
+    watches = True
+
     def __init__(self, error: OSError | None = None) -> None:
         self.taken: list[int] = []
         self.blocks = 0
