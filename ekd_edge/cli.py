@@ -206,14 +206,14 @@ def _attend(
 ) -> None:
     manifest = artefact.manifest
     with ExitStack() as open_things:
+        sinks = [Queued(sink, _notify) for sink in _sinks(options, manifest)]
+        output = Output(sinks, sys.stdout)
         places: list[Place] = []
         for number, port in enumerate(options.port):
-            places.append(_place(options, number, port, artefact, steadiness))
+            places.append(_place(options, number, port, artefact, steadiness, output))
             if (recorder := places[-1].recorder) is not None:
                 open_things.callback(recorder.close)
             open_things.callback(places[-1].connection.close)
-        sinks = [Queued(sink, _notify) for sink in _sinks(options, manifest)]
-        output = Output(sinks, sys.stdout)
 
         def describe() -> dict[str, object]:
             model_file.look()
@@ -245,7 +245,9 @@ def _attend(
             print(line, file=sys.stderr)
 
 
-def _place(options: argparse.Namespace, number: int, port: str, artefact: Artefact, steadiness: Steadiness) -> Place:
+def _place(
+    options: argparse.Namespace, number: int, port: str, artefact: Artefact, steadiness: Steadiness, output: Output
+) -> Place:
     several = len(options.port) > 1
     recorder: Recorder | None = None
 
@@ -268,7 +270,7 @@ def _place(options: argparse.Namespace, number: int, port: str, artefact: Artefa
         if recorder is not None:
             recorder.close()
         raise
-    return Place(name, connection, stream, recorder)
+    return Place(name, connection, stream, output, recorder)
 
 
 def _recorder(options: argparse.Namespace, folder: Path, port: str, wearer: str | None, artefact: Artefact) -> Recorder:

@@ -22,6 +22,8 @@ BaselineOf = Callable[[str], Baseline | None]
 
 _LOOK_S = 0.25
 _SHORTEST_S, _LONGEST_S = 0.5, 60.0
+_PROMPT_S = 30.0
+"""So long after an opening everything is read as it comes, by which the device's clock is known soon."""
 _SILENT_S = 60.0
 """A port that is silent for so long is opened anew, which resets many a device."""
 
@@ -139,9 +141,10 @@ class Connection:
             now.status,
         )
 
-    def blocks(self, stop: Stop | None = None) -> Iterator[SampleBlock]:
+    def blocks(self, stop: Stop | None = None, pause_s: Callable[[], float] | None = None) -> Iterator[SampleBlock]:
         """Blocks in microsiemens as they arrive, until told to stop, or until a simulated sensor ends.
 
+        pause_s: for how long nobody waits for samples now, see `Device.blocks`.
         Raises EkdError where the port cannot be used at all, and PortError where it goes away and is not to be
         waited for.
         """
@@ -152,7 +155,7 @@ class Connection:
                 continue
             assert self._sensor is not None
             try:
-                yield from self._read(self._sensor, stopped, back_off)
+                yield from self._read(self._sensor, stopped, back_off, pause_s)
                 return
             except (PortError, FormatError) as error:
                 self.close()
@@ -163,9 +166,20 @@ class Connection:
                 self._tell(f"{error}; waiting for it")
                 self._wait(back_off, stopped)
 
-    def _read(self, sensor: Sensor, stopped: Callable[[], bool], back_off: BackOff) -> Iterator[SampleBlock]:
+    def _read(
+        self,
+        sensor: Sensor,
+        stopped: Callable[[], bool],
+        back_off: BackOff,
+        pause_s: Callable[[], float] | None,
+    ) -> Iterator[SampleBlock]:
+        prompt_until_s = monotonic() + _PROMPT_S
+
+        def pause() -> float:
+            return 0.0 if pause_s is None or monotonic() < prompt_until_s else pause_s()
+
         base, first, true_rate, baseline = self._segment + 1, None, TrueRate(), None
-        for block in sensor.blocks(stopped, self._notify, _SILENT_S):
+        for block in sensor.blocks(stopped, self._notify, _SILENT_S, pause):
             if first is None:
                 first = block.segment
                 back_off.reset()

@@ -78,7 +78,7 @@ class Stream:
         self._suspicion = Suspicion(manifest.signal)
         self._source = source
         self._held: list[SampleBlock] = []
-        self._missing = 0
+        self._missing, self._rate_hz = 0, 1.0
         self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
@@ -102,9 +102,14 @@ class Stream:
             )
             yield Due(self, few, assess_all(few.raw, self._spec, shares[part]), arrived_s)
 
+    @property
+    def next_window_s(self) -> float:
+        """Seconds of signal until the next window can be complete; 0 where that is not known."""
+        return self._missing / self._rate_hz
+
     def _work(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
         batch = self._preprocessor.push_batch(block)
-        self._missing = self._preprocessor.missing
+        self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
         self._suspicion.push(block)
         return batch, self._suspicion.shares(batch)
 

@@ -132,15 +132,19 @@ class Sensor:
         return _joint_counts(self._device.counts, self._readings)
 
     def blocks(
-        self, stop: Stop | None = None, notify: Callable[[str], None] | None = None, silent_s: float = math.inf
+        self,
+        stop: Stop | None = None,
+        notify: Callable[[str], None] | None = None,
+        silent_s: float = math.inf,
+        pause_s: Callable[[], float] | None = None,
     ) -> Iterator[SampleBlock]:
         """Blocks in microsiemens as they arrive, until told to stop or until a simulated sensor ends.
 
-        notify, silent_s: see `Device.blocks`.
+        notify, silent_s, pause_s: see `Device.blocks`.
         Raises PortError when the device goes away, FormatError where its bytes make no sense and SignalError
         where its readings do not fit the unit; what arrived before is delivered first.
         """
-        for block in self._device.blocks(stop, notify, silent_s):
+        for block in self._device.blocks(stop, notify, silent_s, pause_s):
             yield from self._readings([block])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, Queue
 from time import perf_counter
 from types import TracebackType
+from typing import Protocol
 
 from ekd_edge.connection import Connection
 from ekd_edge.errors import EkdError
@@ -12,24 +13,31 @@ from ekd_edge.live import Due
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.device import Stop, as_function
 
-__all__ = ["Sensors"]
+__all__ = ["Follower", "Sensors"]
 
 _WAIT_S = 0.1
 _MOST = 256
 """Arrivals that wait to be classified; a reader that finds so many waits itself, and the system's buffer fills."""
 
-Process = Callable[[SampleBlock, float], Sequence[Due]]
-"""What becomes of a block that has arrived at that time, on the clock of `perf_counter`: the windows that are due."""
+
+class Follower(Protocol):
+    """What is done with the blocks of one sensor, by the thread that reads it."""
+
+    def arrived(self, block: SampleBlock, arrived_s: float) -> Sequence[Due]:
+        """A block has arrived, at that time on the clock of `perf_counter`; the windows that are due."""
+
+    def pause_s(self) -> float:
+        """For how long no window can be due."""
 
 
 class Sensors:
     """A context manager around open connections; it closes them.
 
-    connections: with what each one's reader does with its blocks. One sensor that cannot be read any more, or whose
+    connections: with who follows each. One sensor that cannot be read any more, or whose
     samples cannot be used, is told of and left behind while there are others.
     """
 
-    def __init__(self, connections: Sequence[tuple[Connection, Process]], notify: Callable[[str], None]) -> None:
+    def __init__(self, connections: Sequence[tuple[Connection, Follower]], notify: Callable[[str], None]) -> None:
         self._connections = connections
         self._notify = notify
         self._queue: Queue[Sequence[Due] | BaseException | None] = Queue(_MOST)
@@ -54,8 +62,8 @@ class Sensors:
         Raises the EkdError of the last sensor that could not be read any more.
         """
         stopped = as_function(stop)
-        for number, (connection, process) in enumerate(self._connections):
-            thread = threading.Thread(target=self._read, args=(connection, process, stopped), name=f"reader {number}")
+        for number, (connection, follower) in enumerate(self._connections):
+            thread = threading.Thread(target=self._read, args=(connection, follower, stopped), name=f"reader {number}")
             thread.start()
             self._threads.append(thread)
         left = len(self._threads)
@@ -89,11 +97,11 @@ class Sensors:
             pass
         return found
 
-    def _read(self, connection: Connection, process: Process, stopped: Callable[[], bool]) -> None:
+    def _read(self, connection: Connection, follower: Follower, stopped: Callable[[], bool]) -> None:
         ending: BaseException | None = None
         try:
-            for block in connection.blocks(lambda: stopped() or self._given_up.is_set()):
-                if due := process(block, perf_counter()):
+            for block in connection.blocks(lambda: stopped() or self._given_up.is_set(), follower.pause_s):
+                if due := follower.arrived(block, perf_counter()):
                     self._queue.put(due)
         except BaseException as fault:  # noqa: BLE001  handed to the thread that asked
             ending = fault

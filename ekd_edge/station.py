@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,11 @@ from firmware_bridge.device import Stop
 __all__ = ["ModelFile", "Place", "attend"]
 
 
+_PAUSE_S, _SHARE, _SOON_S = 0.15, 0.7, 0.02
+"""Samples are read every 0.15 s at least, and as they come once a window is about to be complete: reading each as it
+comes costs up to three times as much."""
+
+
 @dataclass(slots=True)
 class Place:
     """One sensor of a station, and how it fares. name: the port, where there are several; else None."""
@@ -25,19 +29,25 @@ class Place:
     name: str | None
     connection: Connection
     stream: Stream
+    output: Output
     recorder: Recorder | None = None
     samples: int = 0
     last: Prediction | None = None
     predicted: int = 0
     withheld: int = 0
 
-    def arrived(self, block: SampleBlock, arrived_s: float, output: Output) -> list[Due]:
+    def arrived(self, block: SampleBlock, arrived_s: float) -> list[Due]:
         """A block of this place's sensor: it is recorded, shown, and put through the chain."""
         self.samples += block.values.shape[-1]
         if self.recorder is not None:
             self.recorder.observe(block)
-        output.observe(block)
+        self.output.observe(block)
         return list(self.stream.push(block, arrived_s))
+
+    def pause_s(self) -> float:
+        """For how long no window can be due."""
+        left_s = self.stream.next_window_s
+        return 0.0 if left_s < _SOON_S else min(_PAUSE_S, _SHARE * left_s)
 
     def told(self, prediction: Prediction) -> None:
         """A prediction of this place's sensor was made."""
@@ -84,8 +94,7 @@ def attend(
     Raises the EkdError of the last one that fails, and what `Output` raises.
     """
     by_name = {place.name: place for place in places}
-    connections = [(place.connection, partial(place.arrived, output=output)) for place in places]
-    with Sensors(connections, notify) as sensors, output:
+    with Sensors([(place.connection, place) for place in places], notify) as sensors, output:
         for due in sensors.due(stop):
             for prediction in predict(due, classifier):
                 by_name[prediction.source].told(prediction)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +29,8 @@ DEFAULT_BAUD = 115200
 _OTHER_BAUD = 9600
 _PATIENCE_S, _AUTO_PATIENCE_S, _BAUD_PATIENCE_S = 5.0, 3.0, 0.7
 _PATIENCE_BYTES = 64
+_MUCH_BYTES = 1500
+"""A read that brings so much is followed by the next at once: a port's own buffer holds 4095 bytes."""
 
 
 class Device:
@@ -92,28 +94,35 @@ class Device:
         return self._watch.clock
 
     def blocks(
-        self, stop: Stop | None = None, notify: Callable[[str], None] | None = None, silent_s: float = math.inf
+        self,
+        stop: Stop | None = None,
+        notify: Callable[[str], None] | None = None,
+        silent_s: float = math.inf,
+        pause_s: Callable[[], float] | None = None,
     ) -> Iterator[RawBlock]:
         """Blocks of raw readings as they arrive, until told to stop or until a simulated sensor ends.
 
         notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
         loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
+        pause_s: for how long nobody waits for samples; what comes meanwhile is read together.
         Raises PortError when the device goes away and FormatError where its bytes make no sense; what arrived before
         is delivered first.
         """
         stopped = as_function(stop)
         began: float | None = None
-        received, segment = 0, 0
+        received, segment, latest = 0, 0, 0
         self.arrived_s = monotonic()
         while not stopped():
             try:
                 self._send(self._decoder.take_request())
+                if pause_s is not None and latest < _MUCH_BYTES and (pause := pause_s()) > 0:
+                    sleep(pause)
                 data = read_available(self._port)
             except PORT_FAULTS as error:
                 with suppress(FormatError):
                     yield from self._decoder.finish()
                 raise PortError(f"{self.url} went away: check the plug and the cable, then start again") from error
-            now = monotonic()
+            now, latest = monotonic(), len(data)
             if data:
                 began, self.arrived_s = now if began is None else began, now
                 received += len(data)
