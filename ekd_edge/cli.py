@@ -8,6 +8,7 @@ import argparse
 import math
 import os
 import re
+import resource
 import secrets
 import signal
 import sys
@@ -46,6 +47,8 @@ from ekd_edge.trust import read_trust, trust_from_environment
 from firmware_bridge.ports import check_port, find_port, port_names
 
 __all__ = ["main"]
+
+_FILES_A_PORT = 5  # pyserial's, with its pipes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,6 +131,8 @@ def _stop_on_signals() -> Iterator[_Stop]:
 
 
 def _predict(options: argparse.Namespace, stop: _Stop) -> None:
+    if options.port is not None:
+        _allow_files(_FILES_A_PORT * len(options.port))
     if options.port is not None and not options.wait:
         for port in options.port:
             check_port(find_port(port))
@@ -144,6 +149,16 @@ def _predict(options: argparse.Namespace, stop: _Stop) -> None:
         _replay(options, artefact, classifier, steadiness, stop)
     else:
         _attend(options, artefact, classifier, steadiness, stop, model_file)
+
+
+def _allow_files(more: int) -> None:
+    """Raise the limit of open files as far as it may be raised, where many ports need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = more + 100
+    if soft not in (resource.RLIM_INFINITY,) and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 def _replay(

@@ -9,15 +9,13 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-import serial
-
 from firmware_bridge.clock import ClockRate
 from firmware_bridge.errors import FormatError, PortError
 from firmware_bridge.formats.detect import DetectingDecoder, open_decoder
 from firmware_bridge.formats.device_format import find_format, parse_format
 from firmware_bridge.formats.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.frame import Hello
-from firmware_bridge.ports import PORT_FAULTS, open_port, read_available
+from firmware_bridge.ports import PORT_FAULTS, open_port, read_available, write_all
 from firmware_bridge.watch import Watch
 
 __all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "identity_of", "open_device"]
@@ -58,7 +56,7 @@ class Device:
         """Tell the device to stop and close the port; a device that has gone away already is no fault."""
         with suppress(*PORT_FAULTS):
             if farewell := self._decoder.farewell():
-                self._port.write(farewell)
+                write_all(self._port, farewell)
                 self._port.flush()
         with suppress(*PORT_FAULTS):
             self._port.close()
@@ -159,8 +157,7 @@ class Device:
     def _send(self, request: bytes) -> None:
         if request:
             # A device that does not listen is asked in vain; it may still talk.
-            with suppress(serial.SerialTimeoutException):
-                self._port.write(request)
+            write_all(self._port, request)
 
 
 def open_device(

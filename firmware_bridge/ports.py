@@ -8,7 +8,9 @@ import select
 import stat
 import termios
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import serial
@@ -17,13 +19,14 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from firmware_bridge.errors import PortError
 
-__all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available"]
+__all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available", "write_all"]
 
 PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 """What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
 
 _HANDLERS = "firmware_bridge.protocols"
-_READ_S = 0.1
+_READ_S, _WRITE_S = 0.1, 1.0
+_READ_BYTES = 1 << 16
 _BUSY = (errno.EAGAIN, errno.EBUSY)
 
 
@@ -92,7 +95,7 @@ def open_port(url: str, baud: int) -> Any:
     if _HANDLERS not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append(_HANDLERS)
     try:
-        return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=1.0, exclusive=True)
+        return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=_WRITE_S, exclusive=True)
     except ValueError as error:
         raise PortError(f"cannot open {url}: {error}; check --port and --baud") from error
     except PORT_FAULTS as error:
@@ -102,16 +105,44 @@ def open_port(url: str, baud: int) -> Any:
 def read_available(port: Any) -> bytes:
     """What has arrived, or the first byte that arrives within a tenth of a second, or nothing.
 
-    Never asks for more than has arrived: pyserial loses what it has read so far when the device goes away. Where the
-    port is a device node, what arrives together is read together.
+    Raises one of PORT_FAULTS where the device has gone away. A device node is read without pyserial, which loses what
+    it has read so far when the device goes away, and knows no descriptor above 1023.
     """
-    if isinstance(descriptor := getattr(port, "fd", None), int):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        if not poll.poll(_READ_S * 1e3):
-            return b""
-    data: bytes = port.read(max(1, port.in_waiting))
+    descriptor = getattr(port, "fd", None)
+    if not isinstance(descriptor, int):
+        waited: bytes = port.read(max(1, port.in_waiting))
+        return waited
+    if not _ready(descriptor, select.POLLIN, _READ_S):
+        return b""
+    try:
+        data = os.read(descriptor, _READ_BYTES)
+    except BlockingIOError:
+        return b""
+    if not data:
+        raise serial.SerialException("the device has gone away")
     return data
+
+
+def write_all(port: Any, data: bytes) -> bool:
+    """Send these bytes; False where the device does not take them within a second. Raises one of PORT_FAULTS."""
+    descriptor = getattr(port, "fd", None)
+    if not isinstance(descriptor, int):
+        try:
+            port.write(data)
+        except serial.SerialTimeoutException:
+            return False
+        return True
+    end = monotonic() + _WRITE_S
+    while data and _ready(descriptor, select.POLLOUT, end - monotonic()):
+        with suppress(BlockingIOError):
+            data = data[os.write(descriptor, data) :]
+    return not data
+
+
+def _ready(descriptor: int, event: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(max(0.0, timeout_s * 1e3)))
 
 
 def _why(url: str, error: Exception) -> str:
