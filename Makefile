@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OLD    := $(VENV)-tflite-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup setup-dev firmware demo test check lint types layers format bench clean
+.PHONY: help setup setup-dev firmware demo test soak check lint types layers format bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -73,6 +73,10 @@ demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/dem
 
 test: setup-dev  ## the whole test suite
 	@$(BIN)/python -m pytest
+
+soak: demo setup-dev  ## the long matrix of faults and seven simulated days of a sensor, half an hour
+	@EKD_FAULTS=long $(BIN)/python -m pytest tests/faults --timeout 3600
+	@$(BIN)/python benchmarks/soak/soak.py
 
 check: lint types layers  ## ruff, mypy --strict, import-linter
 

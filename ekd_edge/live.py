@@ -11,7 +11,7 @@ from ekd_edge.classify import Classifier, softmax
 from ekd_edge.errors import SignalError
 from ekd_edge.manifest import Manifest
 from ekd_edge.quality import Quality, assess_all
-from ekd_edge.signal.blocks import SampleBlock, joined
+from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.steady import Steadiness, Steady
 from ekd_edge.suspicion import Suspicion
@@ -83,7 +83,7 @@ class Stream:
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
         """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
-        if self._held and not _continues(block, self._held[-1]):
+        if self._held and not continues(block, self._held[-1]):
             # No window spans the two, and what is held completes none.
             self._work(joined(self._held))
             self._held = []
@@ -126,14 +126,6 @@ class Stream:
                 Prediction(first_index, end_s, batch.segment, chances, labels, quality, latency_ms, self._source)
             )
         return found
-
-
-def _continues(block: SampleBlock, last: SampleBlock) -> bool:
-    return (
-        block.first_index == last.first_index + last.values.shape[-1]
-        and (block.segment, block.rate_hz, block.lead_off) == (last.segment, last.rate_hz, last.lead_off)
-        and (block.unit, block.baseline, block.readings is None) == (last.unit, last.baseline, last.readings is None)
-    )
 
 
 def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "SampleBlock", "Window", "joined"]
+__all__ = ["Baseline", "SampleBlock", "Window", "continues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,17 @@ class SampleBlock:
     baseline: Baseline | None = None
 
 
+def continues(block: SampleBlock, last: SampleBlock) -> bool:
+    """Whether a block follows another without a gap and says the same of itself."""
+    return (
+        block.first_index == last.first_index + last.values.shape[-1]
+        and (block.segment, block.rate_hz, block.lead_off) == (last.segment, last.rate_hz, last.lead_off)
+        and (block.unit, block.baseline, block.readings is None) == (last.unit, last.baseline, last.readings is None)
+    )
+
+
 def joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
-    """One block of several that continue one another and say the same of themselves."""
+    """One block of several, each of which `continues` the one before."""
     first = blocks[0]
     if len(blocks) == 1:
         return first

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from ekd_edge.errors import PortError
 from ekd_edge.live import Prediction
 from ekd_edge.recording import SUFFIX, Encoder, Mark
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.sinks.jsonl import to_line
 
 __all__ = ["Recorder", "Retention"]
@@ -128,7 +128,7 @@ class Recorder:
             return
         try:
             self._open_when_due()
-            self._append(b"".join(map(self._encoded, items)))
+            self._append(b"".join(map(self._encoded, _gathered(items))))
         except OSError as error:
             self._lose(items)
             self._give_up(error)
@@ -211,6 +211,21 @@ class Recorder:
             if shutil.disk_usage(self._folder).free >= self._retention.free_bytes:
                 return
             path.unlink(missing_ok=True)
+
+
+def _gathered(items: list[SampleBlock | Mark | str]) -> Iterator[SampleBlock | Mark | str]:
+    """The items with blocks that continue one another joined: a frame a block would double the file."""
+    held: list[SampleBlock] = []
+    for item in items:
+        if held and not (isinstance(item, SampleBlock) and continues(item, held[-1])):
+            yield joined(held)
+            held = []
+        if isinstance(item, SampleBlock):
+            held.append(item)
+        else:
+            yield item
+    if held:
+        yield joined(held)
 
 
 def _samples(items: list[SampleBlock | Mark | str]) -> int:
