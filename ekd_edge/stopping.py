@@ -1,0 +1,46 @@
+"""When a command is to stop: on a signal, or when its time is over."""
+
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+
+__all__ = ["Stopping", "stop_on_signals"]
+
+
+class Stopping:
+    """Whether and why to stop; `check` is asked by whoever waits for bytes."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.event = threading.Event()
+        self.deadline = math.inf
+
+    def check(self) -> bool:
+        """Whether to stop now."""
+        return self.event.is_set() or monotonic() >= self.deadline
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stopping]:
+    """The first SIGINT or SIGTERM asks for a clean stop, a further one raises KeyboardInterrupt."""
+    stop = Stopping()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.event.is_set():
+            raise KeyboardInterrupt
+        stop.interrupted = number == signal.SIGINT
+        stop.event.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
