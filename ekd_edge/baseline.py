@@ -25,6 +25,7 @@ __all__ = ["Resting", "baseline_file", "baseline_of", "save_baseline", "take_bas
 
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PIECE_S: Final = 4
 _PATIENCE: Final = 3  # times the wanted seconds of signal, then too little of it could be believed
 
 
@@ -44,7 +45,7 @@ def take_baseline(
     seconds: float,
     progress: Callable[[float, str | None], None] = lambda _have_s, _reason: None,
 ) -> Resting:
-    """The baseline of a wearer at rest from believed windows of `seconds` in all, through the model's own chain.
+    """The baseline of a wearer at rest from believed stretches of 4 s, `seconds` in all, through the model's own chain.
 
     progress: called with the seconds so far, and with what is wrong with the signal, or None.
     Raises SignalError where the normalization has no use for a baseline, where the signal ends too early, and where
@@ -53,9 +54,11 @@ def take_baseline(
     mode = spec.normalization.mode
     if mode in ("window", "none"):
         raise SignalError(f"this model normalizes by {mode!r}: it needs no baseline, run ekd-edge without --wearer")
+    piece = min(spec.window_samples, max(1, round(_PIECE_S * spec.rate_hz)))
     plain = replace(
         spec,
-        hop_samples=spec.window_samples,
+        window_samples=piece,
+        hop_samples=piece,
         normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
     )
     preprocessor, suspicion = Preprocessor(plain), Suspicion(plain)

@@ -34,7 +34,7 @@ def test_replugged(model_path: Path, tmp_path: Path, row: Row, many: Many) -> No
     times = many(40, 1000)
     faults = [Fault("unplug", 0.05, 2.0 * (k + 1)) for k in range(times)]
     link, folder = tmp_path / "sensor", tmp_path / "r"
-    device = PtyDevice(numbered_device(2 * times + 20, 20, faults), link)
+    device = PtyDevice(numbered_device(3 * times + 20, 20, faults), link)
     with device, Edge(tmp_path, "--port", link, "--json", "--model", model_path, "--record", folder) as edge:
         until(lambda: edge.err.count(" at 128 Hz") >= 4, 30)
         descriptors, rss_kb = edge.descriptors, edge.rss_kb
@@ -44,8 +44,8 @@ def test_replugged(model_path: Path, tmp_path: Path, row: Row, many: Many) -> No
         received, dropped = edge.received
     found = check(folder)
     assert (found.samples, found.segments, found.wrong) == (received, times + 1, 0)
-    # What the device had at hand when it was switched off, half a second, is lost with it.
-    assert received >= (2 * times + 20) * HZ - 64 * times
+    # What the device had at hand when it was switched off, half a second at most, is lost with it.
+    assert received >= (3 * times + 20) * HZ - 64 * times
     assert dropped == found.missing
     assert files <= 0
     assert "Traceback" not in edge.err
