@@ -43,6 +43,8 @@ EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 CORES = sorted(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
 LATE_MS = 250.0
+PROMPT_S = 32.0
+"""In its first half minute `ekd-edge` reads everything as it comes, to know the device's clock soon."""
 
 
 def main() -> None:
@@ -79,7 +81,7 @@ def rss_mb(pid: int) -> float:
 
 def one_sensor(model: Path, seconds: float) -> dict[str, float]:
     """CPU, memory and latency of the three programs, side by side."""
-    length = int(seconds) + 120
+    length = int(seconds + PROMPT_S) + 120
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         ports = {
@@ -105,6 +107,7 @@ def one_sensor(model: Path, seconds: float) -> dict[str, float]:
         outs = {program: folder / f"{number}.out" for number, program in enumerate(ports)}
         while any(path.stat().st_size == 0 for path in outs.values()):
             time.sleep(0.5)
+        time.sleep(PROMPT_S)
         before = {program: cpu_s(process.pid) for program, process in processes.items()}
         began = time.monotonic()
         shares: dict[str, list[float]] = {program: [] for program in ports}
