@@ -46,7 +46,8 @@ class ClockFit:
         self._bucket = -1
         self._rate: ClockRate | None = None
         self._known_at = 0
-        self._arrived_s = math.inf
+        self._arrived_s: float | None = None
+        self._usual_s: float | None = None
         self._late_until_s: float | None = None
 
     def push(self, arrived_s: float, samples: int) -> None:
@@ -69,9 +70,13 @@ class ClockFit:
 
     def _gathered(self, arrived_s: float, device_s: float, delay_s: float) -> bool:
         """Whether this had to wait until reading went on."""
-        pause_s, self._arrived_s = arrived_s - self._arrived_s, arrived_s
-        if pause_s > _STALL_S:
+        pause_s = 0.0 if self._arrived_s is None else arrived_s - self._arrived_s
+        self._arrived_s = arrived_s
+        usual_s = pause_s if self._usual_s is None else self._usual_s
+        if pause_s > max(_STALL_S, 3 * usual_s):
             self._late_until_s = arrived_s + 3 * pause_s
+        elif pause_s > 0:
+            self._usual_s = usual_s + 0.1 * (pause_s - usual_s)
         if self._late_until_s is None:
             return False
         known = len(self._least) > _FEWEST

@@ -112,13 +112,14 @@ def read_available(port: Any) -> bytes:
     if not isinstance(descriptor, int):
         waited: bytes = port.read(max(1, port.in_waiting))
         return waited
-    if not _ready(descriptor, select.POLLIN, _READ_S):
+    event = _ready(descriptor, select.POLLIN, _READ_S)
+    if not event:
         return b""
     try:
         data = os.read(descriptor, _READ_BYTES)
     except BlockingIOError:
         return b""
-    if not data:
+    if not data and event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
         raise serial.SerialException("the device has gone away")
     return data
 
@@ -139,10 +140,11 @@ def write_all(port: Any, data: bytes) -> bool:
     return not data
 
 
-def _ready(descriptor: int, event: int, timeout_s: float) -> bool:
+def _ready(descriptor: int, event: int, timeout_s: float) -> int:
+    """What happened within that time; 0 for nothing."""
     poll = select.poll()
     poll.register(descriptor, event)
-    return bool(poll.poll(max(0.0, timeout_s * 1e3)))
+    return sum(happened for _, happened in poll.poll(max(0.0, timeout_s * 1e3)))
 
 
 def _why(url: str, error: Exception) -> str:

@@ -207,6 +207,8 @@ class PtyDevice:
                 if error.errno not in (errno.EIO, errno.EAGAIN):
                     raise
                 return b""
+            if not packet:
+                return b""
             self._flushed |= bool(packet[0] & termios.TIOCPKT_FLUSHREAD)
             return packet[1:]
         if events & select.POLLHUP:
