@@ -308,8 +308,13 @@ def _open(options: StreamOptions) -> StreamDecoder:
     return CsvDecoder(options.rate_hz, options.live, options.hint, strict=not options.live)
 
 
+_TEXT = b"\t\r\n" + bytes(range(32, 127))
+_LARGEST_BINARY_SHARE = 0.25
+"""Frames that happen to hold digits between line ends are no lines."""
+
+
 def _recognises(heard: Heard) -> bool:
-    if not has_rows(heard):
+    if len(heard.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(heard.data) or not has_rows(heard):
         return False
     return not bare_counts(heard) or at_grove_pace(heard) is False
 

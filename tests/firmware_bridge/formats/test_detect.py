@@ -4,10 +4,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
 from firmware_bridge.errors import FormatError
 from firmware_bridge.formats.csv import CsvDecoder
 from firmware_bridge.formats.detect import DetectingDecoder, open_decoder
@@ -86,3 +88,13 @@ def test_random_bytes_are_no_format(noise: bytes) -> None:
     decoder = DetectingDecoder(StreamOptions())
     assert decoder.feed(noise) == []
     assert decoder.complaint() is not None
+
+
+def test_digits_between_line_ends_in_frames_are_no_lines() -> None:
+    """Much of it at once, as from a device that plays flat out: counts of a ramp hold every pair of bytes."""
+    counts = np.split((np.arange(16_000) % 8000 + 100).astype(np.uint16), 1000)
+    wire = b"".join(burst.data for burst in frame_bursts(counts, linear_hello(Fraction(128), 13)))
+    decoder = DetectingDecoder(StreamOptions())
+    decoder.feed(wire)
+    assert decoder.format is not None
+    assert decoder.format.name == "ekd"
