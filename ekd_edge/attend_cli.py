@@ -121,8 +121,8 @@ def _recorder(options: argparse.Namespace, folder: Path, port: str, wearer: str 
         "wearer": wearer,
         "model": artefact.path.name,
         "model_sha256": artefact.manifest.sha256,
-        "smooth_s": options.smooth,
-        "margin": options.margin,
+        "smooth_s": options.smooth or 0.0,
+        "margin": options.margin or 0.0,
     }
     return Recorder(folder, about, notify, Retention(free_bytes=options.record_free))
 

@@ -97,10 +97,10 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     classifier = open_classifier(artefact, options.threads)
     import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
 
-    steadiness = Steadiness(options.smooth, options.margin)
     if options.port is None:
-        _replay(options, artefact, classifier, steadiness, stop)
+        _replay(options, artefact, classifier, stop)
     else:
+        steadiness = Steadiness(options.smooth or 0.0, options.margin or 0.0)
         attend_ports(options, artefact, classifier, steadiness, stop, model_file)
 
 
@@ -108,18 +108,17 @@ def _allow_files(more: int) -> None:
     """Raise the limit of open files as far as it may be raised, where many ports need it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = more + 100
-    if soft not in (resource.RLIM_INFINITY,) and soft < wanted:
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
         )
 
 
-def _replay(
-    options: argparse.Namespace, artefact: Artefact, classifier: Classifier, steadiness: Steadiness, stop: Stopping
-) -> None:
+def _replay(options: argparse.Namespace, artefact: Artefact, classifier: Classifier, stop: Stopping) -> None:
     manifest = artefact.manifest
     sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
     with _recorded(options) as source:
+        steadiness = _steadiness(options, source)
         print(banner(artefact, str(options.replay)), file=sys.stderr)
         output = Output([sink], sys.stdout)
         blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
@@ -147,6 +146,13 @@ def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
     if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
         return RunReplay(recordings)
     return open_replay(options.replay, sensor_options(options))
+
+
+def _steadiness(options: argparse.Namespace, source: Replay | RunReplay) -> Steadiness:
+    """As it was while a run was recorded, unless said otherwise."""
+    recorded = source.steadiness if isinstance(source, RunReplay) else Steadiness()
+    smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
+    return Steadiness(smooth_s, recorded.margin if options.margin is None else options.margin)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:

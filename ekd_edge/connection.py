@@ -11,6 +11,7 @@ from ekd_edge.errors import FormatError, PortError
 from ekd_edge.sensor import Sensor, SensorOptions, Stop, open_sensor
 from ekd_edge.signal.blocks import Baseline, SampleBlock
 from ekd_edge.true_rate import TrueRate
+from firmware_bridge.clock import ClockRate
 from firmware_bridge.device import as_function
 from firmware_bridge.formats.stream import StreamCounts
 from firmware_bridge.ports import find_port
@@ -94,6 +95,7 @@ class Connection:
         self._told = ""
         self._since_s = time()
         self._rate_hz: float | None = None
+        self._clock: ClockRate | None = None
         self.openings = 0
         if not self._persistence.wait:
             self._sensor = open_sensor(find_port(port), options)
@@ -109,10 +111,12 @@ class Connection:
 
     def close(self) -> None:
         """Close the port."""
-        if self._sensor is not None:
-            self._past = replace(self.counts, status=None)
-            self._sensor.close()
+        sensor = self._sensor
+        if sensor is not None:
+            past = replace(self.counts, status=None)
             self._sensor = None
+            self._past, self._rate_hz, self._clock = past, None, None
+            sensor.close()
 
     @property
     def port(self) -> str:
@@ -123,16 +127,16 @@ class Connection:
     def state(self) -> ConnectionState:
         """For whoever looks, from any thread."""
         sensor = self._sensor
-        clock = None if sensor is None else sensor.clock
-        about = "" if sensor is None else sensor.about
-        rate_hz, ppm = (None, None) if sensor is None else (self._rate_hz, None if clock is None else clock.ppm)
-        return ConnectionState(sensor is not None, about, self._since_s, self.openings, rate_hz, ppm, self._told)
+        if sensor is None:
+            return ConnectionState(False, "", self._since_s, self.openings, None, None, self._told)
+        ppm = None if self._clock is None else self._clock.ppm
+        return ConnectionState(True, sensor.about, self._since_s, self.openings, self._rate_hz, ppm, self._told)
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived over all openings."""
-        now = StreamCounts() if self._sensor is None else self._sensor.counts
-        past = self._past
+        """What arrived over all openings; from any thread."""
+        past, sensor = self._past, self._sensor
+        now = StreamCounts() if sensor is None else sensor.counts
         return StreamCounts(
             past.samples + now.samples,
             past.dropped + now.dropped,
@@ -186,7 +190,8 @@ class Connection:
                 self._since_s = time()
                 self._tell(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
                 baseline = None if self._baseline_of is None else self._baseline_of(sensor.identity)
-            rate_hz = true_rate(block.rate_hz, sensor.clock)
+            self._clock = sensor.clock
+            rate_hz = true_rate(block.rate_hz, self._clock)
             if rate_hz != block.rate_hz:
                 self._tell(
                     f"{sensor.about} sends {float(rate_hz):.5g} samples a second, not {float(block.rate_hz):.6g}"

@@ -72,14 +72,16 @@ def edge_parser() -> argparse.ArgumentParser:
         help="who wears the sensor: begin with the baseline that `ekd-edge calibrate` took (one for each --port)",
     )
     parser.add_argument(
-        "--smooth", metavar="S", type=_positive, default=0.0, help="mean of probabilities over about so many seconds"
+        "--smooth",
+        metavar="S",
+        type=_not_negative,
+        help="mean of probabilities over about so many seconds (0, or as recorded)",
     )
     parser.add_argument(
         "--margin",
         metavar="SHARE",
         type=_share,
-        default=0.0,
-        help="a label gives way only to one whose probability exceeds its own by so much, such as 0.2 (0)",
+        help="a label gives way only to one that is more probable by so much, such as 0.2 (0, or as recorded)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
     parser.add_argument("--seconds", metavar="N", type=_positive, help="stop after N s (of the recording)")
@@ -159,10 +161,14 @@ def sensor_options(options: argparse.Namespace) -> SensorOptions:
 
 
 def _share(text: str) -> float:
-    number = _positive(text)
+    number = _not_negative(text)
     if number >= 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a share below 1, such as 0.2")
     return number
+
+
+def _not_negative(text: str) -> float:
+    return 0.0 if text == "0" else _positive(text)
 
 
 def _positive(text: str) -> float:

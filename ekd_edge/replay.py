@@ -9,6 +9,7 @@ from typing import Any
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.recording import SUFFIX, Mark, PredictionLine, Reader, is_recording
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.steady import Steadiness
 from firmware_bridge.device import Stop, as_function
 from firmware_bridge.formats.stream import StreamCounts
 
@@ -75,6 +76,17 @@ class RunReplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close: a file is open only while it is read."""
+
+    @property
+    def steadiness(self) -> Steadiness:
+        """How predictions were smoothed while the first of the runs was recorded. Raises as `blocks` does."""
+        reader = Reader()
+        for _ in _of_file(self._paths[0], reader):
+            break
+        try:
+            return Steadiness(float(reader.head.get("smooth_s", 0.0)), float(reader.head.get("margin", 0.0)))
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"{self._paths[0]} says what makes no sense of smoothing: {reader.head}") from error
 
     @property
     def counts(self) -> StreamCounts:

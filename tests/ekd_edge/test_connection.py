@@ -93,6 +93,20 @@ def test_it_is_read_within_seconds_of_its_return_however_long_it_was_away(tmp_pa
             assert until(lambda: len(blocks) > had) < 1.5
 
 
+def test_others_may_ask_how_it_fares_while_it_reads(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    player = device(400, tuple(Fault("unplug", 0.05, 60.0 * k) for k in (1, 2, 3)), speed=100)
+    with PtyDevice(player, link) as played, reading(link) as (_, _, connection):
+        asked = 0
+        while not played.wait(0):
+            state = connection.state
+            assert state.connected == (state.about != "")
+            assert connection.counts.samples >= 0
+            asked += 1
+    assert asked > 100
+    assert connection.openings == 4
+
+
 def test_forty_times(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     descriptors = len(list(Path("/proc/self/fd").iterdir()))

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -164,18 +163,6 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "ekd-test", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root and its permission")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_loses_what_it_counts_and_goes_on_when_there_is_room(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(200_000))
@@ -220,12 +207,13 @@ def bare(line: str) -> dict[str, Any]:
     return prediction
 
 
-def test_a_replayed_recording_predicts_the_same(model_path: Path, tmp_path: Path) -> None:
-    """Through resets, damage and an unplugging."""
+@pytest.mark.parametrize("steadiness", [(), ("--smooth", "5", "--margin", "0.1")], ids=["plain", "smoothed"])
+def test_a_replayed_recording_predicts_the_same(steadiness: tuple[str, ...], model_path: Path, tmp_path: Path) -> None:
+    """Through resets, damage and an unplugging; smoothed as it was when it was recorded."""
     faults = (Fault("flip", 2e-5), Fault("reset", at_s=40.0), Fault("unplug", 1.0, 80.0))
     link = tmp_path / "sensor"
     with PtyDevice(player(120, 30, faults), link) as device:
-        process = edge(str(link), model_path, "--record", tmp_path / "kept")
+        process = edge(str(link), model_path, "--record", tmp_path / "kept", *steadiness)
         device.wait(30)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)

@@ -1,7 +1,6 @@
 """Faults of the machine that ekd-edge runs on: kills, stops, disks, clocks, readers, files."""
 
 import json
-import os
 import random
 import resource
 import signal
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from harness import HZ, Edge, check, numbered_device, until
 
 from firmware_bridge.pty_device import PtyDevice
@@ -126,19 +124,6 @@ def check_each(folder: Path) -> Iterator[int]:
         found = check(path)
         assert found.wrong == 0
         yield found.samples
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True)
-    if done.returncode:
-        if os.environ.get("CI"):
-            pytest.fail("a small disk cannot be mounted: run CI as root")
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Row) -> None:
