@@ -5,6 +5,8 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from ekd_edge.artefact import Artefact
 from ekd_edge.errors import ArtefactError, EkdError, SignalError
+from ekd_edge.installation import explain_no_runtime, why_not_loaded
 from ekd_edge.manifest import Quantization, TensorQuantization
 
-__all__ = ["Classifier", "open_classifier", "softmax"]
+__all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
 
 
 class Classifier(Protocol):
@@ -33,7 +36,7 @@ def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
     Raises ArtefactError where the model is not what its manifest says or the runtime cannot run it, and
     EkdError where no usable TFLite runtime is installed.
     """
-    interpreter = _interpreter()
+    interpreter = load_runtime()
     try:
         with _quiet():
             model = interpreter(model_content=artefact.flatbuffer, num_threads=threads)
@@ -45,6 +48,25 @@ def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
     except (ValueError, RuntimeError) as error:
         raise ArtefactError(f"the TFLite runtime cannot run {artefact.path}: {error}") from error
     return _Interpreted(artefact, model)
+
+
+def load_runtime() -> Any:
+    """The Interpreter class of the TFLite runtime here. Raises EkdError where none is installed or can be loaded."""
+    faults = []
+    for package in ("ai_edge_litert", "tflite_runtime"):
+        if find_spec(package) is None:
+            continue
+        if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
+            faults.append(
+                f"tflite-runtime does not work with numpy {np.__version__}: run `pip install 'numpy<2'`, "
+                "or install ai-edge-litert where it has a wheel"
+            )
+            continue
+        try:
+            return import_module(f"{package}.interpreter").Interpreter
+        except (ImportError, OSError) as error:  # LiteRT loads its library by ctypes
+            faults.append(why_not_loaded(package, error))
+    raise EkdError(faults[0] if faults else explain_no_runtime())
 
 
 def softmax(logits: Sequence[float]) -> tuple[float, ...]:
@@ -122,25 +144,6 @@ def _only(artefact: Artefact, details: list[dict[str, Any]]) -> dict[str, Any]:
 def _quantization(source: dict[str, Any], result: dict[str, Any]) -> Quantization:
     sides = (source["quantization"], result["quantization"])
     return Quantization(*(TensorQuantization(float(scale), int(zero)) for scale, zero in sides))
-
-
-def _interpreter() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-
-        return Interpreter
-    except ImportError:
-        pass
-    try:
-        from tflite_runtime.interpreter import Interpreter as OldInterpreter
-    except ImportError as error:
-        raise EkdError("no TFLite runtime is installed: run `pip install 'ekd[pi]'`") from error
-    if int(np.__version__.split(".")[0]) >= 2:
-        raise EkdError(
-            f"tflite-runtime does not work with numpy {np.__version__}: run `pip install 'numpy<2'`, "
-            "or install ai-edge-litert where it has a wheel"
-        )
-    return OldInterpreter
 
 
 @contextlib.contextmanager

@@ -1,173 +1,43 @@
-"""`ekd-edge`: predictions from skin-conductance sensors, or from a recording of one.
+"""`ekd-edge` and its subcommands: which one is meant, and what to say where a package under it cannot be loaded.
 
-Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout goes away;
-130 on Ctrl-C; 2 for a fault, which is told in one sentence on stderr.
+Each has a module of its own, whose docstring gives its exit status; imported when it is meant, so that `doctor` runs
+where numpy does not load.
 """
 
-import argparse
-import math
-import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Sequence
+from importlib import import_module
 
-from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.attend_cli import attend_ports
-from ekd_edge.classify import Classifier, open_classifier
-from ekd_edge.errors import EkdError, SignalError
-from ekd_edge.live import check_sensor_signal, run
-from ekd_edge.models import default_model
-from ekd_edge.options import edge_parser, sensor_options
-from ekd_edge.replay import RunReplay, recordings_of
-from ekd_edge.sensor import Replay, open_replay
-from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.sinks.jsonl import JsonLines
-from ekd_edge.sinks.output import Output, ReaderGoneError
-from ekd_edge.sinks.terminal import TextLines
-from ekd_edge.station import ModelFile
-from ekd_edge.steady import Steadiness
-from ekd_edge.stopping import Stopping, stop_on_signals
-from ekd_edge.telling import banner, closing_line, notify
-from ekd_edge.trust import read_trust, trust_from_environment
-from firmware_bridge.ports import check_port, find_port, port_names
+from ekd_edge.installation import explain_import_error, version_line
 
-__all__ = ["main"]
+__all__ = ["SUBCOMMANDS", "main"]
 
-_FILES_A_PORT = 5  # pyserial's, with its pipes
+SUBCOMMANDS = {
+    "status": "ekd_edge.status_cli",
+    "calibrate": "ekd_edge.calibrate_cli",
+    "doctor": "ekd_edge.doctor_cli",
+    "bench": "ekd_edge.bench_cli",
+    "bundle": "ekd_edge.bundle_cli",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring for the status returned."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] == ["status"]:
-        from ekd_edge.status_cli import main as status
-
-        return status(arguments[1:])
-    if arguments[:1] == ["calibrate"]:
-        from ekd_edge.calibrate_cli import main as calibrate
-
-        return calibrate(arguments[1:])
-    options = _options(arguments)
-    with stop_on_signals() as stop:
-        try:
-            _predict(options, stop)
-        except EkdError as error:
-            print(f"ekd-edge: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            stop.interrupted = True
-    return 130 if stop.interrupted else 0
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = edge_parser()
-    options = parser.parse_args(arguments)
-    if options.port is None and options.replay is None:
-        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
-    for what, given in (("--record", options.record), ("--wearer", options.wearer)):
-        if given is not None and options.port is None:
-            parser.error(f"{what} is about what a sensor sends: it goes with --port")
-    if len(set(options.port or ())) < len(options.port or ()):
-        parser.error("the same --port is named twice")
-    if options.wearer is not None and len(options.wearer) != len(options.port):
-        parser.error("name one --wearer for each --port, in the same order")
-    if options.unit in ("adc", "divider") and options.adc_bits is None:
-        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
-    return options
-
-
-def _ports_here() -> str:
-    names = port_names()
-    return f"ports here: {', '.join(names)}" if names else "no serial port is here, but sim:// simulates one"
-
-
-def _predict(options: argparse.Namespace, stop: Stopping) -> None:
-    if options.port is not None:
-        _allow_files(_FILES_A_PORT * len(options.port))
-    if options.port is not None and not options.wait:
-        for port in options.port:
-            check_port(find_port(port))
-    trust = read_trust(options.trust) if options.trust else trust_from_environment()
-    path = options.model or default_model(trust=trust)
-    model_file = ModelFile(path, notify)
-    artefact = load_artefact(path, trust)
-    check_sensor_signal(artefact.manifest, path.name)
-    classifier = open_classifier(artefact, options.threads)
-    import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
-
-    if options.port is None:
-        _replay(options, artefact, classifier, stop)
-    else:
-        steadiness = Steadiness(options.smooth or 0.0, options.margin or 0.0)
-        attend_ports(options, artefact, classifier, steadiness, stop, model_file)
-
-
-def _allow_files(more: int) -> None:
-    """Raise the limit of open files as far as it may be raised, where many ports need it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = more + 100
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
-        )
-
-
-def _replay(options: argparse.Namespace, artefact: Artefact, classifier: Classifier, stop: Stopping) -> None:
-    manifest = artefact.manifest
-    sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
-    with _recorded(options) as source:
-        steadiness = _steadiness(options, source)
-        print(banner(artefact, str(options.replay)), file=sys.stderr)
-        output = Output([sink], sys.stdout)
-        blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
-        reason = None
-        try:
-            with output:
-                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, steadiness):
-                    output.write(prediction)
-                    reason = prediction.quality.reason
-                    if stop.event.is_set():
-                        break
-        except ReaderGoneError:
-            pass
-        finally:
-            counts = source.counts
-            print(closing_line(counts.dropped, counts.rejected, output, manifest), file=sys.stderr)
-        if 0 < output.predicted == output.withheld:
-            raise SignalError(
-                f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
-                "how the electrodes sat"
-            )
-
-
-def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
-    if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
-        return RunReplay(recordings)
-    return open_replay(options.replay, sensor_options(options))
-
-
-def _steadiness(options: argparse.Namespace, source: Replay | RunReplay) -> Steadiness:
-    """As it was while a run was recorded, unless said otherwise."""
-    recorded = source.steadiness if isinstance(source, RunReplay) else Steadiness()
-    smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
-    return Steadiness(smooth_s, recorded.margin if options.margin is None else options.margin)
-
-
-def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
-    """The blocks up to so many seconds of samples."""
-    if math.isinf(seconds):
-        yield from blocks
-        return
-    left_s = Fraction(seconds)
-    for block in blocks:
-        samples = math.ceil(left_s * block.rate_hz)
-        readings = None if block.readings is None else block.readings[:samples]
-        yield replace(block, values=block.values[:samples], readings=readings)
-        left_s -= len(block.values) / block.rate_hz
-        if left_s <= 0:
-            return
+    """Run the command meant; 2 where a package that it needs is missing or cannot be loaded."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        print(version_line())
+        return 0
+    named = SUBCOMMANDS.get(arguments[0]) if arguments else None
+    try:
+        command = import_module(named or "ekd_edge.predict_cli")
+        status: int = command.main(arguments[1:] if named else arguments)
+        return status
+    except ImportError as error:
+        told = explain_import_error(error)
+        if told is None:
+            raise
+        print(f"ekd-edge: {told}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
