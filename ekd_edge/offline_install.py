@@ -1,0 +1,103 @@
+"""Install ekd-edge on a Raspberry Pi from the folder that this file lies in; no network is needed.
+
+    python3 install.py [--to ~/ekd] [--service]
+
+`ekd-edge bundle` packs this file as install.py. It needs Python's standard library alone, and neither pip nor the
+package python3-venv. What is there already (the settings, an older version) is kept or brought up to date.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, install, say what to do next; 2 where something does not fit, in one sentence."""
+    parser = argparse.ArgumentParser(prog="install.py", description="Install ekd-edge from this folder.")
+    parser.add_argument("--to", metavar="FOLDER", type=Path, default=Path.home() / "ekd", help="default: ~/ekd")
+    parser.add_argument("--service", action="store_true", help="a systemd service of this user as well")
+    options = parser.parse_args(argv)
+    here = Path(__file__).resolve().parent
+    try:
+        bundle = json.loads((here / "bundle.json").read_text(encoding="utf-8"))
+        fault = misfit(bundle) or damaged(bundle, here)
+        if fault is None:
+            fault = install(bundle, here, options.to.expanduser().absolute(), options.service)
+    except (OSError, ValueError, KeyError) as error:
+        fault = f"cannot install from {here}: {error}"
+    if fault is not None:
+        print(f"install.py: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def misfit(bundle: dict[str, Any]) -> str | None:
+    """Why this bundle is not for this machine and Python."""
+    python = "{}.{}".format(*sys.version_info[:2])
+    machine = f"{platform.machine()}, 32-bit Python" if sys.maxsize < 2**32 else platform.machine()
+    if (machine, python) == (bundle["machine"], bundle["python"]):
+        return None
+    return (
+        f"this bundle is for {bundle['system']} ({bundle['machine']}, Python {bundle['python']}), and this is "
+        f"{machine}, Python {python}: make another one with ekd-edge bundle --os"
+    )
+
+
+def damaged(bundle: dict[str, Any], here: Path) -> str | None:
+    """Which file of the bundle is missing or is not what was packed."""
+    for name, sha256 in bundle["files"].items():
+        file = here / name
+        if not file.is_file():
+            return f"{file} is missing: copy and unpack the bundle again"
+        if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            return f"{file} is damaged: copy and unpack the bundle again"
+    return None
+
+
+def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> str | None:
+    """Install into `folder`; why that failed, else None."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=False, symlinks=True)
+    print(f"installing ekd {bundle['ekd']} and {len(bundle['files'])} files into {folder}", flush=True)
+    (pip,) = (here / "wheels").glob("pip-*.whl")
+    words = ["--isolated", "--quiet", "install", "--no-index", "--no-compile", "--require-hashes"]
+    packages = ["--find-links", str(here / "wheels"), "--requirement", str(here / "requirements.txt")]
+    done = subprocess.run([str(python), f"{pip}/pip", *words, *packages], check=False)
+    if done.returncode:
+        return "pip could not install: its words are above"
+    model = folder / bundle["model"]
+    shutil.copy2(here / bundle["model"], model)
+    settings = folder / "ekd-edge.env"
+    if not settings.exists():
+        text = (here / "ekd-edge.env").read_text(encoding="utf-8")
+        settings.write_text(text.replace("@FOLDER@", str(folder)), encoding="utf-8")
+    if (here / "trust.pub").exists():
+        shutil.copy2(here / "trust.pub", folder / "trust.pub")
+    print(f"check it:      {folder}/bin/ekd-edge doctor --model {model}")
+    if not service:
+        print(f"run it:        {folder}/bin/ekd-edge --port auto --model {model}")
+        return None
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    unit = config / "systemd" / "user" / "ekd-edge.service"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text((here / unit.name).read_text(encoding="utf-8").replace("@FOLDER@", str(folder)), encoding="utf-8")
+    print(f"settings:      {settings}")
+    print("start it:      systemctl --user daemon-reload && systemctl --user enable --now ekd-edge")
+    print("keep it going: sudo loginctl enable-linger $USER")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
