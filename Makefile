@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OLD    := $(VENV)-tflite-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup setup-dev firmware demo test soak check lint types layers format bench clean
+.PHONY: help setup setup-dev firmware demo test test-pi test-usb soak check lint types layers format bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -71,8 +71,14 @@ firmware:  ## build the sensor's firmware, in firmware_bridge/csrc/build; flash 
 demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/demo
 	@$(BIN)/python -m ekd_export.demo build/demo
 
-test: setup-dev  ## the whole test suite
-	@$(BIN)/python -m pytest
+test: setup-dev  ## the whole test suite, but for the next two
+	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb
+
+test-pi: setup-dev  ## the project installed on a Raspberry Pi's systems, their processors emulated; some minutes
+	@command -v mmdebstrap >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap xz-utils >/dev/null; } || \
+	  echo "Tests on a Raspberry Pi's systems will be skipped: sudo apt install mmdebstrap"
+	@$(BIN)/python -m pytest tests/pi --numprocesses 2 --dist loadgroup
 
 soak: demo setup-dev  ## the long matrix of faults and seven simulated days of a sensor, half an hour
 	@EKD_FAULTS=long $(BIN)/python -m pytest tests/faults --timeout 3600

@@ -117,7 +117,7 @@ def interpret() -> Interpret:
 
 @pytest.fixture(scope="session")
 def old_runtime() -> Callable[[Path], Found]:
-    """A function of a folder that runs old_runtime.py in it, with tflite-runtime 2.14: what that found."""
+    """A function of a folder that runs kernels.py in it, with tflite-runtime 2.14: what that found."""
     venv = Path(f"{sys.prefix}-tflite-runtime")
     if not (venv / ".stage").exists():
         reason = (
@@ -128,9 +128,11 @@ def old_runtime() -> Callable[[Path], Found]:
 
     def run(folder: Path) -> Found:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        _run(str(venv / "bin" / "python"), "old_runtime.py", folder, environment)
-        with np.load(folder / "old_runtime.npz") as found:
-            return dict(found)
+        _run(str(venv / "bin" / "python"), "kernels.py", folder, environment)
+        with np.load(folder / "found.npz") as arrays:
+            found = dict(arrays)
+        assert found.pop("runtime") == "tflite-runtime 2.14.0"
+        return found
 
     return run
 

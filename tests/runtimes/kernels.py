@@ -1,10 +1,11 @@
-"""Models in tflite-runtime 2.14, which has numpy 1 and a virtual environment of its own.
+"""Model files in the TFLite runtime that is installed here, LiteRT or tflite-runtime, wherever here is.
 
-    python old_runtime.py FOLDER
+    python kernels.py FOLDER
 
-reads from FOLDER model files NAME.tflite and bare flatbuffers NAME.bin with windows NAME.npy (quantized, int8) and
-writes old_runtime.npz: "NAME" has the codes of the logits (n, targets * classes) of a model file by the project's own
-ekd_edge.classify, "NAME-reference" those of either by the reference kernels.
+reads from FOLDER model files NAME.tflite and bare int8 flatbuffers NAME.bin with windows NAME.npy (as the model takes
+them: quantized for int8, float32 otherwise) and writes found.npz: "NAME" has the logits of a model file by the
+project's own ekd_edge.classify, "NAME-reference" those of either by the reference kernels; codes for int8. Both have
+the shape (n, targets * classes). "runtime" is the runtime's name and version.
 """
 
 import sys
@@ -13,40 +14,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_runtime.interpreter import Interpreter, OpResolverType
 
 from ekd_edge.artefact import Artefact, load_artefact
 from ekd_edge.classify import open_classifier
 
+try:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    RUNTIME = "ai-edge-litert"
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter, OpResolverType
+
+    RUNTIME = "tflite-runtime"
+
 
 def main(folder: Path) -> None:
-    assert version("tflite-runtime") == "2.14.0"
-    found = {}
+    found = {"runtime": f"{RUNTIME} {version(RUNTIME)}"}
     for file in sorted(folder.glob("*.tflite")):
-        artefact, codes = load_artefact(file), np.load(file.with_suffix(".npy"))
-        found[file.stem] = by_the_edge(artefact, codes)
-        found[f"{file.stem}-reference"] = by_reference_kernels(artefact.flatbuffer, codes)
+        artefact, windows = load_artefact(file), np.load(file.with_suffix(".npy"))
+        found[file.stem] = by_the_edge(artefact, windows)
+        found[f"{file.stem}-reference"] = by_reference_kernels(artefact.flatbuffer, windows)
     for file in sorted(folder.glob("*.bin")):
         found[f"{file.stem}-reference"] = by_reference_kernels(file.read_bytes(), np.load(file.with_suffix(".npy")))
-    np.savez(folder / "old_runtime.npz", **found)
+    np.savez(folder / "found.npz", **found)
 
 
-def by_the_edge(artefact: Artefact, codes: Any) -> Any:
+def by_the_edge(artefact: Artefact, windows: Any) -> Any:
     quantization = artefact.manifest.quantization
-    assert quantization is not None
-    windows = (codes.astype(np.float32) - quantization.input.zero_point) * np.float32(quantization.input.scale)
-    logits = open_classifier(artefact).predict(windows).reshape(len(codes), -1)
+    if quantization is None:
+        return open_classifier(artefact).predict(windows).reshape(len(windows), -1)
+    values = (windows.astype(np.float32) - quantization.input.zero_point) * np.float32(quantization.input.scale)
+    logits = open_classifier(artefact).predict(values).reshape(len(windows), -1)
     return (np.rint(logits / np.float32(quantization.output.scale)) + quantization.output.zero_point).astype(np.int8)
 
 
-def by_reference_kernels(flatbuffer: bytes, codes: Any) -> Any:
+def by_reference_kernels(flatbuffer: bytes, windows: Any) -> Any:
     model = Interpreter(
         model_content=flatbuffer, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
     )
     model.allocate_tensors()
     source, result = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
     rows = []
-    for window in codes:
+    for window in windows:
         model.set_tensor(source, window[None])
         model.invoke()
         rows.append(model.get_tensor(result)[0])

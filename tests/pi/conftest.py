@@ -1,0 +1,86 @@
+"""A real student, trained and exported here, and the project installed from its bundle in trees of a Pi's systems."""
+
+import os
+import tarfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from students import Students, command, make_students
+from trees import ARM64_12, ARM64_13, Installed, Tree, cannot_emulate
+
+SYSTEMS = {"12": ARM64_12, "13": ARM64_13}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share an installation go to one worker, where several run."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            parameters = getattr(getattr(item, "callspec", None), "params", {})
+            item.add_marker(pytest.mark.xdist_group(f"system {parameters.get('number', item.path.stem)}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emulation() -> None:
+    if reason := cannot_emulate():
+        assert not os.environ.get("CI"), reason
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def students(tmp_path_factory: pytest.TempPathFactory) -> Students:
+    pytest.importorskip("torch", reason="the training extra is not installed")
+    pytest.importorskip("litert_torch", reason="the export extra is not installed")
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(folder / "students.lock"):
+        return make_students(folder / "students")
+
+
+@pytest.fixture(scope="session")
+def bundles(students: Students, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function of a system's number that makes the bundle for it, once."""
+
+    @cache
+    def make(number: str) -> Path:
+        path = tmp_path_factory.mktemp("bundles") / f"bundle-{number}.tar"
+        command("ekd-edge", "bundle", "--os", number, "--model", students.files["int8"], "-o", path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def unpacked(bundles: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A function of a system's number: a tree of it with the unpacked bundle in /root, fresh at every call."""
+
+    def make(number: str) -> Tree:
+        tree = Tree.over(SYSTEMS[number], tmp_path_factory.mktemp("trees") / "tree")
+        with tarfile.open(bundles(number)) as archive:
+            archive.extractall(tree.inside("/root"), filter="data")
+        return tree
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def installed(unpacked: Installed) -> Installed:
+    """A function of a system's number: a tree of it where the bundle's installer ran once, without a network."""
+
+    @cache
+    def make(number: str) -> Tree:
+        tree = unpacked(number)
+        done = tree.run("python3", f"/root/ekd-pi-os-{number}/install.py", "--service")
+        assert done.returncode == 0, done.stderr
+        return tree
+
+    return make
+
+
+@pytest.fixture(params=SYSTEMS)
+def number(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
