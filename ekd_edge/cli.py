@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ekd_edge.installation import explain_import_error, version_line
+from ekd_edge.installation import explain_import_error
 
 __all__ = ["SUBCOMMANDS", "main"]
 
@@ -24,9 +24,6 @@ SUBCOMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command meant; 2 where a package that it needs is missing or cannot be loaded."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["--version"]:
-        print(version_line())
-        return 0
     named = SUBCOMMANDS.get(arguments[0]) if arguments else None
     try:
         command = import_module(named or "ekd_edge.predict_cli")

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import get_args
 
+from ekd_edge.installation import version_line
 from ekd_edge.sensor import SensorOptions
 from firmware_bridge.arguments import rate_argument
 from firmware_bridge.formats.device_format import BUILT_IN
@@ -29,7 +30,12 @@ examples:
   ekd-edge --port /dev/ttyUSB0 --port /dev/ttyUSB1 --json  two sensors
   ekd-edge --replay recording.csv --rate 128 --unit uS --json
 
-ekd-edge status says how running ones fare, ekd-edge calibrate takes a wearer's baseline; both have --help.
+others, each with --help:
+  ekd-edge doctor       what may keep ekd-edge from running here, and what to do about it
+  ekd-edge status       how the running ones fare
+  ekd-edge calibrate    take a wearer's baseline
+  ekd-edge bench        how fast models are on this machine, and which to run
+  ekd-edge bundle       one archive that installs on a Raspberry Pi without a network
 """
 
 
@@ -41,6 +47,7 @@ def edge_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=version_line())
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--port",

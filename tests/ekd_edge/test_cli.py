@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.cli import main
+from ekd_edge.cli import SUBCOMMANDS, main
 from ekd_edge.manifest import Manifest, SignOff
 
 EDGE = str(Path(sys.executable).with_name("ekd-edge"))
@@ -431,3 +431,13 @@ def test_recording_that_cannot_be_used(
 ) -> None:
     (tmp_path / "r.csv").write_text(content)
     refused(edge("--replay", tmp_path / "r.csv", *arguments, "--model", model_path, "--json"), *words)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_is_named_in_the_help_and_has_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert f"ekd-edge {name} " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"usage: ekd-edge {name} " in capsys.readouterr().out
