@@ -25,8 +25,8 @@ from bench import ratio, table, write
 from bench_edge import EDGE, rss_mb, waveform
 from bench_replay import untrained_student
 
-from ekd_edge.pi_os import PI_OSES, PiOs
-from ekd_edge.wheels import Wheel, gather_wheels, own_wheel
+from ekd_edge.host.pi_os import PI_OSES, PiOs
+from ekd_edge.host.wheels import Wheel, gather_wheels, own_wheel
 from firmware_bridge.emulators.ekd import EkdEmulator
 from firmware_bridge.emulators.player import Player
 from firmware_bridge.pty_device import PtyDevice

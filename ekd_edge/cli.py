@@ -15,9 +15,9 @@ __all__ = ["SUBCOMMANDS", "main"]
 SUBCOMMANDS = {
     "status": "ekd_edge.status_cli",
     "calibrate": "ekd_edge.calibrate_cli",
-    "doctor": "ekd_edge.doctor_cli",
-    "bench": "ekd_edge.bench_cli",
-    "bundle": "ekd_edge.bundle_cli",
+    "doctor": "ekd_edge.host.doctor_cli",
+    "bench": "ekd_edge.host.bench_cli",
+    "bundle": "ekd_edge.host.bundle_cli",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from students import command
 from trees import ARM64_12, ARMHF_12, Installed, Tree
 
-from ekd_edge.wheels import own_wheel
+from ekd_edge.host.wheels import own_wheel
 
 EDGE = ("python3", "-m", "ekd_edge.cli")
 MODEL = "/root/student-int8.tflite"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge import offline_install
 from ekd_edge.artefact import load_artefact
-from ekd_edge.bundle import make_bundle
-from ekd_edge.bundle_cli import main
 from ekd_edge.errors import ConfigError
-from ekd_edge.pi_os import PI_OSES, pi_os
-from ekd_edge.wheels import gather_wheels, own_wheel
+from ekd_edge.host import offline_install
+from ekd_edge.host.bundle import make_bundle
+from ekd_edge.host.bundle_cli import main
+from ekd_edge.host.pi_os import PI_OSES, pi_os
+from ekd_edge.host.wheels import gather_wheels, own_wheel
 
 TWELVE = PI_OSES["12"]
 
@@ -92,7 +92,7 @@ def test_what_has_no_wheel_there_is_named(index: Path, tmp_path: Path) -> None:
 def test_the_wheel_of_the_ekd_that_runs(tmp_path: Path) -> None:
     with zipfile.ZipFile(own_wheel(tmp_path)) as archive:
         names = archive.namelist()
-    assert {"ekd_edge/cli.py", "ekd_edge/ekd-edge.service", "firmware_bridge/frame.py"} <= set(names)
+    assert {"ekd_edge/cli.py", "ekd_edge/host/ekd-edge.service", "firmware_bridge/frame.py"} <= set(names)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from ekd_edge.doctor import Finding
 from ekd_edge.errors import EkdError
+from ekd_edge.host.doctor import Finding
 from firmware_bridge.ports import check_port, find_port, port_names
 
 __all__ = ["examine_meddlers", "examine_ports", "open_elsewhere"]

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ekd_edge.bench import Timing
 from ekd_edge.errors import ConfigError
+from ekd_edge.host.bench import Timing
 from ekd_edge.manifest import Manifest
 from ekd_edge.models import describe_signoff
 from ekd_edge.wording import points

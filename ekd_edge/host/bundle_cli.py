@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ekd_edge.artefact import load_artefact
-from ekd_edge.bundle import make_bundle
 from ekd_edge.errors import EkdError
+from ekd_edge.host.bundle import make_bundle
+from ekd_edge.host.pi_os import PI_OSES, pi_os
 from ekd_edge.models import default_model, describe_signoff
-from ekd_edge.pi_os import PI_OSES, pi_os
 from ekd_edge.trust import read_trust, trust_from_environment
 
 __all__ = ["main"]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.bench import INCLUDES, Bench, bench
 from ekd_edge.errors import ArtefactError, EkdError
-from ekd_edge.machine import Condition, emulator
+from ekd_edge.host.bench import INCLUDES, Bench, bench
+from ekd_edge.host.machine import Condition, emulator
+from ekd_edge.host.pick import Choice, check_real, pick
 from ekd_edge.models import default_model
-from ekd_edge.pick import Choice, check_real, pick
 from ekd_edge.trust import Trust, read_trust, trust_from_environment
 
 __all__ = ["main", "to_json", "to_text"]

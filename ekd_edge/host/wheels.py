@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 from zipfile import Path as ZipPath
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.pi_os import PiOs
+from ekd_edge.host.pi_os import PiOs
 
 __all__ = ["EXTRA", "Wheel", "gather_wheels", "own_wheel"]
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from ekd_edge.artefact import load_artefact
-from ekd_edge.bench import Bench, bench
-from ekd_edge.bench_cli import main, to_json, to_text
 from ekd_edge.errors import SignalError
-from ekd_edge.machine import Condition, Throttling, emulator
+from ekd_edge.host.bench import Bench, bench
+from ekd_edge.host.bench_cli import main, to_json, to_text
+from ekd_edge.host.machine import Condition, Throttling, emulator
+from ekd_edge.host.pick import pick
 from ekd_edge.manifest import SignOff
-from ekd_edge.pick import pick
 from ekd_edge.signal.design import gsr_spec
 
 WriteModel = Callable[..., Path]
@@ -245,6 +245,6 @@ def test_impossible_arguments(arguments: list[str], words: str, capsys: pytest.C
 
 def test_the_command_loads_nothing_slow() -> None:
     slow = {"scipy", "ai_edge_litert", "tflite_runtime", "cryptography", "rich"}
-    program = "import sys, ekd_edge.bench_cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    program = "import sys, ekd_edge.host.bench_cli; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not slow & set(done.stdout.split())

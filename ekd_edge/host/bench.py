@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from ekd_edge.artefact import Artefact
 from ekd_edge.classify import open_classifier
+from ekd_edge.host.machine import Condition, Machine, read_condition, read_machine
 from ekd_edge.installation import version_of
 from ekd_edge.live import check_sensor_signal
-from ekd_edge.machine import Condition, Machine, read_condition, read_machine
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec
@@ -137,7 +137,7 @@ def bench(
 ) -> Bench:
     """Measure each model with each number of threads over so many windows of a simulated sensor; all at least one.
 
-    root: where `ekd_edge.machine` reads of the machine.
+    root: where `ekd_edge.host.machine` reads of the machine.
     Raises SignalError for a model of another signal than skin conductance, and what `open_classifier` raises.
     """
     for artefact in artefacts:

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 from ekd_edge.artefact import Artefact
 from ekd_edge.errors import ConfigError
-from ekd_edge.pi_os import PiOs
-from ekd_edge.wheels import EXTRA, Wheel, gather_wheels, own_wheel
+from ekd_edge.host.pi_os import PiOs
+from ekd_edge.host.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 
 __all__ = ["Bundle", "make_bundle"]
 
@@ -69,7 +69,7 @@ def _contents(
     if key is not None:
         settings.append("EKD_TRUST=@FOLDER@/trust.pub")
         contents["trust.pub"] = key.read_bytes()
-    here = files("ekd_edge")
+    here = files("ekd_edge.host")
     contents["install.py"] = (here / "offline_install.py").read_bytes()
     contents["ekd-edge.service"] = (here / "ekd-edge.service").read_bytes()
     contents["ekd-edge.env"] = "".join(f"{line}\n" for line in settings).encode()

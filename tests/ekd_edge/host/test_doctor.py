@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ekd_edge.cli import main
-from ekd_edge.doctor import (
+from ekd_edge.host.doctor import (
     Finding,
     examine_clock,
     examine_disk,
@@ -18,8 +18,8 @@ from ekd_edge.doctor import (
     examine_model,
     examine_packages,
 )
-from ekd_edge.doctor_ports import examine_meddlers, examine_ports, open_elsewhere
-from ekd_edge.machine import Condition, Machine, Throttling
+from ekd_edge.host.doctor_ports import examine_meddlers, examine_ports, open_elsewhere
+from ekd_edge.host.machine import Condition, Machine, Throttling
 from firmware_bridge.emulators.player import Player
 from firmware_bridge.emulators.script import ScriptedEmulator
 from firmware_bridge.pty_device import PtyDevice

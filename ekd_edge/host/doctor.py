@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ekd_edge.errors import EkdError
+from ekd_edge.host.machine import Condition, Machine
 from ekd_edge.installation import PACKAGES, is_32_bit, version_of, why_not_loaded
-from ekd_edge.machine import Condition, Machine
 
 __all__ = ["Finding", "Level", "examine_clock", "examine_disk", "examine_machine", "examine_model", "examine_packages"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.bench import Timing
 from ekd_edge.errors import ConfigError
+from ekd_edge.host.bench import Timing
+from ekd_edge.host.pick import check_real, pick, shown_drop, why_not
 from ekd_edge.manifest import Manifest, SignOff
-from ekd_edge.pick import check_real, pick, shown_drop, why_not
 
 WriteModel = Callable[..., Path]
 Model = Callable[..., Artefact]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.machine import Condition, Throttling, emulator, read_condition, read_machine
+from ekd_edge.host.machine import Condition, Throttling, emulator, read_condition, read_machine
 
 PI4_CPUINFO = """\
 processor\t: 0

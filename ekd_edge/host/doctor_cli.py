@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ekd_edge.doctor import (
+from ekd_edge.host.doctor import (
     Finding,
     examine_clock,
     examine_disk,
@@ -16,8 +16,8 @@ from ekd_edge.doctor import (
     examine_model,
     examine_packages,
 )
+from ekd_edge.host.machine import read_condition, read_machine
 from ekd_edge.installation import version_line
-from ekd_edge.machine import read_condition, read_machine
 
 __all__ = ["examine", "main"]
 
@@ -45,7 +45,7 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
     packages = list(examine_packages())
     yield from packages
     if not any(finding.level == "fault" for finding in packages):
-        from ekd_edge.doctor_ports import examine_meddlers, examine_ports
+        from ekd_edge.host.doctor_ports import examine_meddlers, examine_ports
 
         yield from examine_model(options.model, options.trust)
         yield from examine_ports(options.port or ())
