@@ -14,6 +14,7 @@ from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 __all__ = [
     "add_model_arguments",
     "add_signal_arguments",
+    "add_trust_argument",
     "calibrate_parser",
     "edge_parser",
     "sensor_options",
@@ -126,6 +127,11 @@ def status_parser() -> argparse.ArgumentParser:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and whom to trust."""
     parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
+    add_trust_argument(parser)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Whose models to run."""
     parser.add_argument(
         "--trust",
         metavar="PUBKEY",

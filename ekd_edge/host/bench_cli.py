@@ -17,6 +17,7 @@ from ekd_edge.host.bench import INCLUDES, Bench, bench
 from ekd_edge.host.machine import Condition, emulator
 from ekd_edge.host.pick import Choice, check_real, pick
 from ekd_edge.models import default_model
+from ekd_edge.options import add_trust_argument
 from ekd_edge.trust import Trust, read_trust, trust_from_environment
 
 __all__ = ["main", "to_json", "to_text"]
@@ -83,13 +84,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="the loss allowed, such as 0.01 for one point (default: what each model was signed off for)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, to attach to a report")
-    parser.add_argument(
-        "--trust",
-        metavar="PUBKEY",
-        type=Path,
-        action="append",
-        help="run only models signed by this key, or by one of several (default: $EKD_TRUST, else unsigned ones too)",
-    )
+    add_trust_argument(parser)
     options = parser.parse_args(argv)
     if options.max_drop is not None and not options.pick:
         parser.error("--max-drop is about what to pick: it goes with --pick")
