@@ -76,9 +76,18 @@ test: setup-dev  ## the whole test suite, but for the next two
 
 test-pi: setup-dev  ## the project installed on a Raspberry Pi's systems, their processors emulated; some minutes
 	@command -v mmdebstrap >/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap xz-utils >/dev/null; } || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap xz-utils debian-archive-keyring >/dev/null; } || \
 	  echo "Tests on a Raspberry Pi's systems will be skipped: sudo apt install mmdebstrap"
 	@$(BIN)/python -m pytest tests/pi --numprocesses 2 --dist loadgroup
+
+test-usb: setup-dev  ## ekd-edge in a machine whose USB adapter is unplugged; three minutes, a gigabyte of cache
+	@packages=; \
+	  command -v qemu-system-aarch64 >/dev/null || packages="$$packages qemu-system-arm"; \
+	  command -v mmdebstrap >/dev/null || packages="$$packages mmdebstrap xz-utils debian-archive-keyring"; \
+	  test -z "$$packages" || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $$packages >/dev/null; } || \
+	  echo "These tests will be skipped: sudo apt install$$packages"
+	@EKD_USB=1 $(BIN)/python -m pytest tests/usb
 
 soak: demo setup-dev  ## the long matrix of faults and seven simulated days of a sensor, half an hour
 	@EKD_FAULTS=long $(BIN)/python -m pytest tests/faults --timeout 3600

@@ -5,7 +5,6 @@ import tarfile
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from ekd_edge.artefact import Artefact
 from ekd_edge.errors import ConfigError
 from ekd_edge.host.pi_os import PiOs
 from ekd_edge.host.wheels import EXTRA, Wheel, gather_wheels, own_wheel
+from ekd_edge.installation import version_of
 
 __all__ = ["Bundle", "make_bundle"]
 
@@ -40,7 +40,7 @@ def make_bundle(
     options: of ekd-edge as a service; key: the public key that models must be signed by; wheel: ekd's own (default: of
     the ekd that runs). Raises ConfigError where something cannot be had; no archive is left then.
     """
-    if find_spec("packaging") is None or find_spec("pip") is None:
+    if version_of("packaging") is None or version_of("pip") is None:
         raise ConfigError("making a bundle needs pip and packaging: run `pip install 'ekd[bundle]'`")
     if wheel is not None and not wheel.is_file():
         raise ConfigError(f"{wheel} is no file: name ekd's wheel with --wheel")

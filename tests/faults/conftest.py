@@ -1,14 +1,12 @@
 """The matrix of faults: each row says what was injected, what was expected and what was measured."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks" / "soak"))
 
 LONG = os.environ.get("EKD_FAULTS") == "long"
 """As `make soak` runs it."""
