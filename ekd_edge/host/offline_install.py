@@ -6,6 +6,8 @@
 package python3-venv. What is there already (the settings, an older version) is kept or brought up to date.
 """
 
+from __future__ import annotations  # an older Python must come as far as to be told that it does not fit
+
 import argparse
 import hashlib
 import json
@@ -50,7 +52,7 @@ def misfit(bundle: dict[str, Any]) -> str | None:
         return None
     return (
         f"this bundle is for {bundle['system']} ({bundle['machine']}, Python {bundle['python']}), and this is "
-        f"{machine}, Python {python}: make another one with ekd-edge bundle --os"
+        f"{machine}, Python {python}: take the bundle that `ekd-edge bundle --os` makes for this system, if it does"
     )
 
 
