@@ -16,7 +16,7 @@ from ekd_edge.host.doctor import (
     examine_model,
     examine_packages,
 )
-from ekd_edge.host.machine import read_condition, read_machine
+from ekd_edge.host.machine import Machine, read_condition, read_machine
 from ekd_edge.installation import version_line
 
 __all__ = ["examine", "main"]
@@ -28,20 +28,21 @@ _MARKS = {"ok": "ok", "note": "note", "warning": "WARNING", "fault": "FAULT"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring for the status returned."""
     options = _parser().parse_args(argv)
-    findings = tuple(examine(options))
+    machine = read_machine()
+    findings = tuple(examine(options, machine))
     status = max(_STATUS[finding.level] for finding in findings)
     if options.json:
         worst = max((finding.level for finding in findings), key=_STATUS.__getitem__)
-        about = {"ekd": version_line(), "machine": read_machine().to_json(), "worst": worst}
+        about = {"ekd": version_line(), "machine": machine.to_json(), "worst": worst}
         print(json.dumps({**about, "findings": [finding.to_json() for finding in findings]}, indent=1))
     else:
         print("\n".join(_lines(findings)))
     return status
 
 
-def examine(options: argparse.Namespace) -> Iterator[Finding]:
+def examine(options: argparse.Namespace, machine: Machine) -> Iterator[Finding]:
     """All findings; what needs numpy is left out where that does not load."""
-    yield from examine_machine(read_machine(), read_condition())
+    yield from examine_machine(machine, read_condition())
     packages = list(examine_packages())
     yield from packages
     if not any(finding.level == "fault" for finding in packages):

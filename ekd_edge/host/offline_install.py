@@ -80,7 +80,9 @@ def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> 
     if done.returncode:
         return "pip could not install: its words are above"
     model = folder / bundle["model"]
-    shutil.copy2(here / bundle["model"], model)
+    part = model.with_name(model.name + ".part")
+    shutil.copy2(here / bundle["model"], part)
+    part.replace(model)
     settings = folder / "ekd-edge.env"
     if not settings.exists():
         text = (here / "ekd-edge.env").read_text(encoding="utf-8")

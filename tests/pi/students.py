@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ekd_edge.artefact import Artefact, load_artefact
 from ekd_train.data.source import parse_source
 
-__all__ = ["UNSEEN", "Students", "command", "make_students"]
+__all__ = ["UNSEEN", "Students", "command", "encode", "make_students"]
 
 UNSEEN: Final = "synthetic?subjects=4&trials=2&trial_s=60&seed=77"
 """People that no model here was trained on. Synthetic."""
@@ -31,12 +31,17 @@ class Students:
 
     def inputs(self, kind: str) -> NDArray[np.float32] | NDArray[np.int8]:
         """The windows as that file takes them."""
-        quantization = self.artefact(kind).manifest.quantization
-        if quantization is None:
-            return self.windows
-        steps = np.rint(self.windows / np.float32(quantization.input.scale)) + np.float32(quantization.input.zero_point)
-        codes: NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
-        return codes
+        artefact = self.artefact(kind)
+        return self.windows if artefact.manifest.quantization is None else encode(artefact, self.windows)
+
+
+def encode(artefact: Artefact, windows: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Windows as an int8 model takes them: rounded to steps of its input scale."""
+    quantization = artefact.manifest.quantization
+    assert quantization is not None
+    steps = np.rint(windows / np.float32(quantization.input.scale)) + np.float32(quantization.input.zero_point)
+    codes: NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
+    return codes
 
 
 def command(name: str, *words: object) -> str:

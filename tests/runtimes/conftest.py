@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from students import encode
 
 from ekd_edge.artefact import Artefact, load_artefact, save_artefact
 from ekd_edge.manifest import Calibration, Manifest, Target, Training
@@ -84,15 +85,6 @@ def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
         return Model(folded, artefact, everyone.gsr, encode(artefact, everyone.gsr))
 
     return make
-
-
-def encode(artefact: Artefact, windows: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Windows as the int8 model takes them: rounded to steps of its input scale."""
-    quantization = artefact.manifest.quantization
-    assert quantization is not None
-    steps = np.rint(windows / np.float32(quantization.input.scale)) + np.float32(quantization.input.zero_point)
-    codes: NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
-    return codes
 
 
 @pytest.fixture(scope="session")
