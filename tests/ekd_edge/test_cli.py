@@ -1,4 +1,4 @@
-"""Which of the commands is meant. What each does, and what is said of packages that do not load, is tested elsewhere."""
+"""Which of the commands is meant. What each does, and what is said where packages do not load, has tests of its own."""
 
 import pytest
 
