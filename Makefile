@@ -80,7 +80,7 @@ test-pi: setup-dev  ## the project installed on a Raspberry Pi's systems, their 
 	  echo "Tests on a Raspberry Pi's systems will be skipped: sudo apt install mmdebstrap"
 	@$(BIN)/python -m pytest tests/pi --numprocesses 2 --dist loadgroup
 
-test-usb: setup-dev  ## ekd-edge in a machine whose USB adapter is unplugged; three minutes, a gigabyte of cache
+test-usb: setup-dev  ## ekd-edge and its service in a machine whose USB adapter is unplugged; six minutes, a gigabyte of cache
 	@packages=; \
 	  command -v qemu-system-aarch64 >/dev/null || packages="$$packages qemu-system-arm"; \
 	  command -v mmdebstrap >/dev/null || packages="$$packages mmdebstrap xz-utils debian-archive-keyring"; \

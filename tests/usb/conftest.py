@@ -46,11 +46,17 @@ def quick_model(write_model: Callable[..., Path], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def guest(image: Image, wheel: Path, quick_model: Path, tmp_path: Path) -> Iterator[Guest]:
-    """A machine of the test's own with ekd in it, the adapter not plugged in."""
+def bare_guest(image: Image, tmp_path: Path) -> Iterator[Guest]:
+    """A machine of the test's own without ekd, the adapter not plugged in."""
     with booted(image, tmp_path / "console") as guest:
-        install(guest, wheel, quick_model)
         yield guest
+
+
+@pytest.fixture
+def guest(bare_guest: Guest, wheel: Path, quick_model: Path) -> Guest:
+    """A machine of the test's own with ekd in it, the adapter not plugged in."""
+    install(bare_guest, wheel, quick_model)
+    return bare_guest
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,11 @@ _SERIAL: Final = "GSR0001"
 BY_ID: Final = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{_SERIAL}-if00-port0"
 """Where udev puts the adapter."""
 
-_KERNEL: Final = "console=ttyAMA0 panic=-1 mitigations=off kpti=off nokaslr"
+_SYSTEMD: Final = "systemd.unit=multi-user.target systemd.condition-needs-update=no systemd.show-status=no"
+_KERNEL: Final = f"console=ttyAMA0 panic=-1 mitigations=off kpti=off nokaslr {_SYSTEMD}"
 """What defends a real processor costs an emulated one a third of its speed."""
 _MACHINE: Final = (
-    *("-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", "2048"),
+    *("-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", "4096"),
     *("-nodefaults", "-display", "none", "-no-reboot", "-append", _KERNEL),
     *("-device", "qemu-xhci,id=usb", "-device", "virtio-serial-pci"),
     *("-device", "virtserialport,chardev=shell,name=shell", "-mon", "chardev=monitor,mode=control"),

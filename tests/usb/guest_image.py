@@ -24,27 +24,46 @@ SITE: Final = "/site"
 """Where the dependencies of ekd lie in the guest."""
 
 _PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
-_PACKAGES: Final = ("busybox-static", "kmod", "linux-image-arm64", "udev", "util-linux")
+_PACKAGES: Final = (
+    *("busybox-static", "dbus", "kmod", "libpam-systemd", "linux-image-arm64", "systemd", "udev", "util-linux"),
+)
 _DEBIAN: Final = replace(ARM64_12, name="debian-12-arm64-guest", packages=_PACKAGES)
 _MODULES: Final = ("usb", "virtio", "char")
 """Of the kernel's drivers; the rest of them is larger than all else."""
 _LEFT_OUT: Final = ("boot", "usr/lib/linux-image-", "usr/share/doc", "usr/share/locale", "usr/share/man")
 _INIT: Final = """\
 #!/bin/dash
-export PATH=/usr/local/bin:/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
-busybox mount -t devtmpfs none /dev
-busybox mount -t proc none /proc
-busybox mount -t sysfs none /sys
-busybox mount -t tmpfs none /run
-busybox cp /usr/share/base-passwd/passwd.master /etc/passwd
-busybox cp /usr/share/base-passwd/group.master /etc/group
+export PATH=/usr/sbin:/usr/bin
+cp /usr/share/base-passwd/passwd.master /etc/passwd
+cp /usr/share/base-passwd/group.master /etc/group
+sed -i -E 's/^(adm|dialout):.*/&pi/' /etc/group
+echo 'pi:x:1000:1000::/home/pi:/bin/sh' >> /etc/passwd
+echo 'pi:x:1000:' >> /etc/group
+install -d -o 1000 -g 1000 /home/pi
+echo 0123456789abcdef0123456789abcdef > /etc/machine-id
+systemd-sysusers
 depmod
-/lib/systemd/systemd-udevd --daemon
-udevadm trigger --action=add
-udevadm settle
-exec dash <> /dev/virtio-ports/shell >&0 2> /dev/console
+exec /lib/systemd/systemd
 """
-"""Drivers are loaded by udev for the hardware that it finds, as on any Debian; then a shell listens to the host."""
+"""What installing the packages would have done; the user pi is in the groups that a Pi gives it."""
+
+_SHELL: Final = """\
+[Service]
+Environment=HOME=/root
+ExecStart=dash -c 'exec dash <> /dev/virtio-ports/shell >&0 2> /dev/console'
+"""
+"""Listens to the host."""
+
+_NO_LOGINS: Final = "".join(f"{each} required pam_deny.so\n" for each in ("auth", "account", "password", "session"))
+_RULE: Final = 'SUBSYSTEM=="virtio-ports", TAG+="systemd", ENV{SYSTEMD_WANTS}="shell.service"\n'
+_FILES: Final = {
+    "init": (_INIT, 0o755),
+    "etc/pam.d/other": (_NO_LOGINS, 0o644),
+    "etc/pam.d/common-account": ("account required pam_permit.so\n", 0o644),
+    "etc/pam.d/common-session-noninteractive": ("session required pam_permit.so\n", 0o644),
+    "etc/systemd/system/shell.service": (_SHELL, 0o644),
+    "etc/udev/rules.d/90-shell.rules": (_RULE, 0o644),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +111,12 @@ def _installed(folder: Path) -> Path:
 
 def _write_cpio(file: BinaryIO, tree: Path, site: Path) -> None:
     """An archive of the kind that the kernel unpacks at its start."""
-    file.write(_header("init", stat.S_IFREG | 0o755, len(_INIT)) + _padded(_INIT.encode()))
     for path in sorted(tree.rglob("*")):
         inside = path.relative_to(tree)
         if _is_wanted(str(inside)):
             _write_entry(file, path, str(inside))
+    for name, (text, mode) in _FILES.items():
+        file.write(_header(name, stat.S_IFREG | mode, len(text)) + _padded(text.encode()))
     for path in [site, *sorted(site.rglob("*"))]:
         _write_entry(file, path, str(SITE.lstrip("/") / path.relative_to(site)))
     file.write(_header("TRAILER!!!", 0, 0))

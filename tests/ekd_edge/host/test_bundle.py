@@ -113,6 +113,9 @@ def test_what_a_bundle_holds(bundle: Path, model_path: Path) -> None:
     assert (bundle / model_path.name).read_bytes() == model_path.read_bytes()
     assert "EKD_OPTIONS=--port usb:1:2\n" in (bundle / "ekd-edge.env").read_text()
     assert "EKD_TRUST=@FOLDER@/trust.pub\n" in (bundle / "ekd-edge.env").read_text()
+    unit = (bundle / "ekd-edge.service").read_text().splitlines()
+    # Without the second, systemd writes stderr where stdout goes.
+    assert {"StandardOutput=append:%h/predictions.jsonl", "StandardError=journal"} <= set(unit)
     assert (bundle / "requirements.txt").read_text().startswith("ekd[pi]==1.0 --hash=sha256:")
     about = json.loads((bundle / "bundle.json").read_text())
     assert set(about["files"]) == {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()} - {

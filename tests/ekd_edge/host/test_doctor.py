@@ -181,6 +181,17 @@ def test_a_port_that_another_program_reads() -> None:
     assert f"in use by sleep ({reader.pid})" in found.told
 
 
+def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
+    """As where the service runs: nothing to put right. The port is named by a link, as udev makes them."""
+    with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
+        (tmp_path / "gsr").symlink_to(device.path)
+        written(tmp_path / "proc/437/comm", "ekd-edge\n")
+        (tmp_path / "proc/437/fd").mkdir()
+        (tmp_path / "proc/437/fd/7").symlink_to(device.path)
+        (found,) = examine_ports([str(tmp_path / "gsr")], tmp_path)
+    assert (found.level, found.told) == ("ok", f"{tmp_path}/gsr is being read by ekd-edge (437)")
+
+
 def test_a_port_that_is_the_console(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         name = Path(device.path).resolve().name
