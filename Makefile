@@ -72,7 +72,7 @@ demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/dem
 	@$(BIN)/python -m ekd_export.demo build/demo
 
 test: setup-dev  ## the whole test suite, but for the next two
-	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb
+	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 test-pi: setup-dev  ## the project installed on a Raspberry Pi's systems, their processors emulated; some minutes
 	@command -v mmdebstrap >/dev/null || \
