@@ -72,13 +72,13 @@ demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/dem
 	@$(BIN)/python -m ekd_export.demo build/demo
 
 test: setup-dev  ## the whole test suite, but for the next two
-	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb --numprocesses auto --maxprocesses 4 --dist loadgroup
+	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-pi: setup-dev  ## the project installed on a Raspberry Pi's systems, their processors emulated; some minutes
 	@command -v mmdebstrap >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap xz-utils debian-archive-keyring >/dev/null; } || \
 	  echo "Tests on a Raspberry Pi's systems will be skipped: sudo apt install mmdebstrap"
-	@$(BIN)/python -m pytest tests/pi --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests/pi --numprocesses 2
 
 test-usb: setup-dev  ## ekd-edge and its service in a machine whose USB adapter is unplugged; six minutes, a gigabyte of cache
 	@packages=; \

@@ -28,19 +28,6 @@ PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", 
 ARTEFACT_TARGETS = (PredictedTarget("arousal", ("low", "high")), PredictedTarget("valence", ("low", "high")))
 
 
-PACED = ("ekd_edge", "faults", "firmware_bridge")
-"""Folders whose tests go by the clock. Where several workers run, one has them all, so they never hinder each other."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Other files go to a worker as a whole, for what their tests share."""
-    for item in items:
-        name = str(item.path.relative_to(Path(__file__).parent))
-        if not name.startswith("pi/"):
-            item.add_marker(pytest.mark.xdist_group("paced" if name.startswith(PACED) else name))
-
-
 def _linear_flatbuffer(weights: np.ndarray) -> bytes:
     """A TFLite model logits = weights @ window, float32; weights (outputs, window)."""
     import flatbuffers

@@ -14,15 +14,6 @@ from trees import ARM64_12, ARM64_13, Installed, Tree, cannot_emulate
 SYSTEMS = {"12": ARM64_12, "13": ARM64_13}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share an installation go to one worker, where several run."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            parameters = getattr(getattr(item, "callspec", None), "params", {})
-            item.add_marker(pytest.mark.xdist_group(f"system {parameters.get('number', item.path.stem)}"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _emulation() -> None:
     if reason := cannot_emulate():

@@ -152,14 +152,23 @@ class _Room:
         now_s = time.monotonic()
         if now_s - self._looked_s >= PATIENCE_S:
             self._looked_s = now_s
-            if _answers(self._head):  # asked while it is away, Ray never returns
+            if _answers(self._head) and (resources := self._resources()) is not None:
                 self._answered_s = now_s
-                self._cells = max(1, int(self._ray.cluster_resources().get(self._name, 0)) // self._each)
+                self._cells = max(1, int(resources.get(self._name, 0)) // self._each)
             elif now_s - self._answered_s >= HEAD_PATIENCE_S:
                 raise ConfigError(
                     f"the head node {self._head} of the Ray cluster is gone: start the cluster again first"
                 )
         return self._cells
+
+    def _resources(self) -> Mapping[str, float] | None:
+        """What the cluster has; None where the head node goes away just now: Ray itself would never return."""
+        answer: SimpleQueue[Mapping[str, float]] = SimpleQueue()
+        threading.Thread(target=lambda: answer.put(self._ray.cluster_resources()), daemon=True).start()
+        try:
+            return answer.get(timeout=PATIENCE_S)
+        except Empty:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
