@@ -5,13 +5,30 @@ import tarfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from students import Students, command, make_students
 from trees import ARM64_12, ARM64_13, Installed, Tree, cannot_emulate
+from xdist.scheduler import LoadScopeScheduling
 
 SYSTEMS = {"12": ARM64_12, "13": ARM64_13}
+
+
+class BySystem(LoadScopeScheduling):
+    """Gives tests that share an installation to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if "test_faults.py" in nodeid:
+            return "32 bits" if "32_bits" in nodeid else "faults"
+        return "12" if nodeid.endswith("[12]") else "13"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem | None:
+    """Where nothing else is asked for."""
+    return BySystem(config, log) if config.option.dist == "load" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
