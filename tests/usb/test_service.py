@@ -83,7 +83,7 @@ def bundle(wheel: Path, quick_model: Path, tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "bundle.tar", TARGET, load_artefact(model), key=public, wheel=wheel).path
 
 
-def test_the_service_from_the_archive_to_weeks_later(bare_guest: Guest, bundle: Path, quick_model: Path) -> None:
+def test_the_service_is_installed_offline_and_kept_going(bare_guest: Guest, bundle: Path, quick_model: Path) -> None:
     bare_guest.put(bundle.read_bytes(), f"{HOME}/bundle.tar")
     pi = Pi(bare_guest)
     with WiredSensor(bare_guest.wire) as sensor:
