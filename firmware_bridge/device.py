@@ -139,6 +139,7 @@ class Device:
             if began is not None and received > _PATIENCE_BYTES:
                 if self._bauds and now - began > _BAUD_PATIENCE_S and self._hears_noise():
                     self._listen_at(self._bauds.pop())
+                    began = now
                 elif now - began > self._patience_s:
                     if (complaint := self._decoder.complaint()) is not None:
                         raise FormatError(complaint)

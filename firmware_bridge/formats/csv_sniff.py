@@ -1,5 +1,7 @@
 """Whether bytes are lines of numbers, and whether they may be those of a Grove sensor's sketch."""
 
+import numpy as np
+
 from firmware_bridge.formats.csv_layout import columns_of, is_number, layout_of, names_value
 from firmware_bridge.formats.csv_parse import parse_line
 from firmware_bridge.formats.device_format import Heard
@@ -9,7 +11,8 @@ __all__ = ["at_grove_pace", "bare_counts", "has_rows"]
 _ROWS = 3
 _GROVE_TOP = 1023
 _LISTEN_S = 2.0
-_SURE_LINES = 10
+_HELD_BACK_S = 1.0
+"""A host that is late for so long at the start reads that many lines at once."""
 _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
 """Around 19.5 Hz; a sketch that takes one reading and waits 50 ms prints 19.9 lines a second, and is none."""
 
@@ -44,14 +47,33 @@ def bare_counts(heard: Heard) -> bool:
 
 def at_grove_pace(heard: Heard) -> bool | None:
     """Whether lines arrive at the pace of a Grove sensor's sketch; None until two seconds of listening tell."""
-    if heard.seconds is None:
+    if not heard.arrivals:
         return False
-    lines = heard.data.count(b"\n")
-    if lines >= _SURE_LINES and lines - 1 > 2 * _FASTEST_HZ * heard.seconds:
+    lines, seconds = heard.data.count(b"\n"), heard.arrivals[-1][1]
+    if lines > _FASTEST_HZ * (_HELD_BACK_S + 2 * seconds):
         return False
-    if heard.seconds < _LISTEN_S:
+    if seconds < _LISTEN_S:
         return None
-    return _SLOWEST_HZ <= (lines - 1) / heard.seconds <= _FASTEST_HZ
+    return _SLOWEST_HZ <= _lines_per_second(heard) <= _FASTEST_HZ
+
+
+def _lines_per_second(heard: Heard) -> float:
+    """The median slope of lines over time, each taken over half of what was heard.
+
+    A host that is late for a moment reads several lines at once: a single outlier, wherever it lies, even at an end.
+    """
+    known, count = 0, 0
+    lines_by_time = {}
+    for size, seconds in heard.arrivals:
+        if more := heard.data.count(b"\n", known, size):
+            count += more
+            lines_by_time[seconds] = count
+        known = size
+    if len(lines_by_time) < 2:
+        return 0.0
+    times_s, lines = np.array(list(lines_by_time.items())).T
+    half = len(lines) // 2
+    return float(np.median((lines[half:] - lines[:-half]) / (times_s[half:] - times_s[:-half])))
 
 
 def _lines(heard: Heard) -> list[bytes]:

@@ -49,7 +49,8 @@ class DetectingDecoder:
         self._formats = list(installed_formats())
         self._heard = b""
         self._next_look = 1
-        self._first_s = self._last_s = 0.0
+        self._first_s = 0.0
+        self._arrivals: list[tuple[int, float]] = []
         self._silent_since_s: float | None = None
         self._questions = self._in_turn()
         self._asked: list[DeviceFormat] = []
@@ -105,9 +106,10 @@ class DetectingDecoder:
         """See `StreamDecoder`."""
         if self._chosen is not None:
             return self._chosen.feed(data)
-        if data:
-            self._last_s = self._options.clock()
-            self._first_s = self._last_s if not self._heard else self._first_s
+        if data and self._options.live:
+            now_s = self._options.clock()
+            self._first_s = self._first_s if self._heard else now_s
+            self._arrivals.append((len(self._heard) + len(data), now_s - self._first_s))
         self._heard += data
         if len(self._heard) >= self._next_look:
             self._next_look = len(self._heard) + max(1, len(self._heard) // 16)
@@ -133,8 +135,7 @@ class DetectingDecoder:
         for format in self._asked:
             if format.question is not None and format.question.answered(self._heard):
                 return format
-        seconds = self._last_s - self._first_s if self._options.live else None
-        heard = Heard(self._heard, self._options.live, seconds)
+        heard = Heard(self._heard, self._options.live, tuple(self._arrivals))
         found = [format for format in self._formats if format.recognises(heard)]
         return found[0] if len(found) == 1 else None
 
@@ -149,7 +150,7 @@ class DetectingDecoder:
     def _choose(self, format: DeviceFormat) -> list[RawBlock]:
         self.format = format
         self._chosen = format.open(self._options)
-        heard, self._heard = self._heard, b""
+        heard, self._heard, self._arrivals = self._heard, b"", []
         return self._chosen.feed(heard)
 
     def _in_turn(self) -> Iterator[DeviceFormat]:

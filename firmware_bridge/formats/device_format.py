@@ -39,12 +39,12 @@ class Heard:
     """What a device has sent so far, unasked or in answer to a question.
 
     data: from the first byte on. live: the stream was joined at any moment, so the first line or frame may be cut.
-    seconds: from the first byte to the latest, None for a recording.
+    arrivals: after each read, how many bytes had come and how many seconds after the first; empty for a recording.
     """
 
     data: bytes
     live: bool
-    seconds: float | None = None
+    arrivals: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

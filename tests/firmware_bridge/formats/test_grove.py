@@ -5,6 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.formats.detect import DetectingDecoder, open_decoder
@@ -26,15 +28,30 @@ def test_an_open_reading_that_makes_no_sense(zero: str) -> None:
         open_decoder(f"grove:zero={zero}")
 
 
-def listened(lines: Iterable[bytes], lines_per_s: float, seconds: float = 3.0) -> str | None:
-    """What a device at a port is taken for that prints so many lines a second, a little irregularly."""
+def listened(
+    lines: Iterable[bytes], lines_per_s: float, seconds: float = 3.0, late: tuple[float, float] = (0.0, 0.0)
+) -> str | None:
+    """What a device at a port is taken for that prints so many lines a second, a little irregularly.
+
+    late: from when to when the host does not read.
+    """
     now = [50.0]
     random = np.random.default_rng(1)
     decoder = DetectingDecoder(StreamOptions(Fraction(20), clock=lambda: now[0]))
+    waiting = b""
     source = iter(lines)
     for i in range(int(seconds * lines_per_s)):
-        now[0] = 50 + i / lines_per_s + random.uniform(0, 0.01)
-        decoder.feed(next(source))
+        at_s = i / lines_per_s + random.uniform(0, 0.01)
+        waiting += next(source)
+        if late[0] <= at_s < late[1]:
+            continue
+        if waiting.count(b"\n") > 1:
+            now[0] = 50 + late[1]
+            decoder.feed(waiting[: -len(waiting.splitlines(keepends=True)[-1])])
+            waiting = waiting.splitlines(keepends=True)[-1]
+        now[0] = 50 + at_s
+        decoder.feed(waiting)
+        waiting = b""
         if decoder.format is not None:
             return decoder.format.name
     return None
@@ -48,6 +65,13 @@ def bare() -> Iterable[bytes]:
 def test_its_pace_tells() -> None:
     assert listened(bare(), 19.5) == "grove"
     assert listened(bare(), 19.2) == "grove"
+
+
+@given(st.floats(0, 2.5), st.floats(0, 1.0))
+def test_its_pace_tells_to_a_host_that_is_late_for_a_while(since_s: float, for_s: float) -> None:
+    late = (since_s, since_s + for_s)
+    assert listened(bare(), 19.5, 4.0, late) == "grove"
+    assert listened(bare(), 20.0, 4.0, late) == "csv"
 
 
 @pytest.mark.parametrize("lines_per_s", [4.0, 10.0, 15.0, 20.0, 25.0, 50.0, 128.0, 1000.0])
