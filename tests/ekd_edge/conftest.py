@@ -1,10 +1,15 @@
-"""Keys that sign model files."""
+"""Keys that sign model files, a sensor's wire, and no model of the developer's own."""
 
+import os
+import pty
+import tty
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from edge_command import Wire
 
 from ekd_edge.trust import Trust, read_trust
 from ekd_export.sign import make_key, read_private_key, sign_file
@@ -36,3 +41,19 @@ def signing_key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
 @pytest.fixture(scope="session")
 def other_key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
     return make_signing_key(tmp_path_factory.mktemp("other-key"))
+
+
+@pytest.fixture(autouse=True)
+def _no_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EKD_MODEL", "EKD_TRUST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    name = os.ttyname(slave)
+    yield Wire(master, name)
+    os.close(slave)
+    os.close(master)

@@ -4,7 +4,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edge_command import EDGE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ from firmware_bridge.pty_device import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
-EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 UNIT = Unit("adc", 13, 30.0)
 
 finite = st.floats(-1e6, 1e6)

@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -13,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from edge_command import EDGE
+from harness import Edge, until
 
 from ekd_edge.replay import recordings_of
 from ekd_edge.station import ModelFile
@@ -23,8 +22,6 @@ from firmware_bridge.emulators.waveform import Waveform
 from firmware_bridge.faults import Fault
 from firmware_bridge.pty_device import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
-
-EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 
 
 def player(seconds: int, seed: int, faults: tuple[Fault, ...] = (), speed: float = 8) -> Player:
@@ -46,6 +43,10 @@ def edge(environment: dict[str, str], *arguments: object) -> subprocess.Popen[st
 def lines_of(out: str) -> Iterator[dict[str, object]]:
     for line in out.splitlines():
         yield {key: value for key, value in json.loads(line).items() if key != "latency_ms"}
+
+
+def status(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=20)
 
 
 def test_each_port_is_predicted_as_if_it_were_alone(
@@ -73,6 +74,10 @@ def test_each_port_is_predicted_as_if_it_were_alone(
 
 def test_one_that_fails_leaves_the_others_alone(model_path: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """The first is pulled for good, the second makes no sense in the format that was named, the third goes on."""
+
+    def sound(lines: list[str]) -> list[dict[str, object]]:
+        return [one for one in map(json.loads, lines) if one["port"] == str(tmp_path / "sound")]
+
     waveform = Waveform(islice(simulated_blocks(1000.0, 1, 1000), 60), Fraction(1000))
     bitalino = Player(BitalinoEmulator(waveform), 1)
     with (
@@ -81,21 +86,17 @@ def test_one_that_fails_leaves_the_others_alone(model_path: Path, tmp_path: Path
         PtyDevice(player(60, 3, speed=1), tmp_path / "sound"),
     ):
         named = [argument for name in ("pulled", "foreign", "sound") for argument in ("--port", tmp_path / name)]
-        process = edge(environment, *named, "--format", "ekd", "--json", "--model", model_path, "--once")
-        time.sleep(10)
-        shown = subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=20)
-        time.sleep(4)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert f"{tmp_path}/pulled went away: check the plug and the cable, then start again; the other ports go on" in err
-    sound = [one for one in lines_of(out) if one["port"] == str(tmp_path / "sound")]
-    assert len(sound) >= 7
-    assert [one["time"] for one in sound] == [6.0 + k for k in range(len(sound))]
-    assert "Traceback" not in err
-    assert shown.returncode == 1
-    assert "! " in shown.stdout
-    assert "/sound: ekd ekd-sim: 128 Hz" in shown.stdout
+        arguments = (*named, "--format", "ekd", "--json", "--model", model_path, "--once")
+        with Edge(tmp_path, *arguments, environment=environment) as process:
+            gone = f"{tmp_path}/pulled went away: check the plug and the cable, then start again; the other ports go on"
+            until(lambda: gone in process.err)
+            until(lambda: (shown := status(environment)).returncode == 1 and "! " in shown.stdout)
+            assert "/sound: ekd ekd-sim: 128 Hz" in status(environment).stdout
+            before = len(sound(process.out))
+            until(lambda: len(sound(process.out)) >= max(7, before + 2))
+            assert process.stop() == 0
+            assert "Traceback" not in process.err
+            assert [one["time"] for one in sound(process.out)] == [6.0 + k for k in range(len(sound(process.out)))]
 
 
 def test_nobody_takes_the_predictions_and_nothing_waits(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from edge_command import EDGE
 
 from ekd_edge.artefact import check_contents, load_artefact
 from ekd_edge.container import SIGNATURE_BYTES, pack, read_contents, write_contents
@@ -17,7 +18,6 @@ from ekd_edge.manifest import Manifest
 from ekd_edge.manifest_json import encode_manifest
 from ekd_edge.trust import Trust, read_trust, signed_bytes, trust_from_environment
 
-EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 WriteModel = Callable[..., Path]
 
 

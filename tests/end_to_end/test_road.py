@@ -2,7 +2,6 @@
 
 import fcntl
 import io
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edge_command import EDGE, predictions
 from numpy.typing import NDArray
 
 from ekd_edge.artefact import load_artefact
@@ -38,21 +38,12 @@ from firmware_bridge.stated_unit import unit_of_hello
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
-EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 EDA = Path(__file__).parents[3] / "shared/data/biosppy_eda/eda.txt"
 EDA_OPTIONS = ["--format", "csv", "--rate", "1000", "--unit", "adc", "--adc-bits", "12"]
 BITALINO = Unit("adc", 10)
 Found = list[dict[str, Any]]
 
 needs_eda = pytest.mark.skipif(not EDA.exists(), reason="the recording shared/data/biosppy_eda is not here")
-
-
-def parsed(lines: str) -> Found:
-    """Predictions as printed, less the one figure that differs from run to run."""
-    found = [json.loads(line) for line in lines.splitlines()]
-    for prediction in found:
-        assert prediction.pop("latency_ms") >= 0
-    return found
 
 
 def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> Found:
@@ -64,7 +55,7 @@ def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> F
     preprocessor = Preprocessor(artefact.manifest.signal)
     for prediction in run([whole], preprocessor, open_classifier(artefact), artefact.manifest):
         sink.write(prediction)
-    return parsed(stream.getvalue())
+    return predictions(stream.getvalue())
 
 
 def counts_of(values_us: NDArray[np.float64], hello: Hello) -> NDArray[np.uint16]:
@@ -99,7 +90,7 @@ def live(
             process.kill()
             process.wait()
     assert device.sent_bytes >= size
-    return parsed(out), err, process.returncode
+    return predictions(out), err, process.returncode
 
 
 def wait_until_read(device: PtyDevice, quiet_s: float = 1.5, timeout_s: float = 200) -> None:
@@ -145,7 +136,7 @@ def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model
     assert (status, err.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
 
     again = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
-    assert parsed(again.stdout) == expected
+    assert predictions(again.stdout) == expected
     assert (again.returncode, again.stderr.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
 
 
@@ -153,7 +144,7 @@ def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model
 def test_a_recording_that_states_its_rate_and_resolution_needs_no_options_for_them(int8_model: Path) -> None:
     told = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
     found_out = replay(EDA, "--unit", "adc", "--model", int8_model, "--adc-bits", "12")
-    assert parsed(found_out.stdout) == parsed(told.stdout)
+    assert predictions(found_out.stdout) == predictions(told.stdout)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +172,7 @@ def test_frames_over_a_device_node_as_offline(
     assert (ended, err.splitlines()[-1]) == (status, last_line(10_000, len(expected)))
 
     again = replay(recorded, "--model", int8_model)
-    assert parsed(again.stdout) == expected
+    assert predictions(again.stdout) == expected
     assert again.stderr.splitlines()[-1] == last_line(10_000, len(expected))
 
 
@@ -204,7 +195,7 @@ def test_other_makers_devices_as_offline(
     url = f"sim://?rate={rate_hz}&seed=5&speed=0&seconds={seconds}&format={format}"
     command = [EDGE, "--port", url, "--format", format, "--json", "--model", str(int8_model)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert parsed(done.stdout) == expected
+    assert predictions(done.stdout) == expected
     assert len(expected) >= 34
     assert done.returncode == 0
 
@@ -219,7 +210,7 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
 
     command = [EDGE, "--port", "sim://?rate=128&seed=5&speed=0&seconds=40", "--json", "--model", str(int8_model)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert parsed(done.stdout) == expected
+    assert predictions(done.stdout) == expected
     assert len(expected) == 35
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, last_line(5120, 35))
 
@@ -235,7 +226,7 @@ def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., P
         device.wait()
         (went_in,) = device.log()
     samples = len(recorded) * 128 // 1000 // 8 * 8
-    found = parsed(done.stdout)
+    found = predictions(done.stdout)
     expected = offline(divider.to_microsiemens(went_in.astype(np.float64)), Fraction(128), int8_model)
     assert len(found) >= 144
     assert found == expected[: len(found)]
@@ -254,7 +245,7 @@ def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path:
     bursts[middle] = bursts[middle][:5] + bytes([bursts[middle][5] ^ 0x40]) + bursts[middle][6:]
     (tmp_path / "bytes.ekd").write_bytes(b"".join(bursts))
     done = replay(tmp_path / "bytes.ekd", "--model", int8_model)
-    found = parsed(done.stdout)
+    found = predictions(done.stdout)
     gap = (middle - 1) * 8
     assert all(p["first_index"] + 512 <= gap or p["first_index"] >= gap + 8 for p in found)
     assert f"{7680 - 8} samples received, 8 dropped, 1 rejected" in done.stderr
@@ -272,4 +263,4 @@ def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model
     preprocessor, classifier = Preprocessor(artefact.manifest.signal), open_classifier(artefact)
     for prediction in run(chain(blocks), preprocessor, classifier, artefact.manifest):
         sink.write(prediction)
-    assert parsed(stream.getvalue()) == offline(values, Fraction(128), int8_model)
+    assert predictions(stream.getvalue()) == offline(values, Fraction(128), int8_model)

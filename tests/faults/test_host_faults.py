@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from edge_command import EDGE
 from harness import HZ, Edge, check, numbered_device, until
 
 from firmware_bridge.pty_device import PtyDevice
@@ -188,8 +189,7 @@ def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> 
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     with PtyDevice(numbered_device(1000, 100)) as device:
-        edge = str(Path(sys.executable).with_name("ekd-edge"))
-        command = [sys.executable, "-c", code, edge, "--port", device.path, "--once", "--model", str(model_path)]
+        command = [sys.executable, "-c", code, EDGE, "--port", device.path, "--once", "--model", str(model_path)]
         done = subprocess.run([*command, "--record", str(tmp_path / "r")], capture_output=True, text=True, timeout=60)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65536
     last = done.stderr.splitlines()[-2]
@@ -205,7 +205,7 @@ def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> 
 
 def test_nobody_reads_the_predictions(model_path: Path, tmp_path: Path, row: Row) -> None:
     with PtyDevice(numbered_device(6000, 0)) as device:
-        command = [str(Path(sys.executable).with_name("ekd-edge")), "--port", device.path, "--once", "--json"]
+        command = [EDGE, "--port", device.path, "--once", "--json"]
         command += ["--model", str(model_path), "--record", str(tmp_path / "r")]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None

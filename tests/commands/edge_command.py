@@ -1,0 +1,81 @@
+"""ekd-edge as a real process, and what it printed."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+EDGE = str(Path(sys.executable).with_name("ekd-edge"))
+CSV = ["--format", "csv", "--rate", "32", "--unit", "uS"]
+
+
+def edge(*arguments: object, timeout: float = 60, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [EDGE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command once it reads: its banner has been printed and read."""
+    process = subprocess.Popen([EDGE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert "reading" in process.stderr.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def predictions(stdout: str) -> list[dict[str, object]]:
+    """What was printed with --json, without the one figure that differs from run to run."""
+    found = [json.loads(line) for line in stdout.splitlines()]
+    for prediction in found:
+        assert prediction.pop("latency_ms") >= 0
+    return found
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The command ended with exit 2 and one sentence that holds the words."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    around = (" predicts ", " samples received, ")  # what is printed at the start and at the end of each run
+    told = [line for line in done.stderr.splitlines() if not any(word in line for word in around)]
+    assert len(told) == 1, done.stderr
+    assert told[0].startswith("ekd-edge: ")
+    for word in words:
+        assert word in told[0]
+
+
+def recording(path: Path, seconds: float = 20, rate: int = 32, header: str = "") -> Path:
+    walk = np.cumsum(np.random.default_rng(1).normal(scale=0.02, size=int(seconds * rate)))
+    path.write_text(header + "".join(f"{value:.4f}\n" for value in 5 + walk - walk.min()))
+    return path
+
+
+@dataclass
+class Wire:
+    """A pseudo-terminal: the test holds the sensor's end."""
+
+    master: int
+    name: str
+
+    def send(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self.master, data) :]
+
+    def send_until(self, ended: threading.Event, data: bytes) -> None:
+        """Send over and over, as fast as it is read."""
+        os.set_blocking(self.master, False)
+        while not ended.is_set():
+            if select.select([], [self.master], [], 0.05)[1]:
+                os.write(self.master, data)
