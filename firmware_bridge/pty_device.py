@@ -22,8 +22,8 @@ __all__ = ["PtyDevice"]
 
 _POLL_S = 0.02
 _CONFIGURED_S = 1.0
-_FLUSHED_S = 0.25
-_TAKEN_S = 1.0
+_FLUSHED_S = 1.0
+_TAKEN_S = 5.0
 _UNCONFIGURED_BAUD = termios.B134
 _BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400)}
 

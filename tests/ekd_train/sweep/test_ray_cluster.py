@@ -22,6 +22,8 @@ NAMESPACES = [
 ]  # fmt: skip
 HEAD, OTHER = "127.0.0.1", "127.0.0.2"
 
+pytestmark = pytest.mark.timeout(600)  # whichever test is the first waits for both sweeps
+
 
 @pytest.fixture(scope="module")
 def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory(prefix="ekd-") as short:  # Ray's socket paths are long already
         command = [*NAMESPACES, sys.executable, str(STANDIN / "cluster.py"), str(here), short]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     found["told"] = done.stderr
