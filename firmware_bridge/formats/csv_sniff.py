@@ -11,8 +11,8 @@ __all__ = ["at_grove_pace", "bare_counts", "has_rows"]
 _ROWS = 3
 _GROVE_TOP = 1023
 _LISTEN_S = 2.0
-_HELD_BACK_S = 1.0
-"""A host that is late for so long at the start reads that many lines at once."""
+_HELD_BACK_S = 1.5
+"""A host that is late for so long at the start reads that many seconds' lines at once."""
 _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
 """Around 19.5 Hz; a sketch that takes one reading and waits 50 ms prints 19.9 lines a second, and is none."""
 

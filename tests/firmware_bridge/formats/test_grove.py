@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import ConfigError
@@ -69,6 +69,7 @@ def test_its_pace_tells() -> None:
 
 @settings(max_examples=40)
 @given(st.floats(0, 2.5), st.floats(0, 1.0))
+@example(0.0, 1.0)
 def test_its_pace_tells_to_a_host_that_is_late_for_a_while(since_s: float, for_s: float) -> None:
     late = (since_s, since_s + for_s)
     assert listened(bare(), 19.5, 4.0, late) == "grove"
