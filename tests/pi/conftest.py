@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from students import Students, command, make_students
-from trees import ARM64_12, ARM64_13, Installed, Tree, cannot_emulate
+from trees import ARM64_12, ARM64_13, ARMHF_12, Installed, Tree, cannot_emulate, extract
 from xdist.scheduler import LoadScopeScheduling
 
 SYSTEMS = {"12": ARM64_12, "13": ARM64_13}
@@ -40,12 +40,20 @@ def _emulation() -> None:
 
 @pytest.fixture(scope="session")
 def students(tmp_path_factory: pytest.TempPathFactory) -> Students:
+    """Made by one worker; one that has to wait for it fetches the systems meanwhile."""
     pytest.importorskip("torch", reason="the training extra is not installed")
     pytest.importorskip("litert_torch", reason="the export extra is not installed")
     base = tmp_path_factory.getbasetemp()
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with FileLock(folder / "students.lock"):
-        return make_students(folder / "students")
+    lock = FileLock(folder / "students.lock")
+    try:
+        with lock.acquire(timeout=0):
+            return make_students(folder / "students")
+    except Timeout:
+        for debian in (*SYSTEMS.values(), ARMHF_12):
+            extract(debian)
+        with lock:
+            return make_students(folder / "students")
 
 
 @pytest.fixture(scope="session")

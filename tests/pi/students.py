@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,8 +64,8 @@ def make_students(folder: Path) -> Students:
         short = ["--set", "teacher.epochs=1", "--set", "student.epochs=2", "--set", "data=synthetic?subjects=16"]
         command("ekd-train", "--preset", "smoke", "--threads", 1, *short, "--out", run)
         made.mkdir()
-        for kind, recipe in kinds.items():
-            command("ekd-export", run, *recipe, "-o", made / files[kind].name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda kind: command("ekd-export", run, *kinds[kind], "-o", made / files[kind].name), kinds))
         made.rename(folder)
     manifest = load_artefact(files["int8"]).manifest
     windows = parse_source(UNSEEN).windows(manifest.signal, None, [each.name for each in manifest.targets])
