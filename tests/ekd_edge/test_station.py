@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from edge_command import EDGE
+from edge_command import EDGE, predictions
 from harness import Edge, until
 
 from ekd_edge.replay import recordings_of
@@ -40,11 +39,6 @@ def edge(environment: dict[str, str], *arguments: object) -> subprocess.Popen[st
     )
 
 
-def lines_of(out: str) -> Iterator[dict[str, object]]:
-    for line in out.splitlines():
-        yield {key: value for key, value in json.loads(line).items() if key != "latency_ms"}
-
-
 def status(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=20)
 
@@ -60,14 +54,14 @@ def test_each_port_is_predicted_as_if_it_were_alone(
         assert len(ports) == 3
     assert "went away" in err
     assert process.returncode == 2, "every device has unplugged itself"
-    found = list(lines_of(out))
+    found = predictions(out)
     folders = sorted((tmp_path / "r").iterdir())
     for seed, folder in zip((1, 2, 3), folders, strict=True):
         mine = [
             {k: v for k, v in one.items() if k != "port"} for one in found if one["port"] == str(tmp_path / f"s{seed}")
         ]
         again = edge(environment, "--replay", folder, "--json", "--model", model_path)
-        assert list(lines_of(again.communicate(timeout=60)[0])) == mine
+        assert predictions(again.communicate(timeout=60)[0]) == mine
         assert len(mine) == 34
         assert recordings_of(folder)
 
