@@ -31,11 +31,11 @@ import numpy as np
 from bench import ratio, table, write
 from bench_replay import untrained_student
 
-from firmware_bridge.emulators.csv import CsvEmulator
-from firmware_bridge.emulators.ekd import EkdEmulator, frame_bursts, linear_hello
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.emulators.waveform import Waveform
-from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.devices.csv.emulator import CsvEmulator
+from firmware_bridge.devices.ekd.emulator import EkdEmulator, frame_bursts, linear_hello
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
 
 HZ = 128

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import table, write
 
-from ekd_train.cli import main as ekd_train
+from ekd_train.cli.main import main as ekd_train
 
 FOLDER = Path("build/bench/gain")
 SHARED = ("teacher", "student")

@@ -25,11 +25,11 @@ from bench import ratio, table, write
 from bench_edge import EDGE, rss_mb, waveform
 from bench_replay import untrained_student
 
-from ekd_edge.host.pi_os import PI_OSES, PiOs
-from ekd_edge.host.wheels import Wheel, gather_wheels, own_wheel
-from firmware_bridge.emulators.ekd import EkdEmulator
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.pty_device import PtyDevice
+from ekd_edge.deploy.pi_os import PI_OSES, PiOs
+from ekd_edge.deploy.wheels import Wheel, gather_wheels, own_wheel
+from firmware_bridge.devices.ekd.emulator import EkdEmulator
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
 
 IMPORTS = "import numpy, scipy.signal, ai_edge_litert.interpreter"
 PEAK = f"{IMPORTS}, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"

@@ -108,8 +108,8 @@ def ours(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
 def plain(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
     from scipy.signal import butter, lfilter, sosfilt, sosfilt_zi
 
-    from ekd_train.data.montage import CHANNELS as PICKED
-    from ekd_train.data.montage import EEG_32
+    from ekd_train.data.datasets.montage import CHANNELS as PICKED
+    from ekd_train.data.datasets.montage import EEG_32
 
     def zscore(x: np.ndarray) -> np.ndarray:
         decay = math.exp(-1.0 / (TIME_CONSTANT_S * RATE_HZ))

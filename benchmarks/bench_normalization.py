@@ -23,8 +23,8 @@ from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.spec import Normalization
 from ekd_train.data.source import parse_source
 from ekd_train.data.windows import WindowSet
-from ekd_train.network import NetworkConfig
-from ekd_train.student import Student
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.student import Student
 
 MODES = (
     Normalization(),

@@ -26,15 +26,15 @@ from typing import get_args
 import numpy as np
 from bench import ROOT, table, write
 
-from ekd_edge.artefact import Artefact, load_artefact, save_artefact
-from ekd_edge.classify import open_classifier
-from ekd_edge.manifest import Calibration, Manifest, Target, Training
-from ekd_edge.sensor import SensorOptions, open_replay
+from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.subjects import hash_subjects
-from ekd_train.network import StudentKind
+from ekd_edge.sources.sensor import SensorOptions, open_replay
+from ekd_train.models.config import StudentKind
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
@@ -172,13 +172,13 @@ def untrained_student(kind: StudentKind) -> Path:
         return path
     import torch
 
-    from ekd_export.audit import read_quantization
-    from ekd_export.convert import convert
-    from ekd_export.fold import fold
-    from ekd_export.quantize import fingerprint, quantize
-    from ekd_export.recipes import RECIPES
-    from ekd_train.network import NetworkConfig
-    from ekd_train.student import Student
+    from ekd_export.convert.fold import fold
+    from ekd_export.convert.tflite import convert
+    from ekd_export.quantization.audit import read_quantization
+    from ekd_export.quantization.quantize import fingerprint, quantize
+    from ekd_export.quantization.recipes import RECIPES
+    from ekd_train.models.config import NetworkConfig
+    from ekd_train.models.student import Student
 
     spec = gsr_spec(rate_hz=Fraction(RATE), window_s=4, hop_s=1)
     minutes = np.concatenate(list(islice(simulated_blocks(float(RATE), seed=9, block_samples=RATE * 60), 2)))

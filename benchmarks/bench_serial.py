@@ -28,15 +28,15 @@ import serial
 from bench import ratio, table, write
 from bench_replay import untrained_student
 
-from firmware_bridge.device import open_device
-from firmware_bridge.emulators.csv import CsvEmulator
-from firmware_bridge.emulators.emulator import Emulator
-from firmware_bridge.emulators.waveform import Waveform
-from firmware_bridge.formats.bitalino import rate_command, start_command
-from firmware_bridge.formats.detect import open_decoder
-from firmware_bridge.formats.device_format import find_format
-from firmware_bridge.formats.shimmer3 import START
-from firmware_bridge.formats.stream import StreamOptions
+from firmware_bridge.devices.bitalino.decoder import rate_command, start_command
+from firmware_bridge.devices.csv.emulator import CsvEmulator
+from firmware_bridge.devices.detect import open_decoder
+from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.registry import find_format
+from firmware_bridge.devices.shimmer3.decoder import START
+from firmware_bridge.devices.stream import StreamOptions
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.serial_port.device import open_device
 from firmware_bridge.synthesis import simulated_blocks
 
 ALL_INPUTS = bytes([0x3F << 2 | 1])
@@ -171,12 +171,12 @@ def live(seconds: float) -> dict[str, float]:
     model = untrained_student("edge")
     found: dict[str, float] = {}
     for name, extra in LIVE.items():
-        simulate = [sys.executable, "-m", "firmware_bridge.cli", "simulate", "--format", name]
+        simulate = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", "--format", name]
         rate = ["--rate", "1000"] if name == "bitalino" else []
         with subprocess.Popen([*simulate, *rate], stdout=subprocess.PIPE, text=True) as device:
             assert device.stdout is not None
             port = device.stdout.readline().strip()
-            command = [sys.executable, "-m", "ekd_edge.cli", "--port", port, "--model", str(model), "--json"]
+            command = [sys.executable, "-m", "ekd_edge.cli.main", "--port", port, "--model", str(model), "--json"]
             command += ["--format", name, *extra]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as edge:
                 time.sleep(6)

@@ -21,14 +21,14 @@ import bench_loading
 import torch
 from bench import interleave, ratio, table, write
 
-from ekd_train.device import arithmetic, pick_device
-from ekd_train.distill import DistillWeights, PoolProjection, hard_loss, kd_step
-from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
-from ekd_train.memory import keep_freed_memory
-from ekd_train.network import NetworkConfig, Output
-from ekd_train.stack import Network, Stack
-from ekd_train.student import Student
-from ekd_train.teacher import Teacher
+from ekd_train.models.config import NetworkConfig, Output
+from ekd_train.models.stacked import Network, Stack
+from ekd_train.models.student import Student
+from ekd_train.models.teacher import Teacher
+from ekd_train.process_tuning import keep_freed_memory
+from ekd_train.training.device import arithmetic, pick_device
+from ekd_train.training.distillation import DistillWeights, PoolProjection, hard_loss, kd_step
+from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
 
 ROOT = Path("build/bench/train")
 CONFIG = NetworkConfig()
@@ -152,7 +152,7 @@ def bench_stack(options: argparse.Namespace, figures: Figures) -> None:
 def bench_sweep(options: argparse.Namespace, figures: Figures) -> None:
     """The whole command with one worker and with two, in turns; windows come from the cache in both."""
     command = [
-        sys.executable, "-m", "ekd_train.cli", "sweep", "--preset", "smoke", "--data", "synthetic?subjects=12",
+        sys.executable, "-m", "ekd_train.cli.main", "sweep", "--preset", "smoke", "--data", "synthetic?subjects=12",
         "--methods", "student", "--split", "k-fold:4", "--seeds", "2", "--set", "student.epochs=10", "--device", "cpu",
     ]  # fmt: skip
 
@@ -184,7 +184,7 @@ def bench_loso(options: argparse.Namespace, figures: Figures) -> None:
     start = time.perf_counter()
     subprocess.run(
         [
-            sys.executable, "-m", "ekd_train.cli", "sweep", "--preset", "deap", "--data", f"deap:{folder}",
+            sys.executable, "-m", "ekd_train.cli.main", "sweep", "--preset", "deap", "--data", f"deap:{folder}",
             "--split", "leave-one-out", "--methods", "teacher,kd-feedback", "--stack", str(options.folds),
             "--set", f"compute.precision={options.precision}", "--device", options.device, "--out", str(out),
         ],

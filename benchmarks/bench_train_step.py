@@ -19,11 +19,11 @@ from bench import interleave, ratio, table, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ekd_train.distill import DistillWeights, build_projection, kd_step
-from ekd_train.feedback import Batch, FeedbackWeights, feedback_step
-from ekd_train.network import NetworkConfig
-from ekd_train.student import Student
-from ekd_train.teacher import Teacher
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.student import Student
+from ekd_train.models.teacher import Teacher
+from ekd_train.training.distillation import DistillWeights, build_projection, kd_step
+from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
 
 CONFIG = NetworkConfig()
 KERAS = {"student": "200-284", "teacher": "100-137"}

@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.evaluate import Difference, evaluate, paired_difference
-from ekd_export.convert import convert
-from ekd_export.fold import fold
-from ekd_export.quantize import calibration_windows, quantize
+from ekd_edge.metrics import Difference, evaluate, paired_difference
+from ekd_export.convert.fold import fold
+from ekd_export.convert.tflite import convert
+from ekd_export.quantization.quantize import calibration_windows, quantize
+from ekd_export.quantization.recipes import RECIPES
 from ekd_export.quiet import quiet
-from ekd_export.recipes import RECIPES
 from ekd_train.checkpoint import load_weights
-from ekd_train.cli import main as ekd_train
+from ekd_train.cli.main import main as ekd_train
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import make_split, sides
 from ekd_train.data.windows import WindowSet
 from ekd_train.methods import settings_of
-from ekd_train.stages import network_of, training_windows
-from ekd_train.student import Student
-from ekd_train.sweep.cells import Cell
+from ekd_train.models.student import Student
+from ekd_train.sweep.cell import Cell
 from ekd_train.sweep.plan import SweepPlan
+from ekd_train.training.trainer import network_of, training_windows
 
 __all__ = ["STUDIES", "Exams", "Study", "change", "examine_all", "mean"]
 

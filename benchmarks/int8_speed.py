@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ekd_export.convert import convert
-from ekd_export.fold import fold
-from ekd_export.micro import arena_bytes
-from ekd_export.quantize import quantize
+from ekd_export.convert.fold import fold
+from ekd_export.convert.tflite import convert
+from ekd_export.quantization.micro import arena_bytes
+from ekd_export.quantization.quantize import quantize
+from ekd_export.quantization.recipes import RECIPES
 from ekd_export.quiet import quiet
-from ekd_export.recipes import RECIPES
-from ekd_train.network import STUDENTS, NetworkConfig
-from ekd_train.student import Student
+from ekd_train.models.config import STUDENTS, NetworkConfig
+from ekd_train.models.student import Student
 
 __all__ = ["Timed", "flatbuffers", "measure"]
 

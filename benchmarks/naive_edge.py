@@ -16,7 +16,7 @@ import serial
 from ai_edge_litert.interpreter import Interpreter
 from scipy import signal
 
-from ekd_edge.artefact import load_artefact
+from ekd_edge.model.file import load_artefact
 
 try:
     from neurokit2 import eda_clean

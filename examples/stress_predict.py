@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ekd_edge.errors import DataError, EkdError
-from ekd_train.data.recordings import write_recording
+from ekd_train.data.datasets.recordings import write_recording
 from ekd_train.data.windows import Recording, Trial
 
 LABELS = "Improved_All_Combined_hr_rsp_binary.csv"

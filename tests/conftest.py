@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_edge.artefact import save_artefact
-from ekd_edge.manifest import Manifest, Training
-from ekd_edge.manifest import Target as PredictedTarget
+from ekd_edge.model.file import save_artefact
+from ekd_edge.model.manifest import Manifest, Training
+from ekd_edge.model.manifest import Target as PredictedTarget
+from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.design import gsr_spec
-from ekd_edge.subjects import hash_subjects
-from firmware_bridge.toolchain import Target, build, missing_tools
+from firmware_bridge.firmware.toolchain import Target, build, missing_tools
 
 if TYPE_CHECKING:
-    from ekd_train.network import NetworkConfig
-    from ekd_train.student import Student
+    from ekd_train.models.config import NetworkConfig
+    from ekd_train.models.student import Student
 
 
 PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
@@ -119,7 +119,7 @@ def make_student(config: "NetworkConfig", windows: NDArray[np.float32]) -> "Stud
     """Random weights and batch norm statistics; both classes of each target are predicted about as often."""
     import torch
 
-    from ekd_train.student import Student
+    from ekd_train.models.student import Student
 
     torch.manual_seed(11)
     student = Student(config)

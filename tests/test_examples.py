@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ekd_train.cli import main
+from ekd_train.cli.main import main
 from ekd_train.data.source import parse_source
 from ekd_train.run import Run
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 DATASET = Path(os.environ.get("EKD_DATA", ROOT.parent / "shared" / "data")) / "stress_predict_eda"
 SCRIPT = ROOT / "examples" / "stress_predict.py"
 

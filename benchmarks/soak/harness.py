@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.recording import Mark, PredictionLine, Reader
-from ekd_edge.replay import read_runs, recordings_of
+from ekd_edge.recording.format import Mark, PredictionLine, Reader
+from ekd_edge.recording.replay import read_runs, recordings_of
 from ekd_edge.signal.blocks import SampleBlock
-from firmware_bridge.emulators.ekd import EkdEmulator
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.emulators.waveform import Waveform
-from firmware_bridge.faults import Fault
+from firmware_bridge.devices.ekd.emulator import EkdEmulator
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.line_faults import Fault
+from firmware_bridge.emulation.player import Player
 
 __all__ = ["HZ", "Edge", "Recorded", "check", "numbered", "numbered_device", "until"]
 

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import ROOT, table, write
 from harness import HZ, Edge, check, numbered_device, until
 
-from firmware_bridge.faults import Fault
-from firmware_bridge.pty_device import PtyDevice
+from firmware_bridge.emulation.line_faults import Fault
+from firmware_bridge.emulation.pty import PtyDevice
 
 DAY_S = 86400
 MODEL = ROOT / "build" / "demo" / "student-int8.tflite"

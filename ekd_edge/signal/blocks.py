@@ -1,6 +1,6 @@
 """The nouns that travel along the signal chain."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "SampleBlock", "Window", "continues", "joined"]
+__all__ = ["Baseline", "BaselineOf", "SampleBlock", "Window", "continues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class Baseline:
     mean: float
     variance: float
     seconds: float
+
+
+BaselineOf = Callable[[str], Baseline | None]
+"""The baseline to begin with on the sensor of that identity, see `ekd_edge.sources.sensor.Sensor.identity`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Where predictions go: one module a place."""
+"""Where predictions go: JSON lines, the terminal, bounded queues in front of slow readers."""

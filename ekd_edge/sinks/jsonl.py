@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TextIO
 
 from ekd_edge.errors import ArtefactError
-from ekd_edge.live import Prediction
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
 __all__ = ["JsonLines", "to_line"]

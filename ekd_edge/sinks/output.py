@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TextIO
 
 from ekd_edge.errors import EkdError
-from ekd_edge.live import Prediction
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink import Sink
 

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from ekd_edge.live import Prediction
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink import Sink
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from ekd_edge.live import Prediction
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
 __all__ = ["Sink"]

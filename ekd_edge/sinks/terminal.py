@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import TextIO
 
-from ekd_edge.live import Prediction
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
 __all__ = ["LiveLine", "TextLines", "Waiting", "bar", "clock", "plain_line", "sparkline"]

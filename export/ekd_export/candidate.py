@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ekd_edge.artefact import Artefact, load_artefact, save_artefact
-from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ExportError
-from ekd_edge.manifest import Calibration, Manifest, Target, Training
-from ekd_edge.subjects import hash_subjects
-from ekd_export.audit import Audit, audit, check_classes, read_quantization
-from ekd_export.convert import convert, student_logits, torch_logits
-from ekd_export.disjoint import with_window_hashes
-from ekd_export.fold import fold
-from ekd_export.material import LABELS, Material
-from ekd_export.qat import fine_tune
-from ekd_export.quantize import fingerprint, quantize
-from ekd_export.recipes import Recipe
+from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.model.subject_hash import hash_subjects
+from ekd_export.convert.fold import fold
+from ekd_export.convert.tflite import convert, student_logits, torch_logits
+from ekd_export.evaluation.leakage import with_window_hashes
+from ekd_export.inputs import LABELS, Material
+from ekd_export.quantization.audit import Audit, audit, check_classes, read_quantization
+from ekd_export.quantization.qat import fine_tune
+from ekd_export.quantization.quantize import fingerprint, quantize
+from ekd_export.quantization.recipes import Recipe
 
 __all__ = ["Candidate", "build_candidate", "float_manifest"]
 

@@ -78,7 +78,7 @@ def _demo(folder: Path) -> None:
     _live(folder, recording, int8, predictions)
     _title("6/6  A picture of it")
     _call(
-        sys.executable, "-m", "ekd_export.picture", "--signal", recording, "--predictions", predictions,
+        sys.executable, "-m", "ekd_export.report.plot_recording", "--signal", recording, "--predictions", predictions,
         "--synthetic", "-o", folder / "signal.png",
     )  # fmt: skip
 

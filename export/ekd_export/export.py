@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.artefact import Artefact
 from ekd_edge.errors import ConfigError, DataError
-from ekd_edge.subjects import hash_subject
-from ekd_export.audit import Audit
+from ekd_edge.model.file import Artefact
+from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.candidate import Candidate, build_candidate, float_manifest
-from ekd_export.convert import student_logits
-from ekd_export.fold import fold
-from ekd_export.latency import Latency, measure_latency
-from ekd_export.layer_errors import LayerError, layer_errors
-from ekd_export.material import LABELS, Material, read_material
-from ekd_export.micro import arena_bytes
-from ekd_export.onnx_file import encode_onnx
-from ekd_export.recipes import RECIPES, Recipe
-from ekd_export.report import build_report
-from ekd_export.signoff import Verdict, check_max_drop, judge
-from ekd_export.write import check_output, onnx_path, page_path, write_export
+from ekd_export.convert.fold import fold
+from ekd_export.convert.onnx import encode_onnx
+from ekd_export.convert.tflite import student_logits
+from ekd_export.evaluation.latency import Latency, measure_latency
+from ekd_export.evaluation.signoff import Verdict, check_max_drop, judge
+from ekd_export.inputs import LABELS, Material, read_material
+from ekd_export.quantization.audit import Audit
+from ekd_export.quantization.layer_errors import LayerError, layer_errors
+from ekd_export.quantization.micro import arena_bytes
+from ekd_export.quantization.recipes import RECIPES, Recipe
+from ekd_export.report.build import build_report
+from ekd_export.save import check_output, onnx_path, page_path, write_export
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
 

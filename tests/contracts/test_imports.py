@@ -27,17 +27,17 @@ def top_levels(names: set[str]) -> set[str]:
 
 
 def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
-    names = loaded_by("import ekd_edge.cli")
+    names = loaded_by("import ekd_edge.cli.main")
     assert not top_levels(names) & (FRAMEWORKS | RUNTIMES | SIGNATURES | {"scipy", "ekd_train", "ekd_export"})
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "ekd_edge.live",
-        "ekd_edge.models",
+        "ekd_edge.pipeline.stream",
+        "ekd_edge.model.find",
         "ekd_edge.signal.preprocessor",
-        "ekd_edge.sensor",
+        "ekd_edge.sources.sensor",
         "firmware_bridge.synthesis",
     ],
 )
@@ -46,7 +46,7 @@ def test_the_edge_loads_no_framework(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["firmware_bridge.frame", "firmware_bridge.formats.detect", "firmware_bridge.pty_device"]
+    "module", ["firmware_bridge.devices.ekd.frame", "firmware_bridge.devices.detect", "firmware_bridge.emulation.pty"]
 )
 def test_the_wire_contract_needs_numpy_and_cobs_alone(module: str) -> None:
     third_party = top_levels(loaded_by(f"import {module}")) - set(sys.stdlib_module_names) - {"cython_runtime"}
@@ -70,9 +70,9 @@ def test_cryptography_loads_with_trust_alone() -> None:
     signed = """
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from ekd_edge.artefact import Artefact, check_contents, load_artefact
+from ekd_edge.model.file import Artefact, check_contents, load_artefact
 from ekd_edge.errors import ArtefactError
-import ekd_edge.trust, ekd_export.sign, ekd_export.cli
+import ekd_edge.model.signature, ekd_export.signing, ekd_export.cli.export
 with TemporaryDirectory() as folder:
     path = Path(folder) / "a.tflite"
     path.write_bytes(b"no model")
@@ -82,7 +82,7 @@ with TemporaryDirectory() as folder:
         pass
 """
     assert not top_levels(loaded_by(signed)) & SIGNATURES
-    assert top_levels(loaded_by("from ekd_edge.trust import require_cryptography as f; f()")) > SIGNATURES
+    assert top_levels(loaded_by("from ekd_edge.model.signature import require_cryptography as f; f()")) > SIGNATURES
 
 
 @pytest.mark.parametrize("package", ["firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"])

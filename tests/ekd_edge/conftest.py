@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from edge_command import Wire
 
-from ekd_edge.trust import Trust, read_trust
-from ekd_export.sign import make_key, read_private_key, sign_file
+from ekd_edge.model.signature import Trust, read_trust
+from ekd_export.signing import make_key, read_private_key, sign_file
+from tests.helpers.edge_command import Wire
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.manifest import Kind
-from ekd_export.cli import main
+from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.manifest import Kind
+from ekd_export.cli.export import main
 from ekd_train.checkpoint import save_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import SubjectSplit
 from ekd_train.data.windows import WindowSet
-from ekd_train.network import NetworkConfig
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.student import Student
 from ekd_train.run import STUDENT_FILE, Run, create_run
-from ekd_train.student import Student
 
 SOURCE = "synthetic?subjects=6&trials=4&trial_s=60&seed=5"
 TARGETS = ("arousal", "valence")

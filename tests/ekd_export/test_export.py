@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import ekd_export.candidate
-from ekd_edge.classify import open_classifier
 from ekd_edge.errors import ExportError
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.spec import SignalSpec
-from ekd_edge.subjects import hash_subjects
-from ekd_export.cli import main
-from ekd_export.quantize import calibration_windows, fingerprint
+from ekd_export.cli.export import main
+from ekd_export.quantization.quantize import calibration_windows, fingerprint
 from ekd_train.run import Run
 
 
@@ -126,7 +126,7 @@ def test_what_is_to_be_known_of_the_data_is_said(run: Run, tmp_path, monkeypatch
 
 
 def test_a_student_without_torch_is_no_crash(run: Run) -> None:
-    code = "import sys; sys.modules['torch'] = None; from ekd_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['torch'] = None; from ekd_export.cli.export import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'ekd[export]'" in done.stderr

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-GOLDEN = Path(os.environ.get("EKD_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
+from tests.helpers.paths import SHARED
+
+GOLDEN = Path(os.environ.get("EKD_GOLDEN", SHARED / "golden"))
 
 NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.artefact import save_artefact
-from ekd_edge.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.model.file import save_artefact
+from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.subjects import hash_subjects
 from firmware_bridge.synthesis import simulated_blocks
 
 TARGETS = ("arousal", "valence")
@@ -23,13 +23,13 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """128 Hz, windows of 4 s every second, two targets: a prediction from the sixth second on."""
     torch = pytest.importorskip("torch", reason="the training extra is not installed")
     pytest.importorskip("litert_torch", reason="the export extra is not installed")
-    from ekd_export.audit import read_quantization
-    from ekd_export.convert import convert
-    from ekd_export.fold import InferenceStudent
-    from ekd_export.quantize import fingerprint, quantize
-    from ekd_export.recipes import RECIPES
-    from ekd_train.network import NetworkConfig
-    from ekd_train.student import Student
+    from ekd_export.convert.fold import InferenceStudent
+    from ekd_export.convert.tflite import convert
+    from ekd_export.quantization.audit import read_quantization
+    from ekd_export.quantization.quantize import fingerprint, quantize
+    from ekd_export.quantization.recipes import RECIPES
+    from ekd_train.models.config import NetworkConfig
+    from ekd_train.models.student import Student
 
     spec = gsr_spec(rate_hz=Fraction(128), window_s=4, hop_s=1)
     signal = np.concatenate(list(islice(simulated_blocks(128, seed=9, block_samples=128), 60)))

@@ -16,29 +16,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edge_command import EDGE, predictions
 from numpy.typing import NDArray
 
-from ekd_edge.artefact import load_artefact
-from ekd_edge.classify import open_classifier
-from ekd_edge.live import run
+from ekd_edge.model.file import load_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.pipeline.stream import run
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.sinks.jsonl import JsonLines
-from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
-from firmware_bridge.emulators.emulator import Burst
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.emulators.script import ScriptedEmulator
-from firmware_bridge.formats.grove import UNIT as GROVE
-from firmware_bridge.formats.shimmer3_packets import from_microsiemens, to_microsiemens
-from firmware_bridge.frame import Hello
-from firmware_bridge.pty_device import PtyDevice
-from firmware_bridge.rig import Rig
-from firmware_bridge.stated_unit import unit_of_hello
+from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
+from firmware_bridge.devices.ekd.frame import Hello
+from firmware_bridge.devices.emulator import Burst
+from firmware_bridge.devices.grove.decoder import UNIT as GROVE
+from firmware_bridge.devices.shimmer3.packets import from_microsiemens, to_microsiemens
+from firmware_bridge.devices.stated_unit import unit_of_hello
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.emulation.script import ScriptedEmulator
+from firmware_bridge.firmware.simulator import Rig
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
+from tests.helpers.edge_command import EDGE, predictions
+from tests.helpers.paths import SHARED
 
-EDA = Path(__file__).parents[3] / "shared/data/biosppy_eda/eda.txt"
+EDA = SHARED / "data/biosppy_eda/eda.txt"
 EDA_OPTIONS = ["--format", "csv", "--rate", "1000", "--unit", "adc", "--adc-bits", "12"]
 BITALINO = Unit("adc", 10)
 Found = list[dict[str, Any]]

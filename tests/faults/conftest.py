@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import ROOT
 
 LONG = os.environ.get("EKD_FAULTS") == "long"
 """As `make soak` runs it."""

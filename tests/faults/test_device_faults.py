@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import HZ, Edge, check, numbered, numbered_device, until
 
-from firmware_bridge.emulators.csv import CsvEmulator
-from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
-from firmware_bridge.emulators.emulator import Burst
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.emulators.script import ScriptedEmulator
-from firmware_bridge.emulators.waveform import Waveform
-from firmware_bridge.faults import Fault
-from firmware_bridge.pty_device import PtyDevice
-from firmware_bridge.rig import Rig
+from benchmarks.soak.harness import HZ, Edge, check, numbered, numbered_device, until
+from firmware_bridge.devices.csv.emulator import CsvEmulator
+from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
+from firmware_bridge.devices.emulator import Burst
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.line_faults import Fault
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.emulation.script import ScriptedEmulator
+from firmware_bridge.firmware.simulator import Rig
 from firmware_bridge.synthesis import simulated_blocks
 
 Row = Callable[[str, str, str, str], None]

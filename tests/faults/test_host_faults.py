@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from edge_command import EDGE
-from harness import HZ, Edge, check, numbered_device, until
-
-from firmware_bridge.pty_device import PtyDevice
+from benchmarks.soak.harness import HZ, Edge, check, numbered_device, until
+from firmware_bridge.emulation.pty import PtyDevice
+from tests.helpers.edge_command import EDGE
 
 Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]
@@ -135,7 +134,10 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
             until(lambda: "No space left" in edge.err, 40)
             until(lambda: (edge.status() or {"ports": [{"recording": {}}]})["ports"][0]["recording"].get("failing"))
             shown = subprocess.run(
-                [sys.executable, "-m", "ekd_edge.cli", "status"], capture_output=True, text=True, env=edge.environment
+                [sys.executable, "-m", "ekd_edge.cli.main", "status"],
+                capture_output=True,
+                text=True,
+                env=edge.environment,
             )
             filler.unlink(missing_ok=True)
             for path in small_disk.glob("*.ekdrec"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firmware_bridge import frame
+from firmware_bridge.devices.ekd import frame
 
 
 @pytest.fixture(scope="session", params=["python", "c"])

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
-from students import Students, command, make_students
-from trees import ARM64_12, ARM64_13, ARMHF_12, Installed, Tree, cannot_emulate, extract
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.pi.students import Students, command, make_students
+from tests.pi.trees import ARM64_12, ARM64_13, ARMHF_12, Installed, Tree, cannot_emulate, extract
 
 SYSTEMS = {"12": ARM64_12, "13": ARM64_13}
 

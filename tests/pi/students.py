@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.artefact import Artefact, load_artefact
+from ekd_edge.model.file import Artefact, load_artefact
 from ekd_train.data.source import parse_source
 
 __all__ = ["UNSEEN", "Students", "command", "encode", "make_students"]

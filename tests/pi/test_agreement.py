@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from students import UNSEEN, Students, command
-from trees import Installed, Tree
 
 from firmware_bridge.synthesis import simulated_blocks
+from tests.helpers.paths import SHARED
+from tests.pi.students import UNSEEN, Students, command
+from tests.pi.trees import Installed, Tree
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent / "runtimes" / "kernels.py"
-EDA = HERE.parents[2] / "shared/data/biosppy_eda/eda.txt"
+EDA = SHARED / "data/biosppy_eda/eda.txt"
 PYTHON = "/root/ekd/bin/python"
 MAX_STEPS = 4
 MAX_LOGIT = 0.15

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from students import Students, command
-from trees import Installed
 
-from firmware_bridge.emulators.ekd import frame_bursts, linear_hello
-from firmware_bridge.emulators.player import Player
-from firmware_bridge.emulators.script import ScriptedEmulator
-from firmware_bridge.pty_device import PtyDevice
-from firmware_bridge.stated_unit import unit_of_hello
+from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
+from firmware_bridge.devices.stated_unit import unit_of_hello
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.emulation.script import ScriptedEmulator
 from firmware_bridge.synthesis import simulated_blocks
+from tests.pi.students import Students, command
+from tests.pi.trees import Installed
 
 EDGE = "/root/ekd/bin/ekd-edge"
 MODEL = "/root/ekd/student-int8.tflite"

@@ -10,12 +10,12 @@ from pathlib import Path
 import ai_edge_litert
 import numpy as np
 import pytest
-from students import command
-from trees import ARM64_12, ARMHF_12, Installed, Tree
 
-from ekd_edge.host.wheels import own_wheel
+from ekd_edge.deploy.wheels import own_wheel
+from tests.pi.students import command
+from tests.pi.trees import ARM64_12, ARMHF_12, Installed, Tree
 
-EDGE = ("python3", "-m", "ekd_edge.cli")
+EDGE = ("python3", "-m", "ekd_edge.cli.main")
 MODEL = "/root/student-int8.tflite"
 
 

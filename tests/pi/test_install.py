@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import Installed, Tree
+
+from tests.pi.trees import Installed, Tree
 
 PYTHON = "/root/ekd/bin/python"
 EDGE = "/root/ekd/bin/ekd-edge"
@@ -23,7 +24,7 @@ def test_it_installs_offline_and_says_what_to_do_next(installed: Installed, numb
 
 def test_all_that_the_edge_imports_is_there(installed: Installed, number: str) -> None:
     names = "numpy, scipy.signal, scipy.special, serial, cobs.cobs, ai_edge_litert.interpreter, cryptography"
-    edge = "ekd_edge.predict_cli, ekd_edge.station, ekd_export.eval_cli, firmware_bridge.cli"
+    edge = "ekd_edge.cli.predict, ekd_edge.service.session, ekd_export.cli.evaluate, firmware_bridge.cli.main"
     done = installed(number).run(PYTHON, "-W", "error", "-c", f"import {names}, {edge}")
     assert done.returncode == 0, done.stderr
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from students import encode
 
-from ekd_edge.artefact import Artefact, load_artefact, save_artefact
-from ekd_edge.manifest import Calibration, Manifest, Target, Training
-from ekd_edge.subjects import hash_subjects
+from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
+from ekd_edge.model.subject_hash import hash_subjects
 from ekd_train.data.source import parse_source
-from ekd_train.network import STUDENTS, NetworkConfig, StudentKind
+from ekd_train.models.config import STUDENTS, NetworkConfig, StudentKind
+from tests.helpers.paths import ROOT
+from tests.pi.students import encode
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 pytest.importorskip("litert_torch", reason="the export extra is not installed")
 
-ROOT = Path(__file__).parents[2]
 SOURCE = "synthetic?subjects=5&trials=4&trial_s=60&seed=5"
 TARGETS = ("arousal", "valence")
 
@@ -49,11 +49,11 @@ Interpret = Callable[[bytes, NDArray[np.int8], str], NDArray[np.int8]]
 @pytest.fixture(scope="session")
 def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """A function of a kind of student, and sizes other than its own, that makes the model when first asked for it."""
-    from ekd_export.audit import audit, read_quantization
-    from ekd_export.convert import convert
-    from ekd_export.fold import fold
-    from ekd_export.quantize import fingerprint, quantize
-    from ekd_export.recipes import RECIPES
+    from ekd_export.convert.fold import fold
+    from ekd_export.convert.tflite import convert
+    from ekd_export.quantization.audit import audit, read_quantization
+    from ekd_export.quantization.quantize import fingerprint, quantize
+    from ekd_export.quantization.recipes import RECIPES
     from ekd_train.config import TrainConfig
 
     torch.set_num_threads(1)

@@ -4,8 +4,8 @@
 
 reads from FOLDER model files NAME.tflite and bare int8 flatbuffers NAME.bin with windows NAME.npy (as the model takes
 them: quantized for int8, float32 otherwise) and writes found.npz: "NAME" has the logits of a model file by the
-project's own ekd_edge.classify, "NAME-reference" those of either by the reference kernels; codes for int8. Both have
-the shape (n, targets * classes). "runtime" is the runtime's name and version.
+project's own ekd_edge.model.interpreter, "NAME-reference" those of either by the reference kernels; codes for int8.
+Both have the shape (n, targets * classes). "runtime" is the runtime's name and version.
 """
 
 import sys
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ekd_edge.artefact import Artefact, load_artefact
-from ekd_edge.classify import open_classifier
+from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.interpreter import open_classifier
 
 try:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_train.network import STUDENTS, StudentKind
+from ekd_train.models.config import STUDENTS, StudentKind
 
 MAX_STEPS = 12
 MAX_FLIPS = 0.05
@@ -86,7 +86,7 @@ def test_classes_are_balanced_and_logits_use_the_range(models, interpret, kind: 
 
 def test_litert_and_tflite_micro_agree(models, interpret, kind: StudentKind) -> None:
     pytest.importorskip("tflite_micro", reason="the micro extra is not installed, or has no wheel here")
-    from ekd_export.micro import micro_logits
+    from ekd_export.quantization.micro import micro_logits
 
     flatbuffer, codes = models(kind).artefact.flatbuffer, models(kind).codes
     found = {
@@ -104,7 +104,7 @@ def test_tflite_runtime_agrees(models, interpret, in_old_runtime, kind: StudentK
 
 def test_tflite_micro_and_the_reference_kernels_of_tflite_runtime_agree_to_the_bit(models, in_old_runtime, kind):
     pytest.importorskip("tflite_micro", reason="the micro extra is not installed, or has no wheel here")
-    from ekd_export.micro import micro_logits
+    from ekd_export.quantization.micro import micro_logits
 
     codes = micro_logits(models(kind).artefact.flatbuffer, models(kind).codes)
     np.testing.assert_array_equal(in_old_runtime[f"{kind}-reference"], codes)

@@ -24,7 +24,7 @@ Golden = Mapping[str, NDArray[Any]]
 
 
 def _write(model: Any, interpret: Any) -> None:
-    from ekd_export.micro import micro_logits
+    from ekd_export.quantization.micro import micro_logits
 
     flatbuffer, codes = model.artefact.flatbuffer, model.codes[:: len(model.codes) // WINDOWS][:WINDOWS]
     np.savez_compressed(
@@ -59,7 +59,7 @@ def test_reference_kernels_give_the_golden_bytes(golden: Golden, interpret) -> N
 
 def test_tflite_micro_gives_the_golden_bytes(golden: Golden) -> None:
     pytest.importorskip("tflite_micro", reason="the micro extra is not installed, or has no wheel here")
-    from ekd_export.micro import micro_logits
+    from ekd_export.quantization.micro import micro_logits
 
     np.testing.assert_array_equal(micro_logits(golden["flatbuffer"].tobytes(), golden["codes"]), golden["micro"])
 

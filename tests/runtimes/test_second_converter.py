@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_train.network import StudentKind
+from ekd_train.models.config import StudentKind
 
 Convert = Callable[[StudentKind], Mapping[str, NDArray[np.float32]]]
 

@@ -6,15 +6,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from edge_inside import install
-from guest import Guest, booted, cannot_boot
-from guest_image import Image, make_image
 
+from ekd_edge.deploy.wheels import own_wheel
 from ekd_edge.errors import ConfigError
-from ekd_edge.host.wheels import own_wheel
 from ekd_edge.signal.design import gsr_spec
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import ROOT
+from tests.usb.edge_inside import install
+from tests.usb.guest import Guest, booted, cannot_boot
+from tests.usb.guest_image import Image, make_image
 
 
 @pytest.fixture(scope="session")

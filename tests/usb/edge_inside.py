@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from guest import Guest
-from guest_image import SITE
+from tests.usb.guest import Guest
+from tests.usb.guest_image import SITE
 
 __all__ = ["EdgeInside", "install", "start"]
 
@@ -73,7 +73,7 @@ class EdgeInside:
 def start(guest: Guest, port: str) -> EdgeInside:
     """Start it as a service would; it records, and waits for a port that is not there yet. port: options may follow."""
     words = f"--port {port} --wait --model {_MODEL} --record recording --record-free 10M --json"
-    command = f"HOME={_HOME} EKD_STATUS={_HOME} PYTHONPATH={SITE} {_AS_USER} python3 -m ekd_edge.cli {words}"
+    command = f"HOME={_HOME} EKD_STATUS={_HOME} PYTHONPATH={SITE} {_AS_USER} python3 -m ekd_edge.cli.main {words}"
     guest.run(f"mkdir {_HOME} && chown nobody {_HOME} && cd {_HOME} && touch err out")
     guest.run(f"cd {_HOME}; ( {command} > out 2> err & echo $! > pid; wait $!; echo $? > status ) &")
     return EdgeInside(guest)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from guest_image import Image
+from tests.usb.guest_image import Image
 
 __all__ = ["BY_ID", "Guest", "booted", "cannot_boot"]
 

@@ -13,10 +13,10 @@ from typing import BinaryIO, Final
 from zipfile import ZipFile
 
 from filelock import FileLock
-from trees import ARM64_12, cache_folder, extract
 
-from ekd_edge.host.pi_os import pi_os
-from ekd_edge.host.wheels import EXTRA, gather_wheels, own_wheel
+from ekd_edge.deploy.pi_os import pi_os
+from ekd_edge.deploy.wheels import EXTRA, gather_wheels, own_wheel
+from tests.pi.trees import ARM64_12, cache_folder, extract
 
 __all__ = ["SITE", "Image", "make_image"]
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from guest import Guest
-from wired_sensor import WiredSensor
 
-from ekd_edge.artefact import load_artefact
-from ekd_edge.host.bundle import make_bundle
-from ekd_edge.host.pi_os import pi_os
-from ekd_export.sign import make_key, read_private_key, sign_file
+from ekd_edge.deploy.bundle import make_bundle
+from ekd_edge.deploy.pi_os import pi_os
+from ekd_edge.model.file import load_artefact
+from ekd_export.signing import make_key, read_private_key, sign_file
+from tests.usb.guest import Guest
+from tests.usb.wired_sensor import WiredSensor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

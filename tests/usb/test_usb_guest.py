@@ -8,15 +8,15 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
-from edge_inside import EdgeInside, start
-from guest import BY_ID, Guest
-from harness import HZ, LOWEST, PERIOD, check
-from wired_sensor import WiredSensor
 
-from ekd_edge.recording import Reader
-from ekd_edge.replay import read_runs, recordings_of
+from benchmarks.soak.harness import HZ, LOWEST, PERIOD, check
+from ekd_edge.recording.format import Reader
+from ekd_edge.recording.replay import read_runs, recordings_of
 from ekd_edge.signal.blocks import SampleBlock
-from firmware_bridge.emulators.ekd import FRAME_SAMPLES
+from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES
+from tests.usb.edge_inside import EdgeInside, start
+from tests.usb.guest import BY_ID, Guest
+from tests.usb.wired_sensor import WiredSensor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

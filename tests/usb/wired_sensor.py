@@ -10,9 +10,8 @@ from termios import TIOCOUTQ
 from types import TracebackType
 from typing import Final
 
-from harness import HZ, numbered_device
-
-from firmware_bridge.emulators.ekd import FRAME_SAMPLES
+from benchmarks.soak.harness import HZ, numbered_device
+from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES
 
 __all__ = ["WiredSensor"]
 

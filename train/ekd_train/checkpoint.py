@@ -16,12 +16,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ekd_edge.errors import ConfigError
-from ekd_train.files import write_whole
+from ekd_train.atomic_files import write_whole
 
-__all__ = ["load_meta", "load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["checkpoint_path", "load_meta", "load_state", "load_weights", "save_state", "save_weights"]
 
 FORMAT = 1
 _BEST = "best"
+
+
+def checkpoint_path(folder: Path, stage: str) -> Path:
+    """Where an unfinished stage keeps its state."""
+    return folder / f"checkpoint-{stage}.safetensors"
 
 
 def save_weights(path: Path, module: nn.Module, **meta: Any) -> None:

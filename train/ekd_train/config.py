@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ekd_edge.errors import ConfigError, SignalError
-from ekd_edge.manifest import HighRule
+from ekd_edge.model.manifest import HighRule
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.data.splits import SplitConfig
-from ekd_train.network import Fusion, GateKind, StudentKind
+from ekd_train.models.config import Fusion, GateKind, StudentKind
 
 __all__ = [
     "ComputeConfig",

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ekd_train.loop import EpochRecord
+from ekd_train.training.loop import EpochRecord
 
 __all__ = ["TerminalReporter"]
 

@@ -20,14 +20,13 @@ import torch
 
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.checkpoint import load_weights
+from ekd_train.atomic_files import write_json
+from ekd_train.checkpoint import checkpoint_path, load_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import Split, SubjectSplit, split_from_json, split_to_json
-from ekd_train.files import write_json
-from ekd_train.loop import checkpoint_path
-from ekd_train.network import NetworkConfig
-from ekd_train.student import Student
-from ekd_train.teacher import Teacher
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.student import Student
+from ekd_train.models.teacher import Teacher
 
 __all__ = ["STUDENT_FILE", "TEACHER_FILE", "Run", "create_run", "default_run_path", "newest_run", "refuse_existing"]
 

@@ -242,7 +242,7 @@ def test_a_long_recording_in_one_block_needs_little_more_than_itself():
 
 def test_importing_the_chain_does_not_import_scipy_signal():
     code = (
-        "import sys; import ekd_edge.signal.preprocessor, ekd_edge.signal.design, ekd_edge.quality; "
+        "import sys; import ekd_edge.signal.preprocessor, ekd_edge.signal.design, ekd_edge.signal.quality; "
         "sys.exit('scipy.signal' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekd_edge.errors import ArtefactError
-from ekd_edge.live import Prediction
-from ekd_edge.quality import Quality
+from ekd_edge.prediction import Prediction
+from ekd_edge.signal.quality import Quality
 from ekd_edge.sinks.jsonl import JsonLines, to_line
 
 SHARES = st.floats(0, 1)

@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ekd_edge.live import Prediction
-from ekd_edge.quality import Quality
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.quality import Quality
 from ekd_edge.sinks.queued import Queued
 
 BLOCK = SampleBlock(np.zeros(8), 0, Fraction(128))

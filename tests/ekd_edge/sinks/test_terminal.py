@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekd_edge.live import Prediction
-from ekd_edge.quality import Quality
+from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.quality import Quality
 from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting, bar, clock, plain_line, sparkline
 
 GOOD = Prediction(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_train.data.recordings import write_recording
-from ekd_train.data.synthetic import SyntheticConfig, synthesize
+from ekd_train.data.datasets.recordings import write_recording
+from ekd_train.data.datasets.synthetic import SyntheticConfig, synthesize
 from ekd_train.data.windows import Recording, Trial
 
 SMALL = SyntheticConfig(subjects=3, trials=4, trial_s=12.0, eeg_channels=2)

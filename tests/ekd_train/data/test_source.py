@@ -6,8 +6,8 @@ import pytest
 
 from ekd_edge.errors import DataError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
+from ekd_train.data.datasets.synthetic import SyntheticDataset
 from ekd_train.data.source import load, parse_source
-from ekd_train.data.synthetic import SyntheticDataset
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)

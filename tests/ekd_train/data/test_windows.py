@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekd_edge.errors import DataError
-from ekd_edge.manifest import HighRule
+from ekd_edge.model.manifest import HighRule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import Normalization, SignalSpec
-from ekd_train.data.eeg import BANDS, EegFeatures, band_power, band_power_spec
+from ekd_train.data.band_power import BANDS, EegFeatures, band_power, band_power_spec
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)

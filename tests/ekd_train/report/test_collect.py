@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekd_edge.errors import ConfigError, DataError
-from ekd_edge.evaluate import macro_f1
+from ekd_edge.metrics import macro_f1
 from ekd_train.report.collect import read_sweep, scores_of
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekd_edge.errors import ConfigError, DataError
-from ekd_train.cli import main as train_main
+from ekd_train.cli.main import main as train_main
 from ekd_train.report import read_report, render_text, write_report
 from ekd_train.report.__main__ import main
 from ekd_train.report.build import build_report

@@ -196,4 +196,4 @@ def test_work_that_cannot_be_found_fails_with_its_name(bench: Bench, make_plan: 
 
 
 def test_the_default_work_is_that_of_the_cell() -> None:
-    assert LocalExecutor(1, 1).work == "ekd_train.cell:run_cell" != WORK
+    assert LocalExecutor(1, 1).work == "ekd_train.sweep.train_cell:run_cell" != WORK

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ekd_train.sweep.cells import Cell
+from ekd_train.sweep.cell import Cell
 from ekd_train.sweep.jobs import Event
 from ekd_train.sweep.progress import SweepReporter
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ekd_train.cell import Cell, run_cell
 from ekd_train.config import TrainConfig
+from ekd_train.sweep.train_cell import Cell, run_cell
 
 from .conftest import STANDIN
 

@@ -22,7 +22,7 @@ student = { epochs = 3, batch_size = 16 }
 
 
 def _sweep(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ekd_train.cli", "sweep", "--device", "cpu", "--workers", "2", *arguments]
+    command = [sys.executable, "-m", "ekd_train.cli.main", "sweep", "--device", "cpu", "--workers", "2", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

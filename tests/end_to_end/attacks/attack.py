@@ -19,11 +19,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import mutants
 
-from ekd_edge.artefact import load_artefact
-from ekd_edge.classify import open_classifier
-from ekd_edge.container import pack, read_contents
 from ekd_edge.errors import ArtefactError, EkdError
-from ekd_edge.trust import Trust, read_trust
+from ekd_edge.model.container import pack, read_contents
+from ekd_edge.model.file import load_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.signature import Trust, read_trust
 
 
 def load(path: Path, kind: str, trust: Trust) -> str:

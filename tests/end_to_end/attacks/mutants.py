@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ekd_edge.container import MAX_MANIFEST_BYTES, Contents, pack
+from ekd_edge.model.container import MAX_MANIFEST_BYTES, Contents, pack
 
 Chance = random.Random
 SIGNATURE_ALONE = "signature"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.artefact import load_artefact, save_artefact
-from ekd_edge.container import read_contents
 from ekd_edge.errors import ArtefactError
-from ekd_export.sign import make_key, read_private_key, sign_file
+from ekd_edge.model.container import read_contents
+from ekd_edge.model.file import load_artefact, save_artefact
+from ekd_export.signing import make_key, read_private_key, sign_file
 
 ATTACK = Path(__file__).with_name("attack.py")
 SEED = 2026

@@ -3,7 +3,7 @@
 import ctypes as c
 from pathlib import Path
 
-from firmware_bridge.frame import (
+from firmware_bridge.devices.ekd.frame import (
     MAX_WIRE_BYTES,
     VERSION,
     Data,
@@ -58,7 +58,7 @@ class _Data(c.Structure):
 
 
 class Codec:
-    """encode, parse and Decoder as in `firmware_bridge.frame`."""
+    """encode, parse and Decoder as in `firmware_bridge.devices.ekd.frame`."""
 
     def __init__(self, library: Path) -> None:
         self.lib = c.CDLL(str(library))
@@ -76,7 +76,7 @@ class Codec:
         return crc
 
     def wrap(self, payload: bytes) -> bytes:
-        """As firmware_bridge.frame.wrap; ValueError where the payload does not fit."""
+        """As firmware_bridge.devices.ekd.frame.wrap; ValueError where the payload does not fit."""
         wire = (c.c_uint8 * 300)()
         return self._made(wire, self.lib.ekd_encode_raw(wire, payload, c.c_size_t(len(payload))))
 
@@ -134,7 +134,7 @@ class Codec:
 
 
 class CDecoder:
-    """As firmware_bridge.frame.Decoder."""
+    """As firmware_bridge.devices.ekd.frame.Decoder."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec

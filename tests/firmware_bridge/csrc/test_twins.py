@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridge.frame import MAX_SAMPLES, Data, Decoder, Hello, RequestHello, Status, Unknown, encode
+from firmware_bridge.devices.ekd.frame import MAX_SAMPLES, Data, Decoder, Hello, RequestHello, Status, Unknown, encode
 
 sound = st.one_of(
     st.builds(

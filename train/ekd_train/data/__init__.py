@@ -1,1 +1,1 @@
-"""Recordings in, labeled windows out: the only part of training that `ekd-eval` needs (numpy and scipy)."""
+"""From datasets to labeled windows, split by subject."""

@@ -13,18 +13,18 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ekd_edge.errors import DataError
-from ekd_edge.manifest import HighRule
+from ekd_edge.model.manifest import HighRule
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.data.cache import Converted, entry_key, fetch
-from ekd_train.data.deap import DEAP_OPTIONS, DeapDataset
-from ekd_train.data.eeg import EegFeatures
-from ekd_train.data.fingerprint import cache_folder, workers
-from ekd_train.data.hci_tagging import HCI_OPTIONS, HciTaggingDataset
-from ekd_train.data.recordings import RecordingsDataset
-from ekd_train.data.rows import RowArray, Rows
-from ekd_train.data.synthetic import SyntheticConfig, SyntheticDataset
+from ekd_train.data.band_power import EegFeatures
+from ekd_train.data.cache.fingerprint import cache_folder, workers
+from ekd_train.data.cache.row_files import RowArray, Rows
+from ekd_train.data.cache.store import Converted, entry_key, fetch
+from ekd_train.data.datasets.deap import DEAP_OPTIONS, DeapDataset
+from ekd_train.data.datasets.hci_tagging import HCI_OPTIONS, HciTaggingDataset
+from ekd_train.data.datasets.recordings import RecordingsDataset
+from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
-from ekd_train.memory import keep_freed_memory
+from ekd_train.process_tuning import keep_freed_memory
 
 __all__ = ["Dataset", "Source", "load", "parse_source"]
 
@@ -102,7 +102,7 @@ class Source:
         """The labeled windows of these subjects (default: all), in the order of `subjects` here, in order of time.
 
         A window belongs to a trial only if it lies wholly inside it. eeg_spec None leaves EEG out.
-        The windows of all subjects are converted once and kept in the cache (`ekd_train.data.cache`); from there
+        The windows of all subjects are converted once and kept in the cache (`ekd_train.data.cache.store`); from there
         they are mapped, and only what does not lie side by side is copied. progress(done, total) is called as
         subjects are read, so not where the cache has them. What was left out is added to `notes`.
         Raises DataError for unknown targets or subjects, where no window comes out, and where all labels of a

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, SignalError
-from ekd_edge.manifest import HighRule
+from ekd_edge.model.manifest import HighRule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.data.eeg import EegFeatures, band_power, band_power_spec
-from ekd_train.data.rows import gather
+from ekd_train.data.band_power import EegFeatures, band_power, band_power_spec
+from ekd_train.data.cache.row_files import gather
 
 __all__ = [
     "Conversion",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ekd_edge.errors import ConfigError, DataError
-from ekd_edge.evaluate import accuracy, macro_f1
+from ekd_edge.metrics import accuracy, macro_f1
 
 __all__ = ["Cell", "Confusion", "Damage", "Epoch", "Plan", "SubjectResult", "Sweep", "read_sweep", "scores_of"]
 

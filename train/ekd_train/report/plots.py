@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.wording import points
+from ekd_edge.formatting import points
 from ekd_train.report.methods import short_title, title
 from ekd_train.report.notes import marks, p_value, verdict
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ekd_edge.evaluate import paired_difference
+from ekd_edge.metrics import paired_difference
 from ekd_train.report.scores import Scores
 
 __all__ = ["Paired", "SeedSpread", "Summary", "by_subject", "compare_paired", "holm", "seed_spread", "summarize"]

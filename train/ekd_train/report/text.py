@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ekd_edge.wording import interval, origin, percent, points
+from ekd_edge.formatting import interval, origin, percent, points
 from ekd_train.report.comparisons import LARGER_CLASS
 from ekd_train.report.methods import short_title, title
 from ekd_train.report.notes import marks, p_value, verdict

@@ -1,1 +1,1 @@
-"""All folds, targets, seeds and methods: planned, run on this machine or on a Ray cluster, resumed."""
+"""Sweeps: plan, cells, workers on this machine or on a Ray cluster."""

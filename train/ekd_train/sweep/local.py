@@ -34,7 +34,7 @@ class LocalExecutor:
     workers: int
     threads: int
     device: str = "cpu"
-    work: str = "ekd_train.cell:run_cell"
+    work: str = "ekd_train.sweep.train_cell:run_cell"
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `jobs.Executor`."""

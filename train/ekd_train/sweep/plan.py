@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ekd_edge.errors import ConfigError
+from ekd_train.atomic_files import write_json
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import fold_count, make_split, parse_split
-from ekd_train.files import write_json
 from ekd_train.methods import METHODS, choose_methods
-from ekd_train.sweep.cells import Cell
+from ekd_train.sweep.cell import Cell
 
 __all__ = ["SweepPlan", "plan_sweep"]
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekd_edge.errors import EkdError
-from ekd_train.memory import keep_freed_memory
-from ekd_train.threads import let_idle_threads_sleep
+from ekd_train.process_tuning import keep_freed_memory, let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from ekd_train.sweep.jobs import Job, Message
@@ -28,7 +27,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def attempt(
     work: str, job: "Job", folder: Path, device: str, threads: int, say: Callable[["Message"], None]
 ) -> "Message":
-    """Run a job's cell in `folder` by the function that `work` names as "module:function"; see `ekd_train.cell`.
+    """Run a job's cell in `folder` by the function that `work` names as "module:function".
+
+    See `ekd_train.sweep.train_cell`.
 
     say: gets what the cell tells meanwhile. An EkdError is an answer ("failed"); any other exception says that this
     process cannot be trusted any more ("lost").
@@ -42,7 +43,7 @@ def attempt(
 
     try:
         if job.others:
-            from ekd_train.cell import run_stack
+            from ekd_train.sweep.train_cell import run_stack
 
             cells = [job.cell, *job.others]
             folders = [folder, *(folder.parent / other.name for other in job.others)]

@@ -20,7 +20,7 @@ import standin_cells
 from rich.console import Console
 
 from ekd_edge.errors import ConfigError
-from ekd_train.cli import main
+from ekd_train.cli.main import main
 from ekd_train.config import TrainConfig
 from ekd_train.sweep import ray_cluster
 from ekd_train.sweep.plan import SweepPlan, plan_sweep

@@ -2,10 +2,10 @@
 
 import sys
 
-import ekd_train.sweep.cli
-from ekd_train.cli import main
+import ekd_train.cli.sweep
+from ekd_train.cli.main import main
 
-ekd_train.sweep.cli.WORK = "standin_cells:run"
+ekd_train.cli.sweep.WORK = "standin_cells:run"
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ekd_edge.errors import DataError
+from ekd_train.atomic_files import write_json, write_whole
 from ekd_train.config import TrainConfig
-from ekd_train.files import write_json, write_whole
-from ekd_train.sweep.cells import Cell
+from ekd_train.sweep.cell import Cell
 
 EPOCHS = 3
 

@@ -1,0 +1,1 @@
+"""The `ekd-edge` and `ekd-recording` commands: one file a subcommand, and what they share."""

@@ -1,0 +1,231 @@
+"""`ekd-edge bench`: how fast models are on this very board, and which to run.
+
+Exit status: 0; 3 where --pick finds no model that may be run; 130 on Ctrl-C; 2 for a fault.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ekd_edge.cli.arguments import add_trust_argument
+from ekd_edge.diagnostics.bench import INCLUDES, Bench, bench
+from ekd_edge.diagnostics.machine import Condition, emulator
+from ekd_edge.diagnostics.pick import Choice, check_real, pick
+from ekd_edge.errors import ArtefactError, EkdError
+from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.find import default_model
+from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
+
+__all__ = ["main", "to_json", "to_text"]
+
+_MOST_THREADS = 4
+_MOST_WINDOWS = 100_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, measure, print; see the module's docstring for the status returned."""
+    options = _options(argv)
+    progress = _ProgressLine()
+    try:
+        trust = read_trust(options.trust) if options.trust else trust_from_environment()
+        if options.pick:
+            check_real(emulator())
+        artefacts = _artefacts(options.models, trust)
+        found = bench(artefacts, options.threads, options.windows, progress.show)
+        progress.end()
+    except EkdError as error:
+        progress.end()
+        print(f"ekd-edge bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        progress.end()
+        print("ekd-edge bench: stopped", file=sys.stderr)
+        return 130
+    choice = pick(found.timings, options.max_drop) if options.pick else None
+    print(json.dumps(to_json(found, choice), indent=1) if options.json else to_text(found, choice))
+    if choice is not None and choice.picked is None:
+        print(f"ekd-edge bench: {_none_allowed(options.max_drop)}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="ekd-edge bench",
+        description="Latency and CPU time of models on this machine, on windows of a simulated sensor.",
+        epilog="Exit status: 0, 2 for a fault, 3 where --pick finds no model that may be run.",
+    )
+    parser.add_argument(
+        "models",
+        metavar="MODEL.tflite",
+        nargs="*",
+        type=Path,
+        help="default: all in the folder of $EKD_MODEL or the newest export here",
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N,N",
+        type=_threads,
+        default=_default_threads(),
+        help="numbers of threads, 1 to 4 (default: 1,2,4 as far as there are cores)",
+    )
+    parser.add_argument(
+        "--windows", metavar="N", type=_windows, default=200, help="timed for each row of the table (default: 200)"
+    )
+    parser.add_argument("--pick", action="store_true", help="name the fastest model whose loss of accuracy is allowed")
+    parser.add_argument(
+        "--max-drop",
+        metavar="SHARE",
+        type=_max_drop,
+        help="the loss allowed, such as 0.01 for one point (default: what each model was signed off for)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, to attach to a report")
+    add_trust_argument(parser)
+    options = parser.parse_args(argv)
+    if options.max_drop is not None and not options.pick:
+        parser.error("--max-drop is about what to pick: it goes with --pick")
+    return options
+
+
+def _artefacts(named: Sequence[Path], trust: Trust | None) -> list[Artefact]:
+    """Those named, else all valid ones beside the one that `ekd-edge` would run."""
+    if named:
+        return [load_artefact(path, trust) for path in dict.fromkeys(named)]
+    default = default_model(trust=trust)
+    artefacts = [load_artefact(default, trust)]
+    for path in sorted(default.parent.glob("*.tflite")):
+        if path == default:
+            continue
+        try:
+            artefacts.append(load_artefact(path, trust))
+        except ArtefactError as error:
+            print(f"ekd-edge bench: passed over: {error}", file=sys.stderr)
+    return artefacts
+
+
+def to_json(found: Bench, choice: Choice | None = None) -> dict[str, Any]:
+    """What was measured, and what was picked where that was asked for."""
+    if choice is None:
+        return found.to_json()
+    picked = choice.picked
+    named = None if picked is None else {"file": str(picked.artefact.path), "threads": picked.threads}
+    return {**found.to_json(), "picked": named, "reasons": dict(choice.reasons)}
+
+
+def to_text(found: Bench, choice: Choice | None = None) -> str:
+    """The machine, the table, how the machine fared, and what was picked where that was asked for."""
+    return "\n".join(_lines(found, choice))
+
+
+def _lines(found: Bench, choice: Choice | None) -> Iterator[str]:
+    if found.meaningless is not None:
+        yield f"These figures are meaningless: {found.meaningless}"
+    yield from found.machine.lines
+    yield ""
+    width = max(5, *(len(str(timing.artefact.path)) for timing in found.timings))
+    yield (
+        f"{'model':{width}}  {'kind':<7}  {'threads':>7}  {'p50 ms':>8}  {'p99 ms':>8}  {'paced ms':>8}  "
+        f"{'CPU s/h':>7}  {'size kB':>7}"
+    )
+    for each in found.timings:
+        manifest = each.artefact.manifest
+        p99 = "-" if each.p99_ms is None else f"{each.p99_ms:.3f}"
+        yield (
+            f"{each.artefact.path!s:{width}}  {manifest.kind:<7}  {each.threads:>7}  {each.p50_ms:>8.3f}  {p99:>8}  "
+            f"{each.paced_ms:>8.3f}  {each.cpu_s:>7.2f}  {manifest.size_bytes / 1000:>7.0f}"
+        )
+    yield ""
+    windows = found.timings[0].windows
+    yield f"p50, p99     {windows} windows, one right after another, of a simulated sensor [synthetic data]"
+    yield "paced        the median with a rest before each window, as ekd-edge has one"
+    yield f"CPU s/h      {INCLUDES}"
+    yield from _condition_lines(found)
+    if choice is not None:
+        yield ""
+        yield from _choice_lines(choice)
+
+
+def _condition_lines(found: Bench) -> Iterator[str]:
+    before, after = found.before, found.after
+    hottest = "" if found.hottest_c is None else f", {found.hottest_c:.1f} at most"
+    yield f"temperature  {_degrees(before)} before, {_degrees(after)} after{hottest}"
+    yield f"governor     {after.governor or 'not known'}"
+    if after.throttling is None:
+        yield "throttling   not known: vcgencmd gives no answer here"
+    else:
+        now, since_boot = (", ".join(each) or "none" for each in (after.throttling.now, after.throttling.since_boot))
+        yield f"throttling   now: {now}; since boot: {since_boot}"
+    if found.slowed_by:
+        yield (
+            f"warning      the machine was slowed down meanwhile ({', '.join(found.slowed_by)}): cool it or give it a "
+            "stronger supply, then measure again"
+        )
+
+
+def _degrees(condition: Condition) -> str:
+    return "not known" if condition.temperature_c is None else f"{condition.temperature_c:.1f} °C"
+
+
+def _choice_lines(choice: Choice) -> Iterator[str]:
+    picked = choice.picked
+    if picked is not None:
+        path, threads = picked.artefact.path, f"{picked.threads} thread{'s' if picked.threads > 1 else ''}"
+        yield f"picked       {path} with {threads}, p50 {picked.p50_ms:.3f} ms"
+    for name, reason in choice.reasons.items():
+        yield f"not          {name}: {reason}"
+    if picked is not None:
+        yield f"next         ekd-edge --model {path} --threads {picked.threads} --port auto"
+
+
+def _none_allowed(max_drop: float | None) -> str:
+    fault = "was signed off" if max_drop is None else f"is shown to lose at most {max_drop:g}"
+    return (
+        f"none of these models {fault}: run `ekd-export --int8 --max-drop {max_drop or 0.01:g}`, or name a float32 "
+        "model as well"
+    )
+
+
+class _ProgressLine:
+    """How far it is, redrawn in place on a terminal."""
+
+    def __init__(self) -> None:
+        self._able = sys.stderr.isatty()
+
+    def show(self, share: float) -> None:
+        if self._able:
+            print(f"\rmeasuring {share:4.0%}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._able:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _default_threads() -> tuple[int, ...]:
+    return tuple(number for number in (1, 2, 4) if number <= (os.cpu_count() or 1))
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    numbers = {int(one) if one.isascii() and one.isdecimal() else 0 for one in text.split(",")}
+    if not all(1 <= number <= _MOST_THREADS for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 1 to {_MOST_THREADS}, such as 1,2,4")
+    return tuple(sorted(numbers))
+
+
+def _windows(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_WINDOWS):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to {_MOST_WINDOWS}")
+    return int(text)
+
+
+def _max_drop(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a share above 0 and below 1, such as 0.01 for one point")
+    return share

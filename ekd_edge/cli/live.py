@@ -1,0 +1,138 @@
+"""`ekd-edge --port`: sensors, what is recorded of them, and where their predictions go."""
+
+import argparse
+import math
+import os
+import re
+import secrets
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+
+from ekd_edge.cli.arguments import sensor_options
+from ekd_edge.cli.messages import banner, closing_line, notify
+from ekd_edge.cli.shutdown import Stopping
+from ekd_edge.errors import EkdError
+from ekd_edge.model.file import Artefact
+from ekd_edge.model.interpreter import Classifier
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.pipeline.baseline import baseline_of
+from ekd_edge.pipeline.smoothing import Steadiness
+from ekd_edge.pipeline.stream import Stream
+from ekd_edge.recording.recorder import Recorder, Retention
+from ekd_edge.service.session import ModelFile, Place, attend
+from ekd_edge.service.status_file import StatusFile, status_folder
+from ekd_edge.sinks.jsonl import JsonLines
+from ekd_edge.sinks.output import Output, ReaderGoneError
+from ekd_edge.sinks.queued import Queued
+from ekd_edge.sinks.sink import Sink
+from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
+from ekd_edge.sources.reconnect import Connection, Persistence
+
+__all__ = ["attend_ports"]
+
+
+def attend_ports(
+    options: argparse.Namespace,
+    artefact: Artefact,
+    classifier: Classifier,
+    steadiness: Steadiness,
+    stop: Stopping,
+    model_file: ModelFile,
+) -> None:
+    """Predict what the sensors send until told to stop; `options` as `edge_parser` reads them.
+
+    Raises EkdError where no sensor is left that can be read, and where predictions cannot be written.
+    """
+    manifest = artefact.manifest
+    with ExitStack() as open_things:
+        sinks = [Queued(sink, notify) for sink in _sinks(options, manifest)]
+        output = Output(sinks, sys.stdout)
+        places: list[Place] = []
+        for number, port in enumerate(options.port):
+            places.append(_place(options, number, port, artefact, steadiness, output))
+            if (recorder := places[-1].recorder) is not None:
+                open_things.callback(recorder.close)
+            open_things.callback(places[-1].connection.close)
+
+        def describe() -> dict[str, object]:
+            model_file.look()
+            model = {"file": str(artefact.path), "sha256": manifest.sha256, "replaced": model_file.replaced}
+            unwritten = sum(sink.dropped for sink in sinks)
+            return {"model": model, "unwritten": unwritten, "ports": [place.describe() for place in places]}
+
+        print(banner(artefact, ", ".join(options.port)), file=sys.stderr)
+        open_things.enter_context(StatusFile(status_folder(), describe, notify))
+        stop.deadline = monotonic() + (options.seconds or math.inf)
+        try:
+            attend(places, classifier, output, notify, stop.check)
+        except ReaderGoneError:
+            pass
+        finally:
+            for place in places:
+                if place.recorder is not None:
+                    place.recorder.close()
+            output.samples = sum(place.samples for place in places)
+            counts = [place.connection.counts for place in places]
+            dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
+            line = closing_line(dropped, rejected, output, manifest)
+            recorders = [place.recorder for place in places if place.recorder is not None]
+            if recorders:
+                recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
+                line += f"; {recorded} samples recorded, {lost} not"
+            if unwritten := sum(sink.dropped for sink in sinks):
+                line += f"; {unwritten} predictions were not printed, for nobody took them"
+            print(line, file=sys.stderr)
+
+
+def _place(
+    options: argparse.Namespace, number: int, port: str, artefact: Artefact, steadiness: Steadiness, output: Output
+) -> Place:
+    several = len(options.port) > 1
+    recorder: Recorder | None = None
+
+    def tell(told: str) -> None:
+        notify(told)
+        if recorder is not None:
+            recorder.mark(told)
+
+    wearer = options.wearer[number] if options.wearer else None
+    if options.record is not None:
+        folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
+        recorder = _recorder(options, folder, port, wearer, artefact)
+    name = port if several else None
+    stream = Stream(artefact.manifest, steadiness, name)
+    baseline = None if wearer is None else baseline_of(wearer, artefact.manifest.signal, tell)
+    persistence = Persistence(reconnect=not options.once, wait=options.wait)
+    try:
+        connection = Connection(port, sensor_options(options), tell, persistence, baseline)
+    except EkdError:
+        if recorder is not None:
+            recorder.close()
+        raise
+    return Place(name, connection, stream, output, recorder)
+
+
+def _recorder(options: argparse.Namespace, folder: Path, port: str, wearer: str | None, artefact: Artefact) -> Recorder:
+    about = {
+        "run": secrets.token_hex(8),
+        "port": port,
+        "wearer": wearer,
+        "model": artefact.path.name,
+        "model_sha256": artefact.manifest.sha256,
+        "smooth_s": options.smooth or 0.0,
+        "margin": options.margin or 0.0,
+    }
+    return Recorder(folder, about, notify, Retention(free_bytes=options.record_free))
+
+
+def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
+    needed_s = manifest.signal.settle_s + manifest.signal.window_s
+    able = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
+    if not options.json and able and sys.stdout.isatty():
+        return [LiveLine(sys.stdout, needed_s)]
+    sinks: list[Sink] = [(JsonLines if options.json else TextLines)(sys.stdout, flush_each=True)]
+    if able and sys.stderr.isatty():
+        sinks.append(Waiting(sys.stderr, needed_s))
+    return sinks

@@ -1,0 +1,42 @@
+"""What `ekd-edge` says on stderr: first, last, and in between."""
+
+import sys
+
+from ekd_edge.model.file import Artefact
+from ekd_edge.model.find import describe_signoff
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.sinks.output import Output
+
+__all__ = ["banner", "closing_line", "notify"]
+
+
+def notify(told: str) -> None:
+    """Tell the user, or the journal, a sentence."""
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
+
+
+def banner(artefact: Artefact, source: str) -> str:
+    """Which model reads which source, and what is to be known of it."""
+    manifest = artefact.manifest
+    spec = manifest.signal
+    data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
+    about = ", ".join(filter(None, (manifest.kind, describe_signoff(manifest))))
+    return (
+        f"ekd-edge: {artefact.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
+        f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
+        f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
+        f"reading {source}"
+    )
+
+
+def closing_line(dropped: int, rejected: int, output: Output, manifest: Manifest) -> str:
+    """What was received and predicted in all."""
+    line = (
+        f"ekd-edge: {output.samples} samples received, {dropped} dropped, {rejected} rejected; "
+        f"{output.predicted} windows predicted, {output.withheld} withheld"
+    )
+    if output.samples and not output.predicted:
+        needed_s = manifest.signal.settle_s + manifest.signal.window_s
+        line += f": the first window takes {needed_s:g} s of uninterrupted signal"
+    return line

@@ -1,0 +1,165 @@
+"""`ekd-edge` without a subcommand: predictions from skin-conductance sensors, or from a recording of one.
+
+Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout goes away;
+130 on Ctrl-C; 2 for a fault, which is told in one sentence on stderr.
+"""
+
+import argparse
+import math
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from ekd_edge.cli.arguments import edge_parser, sensor_options
+from ekd_edge.cli.live import attend_ports
+from ekd_edge.cli.messages import banner, closing_line, notify
+from ekd_edge.cli.shutdown import Stopping, stop_on_signals
+from ekd_edge.errors import EkdError, SignalError
+from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.find import default_model
+from ekd_edge.model.interpreter import Classifier, open_classifier
+from ekd_edge.model.signature import read_trust, trust_from_environment
+from ekd_edge.pipeline.smoothing import Steadiness
+from ekd_edge.pipeline.stream import check_sensor_signal, run
+from ekd_edge.recording.replay import RunReplay, recordings_of
+from ekd_edge.service.session import ModelFile
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.sinks.jsonl import JsonLines
+from ekd_edge.sinks.output import Output, ReaderGoneError
+from ekd_edge.sinks.terminal import TextLines
+from ekd_edge.sources.sensor import Replay, open_replay
+from firmware_bridge.serial_port.ports import check_port, find_port, port_names
+
+__all__ = ["main"]
+
+_FILES_A_PORT = 5  # pyserial's, with its pipes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module's docstring for the status returned."""
+    options = _options(sys.argv[1:] if argv is None else argv)
+    with stop_on_signals() as stop:
+        try:
+            _predict(options, stop)
+        except EkdError as error:
+            print(f"ekd-edge: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            stop.interrupted = True
+    return 130 if stop.interrupted else 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = edge_parser()
+    options = parser.parse_args(arguments)
+    if options.port is None and options.replay is None:
+        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
+    for what, given in (("--record", options.record), ("--wearer", options.wearer)):
+        if given is not None and options.port is None:
+            parser.error(f"{what} is about what a sensor sends: it goes with --port")
+    if len(set(options.port or ())) < len(options.port or ()):
+        parser.error("the same --port is named twice")
+    if options.wearer is not None and len(options.wearer) != len(options.port):
+        parser.error("name one --wearer for each --port, in the same order")
+    if options.unit in ("adc", "divider") and options.adc_bits is None:
+        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
+    return options
+
+
+def _ports_here() -> str:
+    names = port_names()
+    return f"ports here: {', '.join(names)}" if names else "no serial port is here, but sim:// simulates one"
+
+
+def _predict(options: argparse.Namespace, stop: Stopping) -> None:
+    if options.port is not None:
+        _allow_files(_FILES_A_PORT * len(options.port))
+    if options.port is not None and not options.wait:
+        for port in options.port:
+            check_port(find_port(port))
+    trust = read_trust(options.trust) if options.trust else trust_from_environment()
+    path = options.model or default_model(trust=trust)
+    model_file = ModelFile(path, notify)
+    artefact = load_artefact(path, trust)
+    check_sensor_signal(artefact.manifest, path.name)
+    import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
+
+    classifier = open_classifier(artefact, options.threads)
+    if options.port is None:
+        _replay(options, artefact, classifier, stop)
+    else:
+        steadiness = Steadiness(options.smooth or 0.0, options.margin or 0.0)
+        attend_ports(options, artefact, classifier, steadiness, stop, model_file)
+
+
+def _allow_files(more: int) -> None:
+    """Raise the limit of open files as far as it may be raised, where many ports need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = more + 100
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def _replay(options: argparse.Namespace, artefact: Artefact, classifier: Classifier, stop: Stopping) -> None:
+    manifest = artefact.manifest
+    sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
+    with _recorded(options) as source:
+        steadiness = _steadiness(options, source)
+        print(banner(artefact, str(options.replay)), file=sys.stderr)
+        output = Output([sink], sys.stdout)
+        blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
+        reason = None
+        try:
+            with output:
+                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, steadiness):
+                    output.write(prediction)
+                    reason = prediction.quality.reason
+                    if stop.event.is_set():
+                        break
+        except ReaderGoneError:
+            pass
+        finally:
+            counts = source.counts
+            print(closing_line(counts.dropped, counts.rejected, output, manifest), file=sys.stderr)
+        if 0 < output.predicted == output.withheld:
+            raise SignalError(
+                f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
+                "how the electrodes sat"
+            )
+
+
+def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
+    if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
+        return RunReplay(recordings)
+    return open_replay(options.replay, sensor_options(options))
+
+
+def _steadiness(options: argparse.Namespace, source: Replay | RunReplay) -> Steadiness:
+    """As it was while a run was recorded, unless said otherwise."""
+    recorded = source.steadiness if isinstance(source, RunReplay) else Steadiness()
+    smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
+    return Steadiness(smooth_s, recorded.margin if options.margin is None else options.margin)
+
+
+def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
+    """The blocks up to so many seconds of samples."""
+    if math.isinf(seconds):
+        yield from blocks
+        return
+    left_s = Fraction(seconds)
+    for block in blocks:
+        samples = math.ceil(left_s * block.rate_hz)
+        readings = None if block.readings is None else block.readings[:samples]
+        yield replace(block, values=block.values[:samples], readings=readings)
+        left_s -= len(block.values) / block.rate_hz
+        if left_s <= 0:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

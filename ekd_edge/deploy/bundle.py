@@ -1,0 +1,112 @@
+"""One archive that puts ekd-edge, a model and its service on a Raspberry Pi that has no network."""
+
+import json
+import tarfile
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ekd_edge.dependencies import version_of
+from ekd_edge.deploy.pi_os import PiOs
+from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
+from ekd_edge.errors import ConfigError
+from ekd_edge.model.file import Artefact
+
+__all__ = ["Bundle", "make_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An archive that was written. wheels: (name, version) of each package in it."""
+
+    path: Path
+    size_bytes: int
+    wheels: tuple[tuple[str, str], ...]
+
+
+def make_bundle(
+    path: Path,
+    target: PiOs,
+    artefact: Artefact,
+    options: str = "--port auto --wait --json",
+    key: Path | None = None,
+    wheel: Path | None = None,
+) -> Bundle:
+    """Gather the wheels for `target` and pack them with the model, a systemd unit, its settings and an installer.
+
+    options: of ekd-edge as a service; key: the public key that models must be signed by; wheel: ekd's own (default: of
+    the ekd that runs). Raises ConfigError where something cannot be had; no archive is left then.
+    """
+    if version_of("packaging") is None or version_of("pip") is None:
+        raise ConfigError("making a bundle needs pip and packaging: run `pip install 'ekd[bundle]'`")
+    if wheel is not None and not wheel.is_file():
+        raise ConfigError(f"{wheel} is no file: name ekd's wheel with --wheel")
+    with TemporaryDirectory() as folder:
+        fetched = Path(folder) / "wheels"
+        fetched.mkdir()
+        wheels = gather_wheels(target, wheel or own_wheel(Path(folder)), fetched)
+        contents = _contents(target, artefact, options, key, wheels)
+        contents["bundle.json"] = _about(target, artefact, contents, wheels)
+        _write(path, f"ekd-{target.name}", contents)
+    named = tuple((each.name, each.version) for each in wheels)
+    return Bundle(path, path.stat().st_size, named)
+
+
+def _contents(
+    target: PiOs, artefact: Artefact, options: str, key: Path | None, wheels: tuple[Wheel, ...]
+) -> dict[str, bytes]:
+    """The files by their names in the archive."""
+    settings = [
+        "# Read by ekd-edge.service; kept as it is when a newer bundle is installed.",
+        f"EKD_MODEL=@FOLDER@/{artefact.path.name}",
+        f"EKD_OPTIONS={options}",
+    ]
+    contents = {f"wheels/{wheel.path.name}": wheel.path.read_bytes() for wheel in wheels}
+    contents[artefact.path.name] = artefact.path.read_bytes()
+    if key is not None:
+        settings.append("EKD_TRUST=@FOLDER@/trust.pub")
+        contents["trust.pub"] = key.read_bytes()
+    here = files("ekd_edge.deploy")
+    contents["install.py"] = (here / "offline_install.py").read_bytes()
+    contents["ekd-edge.service"] = (here / "ekd-edge.service").read_bytes()
+    contents["ekd-edge.env"] = "".join(f"{line}\n" for line in settings).encode()
+    pinned = [_pin(wheel) for wheel in wheels if wheel.name != "pip"]
+    contents["requirements.txt"] = "".join(f"{line}\n" for line in pinned).encode()
+    return contents
+
+
+def _pin(wheel: Wheel) -> str:
+    extra = f"[{EXTRA}]" if wheel.name == "ekd" else ""
+    return f"{wheel.name}{extra}=={wheel.version} --hash=sha256:{wheel.sha256}"
+
+
+def _about(target: PiOs, artefact: Artefact, contents: dict[str, bytes], wheels: tuple[Wheel, ...]) -> bytes:
+    (ekd,) = [wheel.version for wheel in wheels if wheel.name == "ekd"]
+    about = {
+        "ekd": ekd,
+        "system": target.title,
+        "machine": target.machine,
+        "python": target.python_version,
+        "model": artefact.path.name,
+        "files": {name: sha256(data).hexdigest() for name, data in sorted(contents.items())},
+    }
+    return (json.dumps(about, indent=1) + "\n").encode()
+
+
+def _write(path: Path, folder: str, contents: dict[str, bytes]) -> None:
+    """One rename away from whole; the wheels are compressed already."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with tarfile.open(part, "w") as archive:
+            for name, data in sorted(contents.items()):
+                entry = tarfile.TarInfo(f"{folder}/{name}")
+                entry.size, entry.mode = len(data), 0o644
+                archive.addfile(entry, BytesIO(data))
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

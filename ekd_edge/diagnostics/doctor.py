@@ -1,0 +1,198 @@
+"""What may keep `ekd-edge` from running on this machine, or from running for weeks, and what to do about each."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ekd_edge.dependencies import PACKAGES, is_32_bit, version_of, why_not_loaded
+from ekd_edge.diagnostics.machine import Condition, Machine
+from ekd_edge.errors import EkdError
+
+__all__ = ["Finding", "Level", "examine_clock", "examine_disk", "examine_machine", "examine_model", "examine_packages"]
+
+Level = Literal["ok", "note", "warning", "fault"]
+"""fault: ekd-edge cannot run; warning: it can, but not well or not for long; note: worth knowing."""
+
+_LEAST_FREE_BYTES: Final = 500 << 20
+_LEAST_MEMORY_BYTES: Final = 200 << 20
+_HOT_C: Final = 80.0
+_EARLIEST_YEAR: Final = 2025
+_COMMAND_S: Final = 5.0
+_IMPORTED: Final = {"numpy": "numpy", "scipy": "scipy.signal", "serial": "serial", "cobs": "cobs.cobs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. remedy: what to do, where `told` does not say so itself."""
+
+    name: str
+    level: Level
+    told: str
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/")) -> Iterator[Finding]:
+    """The board, its processor, memory, temperature and power."""
+    bits = "a 32-bit Python" if machine.bits == 32 else "a 64-bit Python"
+    told = f"{machine.board or machine.processor or 'unknown board'}, {machine.architecture}, {bits}"
+    if machine.architecture == "armv6l":
+        yield Finding("machine", "fault", told, "use a Pi 2, a Zero 2 or newer: no TFLite runtime is made for ARMv6")
+    elif machine.bits == 32 and sys.version_info >= (3, 12):
+        yield Finding("machine", "fault", told, "install the 64-bit Raspberry Pi OS: this one has no TFLite runtime")
+    elif machine.emulated is not None:
+        yield Finding("machine", "note", f"{told}, emulated ({machine.emulated}): times here say nothing of a board")
+    else:
+        yield Finding("machine", "ok", told)
+    available = _available_bytes(root)
+    if available is not None:
+        low = available < _LEAST_MEMORY_BYTES
+        remedy = "stop other programs: ekd-edge takes 120 MB" if low else None
+        yield Finding("memory", "warning" if low else "ok", f"{available >> 20} MB available", remedy)
+    temperature_c = condition.temperature_c
+    if temperature_c is not None:
+        hot = temperature_c >= _HOT_C
+        told = f"{temperature_c:.1f} °C"
+        yield Finding(
+            "temperature", "warning" if hot else "ok", told, "give the board air or a heat sink" if hot else None
+        )
+    throttling = condition.throttling
+    if throttling is not None:
+        yield _power(throttling.now, throttling.since_boot)
+
+
+def _power(now: tuple[str, ...], since_boot: tuple[str, ...]) -> Finding:
+    if not since_boot and not now:
+        return Finding("power", "ok", "never slowed down since the start")
+    told = f"now: {', '.join(now) or 'nothing'}; since the start: {', '.join(since_boot) or 'nothing'}"
+    under_voltage = any("voltage" in each for each in (*now, *since_boot))
+    remedy = "use the power supply made for this board and a short cable" if under_voltage else "give the board air"
+    return Finding("power", "warning", told, remedy)
+
+
+def examine_packages() -> Iterator[Finding]:
+    """Python and each package under ekd-edge, by loading it."""
+    place = sys.prefix if sys.prefix != sys.base_prefix else "no virtual environment"
+    yield Finding("Python", "ok", f"{sys.version.split()[0]} ({32 if is_32_bit() else 64}-bit), {place}")
+    whole = True
+    for package, module in _IMPORTED.items():
+        try:
+            import_module(module)
+        except ImportError as error:
+            whole = False
+            yield Finding(PACKAGES[package], "fault", why_not_loaded(package, error))
+        else:
+            yield Finding(PACKAGES[package], "ok", version_of(PACKAGES[package]) or "version unknown")
+    if not whole:
+        return
+    from ekd_edge.model.interpreter import load_runtime
+
+    try:
+        runtime = load_runtime()
+    except EkdError as error:
+        yield Finding("runtime", "fault", str(error))
+        return
+    name = PACKAGES[str(runtime.__module__).partition(".")[0]]
+    yield Finding("runtime", "ok", f"{name} {version_of(name)} with numpy {version_of('numpy')}")
+
+
+def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Finding]:
+    """The model that would run: whether it is whole, trusted and signed off, and runs; needs numpy."""
+    import numpy as np
+
+    from ekd_edge.model.file import load_artefact
+    from ekd_edge.model.find import default_model, describe_signoff
+    from ekd_edge.model.interpreter import open_classifier
+    from ekd_edge.model.signature import read_trust, trust_from_environment
+    from ekd_edge.pipeline.stream import check_sensor_signal
+
+    try:
+        trust = read_trust(keys) if keys else trust_from_environment()
+        if path is None:
+            path = default_model(trust=trust)
+        artefact = load_artefact(path, trust)
+        check_sensor_signal(artefact.manifest, path.name)
+        classifier = open_classifier(artefact)
+        begun_s = time.perf_counter()
+        classifier.predict(np.zeros((1, artefact.manifest.signal.window_samples), np.float32))
+        took_ms = 1e3 * (time.perf_counter() - begun_s)
+    except EkdError as error:
+        yield Finding("model", "fault", str(error))
+        return
+    signoff = describe_signoff(artefact.manifest)
+    told = f"{path}, {artefact.manifest.kind}, {took_ms:.1f} ms for a first window"
+    if signoff:
+        yield Finding("model", "warning", f"{told}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
+    else:
+        yield Finding("model", "ok", told)
+
+
+def examine_clock(root: Path = Path("/"), now_s: float | None = None) -> Iterator[Finding]:
+    """Whether recordings and predictions will carry the right time of day."""
+    now_s = time.time() if now_s is None else now_s
+    told = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s)) + " UTC"
+    remedy = "connect it to a network and run `sudo timedatectl set-ntp true`, or fit a clock module (RTC)"
+    if time.gmtime(now_s).tm_year < _EARLIEST_YEAR:
+        yield Finding("clock", "warning", f"it is certainly not {told}", remedy)
+        return
+    synchronized = _synchronized(root)
+    if synchronized is None:
+        yield Finding("clock", "note", f"{told}; whether that is kept right by a time server is not known")
+    elif synchronized:
+        yield Finding("clock", "ok", f"{told}, kept right by a time server")
+    else:
+        yield Finding("clock", "warning", f"{told}, not compared with a time server since the start", remedy)
+
+
+def _synchronized(root: Path) -> bool | None:
+    if (root / "run/systemd/timesync/synchronized").exists():
+        return True
+    try:
+        done = subprocess.run(
+            [root / "usr/bin/timedatectl", "show", "--property", "NTPSynchronized", "--value"],
+            capture_output=True, text=True, timeout=_COMMAND_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"yes": True, "no": False}.get(done.stdout.strip())
+
+
+def examine_disk(folder: Path) -> Iterator[Finding]:
+    """Whether recordings and predictions can be written there, and for how long."""
+    place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        remedy = "a worn card is mounted so: look into `dmesg`, and replace it"
+        yield Finding("disk", "fault", f"{place} is on a disk that may only be read", remedy)
+        return
+    if not os.access(place, os.W_OK):
+        yield Finding("disk", "fault", f"no permission to write to {place}", "name another folder with --record")
+        return
+    free = shutil.disk_usage(place).free
+    told = f"{free / 1e9:.1f} GB free in {place}"
+    if free < _LEAST_FREE_BYTES:
+        remedy = "free some: with --record, ekd-edge removes its oldest recordings below 500 MB"
+        yield Finding("disk", "warning", told, remedy)
+    else:
+        yield Finding("disk", "ok", told)
+
+
+def _available_bytes(root: Path) -> int | None:
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["MemAvailable:"] and words[1:2] and words[1].isdecimal():
+            return int(words[1]) << 10
+    return None

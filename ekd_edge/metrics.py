@@ -1,0 +1,180 @@
+"""How well models do on people they have never seen: scores by subject, and the loss from one to another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.model.subject_hash import hash_subject
+
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Scores",
+    "SubjectScores",
+    "TargetScores",
+    "accuracy",
+    "compare",
+    "evaluate",
+    "macro_f1",
+    "paired_difference",
+]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectScores:
+    """Scores over one subject's windows."""
+
+    subject: str
+    windows: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """One target: each subject's scores, their means over subjects, how often each class is predicted."""
+
+    target: str
+    accuracy: float
+    macro_f1: float
+    predicted: tuple[int, ...]
+    subjects: tuple[SubjectScores, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One model's scores, a `TargetScores` for each target in the model's order."""
+
+    targets: tuple[TargetScores, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """{target: its scores}, JSON-ready."""
+        return {scores.target: asdict(scores) for scores in self.targets}
+
+    def hashed(self, dataset: str) -> "Scores":
+        """The same with every subject hashed and in the order of the hashes; dataset: its identity."""
+        return Scores(tuple(_hashed(scores, dataset) for scores in self.targets))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean over subjects of (second - first), with a 95 % interval.
+
+    Student's t over the paired differences of n subjects: it treats the subjects as drawn from a population
+    and allows for their being few. low and high are None for a single subject, who says nothing of others.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One target, second model against first: agreement of the predicted classes, changes of both scores."""
+
+    target: str
+    agreement: float
+    accuracy: Difference
+    macro_f1: Difference
+
+
+def accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Share of equal entries; labels and predicted are (n,), n at least 1."""
+    return float(np.mean(labels == predicted))
+
+
+def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Unweighted mean of F1 over the classes that occur in labels or predicted, both (n,), n at least 1."""
+    scores = []
+    for label in np.union1d(labels, predicted):
+        hits = np.count_nonzero((labels == label) & (predicted == label))
+        scores.append(2 * hits / (np.count_nonzero(labels == label) + np.count_nonzero(predicted == label)))
+    return float(np.mean(scores))
+
+
+def evaluate(
+    targets: Sequence[str],
+    labels: NDArray[np.int64],
+    subjects: NDArray[np.str_],
+    logits: NDArray[np.float32],
+) -> Scores:
+    """Scores of logits (n, targets, classes) against labels (n, targets) of windows from subjects (n,)."""
+    predicted = logits.argmax(axis=2)
+    classes = logits.shape[2]
+    return Scores(
+        tuple(
+            _target_scores(target, labels[:, column], predicted[:, column], subjects, classes)
+            for column, target in enumerate(targets)
+        )
+    )
+
+
+def compare(
+    first: Scores, second: Scores, first_logits: NDArray[np.float32], second_logits: NDArray[np.float32]
+) -> tuple[Comparison, ...]:
+    """The second model against the first, on the same windows; logits (n, targets, classes)."""
+    same = first_logits.argmax(axis=2) == second_logits.argmax(axis=2)
+    return tuple(
+        Comparison(
+            target=one.target,
+            agreement=float(same[:, column].mean()),
+            accuracy=paired_difference(_by_subject(one, "accuracy"), _by_subject(two, "accuracy")),
+            macro_f1=paired_difference(_by_subject(one, "macro_f1"), _by_subject(two, "macro_f1")),
+        )
+        for column, (one, two) in enumerate(zip(first.targets, second.targets, strict=True))
+    )
+
+
+def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference:
+    """Second minus first over the same subjects, at least one; see `Difference`."""
+    differences = np.array([second[subject] - first[subject] for subject in first])
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return Difference(mean, None, None, n)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * differences.std(ddof=1) / np.sqrt(n))
+    return Difference(mean, mean - half, mean + half, n)
+
+
+def _target_scores(
+    target: str,
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    subjects: NDArray[np.str_],
+    classes: int,
+) -> TargetScores:
+    scores = []
+    for subject in np.unique(subjects):
+        mine = subjects == subject
+        scores.append(
+            SubjectScores(
+                subject=str(subject),
+                windows=int(mine.sum()),
+                accuracy=accuracy(labels[mine], predicted[mine]),
+                macro_f1=macro_f1(labels[mine], predicted[mine]),
+            )
+        )
+    return TargetScores(
+        target=target,
+        accuracy=float(np.mean([score.accuracy for score in scores])),
+        macro_f1=float(np.mean([score.macro_f1 for score in scores])),
+        predicted=tuple(int(count) for count in np.bincount(predicted, minlength=classes)),
+        subjects=tuple(scores),
+    )
+
+
+def _hashed(scores: TargetScores, dataset: str) -> TargetScores:
+    subjects = [replace(each, subject=hash_subject(dataset, each.subject)) for each in scores.subjects]
+    return replace(scores, subjects=tuple(sorted(subjects, key=lambda each: each.subject)))
+
+
+def _by_subject(scores: TargetScores, name: str) -> dict[str, float]:
+    return {subject.subject: float(getattr(subject, name)) for subject in scores.subjects}

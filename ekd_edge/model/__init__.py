@@ -1,0 +1,1 @@
+"""The model file: container, manifest, signature, search, and the interpreter that runs it."""

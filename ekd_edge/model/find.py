@@ -1,0 +1,54 @@
+"""Which model `ekd-edge` runs when none is named."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ekd_edge.errors import ArtefactError, ConfigError
+from ekd_edge.model.file import load_artefact
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.model.signature import Trust
+
+__all__ = ["default_model", "describe_signoff"]
+
+
+def default_model(
+    folder: Path = Path(), environment: Mapping[str, str] = os.environ, trust: Trust | None = None
+) -> Path:
+    """The file that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
+
+    The newest file decides on the folder; of its models the newest int8 one is taken, else the newest. Files that
+    are no valid artefact, that `trust` refuses, or that were refused sign-off are passed over. Raises ConfigError
+    where none is left.
+    """
+    named = environment.get("EKD_MODEL")
+    if named:
+        return Path(named)
+    files = [*folder.glob("*.tflite"), *folder.glob("runs/*/*.tflite")]
+    faults: list[str] = []
+    valid: list[tuple[float, Path, str]] = []
+    for path in files:
+        try:
+            manifest = load_artefact(path, trust).manifest
+            if manifest.signoff is not None and not manifest.signoff.passed:
+                faults.append(f"{path} was {describe_signoff(manifest)}, name it to run it all the same")
+            else:
+                valid.append((path.stat().st_mtime, path, manifest.kind))
+        except (ArtefactError, OSError) as error:
+            faults.append(str(error))
+    if not valid:
+        passed_over = f" (passed over: {'; '.join(faults)})" if faults else ""
+        raise ConfigError("no model here: run `ekd-export --int8`, or name one with --model or EKD_MODEL" + passed_over)
+    newest = max(valid)[1].parent
+    siblings = [(kind == "int8", changed, path) for changed, path, kind in valid if path.parent == newest]
+    return max(siblings)[2]
+
+
+def describe_signoff(manifest: Manifest) -> str:
+    """What is to be known of a model's sign-off, in a few words; empty where it passed or needs none."""
+    signoff = manifest.signoff
+    if signoff is None:
+        return "" if manifest.kind == "float32" else "never signed off"
+    if signoff.passed:
+        return ""
+    return f"refused sign-off for --max-drop {signoff.max_drop:g}"

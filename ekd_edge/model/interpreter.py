@@ -1,0 +1,166 @@
+"""Windows to logits by a TFLite runtime: LiteRT where it is installed, else tflite-runtime."""
+
+import contextlib
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.dependencies import explain_no_runtime, why_not_loaded
+from ekd_edge.errors import ArtefactError, EkdError, SignalError
+from ekd_edge.model.file import Artefact
+from ekd_edge.model.manifest import Quantization, TensorQuantization
+
+__all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
+
+
+class Classifier(Protocol):
+    """Whatever turns windows into logits."""
+
+    def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
+
+        Raises SignalError for windows of another length, and ArtefactError where the runtime fails.
+        """
+
+
+def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
+    """The artefact's model, ready to run.
+
+    Raises ArtefactError where the model is not what its manifest says or the runtime cannot run it, and
+    EkdError where no usable TFLite runtime is installed.
+    """
+    interpreter = load_runtime()
+    try:
+        with _quiet():
+            model = interpreter(model_content=artefact.flatbuffer, num_threads=threads)
+            model.allocate_tensors()
+    except SystemError as error:
+        raise EkdError(
+            f"this TFLite runtime does not work with numpy {np.__version__}: run `pip install 'numpy<2'`"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ArtefactError(f"the TFLite runtime cannot run {artefact.path}: {error}") from error
+    return _Interpreted(artefact, model)
+
+
+def load_runtime() -> Any:
+    """The Interpreter class of the TFLite runtime here. Raises EkdError where none is installed or can be loaded."""
+    faults = []
+    for package in ("ai_edge_litert", "tflite_runtime"):
+        if find_spec(package) is None:
+            continue
+        if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
+            faults.append(
+                f"tflite-runtime does not work with numpy {np.__version__}: run `pip install 'numpy<2'`, "
+                "or install ai-edge-litert where it has a wheel"
+            )
+            continue
+        try:
+            return import_module(f"{package}.interpreter").Interpreter
+        except (ImportError, OSError) as error:  # LiteRT loads its library by ctypes
+            faults.append(why_not_loaded(package, error))
+    raise EkdError(faults[0] if faults else explain_no_runtime())
+
+
+def softmax(logits: Sequence[float]) -> tuple[float, ...]:
+    """Probabilities of one window's logits, in plain floats: the same however many windows came together."""
+    top = max(logits)
+    powers = [math.exp(logit - top) for logit in logits]
+    total = math.fsum(powers)
+    return tuple([power / total for power in powers])
+
+
+class _Interpreted:
+    """A model in a TFLite interpreter, one window at a time.
+
+    The tensors are written and read in place: their views are taken anew for each window because an
+    interpreter refuses to run while one is held.
+    """
+
+    def __init__(self, artefact: Artefact, model: Any) -> None:
+        manifest = artefact.manifest
+        self._shape = (len(manifest.targets), manifest.n_classes)
+        self._path = artefact.path
+        self._window = manifest.signal.window_samples
+        self._quantization = manifest.quantization
+        self._dtype: type[np.generic] = np.int8 if manifest.kind == "int8" else np.float32
+        source, result = (
+            _only(artefact, model.get_input_details()),
+            _only(artefact, model.get_output_details()),
+        )
+        wanted = (1, self._window), (1, self._shape[0] * self._shape[1])
+        if (tuple(source["shape"]), tuple(result["shape"])) != wanted:
+            raise ArtefactError(f"{artefact.path}: the model's shapes are not those of its manifest: export it again")
+        if source["dtype"] is not self._dtype or result["dtype"] is not self._dtype:
+            raise ArtefactError(f"{artefact.path}: the model is not {manifest.kind} as its manifest says: export again")
+        if self._quantization is not None and _quantization(source, result) != self._quantization:
+            raise ArtefactError(f"{artefact.path}: the model's scales are not those of its manifest: export it again")
+        self._input: Callable[[], NDArray[Any]] = model.tensor(source["index"])
+        self._output: Callable[[], NDArray[Any]] = model.tensor(result["index"])
+        self._invoke: Callable[[], None] = model.invoke
+
+    def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if values.ndim != 2 or values.shape[1] != self._window:
+            raise SignalError(f"the model takes windows of {self._window} samples, not {values.shape}")
+        raw = np.empty((len(values), self._shape[0] * self._shape[1]), self._dtype)
+        try:
+            for row, window in enumerate(self._encode(values)):
+                self._input()[0] = window
+                self._invoke()
+                raw[row] = self._output()[0]
+        except RuntimeError as error:
+            raise ArtefactError(f"the TFLite runtime cannot run {self._path}: {error}") from error
+        return self._decode(raw).reshape(len(values), *self._shape)
+
+    def _encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        if self._quantization is None:
+            return values
+        scale, zero = self._quantization.input.scale, self._quantization.input.zero_point
+        steps = np.rint(values / np.float32(scale)) + np.float32(zero)
+        encoded: NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
+        return encoded
+
+    def _decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        if self._quantization is None:
+            return raw
+        scale, zero = self._quantization.output.scale, self._quantization.output.zero_point
+        logits: NDArray[np.float32] = (raw.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+        return logits
+
+
+def _only(artefact: Artefact, details: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(details) != 1:
+        raise ArtefactError(f"{artefact.path}: the model must have one input and one output: export it again")
+    return details[0]
+
+
+def _quantization(source: dict[str, Any], result: dict[str, Any]) -> Quantization:
+    sides = (source["quantization"], result["quantization"])
+    return Quantization(*(TensorQuantization(float(scale), int(zero)) for scale, zero in sides))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the runtime's informational lines, written by C++ straight to descriptor 2, off the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            kept = os.dup(2)
+        except OSError:
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

@@ -1,0 +1,202 @@
+"""The manifest's JSON form. `encode_manifest` and `parse_manifest` are exact inverses.
+
+Parsing trusts nothing: every field is checked for its kind and range, and a field that this version does not know is
+refused.
+"""
+
+import json
+from typing import Any, get_args
+
+from ekd_edge.errors import ArtefactError, SignalError
+from ekd_edge.model.manifest import (
+    FORMAT_VERSION,
+    Calibration,
+    HighRule,
+    Kind,
+    Manifest,
+    Quantization,
+    SignOff,
+    Target,
+    TensorQuantization,
+    Training,
+)
+from ekd_edge.model.strict_json import Fields, check_texts, parse_object
+from ekd_edge.model.subject_hash import is_subject_hash
+from ekd_edge.signal.spec import SignalSpec
+
+__all__ = ["encode_manifest", "parse_manifest"]
+
+MAX_TARGETS = 16
+MAX_CLASSES = 64
+MAX_WINDOW_SAMPLES = 1 << 20
+MAX_DEPTH = 32
+
+_HIGH_RULES: dict[str, HighRule] = {rule: rule for rule in get_args(HighRule)}
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """UTF-8 JSON, indented for people who unzip it.
+
+    Raises ArtefactError where the manifest would not be accepted by `parse_manifest`.
+    """
+    try:
+        encoded = json.dumps(manifest.to_json(), indent=1, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(f"the manifest cannot be written as JSON: {error}") from error
+    parse_manifest(encoded)
+    return encoded
+
+
+def parse_manifest(encoded: bytes) -> Manifest:
+    """The manifest in UTF-8 JSON.
+
+    Raises ArtefactError where it is malformed, or of another format version.
+    """
+    root = Fields("manifest", parse_object(encoded))
+    version = root.integer("format_version", 1)
+    if version > FORMAT_VERSION:
+        raise ArtefactError(
+            f"made by a newer ekd (format {version}, this one reads format {FORMAT_VERSION}): "
+            "upgrade with `pip install -U ekd`"
+        )
+    if version < FORMAT_VERSION:
+        raise ArtefactError(
+            f"made by an older ekd (format {version}, this one reads format {FORMAT_VERSION}): export the run again "
+            "with `ekd-export`"
+        )
+    kind = _KINDS.get(root.text("kind"))
+    if kind is None:
+        raise ArtefactError(f"manifest: unknown kind of model, known are {', '.join(_KINDS)}")
+    quantization = root.optional("quantization")
+    calibration = root.optional("calibration")
+    signoff = root.optional("signoff")
+    evaluation = root.optional("evaluation")
+    _check_hashed(evaluation)
+    if (kind == "int8") != (quantization is not None) or (kind == "int8") != (calibration is not None):
+        raise ArtefactError("manifest: quantization and calibration belong to kind int8, and to it alone")
+    manifest = Manifest(
+        kind=kind,
+        signal=_signal(root.mapping("signal")),
+        targets=_targets(root.items("targets")),
+        training=_training(Fields("training", root.mapping("training"))),
+        recipe=root.name("recipe"),
+        student=root.name("student"),
+        quantization=_quantization(Fields("quantization", quantization)) if quantization is not None else None,
+        calibration=_calibration(Fields("calibration", calibration)) if calibration is not None else None,
+        signoff=_signoff(Fields("signoff", signoff)) if signoff is not None else None,
+        evaluation=evaluation,
+        made_by=root.text("made_by"),
+        sha256=root.text("sha256"),
+        size_bytes=root.integer("size_bytes", 0),
+        format_version=version,
+    )
+    root.done()
+    return manifest
+
+
+def _signal(data: dict[str, Any]) -> SignalSpec:
+    fields = Fields("signal", data)
+    for key in ("rate_hz", "unit"):
+        fields.text(key)
+    for key in ("window_samples", "hop_samples"):
+        fields.integer(key, 1, MAX_WINDOW_SAMPLES)
+    fields.number("settle_s")
+    fields.items("sos")
+    normalization = Fields("normalization", fields.mapping("normalization"))
+    normalization.text("mode")
+    for key in ("time_constant_s", "gain"):
+        normalization.number(key)
+    normalization.done()
+    fields.done()
+    try:
+        spec = SignalSpec.from_json(data)
+        exact = json.dumps(spec.to_json(), sort_keys=True) == json.dumps(data, sort_keys=True)
+    except (SignalError, TypeError, ValueError) as error:
+        raise ArtefactError(f"manifest: signal: {error}") from error
+    if not exact:
+        raise ArtefactError("manifest: signal is no signal specification of this format version")
+    return spec
+
+
+def _targets(data: list[Any]) -> tuple[Target, ...]:
+    if not 1 <= len(data) <= MAX_TARGETS:
+        raise ArtefactError(f"manifest: there must be 1 to {MAX_TARGETS} targets")
+    targets = []
+    for item in data:
+        if type(item) is not dict:
+            raise ArtefactError("manifest: each target must be an object")
+        fields = Fields("target", item)
+        targets.append(Target(fields.text("name"), fields.texts("labels")))
+        fields.done()
+    check_texts("target names", (target.name for target in targets))
+    counts = {len(target.labels) for target in targets}
+    if len(counts) != 1 or not 2 <= counts.pop() <= MAX_CLASSES:
+        raise ArtefactError(f"manifest: all targets must have the same number of labels, 2 to {MAX_CLASSES}")
+    return tuple(targets)
+
+
+def _training(fields: Fields) -> Training:
+    high = _HIGH_RULES.get(fields.text("high"))
+    if high is None:
+        raise ArtefactError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
+    training = Training(
+        source=fields.text("source"),
+        dataset=fields.text("dataset"),
+        synthetic=fields.flag("synthetic"),
+        train_subjects=fields.hashes("train_subjects"),
+        validation_subjects=fields.hashes("validation_subjects"),
+        test_subjects=fields.hashes("test_subjects"),
+        threshold=fields.number("threshold"),
+        high=high,
+        window_hashes=fields.hashes("window_hashes"),
+    )
+    fields.done()
+    everyone = training.train_subjects + training.validation_subjects + training.test_subjects
+    if len(set(everyone)) != len(everyone):
+        raise ArtefactError("manifest: training, validation and test subjects overlap")
+    return training
+
+
+def _quantization(fields: Fields) -> Quantization:
+    sides = []
+    for key in ("input", "output"):
+        side = Fields(f"quantization.{key}", fields.mapping(key))
+        sides.append(TensorQuantization(side.positive("scale"), side.integer("zero_point", -128, 127)))
+        side.done()
+    fields.done()
+    return Quantization(*sides)
+
+
+def _calibration(fields: Fields) -> Calibration:
+    calibration = Calibration(
+        method=fields.text("method"),
+        subjects=fields.hashes("subjects"),
+        windows=fields.integer("windows", 1),
+        seed=fields.integer("seed", 0),
+        sha256=fields.text("sha256"),
+    )
+    fields.done()
+    return calibration
+
+
+def _signoff(fields: Fields) -> SignOff:
+    signoff = SignOff(max_drop=fields.number("max_drop"), passed=fields.flag("passed"))
+    fields.done()
+    if not 0 <= signoff.max_drop <= 1:
+        raise ArtefactError("manifest: signoff.max_drop must lie between 0 and 1")
+    return signoff
+
+
+def _check_hashed(figures: Any, name: str = "", depth: int = 0) -> None:
+    """Refuse a text in `figures` that stands under a key of subjects and is no hash: a model file names nobody."""
+    if depth > MAX_DEPTH:
+        raise ArtefactError(f"manifest: evaluation is nested more than {MAX_DEPTH} deep")
+    if isinstance(figures, dict):
+        for key, value in figures.items():
+            _check_hashed(value, key, depth + 1)
+    elif isinstance(figures, list):
+        for value in figures:
+            _check_hashed(value, name, depth + 1)
+    elif isinstance(figures, str) and name.endswith(("subject", "subjects")) and not is_subject_hash(figures):
+        raise ArtefactError(f"manifest: evaluation names a subject under {name!r}: write its hash")

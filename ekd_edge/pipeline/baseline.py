@@ -1,0 +1,176 @@
+"""A wearer's baseline: taken at rest, kept for each wearer and sensor, and never given to anybody else."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ekd_edge.errors import ConfigError, SignalError
+from ekd_edge.signal.blocks import Baseline, BaselineOf, SampleBlock
+from ekd_edge.signal.normalize import compressed
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.quality import assess_all
+from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.spec import Normalization, SignalSpec
+
+__all__ = ["Resting", "baseline_file", "baseline_of", "save_baseline", "take_baseline"]
+
+_VERSION: Final = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PIECE_S: Final = 4
+_PATIENCE: Final = 3  # times the wanted seconds of signal, then too little of it could be believed
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A baseline as it was taken. level_us: mean skin conductance. drift: relative change of the level from the
+    first third to the last; a wearer who is at rest shows little."""
+
+    baseline: Baseline
+    level_us: float
+    drift: float
+
+
+def take_baseline(
+    blocks: Iterable[SampleBlock],
+    spec: SignalSpec,
+    seconds: float,
+    progress: Callable[[float, str | None], None] = lambda _have_s, _reason: None,
+) -> Resting:
+    """The baseline of a wearer at rest from believed stretches of 4 s, `seconds` in all, through the model's own chain.
+
+    progress: called with the seconds so far, and with what is wrong with the signal, or None.
+    Raises SignalError where the normalization has no use for a baseline, where the signal ends too early, and where
+    too little of it can be believed.
+    """
+    mode = spec.normalization.mode
+    if mode in ("window", "none"):
+        raise SignalError(f"this model normalizes by {mode!r}: it needs no baseline, run ekd-edge without --wearer")
+    piece = min(spec.window_samples, max(1, round(_PIECE_S * spec.rate_hz)))
+    plain = replace(
+        spec,
+        window_samples=piece,
+        hop_samples=piece,
+        normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
+    )
+    preprocessor, suspicion = Preprocessor(plain), Suspicion(plain)
+    believed: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
+    seen, reason = 0, None
+    for block in blocks:
+        batch = preprocessor.push_batch(block)
+        suspicion.push(block)
+        qualities = assess_all(batch.raw, plain, suspicion.shares(batch))
+        for values, quality in zip(batch.values, qualities, strict=True):
+            seen += 1
+            reason = quality.reason
+            if quality.acceptable and len(believed) * plain.window_s < seconds:
+                believed.append(values.astype(np.float64))
+        progress(len(believed) * plain.window_s, reason)
+        if len(believed) * plain.window_s >= seconds:
+            return _resting(np.concatenate(believed), mode == "log-ema", len(believed) * plain.window_s)
+        if seen * plain.window_s > _PATIENCE * seconds:
+            break
+    raise SignalError(
+        f"only {len(believed) * plain.window_s:g} of {seconds:g} s could be believed"
+        f"{f' ({reason})' if reason else ''}: see to the electrodes, then calibrate again"
+    )
+
+
+def _resting(filtered: np.ndarray[tuple[int], np.dtype[np.float64]], logarithmic: bool, seconds: float) -> Resting:
+    level = compressed(filtered) if logarithmic else filtered
+    third = len(filtered) // 3
+    first, last = float(filtered[:third].mean()), float(filtered[-third:].mean())
+    baseline = Baseline(float(level.mean()), float(level.var()), seconds)
+    return Resting(baseline, float(filtered.mean()), (last - first) / max(abs(first), 1e-9))
+
+
+def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the baselines of a wearer are kept: $EKD_BASELINES, else in the user's data folder.
+
+    Raises ConfigError for a name that is no file name everywhere.
+    """
+    if not _NAME.fullmatch(wearer):
+        raise ConfigError(f"{wearer!r} names no wearer: use up to 64 letters, digits, dots, hyphens and underscores")
+    if named := environment.get("EKD_BASELINES"):
+        folder = Path(named)
+    else:
+        folder = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ekd" / "baselines"
+    return folder / f"{wearer}.json"
+
+
+def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: Resting) -> Path:
+    """Keep a baseline beside those of the wearer's other sensors; the file is replaced whole.
+
+    Raises ConfigError where it cannot be written.
+    """
+    path = baseline_file(wearer)
+    kept = _read(path, wearer)
+    kept[_key(sensor, spec)] = {
+        **asdict(resting.baseline),
+        "level_us": resting.level_us,
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps({"ekd_baselines": _VERSION, "wearer": wearer, "baselines": kept}, indent=1)
+    aside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with aside.open("w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot keep the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
+    return path
+
+
+def baseline_of(wearer: str, spec: SignalSpec, notify: Callable[[str], None]) -> BaselineOf:
+    """A function from a sensor's identity to this wearer's baseline on it; it tells what it found.
+
+    Raises ConfigError where the wearer's file cannot be read, or the model has no use for a baseline.
+    """
+    if spec.normalization.mode in ("window", "none"):
+        raise ConfigError("this model needs no baseline: leave out --wearer")
+    path = baseline_file(wearer)
+    kept = _read(path, wearer)
+
+    def find(sensor: str) -> Baseline | None:
+        found = kept.get(_key(sensor, spec))
+        if found is None:
+            notify(
+                f"no baseline of {wearer} with {sensor} and this model's filter: the first minutes are less certain; "
+                "`ekd-edge calibrate` takes one"
+            )
+            return None
+        notify(f"begins with the baseline of {wearer}, {found['level_us']:.2f} uS, taken {str(found['taken'])[:10]}")
+        return Baseline(float(found["mean"]), float(found["variance"]), float(found["seconds"]))
+
+    return find
+
+
+def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
+    try:
+        told = json.loads(path.read_text())
+        if told["ekd_baselines"] != _VERSION or told["wearer"] != wearer:
+            raise ValueError
+        kept: dict[str, dict[str, float | str]] = told["baselines"]
+        for one in kept.values():
+            float(one["mean"]), float(one["variance"]), float(one["seconds"]), float(one["level_us"]), str(one["taken"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} holds no baselines of {wearer}: remove it and calibrate again") from error
+    return kept
+
+
+def _key(sensor: str, spec: SignalSpec) -> str:
+    """The sensor, and the part of the chain that a baseline depends on."""
+    chain = json.dumps([str(spec.rate_hz), spec.sos, spec.normalization.mode])
+    return f"{sensor} / {hashlib.sha256(chain.encode()).hexdigest()[:12]}"

@@ -1,0 +1,35 @@
+"""One prediction: what a student says about one window of skin conductance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ekd_edge.signal.quality import Quality
+
+__all__ = ["Prediction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the student says about one window.
+
+    first_index, time_s, segment: of the window, see `ekd_edge.signal.blocks.Window` (time_s is its end).
+    probabilities: for each target, one probability a label, in the order of the manifest's labels.
+    labels: for each target, the most probable label, or None where the signal's quality is not acceptable.
+    quality: of the window's signal, and what is wrong with it.
+    latency_ms: from the arrival of the block that completed the window to this prediction.
+    source: the sensor's port, where there are several.
+    """
+
+    first_index: int
+    time_s: float
+    segment: int
+    probabilities: Mapping[str, tuple[float, ...]]
+    labels: Mapping[str, str | None]
+    quality: Quality
+    latency_ms: float
+    source: str | None = None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the labels are withheld because of the signal's quality."""
+        return not self.quality.acceptable

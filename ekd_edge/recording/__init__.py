@@ -1,0 +1,1 @@
+"""Recordings of sample blocks on disk: format, recorder, replay."""

@@ -1,0 +1,1 @@
+"""The long-running process: sensor sessions, reader threads, the status file."""

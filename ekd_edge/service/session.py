@@ -1,0 +1,124 @@
+"""Everything that one process attends to: sensors, their chains, the model, and what becomes of predictions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ekd_edge.model.interpreter import Classifier
+from ekd_edge.pipeline.stream import Due, Stream, predict
+from ekd_edge.prediction import Prediction
+from ekd_edge.recording.recorder import Recorder
+from ekd_edge.service.reader_threads import Sensors
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sinks.output import Output
+from ekd_edge.sources.reconnect import Connection
+from firmware_bridge.serial_port.device import Stop
+
+__all__ = ["ModelFile", "Place", "attend"]
+
+
+_PAUSE_S, _SHARE, _SOON_S = 0.15, 0.7, 0.02
+"""Samples are read every 0.15 s at least, and as they come once a window is about to be complete: reading each as it
+comes costs up to three times as much."""
+
+
+@dataclass(slots=True)
+class Place:
+    """One sensor of a station, and how it fares. name: the port, where there are several; else None."""
+
+    name: str | None
+    connection: Connection
+    stream: Stream
+    output: Output
+    recorder: Recorder | None = None
+    samples: int = 0
+    last: Prediction | None = None
+    predicted: int = 0
+    withheld: int = 0
+
+    def arrived(self, block: SampleBlock, arrived_s: float) -> list[Due]:
+        """A block of this place's sensor: it is recorded, shown, and put through the chain."""
+        self.samples += block.values.shape[-1]
+        if self.recorder is not None:
+            self.recorder.observe(block)
+        self.output.observe(block)
+        return list(self.stream.push(block, arrived_s))
+
+    def pause_s(self) -> float:
+        """For how long no window can be due."""
+        left_s = self.stream.next_window_s
+        return 0.0 if left_s < _SOON_S else min(_PAUSE_S, _SHARE * left_s)
+
+    def told(self, prediction: Prediction) -> None:
+        """A prediction of this place's sensor was made."""
+        self.last = prediction
+        self.predicted += 1
+        self.withheld += prediction.withheld
+        if self.recorder is not None:
+            self.recorder.write(prediction if self.name is None else replace(prediction, source=None))
+
+    def describe(self) -> dict[str, Any]:
+        """How it fares, for a status file."""
+        counts = self.connection.counts
+        about: dict[str, Any] = {
+            "port": self.connection.port,
+            **asdict(self.connection.state),
+            "samples": counts.samples,
+            "dropped": counts.dropped,
+            "rejected": counts.rejected,
+            "predicted": self.predicted,
+            "withheld": self.withheld,
+            "last": None,
+            "recording": None if self.recorder is None else self.recorder.describe(),
+        }
+        if (last := self.last) is not None:
+            about["last"] = {
+                "labels": dict(last.labels),
+                "quality": round(last.quality.score, 3),
+                "reason": last.quality.reason,
+                "latency_ms": round(last.latency_ms, 3),
+            }
+        return about
+
+
+def attend(
+    places: Sequence[Place],
+    classifier: Classifier,
+    output: Output,
+    notify: Callable[[str], None],
+    stop: Stop | None = None,
+) -> None:
+    """Read all sensors until told to stop or until they have ended; what they send is predicted and put out.
+
+    Windows of sensors that are due together are classified together. A sensor that fails leaves the others alone.
+    Raises the EkdError of the last one that fails, and what `Output` raises.
+    """
+    by_name = {place.name: place for place in places}
+    with Sensors([(place.connection, place) for place in places], notify) as sensors, output:
+        for due in sensors.due(stop):
+            for prediction in predict(due, classifier):
+                by_name[prediction.source].told(prediction)
+                output.write(prediction)
+
+
+class ModelFile:
+    """The file that a running model was read from; it is in memory as a whole, whatever becomes of the file."""
+
+    def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
+        self._path, self._notify = path, notify
+        self._known = self._identity()
+        self.replaced = False
+
+    def look(self) -> None:
+        """Tell once that another file has taken its place."""
+        if not self.replaced and self._identity() != self._known:
+            self.replaced = True
+            self._notify(f"{self._path} is not the file that runs any more: restart ekd-edge to run the new one")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,235 @@
+"""A sensor that is opened again whenever it comes back, for as long as the program runs."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, sleep, time
+from types import TracebackType
+
+from ekd_edge.errors import FormatError, PortError
+from ekd_edge.signal.blocks import BaselineOf, SampleBlock
+from ekd_edge.sources.rate_correction import TrueRate
+from ekd_edge.sources.sensor import Sensor, SensorOptions, Stop, open_sensor
+from firmware_bridge.devices.stream import StreamCounts
+from firmware_bridge.serial_port.clock import ClockRate
+from firmware_bridge.serial_port.device import as_function
+from firmware_bridge.serial_port.ports import find_port
+
+__all__ = ["BackOff", "Connection", "ConnectionState", "Persistence"]
+
+
+_LOOK_S = 0.25
+_SHORTEST_S, _LONGEST_S = 0.5, 60.0
+_PROMPT_S = 30.0
+"""So long after an opening everything is read as it comes, by which the device's clock is known soon."""
+_SILENT_S = 60.0
+"""A port that is silent for so long is opened anew, which resets many a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """reconnect: open the port again when the device goes away. wait: begin even where it is not there yet."""
+
+    reconnect: bool = True
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """How a connection fares: open or not, to what, since when (seconds since 1970), and what was last told of it."""
+
+    connected: bool
+    about: str
+    since_s: float
+    openings: int
+    rate_hz: float | None
+    clock_ppm: float | None
+    told: str
+
+
+class BackOff:
+    """Pauses that double up to a minute, each shortened at random by up to a half so that many do not retry at once."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
+        self._next_s = _SHORTEST_S
+
+    def pause_s(self) -> float:
+        """How long to wait before the next attempt."""
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_S)
+        return pause_s * (0.5 + 0.5 * self._chance())
+
+    def reset(self) -> None:
+        """The last attempt succeeded."""
+        self._next_s = _SHORTEST_S
+
+
+class Connection:
+    """The blocks of one port through unplugging, renaming and resets: a context manager.
+
+    Each opening of the port starts a new segment. A device that was there and went away is waited for: its node is
+    looked at four times a second, so that it is opened as soon as it is back, whatever the pause between attempts.
+    What fails before the first sample is a mistake of the user's and ends in an error, unless told to wait.
+
+    port: a device node, "auto", usb:VID:PID[:SERIAL] or a pyserial URL, see `find_port`. notify: called with one
+    sentence whenever the state changes, and with what `Device.blocks` tells.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        options: SensorOptions,
+        notify: Callable[[str], None],
+        persistence: Persistence | None = None,
+        baseline_of: BaselineOf | None = None,
+    ) -> None:
+        self._port, self._options, self._notify = port, options, notify
+        self._persistence = persistence or Persistence()
+        self._baseline_of = baseline_of
+        self._sensor: Sensor | None = None
+        self._past = StreamCounts()
+        self._segment = -1
+        self._told = ""
+        self._since_s = time()
+        self._rate_hz: float | None = None
+        self._clock: ClockRate | None = None
+        self.openings = 0
+        if not self._persistence.wait:
+            self._sensor = open_sensor(find_port(port), options)
+            self.openings = 1
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        sensor = self._sensor
+        if sensor is not None:
+            past = replace(self.counts, status=None)
+            self._sensor = None
+            self._past, self._rate_hz, self._clock = past, None, None
+            sensor.close()
+
+    @property
+    def port(self) -> str:
+        """The port as it was named."""
+        return self._port
+
+    @property
+    def state(self) -> ConnectionState:
+        """For whoever looks, from any thread."""
+        sensor = self._sensor
+        if sensor is None:
+            return ConnectionState(False, "", self._since_s, self.openings, None, None, self._told)
+        ppm = None if self._clock is None else self._clock.ppm
+        return ConnectionState(True, sensor.about, self._since_s, self.openings, self._rate_hz, ppm, self._told)
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What arrived over all openings; from any thread."""
+        past, sensor = self._past, self._sensor
+        now = StreamCounts() if sensor is None else sensor.counts
+        return StreamCounts(
+            past.samples + now.samples,
+            past.dropped + now.dropped,
+            past.rejected + now.rejected,
+            past.discarded_bytes + now.discarded_bytes,
+            now.status,
+        )
+
+    def blocks(self, stop: Stop | None = None, pause_s: Callable[[], float] | None = None) -> Iterator[SampleBlock]:
+        """Blocks in microsiemens as they arrive, until told to stop, or until a simulated sensor ends.
+
+        pause_s: for how long nobody waits for samples now, see `Device.blocks`.
+        Raises EkdError where the port cannot be used at all, and PortError where it goes away and is not to be
+        waited for.
+        """
+        stopped = as_function(stop)
+        back_off = BackOff()
+        while not stopped():
+            if self._sensor is None and not self._open(back_off, stopped):
+                continue
+            assert self._sensor is not None
+            try:
+                yield from self._read(self._sensor, stopped, back_off, pause_s)
+                return
+            except (PortError, FormatError) as error:
+                self.close()
+                self._since_s = time()
+                if not self._persistence.reconnect or (self._segment < 0 and not self._persistence.wait):
+                    self._told = str(error)
+                    raise
+                self._tell(f"{error}; waiting for it")
+                self._wait(back_off, stopped)
+
+    def _read(
+        self,
+        sensor: Sensor,
+        stopped: Callable[[], bool],
+        back_off: BackOff,
+        pause_s: Callable[[], float] | None,
+    ) -> Iterator[SampleBlock]:
+        prompt_until_s = monotonic() + _PROMPT_S
+
+        def pause() -> float:
+            return 0.0 if pause_s is None or monotonic() < prompt_until_s else pause_s()
+
+        base, first, true_rate, baseline = self._segment + 1, None, TrueRate(), None
+        for block in sensor.blocks(stopped, self._notify, _SILENT_S, pause):
+            if first is None:
+                first = block.segment
+                back_off.reset()
+                self._since_s = time()
+                self._tell(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
+                baseline = None if self._baseline_of is None else self._baseline_of(sensor.identity)
+            self._clock = sensor.clock
+            rate_hz = true_rate(block.rate_hz, self._clock)
+            if rate_hz != block.rate_hz:
+                self._tell(
+                    f"{sensor.about} sends {float(rate_hz):.5g} samples a second, not {float(block.rate_hz):.6g}"
+                )
+            self._segment = base + block.segment - first
+            self._rate_hz = float(rate_hz)
+            yield replace(block, segment=self._segment, rate_hz=rate_hz, baseline=baseline)
+
+    def _open(self, back_off: BackOff, stopped: Callable[[], bool]) -> bool:
+        try:
+            self._sensor = open_sensor(find_port(self._port), self._options)
+        except PortError as error:
+            self._tell(f"{error}; waiting for it")
+            self._wait(back_off, stopped)
+            return False
+        self.openings += 1
+        return True
+
+    def _wait(self, back_off: BackOff, stopped: Callable[[], bool]) -> None:
+        """Until the next attempt is due, or the device's node is another one than now."""
+        before = self._node()
+        end = monotonic() + back_off.pause_s()
+        while monotonic() < end and not stopped():
+            sleep(min(_LOOK_S, max(0.0, end - monotonic())))
+            now = self._node()
+            if now is not None and now != before:
+                return
+
+    def _node(self) -> tuple[int, int, int] | None:
+        """What stands for the device node at present: another one after it was plugged in again."""
+        try:
+            path = find_port(self._port)
+            if "://" in path:
+                return None
+            node = Path(path).stat()
+        except (PortError, OSError):
+            return None
+        return node.st_rdev, node.st_ino, node.st_ctime_ns
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._told:
+            self._told = sentence
+            self._notify(sentence)

@@ -1,0 +1,1 @@
+"""The `ekd-export` and `ekd-eval` commands."""

@@ -1,0 +1,132 @@
+"""Model files on people who had no part in making any of them. Runs without torch, so on a Pi too."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ekd_edge.errors import ConfigError, DataError
+from ekd_edge.metrics import Comparison, Scores, compare, evaluate
+from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.model.subject_hash import hash_subject
+from ekd_export.evaluation.leakage import check_never_learned
+from ekd_train.data.source import Source, parse_source
+
+__all__ = ["Report", "check_comparable", "evaluate_files", "unseen_subjects"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Scores of each model file on the same windows, and of every further file against the first.
+
+    source: the data as named; subjects: those evaluated; excluded: those left out because one of the models was
+    trained, validated or calibrated on them.
+    """
+
+    source: str
+    synthetic: bool
+    subjects: tuple[str, ...]
+    excluded: tuple[str, ...]
+    windows: int
+    artefacts: tuple[Artefact, ...]
+    scores: tuple[Scores, ...]
+    comparisons: tuple[tuple[Comparison, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        models = []
+        for artefact, scores in zip(self.artefacts, self.scores, strict=True):
+            manifest = artefact.manifest
+            about = {"path": str(artefact.path), "kind": manifest.kind, "sha256": manifest.sha256}
+            models.append(about | {"size_bytes": manifest.size_bytes, "targets": scores.to_json()})
+        changes = []
+        for artefact, comparison in zip(self.artefacts[1:], self.comparisons, strict=True):
+            targets = {each.target: _change(each) for each in comparison}
+            pair = {"first": str(self.artefacts[0].path), "second": str(artefact.path)}
+            changes.append(pair | {"interval": "paired Student t over subjects, 95%", "targets": targets})
+        return {
+            "data": self.source,
+            "synthetic": self.synthetic,
+            "subjects": list(self.subjects),
+            "excluded_subjects": list(self.excluded),
+            "windows": self.windows,
+            "models": models,
+            "comparisons": changes,
+        }
+
+
+def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int = 1) -> Report:
+    """Evaluate model files on the unseen subjects of `data`, by default the data of the first one's training.
+
+    Raises ArtefactError for a file that cannot be trusted, ConfigError where the files do not fit together and
+    DataError where no unseen subject is left, one is a copy of somebody seen, or the data does not fit.
+    """
+    artefacts = tuple(load_artefact(path) for path in paths)
+    check_comparable(artefacts)
+    manifest = artefacts[0].manifest
+    source = parse_source(data if data is not None else manifest.training.source)
+    kept, excluded = unseen_subjects([artefact.manifest for artefact in artefacts], source)
+    targets = tuple(target.name for target in manifest.targets)
+    rule = manifest.training
+    windows = source.windows(manifest.signal, None, targets, rule.threshold, subjects=kept, high=rule.high)
+    check_never_learned([artefact.manifest for artefact in artefacts], windows)
+    logits = [open_classifier(artefact, threads).predict(windows.gsr) for artefact in artefacts]
+    scores = [evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
+    further = zip(scores[1:], logits[1:], strict=True)
+    return Report(
+        source=source.name,
+        synthetic=source.synthetic,
+        subjects=windows.subjects,
+        excluded=excluded,
+        windows=len(windows),
+        artefacts=artefacts,
+        scores=tuple(scores),
+        comparisons=tuple(compare(scores[0], score, logits[0], each) for score, each in further),
+    )
+
+
+def check_comparable(artefacts: Sequence[Artefact]) -> None:
+    """Raise ConfigError unless all models read the same windows and predict the same targets."""
+    first = artefacts[0]
+    for other in artefacts[1:]:
+        if other.manifest.signal != first.manifest.signal:
+            raise ConfigError(
+                f"{first.path} and {other.path} were made for different signal specifications, so no window fits "
+                "both: evaluate them one by one"
+            )
+        if other.manifest.targets != first.manifest.targets:
+            raise ConfigError(f"{first.path} and {other.path} predict different targets: evaluate them one by one")
+        if _rule(other) != _rule(first):
+            raise ConfigError(f"{first.path} and {other.path} call different ratings high: evaluate them one by one")
+
+
+def _rule(artefact: Artefact) -> tuple[float, str]:
+    return artefact.manifest.training.threshold, artefact.manifest.training.high
+
+
+def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The source's subjects that no model has seen, and those that one has.
+
+    Raises DataError where none is left.
+    """
+    seen: set[str] = set()
+    for manifest in manifests:
+        seen |= manifest.training.seen_subjects
+        seen |= set(manifest.calibration.subjects) if manifest.calibration is not None else set()
+    excluded = tuple(name for name in source.subjects if hash_subject(source.identity, name) in seen)
+    kept = tuple(name for name in source.subjects if name not in excluded)
+    if not kept:
+        raise DataError(
+            f"every subject of {source.name} was used to train these models: evaluate on other data with --data"
+        )
+    return kept, excluded
+
+
+def _change(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "agreement": comparison.agreement,
+        "accuracy": asdict(comparison.accuracy),
+        "macro_f1": asdict(comparison.macro_f1),
+    }

@@ -1,0 +1,70 @@
+"""What an export works with: the trained student of a run, and the windows of each side of its split."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.errors import DataError, ExportError
+from ekd_export.evaluation.leakage import check_disjoint
+from ekd_export.evaluation.signoff import check_classes_present
+from ekd_export.quantization.quantize import calibration_windows
+from ekd_train.data.source import parse_source
+from ekd_train.data.windows import WindowSet
+from ekd_train.models.student import Student
+from ekd_train.run import Run
+
+__all__ = ["LABELS", "Material", "read_material"]
+
+LABELS = ("low", "high")
+"""Names of the classes: the rating is high where `TrainConfig.threshold` and `TrainConfig.high` say so, else low."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
+
+    calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test serves the
+    one verdict at the end; nothing is chosen by it.
+    """
+
+    run: Run
+    student: Student
+    train: WindowSet
+    validation: WindowSet
+    test: WindowSet
+    calibration: NDArray[np.float32]
+
+
+def read_material(run: Run, report: Callable[[str], None]) -> Material:
+    """Read the run's student and data; `report` is told what is being done and what is to be known of the data.
+
+    Raises ConfigError where the run has no student, DataError where its data changed, cannot calibrate or cannot
+    judge, and ExportError where the student's classes have no names.
+    """
+    split = run.subject_split
+    student = run.student()
+    if run.network.classes != len(LABELS):
+        raise ExportError(f"the student has {run.network.classes} classes; ekd names {len(LABELS)}: train again")
+    report(f"reading {run.source} ...")
+    windows = _read_windows(run, (*split.train, *split.validation, *split.test), report)
+    train, validation, test = (
+        windows.select(np.isin(windows.subject, subjects)) for subjects in (split.train, split.validation, split.test)
+    )
+    check_disjoint((train, validation), test)
+    check_classes_present(windows.targets, test.labels, LABELS)
+    return Material(run, student, train, validation, test, calibration_windows(train, run.config.seed))
+
+
+def _read_windows(run: Run, subjects: tuple[str, ...], report: Callable[[str], None]) -> WindowSet:
+    source = parse_source(run.source)
+    if source.identity != run.identity:
+        raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
+    config = run.config
+    windows = source.windows(
+        run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high
+    )
+    for note in source.notes:
+        report(note)
+    return windows

@@ -1,0 +1,1 @@
+"""The export's report: figures, text, HTML page and plots."""

@@ -1,0 +1,76 @@
+"""The report of an export as one JSON object: what lies beside the model file, in its manifest and behind the page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ekd_export.candidate import Candidate
+from ekd_export.evaluation.latency import Latency
+from ekd_export.evaluation.signoff import Verdict
+from ekd_export.inputs import Material
+from ekd_export.quantization.layer_errors import LayerError
+
+__all__ = ["FORMAT", "build_report"]
+
+FORMAT = 1
+
+
+def build_report(
+    material: Material,
+    candidate: Candidate,
+    validation_agreement: Mapping[str, float],
+    verdict: Verdict,
+    latency: Latency,
+    choice: Mapping[str, Any] | None = None,
+    layer_errors: Sequence[LayerError] | None = None,
+    arena_bytes: int | None = None,
+) -> dict[str, Any]:
+    """JSON-ready, without NaN or infinity. What was not measured is null. No subject is named.
+
+    validation_agreement: share of validation windows, by target, that get the float student's class.
+    choice: how validation subjects chose between static and qat; None where nothing was to be chosen.
+    layer_errors: None where they were not looked for. arena_bytes: None where it was not measured.
+    """
+    run, manifest = material.run, candidate.artefact.manifest
+    split = run.subject_split
+    return {
+        "format": FORMAT,
+        "made_by": manifest.made_by,
+        "synthetic": run.synthetic,
+        "kind": manifest.kind,
+        "recipe": manifest.recipe,
+        "student": manifest.student,
+        "sha256": manifest.sha256,
+        "size_bytes": manifest.size_bytes,
+        "audit": asdict(candidate.audit),
+        "signal": {"rate_hz": float(run.signal.rate_hz), "window_s": run.signal.window_s},
+        "data": {"source": run.source, "dataset": run.identity},
+        "subjects": {"training": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "windows": {
+            "calibration": len(material.calibration),
+            "validation": len(material.validation),
+            "test": len(material.test),
+        },
+        "validation_agreement": dict(validation_agreement),
+        "validation": None if choice is None else dict(choice),
+        "verdict": verdict.to_json(),
+        "latency": latency.to_json(),
+        "arena_bytes": arena_bytes,
+        "layer_errors": None if layer_errors is None else [_layer(each) for each in layer_errors],
+    }
+
+
+def _layer(layer: LayerError) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "operation": layer.operation,
+        "sqnr_db": _finite(layer.sqnr_db),
+        "lost_db": _finite(layer.lost_db),
+        "rmse": _finite(layer.rmse),
+        "share_saturated": _finite(layer.share_saturated),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""The `ekd-firmware` command: one file a subcommand, and its argument types."""

@@ -1,0 +1,1 @@
+"""Sensor devices: one folder a device (decoder, emulator, frames), their detection and their registry."""

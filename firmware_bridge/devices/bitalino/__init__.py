@@ -1,0 +1,1 @@
+"""BITalino with its EDA sensor."""

@@ -1,0 +1,261 @@
+"""A BITalino with its EDA sensor: told its rate and started by the host, silent until then.
+
+Commands, one byte each: stop 0; rate code << 6 | 3 for 1, 10, 100 and 1000 Hz; start channel mask << 2 | 1; version 7.
+Source of the conversion: BITalino EDA sensor data sheet, uS = ADC / 2**10 * 3.3 V / 0.132.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, find_frames, runs_of, sound
+from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.errors import ConfigError, FormatError
+
+__all__ = ["FORMAT", "INPUTS", "RATES_HZ", "STOP", "VERSION", "BitalinoDecoder", "rate_command", "start_command"]
+
+RATES_HZ = (1, 10, 100, 1000)
+INPUTS = ("A1", "A2", "A3", "A4", "A5", "A6")
+STOP, VERSION = b"\x00", b"\x07"
+
+_EDA_INPUT = "A3"
+_DEFAULT_HZ = 100
+"""Enough for skin conductance, whose sensor passes no more than 3 Hz, and a tenth of the radio traffic."""
+_IN_A_ROW = 4
+"""Frames that must fit one another before the first of them is believed: 28 bits of evidence."""
+_STOPPING_S, _SETTING_S, _STARTING_S = 0.3, 0.1, 2.0
+_PATIENCE_BYTES = 8192
+
+
+def rate_command(rate_hz: Fraction | int) -> bytes:
+    """Tells an idle BITalino its sampling rate."""
+    return bytes([RATES_HZ.index(int(rate_hz)) << 6 | 3])
+
+
+def start_command(channel: int) -> bytes:
+    """Starts the acquisition of one input, 0 for A1 to 5 for A6."""
+    return bytes([1 << channel << 2 | 1])
+
+
+class BitalinoDecoder:
+    """Decodes frames (see `StreamDecoder`); live, it stops the device, tells it its rate and starts it.
+
+    A frame is believed once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
+    or its turn is rejected; of the next four that fit one another all but the first are believed again, and the
+    four-bit sequence number tells how many were lost. Beyond 15 the bytes in between, or live the clock, tell.
+    """
+
+    def __init__(self, options: StreamOptions) -> None:
+        check_settings("bitalino", options.settings, _SETTINGS)
+        self._live, self._hint, self._clock = options.live, options.hint, options.clock
+        self._input = _input(options.settings.get("channel", _EDA_INPUT))
+        stated = options.settings.get("channels")
+        self._inputs = None if stated is None else tuple(_input(name) for name in stated.split("+"))
+        if self._live and self._inputs is None:
+            self._inputs = (self._input,)
+        if self._inputs is not None and self._input not in self._inputs:
+            raise ConfigError(f"bitalino:channels={stated} lacks {self._input}, the EDA sensor's: say channel= as well")
+        self._rate = _rate(options)
+        self._length = None if self._inputs is None else FRAME_BYTES[len(self._inputs)]
+        self._state, self._since_s = ("new" if self._live else "started"), 0.0
+        self._buffer = b""
+        self._locked = self._ever = False
+        self._number = 0
+        self._heard_s = 0.0
+        self._lost_bytes = 0
+        self._next = self._segment = 0
+        self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
+
+    @property
+    def counts(self) -> StreamCounts:
+        """See `StreamCounts`."""
+        return StreamCounts(self._samples, self._dropped, self._rejected, self._discarded)
+
+    def complaint(self) -> str | None:
+        """See `StreamDecoder`."""
+        if self._ever:
+            return None
+        return f"{self._bytes} bytes arrived but no frame of a BITalino among them: {self._hint}"
+
+    def take_request(self) -> bytes:
+        """Stop, rate, start; again where no frame came for two seconds, as after the device was switched off."""
+        if not self._live:
+            return b""
+        now_s = self._clock()
+        waited_s = now_s - self._since_s
+        if self._state == "new" or (
+            self._state == "started" and now_s - max(self._heard_s, self._since_s) > _STARTING_S
+        ):
+            return self._enter("stopping", now_s, STOP)
+        if self._state == "stopping" and waited_s >= _STOPPING_S:
+            return self._enter("setting", now_s, rate_command(self._rate))
+        if self._state == "setting" and waited_s >= _SETTING_S:
+            self._segment += self._ever
+            self._buffer, self._locked, self._next, self._lost_bytes = b"", False, 0, 0
+            return self._enter("started", now_s, start_command(INPUTS.index(self._input)))
+        return b""
+
+    def farewell(self) -> bytes:
+        """Stop."""
+        return STOP
+
+    def feed(self, data: bytes) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        self._bytes += len(data)
+        if self._state != "started":
+            return []
+        self._buffer += data
+        blocks = self._decode(_IN_A_ROW)
+        if not self._ever and self._bytes > _PATIENCE_BYTES:
+            raise FormatError(self.complaint())
+        return blocks
+
+    def finish(self) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True)
+        if (complaint := self.complaint()) is not None:
+            raise FormatError(complaint)
+        self._discarded += len(self._buffer)
+        self._buffer = b""
+        return blocks
+
+    def _enter(self, state: str, now_s: float, command: bytes) -> bytes:
+        self._state, self._since_s = state, now_s
+        return command
+
+    def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
+        if self._length is None and not self._find_length():
+            return []
+        length = self._length
+        assert length is not None
+        blocks: list[RawBlock] = []
+        while self._locked or self._lock(in_a_row):
+            whole = len(self._buffer) // length
+            frames = np.frombuffer(self._buffer, np.uint8, whole * length).reshape(whole, length)
+            expected = (self._number + np.arange(whole)) % 16
+            wrong = np.flatnonzero(~sound(frames) | (frames[:, -1] >> 4 != expected))
+            fits = int(wrong[0]) if len(wrong) else whole
+            confirmed = fits if at_end and fits == whole else max(0, fits - 1)
+            if confirmed:
+                blocks.append(self._block(frames[:confirmed]))
+            self._buffer = self._buffer[confirmed * length :]
+            if fits == whole:
+                break
+            # The next frame begins anywhere after this one's first byte.
+            self._buffer = self._buffer[1:]
+            self._discarded += 1
+            self._lost_bytes += 1
+            self._rejected += 1
+            self._locked = False
+        return blocks
+
+    def _block(self, frames: NDArray[np.uint8]) -> RawBlock:
+        values = decode_channel(frames, self._position())
+        values.flags.writeable = False
+        self._number = (self._number + len(values)) % 16
+        self._samples += len(values)
+        if self._live:
+            self._heard_s = self._clock()
+        first, self._next = self._next, self._next + len(values)
+        bits = 10 if self._position() < 4 else 6
+        return RawBlock(values, first, self._rate, self._segment, declared=Declared(self._rate, "adc", bits))
+
+    def _lock(self, in_a_row: int) -> bool:
+        """Find the next frames that fit one another; what lies before them is lost."""
+        assert self._length is not None
+        begins = runs_of(in_a_row, self._buffer, self._length)
+        found = len(begins) > 0
+        useless = int(begins[0]) if found else max(0, len(self._buffer) - in_a_row * self._length + 1)
+        if found and (useless or self._ever):
+            # Eight bits speak for the first of the four, which may be the rest of a damaged one.
+            useless += self._length
+        self._discarded += useless
+        self._lost_bytes += useless
+        self._buffer = self._buffer[useless:]
+        if not found:
+            return False
+        number = self._buffer[self._length - 1] >> 4
+        if self._ever and (lost := self._lost((number - self._number) % 16)):
+            self._next += lost
+            self._dropped += lost
+        self._number, self._locked, self._ever, self._lost_bytes = number, True, True, 0
+        return True
+
+    def _lost(self, at_least: int) -> int:
+        """Frames lost, of which the sequence number tells the last four bits."""
+        assert self._length is not None
+        if self._next == 0:
+            return 0
+        likely = self._lost_bytes / self._length
+        if self._live:
+            silent = (self._clock() - self._heard_s) * float(self._rate) - len(self._buffer) / self._length
+            likely = silent if silent - likely > 16 else likely
+        return at_least + 16 * max(0, round((likely - at_least) / 16))
+
+    def _find_length(self) -> bool:
+        self._length = find_frames(self._buffer)
+        if self._length is None:
+            return False
+        if self._length == FRAME_BYTES[1]:
+            self._inputs = (self._input,)
+        elif self._length == FRAME_BYTES[6]:
+            self._inputs = INPUTS
+        else:
+            raise FormatError(
+                f"a frame has {self._length} bytes: say which inputs it holds, as in --format bitalino:channels=A2+A3"
+            )
+        return True
+
+    def _position(self) -> int:
+        assert self._inputs is not None
+        return self._inputs.index(self._input)
+
+
+def _input(name: str) -> str:
+    if name.upper() not in INPUTS:
+        raise ConfigError(f"a BITalino has no input {name!r}: it has A1 to A6")
+    return name.upper()
+
+
+def _rate(options: StreamOptions) -> Fraction:
+    if options.live and options.rate_hz is not None and options.rate_hz not in RATES_HZ:
+        raise ConfigError(f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {options.rate_hz}: correct --rate")
+    if not options.live and options.rate_hz is None:
+        raise FormatError("a BITalino's frames do not tell their rate: say --rate 1000, or 100, 10 or 1")
+    return options.rate_hz or Fraction(_DEFAULT_HZ)
+
+
+def _recognises(heard: Heard) -> bool:
+    return find_frames(heard.data) is not None
+
+
+def _answered(heard: bytes) -> bool:
+    return b"BITalino" in heard
+
+
+def _open(options: StreamOptions) -> StreamDecoder:
+    return BitalinoDecoder(options)
+
+
+def _emulate(waveform: Waveform) -> Emulator:
+    from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
+
+    return BitalinoEmulator(waveform)
+
+
+_SETTINGS = {"channel": "input of the EDA sensor (A3)", "channels": "inputs in a recording's frames, such as A1+A3"}
+
+FORMAT = DeviceFormat(
+    name="bitalino",
+    about="BITalino with its EDA sensor",
+    baud=115200,
+    open=_open,
+    recognises=_recognises,
+    emulate=_emulate,
+    question=Question(STOP + VERSION, _answered),
+    settings=_SETTINGS,
+)

@@ -1,0 +1,1 @@
+"""Lines of text: `value` or `millis,value`, from any sketch or file."""

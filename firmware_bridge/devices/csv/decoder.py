@@ -1,0 +1,335 @@
+"""Text lines as a stream of readings: `value`, `millis,value`, or columns named by a header (PROTOCOL.md)."""
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from firmware_bridge.devices.csv.layout import (
+    Layout,
+    columns_of,
+    declared_by,
+    estimate_rate,
+    is_number,
+    layout_of,
+    majority,
+    names_value,
+)
+from firmware_bridge.devices.csv.parse import Parsed, parse_bulk, parse_line
+from firmware_bridge.devices.csv.sniff import at_grove_pace, bare_counts, has_rows
+from firmware_bridge.devices.csv.timeline import Timeline
+from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.registry import DeviceFormat, Heard, check_settings
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.errors import FormatError
+
+__all__ = ["FORMAT", "CsvDecoder"]
+
+_PATIENCE_BYTES = 8192
+"""Bytes without a single line of numbers after which the stream is taken for something else."""
+_LONGEST_ROW, _LONGEST_PREAMBLE, _LONGEST_TABLE_ROW = 256, 4096, 65536
+_LAYOUT_LINES = 3
+_RATE_LINES, _RATE_SPAN_S, _HELD_LINES, _HELD_BYTES = 8, 2.0, 4096, 1 << 20
+_BULK_BYTES = 2048
+_NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.IGNORECASE)
+
+
+class CsvDecoder:
+    """Decodes lines (see `StreamDecoder`).
+
+    The first lines are held until they tell the layout and, where there is a time column, the rate. A line
+    that holds no finite number where one belongs is rejected and leaves a gap of one. With a time column,
+    time jumps are gaps and time running backwards starts a segment, as does a repeated header.
+
+    rate_hz: the rate, where the stream does not tell it; it wins over what the stream declares.
+    live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
+    hint: what to check when the bytes are no lines of numbers.
+    strict: a NaN or an infinity raises FormatError: in a recording, whoever wrote it can mend it.
+    declared: what is known of the lines beforehand; the stream's own declarations do not change it.
+    """
+
+    def __init__(
+        self,
+        rate_hz: Fraction | None = None,
+        live: bool = True,
+        hint: str = "check the port and its baud rate",
+        strict: bool = False,
+        declared: Declared | None = None,
+    ) -> None:
+        self._rate_option = rate_hz
+        self._strict = strict
+        self._live, self._hint = live, hint
+        self._joining = live
+        self._declared = declared or Declared()
+        self._header: bytes | None = None
+        self._layout: Layout | None = None
+        self._timeline: Timeline | None = None
+        self._longest = _LONGEST_PREAMBLE if live else _LONGEST_TABLE_ROW
+        self._tail = b""
+        self._overlong: int | None = None
+        self._overlong_comment = False
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._columns: list[int] = []
+        self._times: list[float] = []
+        self._bytes = 0
+        self._skipped = self._rejected = self._discarded = 0
+
+    @property
+    def declared(self) -> Declared:
+        """What header and comments said so far."""
+        return self._declared
+
+    @property
+    def counts(self) -> StreamCounts:
+        """See `StreamCounts`; blank lines, comments and headers are not counted."""
+        placed = self._timeline
+        samples, dropped = (0, 0) if placed is None else (placed.samples, placed.dropped)
+        return StreamCounts(samples, dropped, self._rejected, self._discarded)
+
+    def complaint(self) -> str | None:
+        """See `StreamDecoder`."""
+        if self._layout is not None or self._columns:
+            return None
+        return f"{self._bytes} bytes arrived but no line of numbers among them: {self._hint}"
+
+    def take_request(self) -> bytes:
+        """Nothing: lines come unasked."""
+        return b""
+
+    def farewell(self) -> bytes:
+        """Nothing: a sketch that prints does not listen."""
+        return b""
+
+    def feed(self, data: bytes) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        self._bytes += len(data)
+        blocks: list[RawBlock] = []
+        if self._overlong is not None:
+            rest, newline, data = data.partition(b"\n")
+            self._overlong += len(rest)
+            if not newline:
+                return []
+            self._end_overlong()
+        buffer = self._tail + data
+        at = 0
+        while self._timeline is None and (end := buffer.find(b"\n", at)) >= 0:
+            blocks += self._prepare(buffer[at:end])
+            at = end + 1
+        cut = buffer.rfind(b"\n") + 1
+        if cut > at:
+            blocks += self._rows(buffer[at:cut])
+        self._tail = buffer[cut:]
+        if len(self._tail) > self._longest + 1:
+            self._overlong, self._overlong_comment = len(self._tail), self._tail.startswith(b"#")
+            self._tail = b""
+        if self._discarded > _PATIENCE_BYTES and (complaint := self.complaint()) is not None:
+            raise FormatError(complaint)
+        return blocks
+
+    def finish(self) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        blocks: list[RawBlock] = []
+        if self._tail and not self._live:
+            blocks += self.feed(b"\n")
+        if self._timeline is None and self._columns:
+            blocks += self._settle()
+        if (complaint := self.complaint()) is not None:
+            raise FormatError(complaint)
+        return blocks
+
+    def _end_overlong(self) -> None:
+        size, self._overlong = self._overlong or 0, None
+        if not self._overlong_comment:
+            self._refuse(size)
+
+    def _refuse(self, size: int) -> None:
+        """Count an unusable line of that many bytes, and one lost sample once the samples have begun."""
+        if self._joining:
+            self._joining = False
+        elif self._pending:
+            self._pending.append(b"?")
+            self._discarded += size - 1
+        else:
+            self._discarded += size
+            if self._timeline is not None:
+                self._rejected += 1
+                self._skipped += 1
+
+    def _too_long(self, line: bytes) -> bool:
+        return len(line) > self._longest and len(line.removesuffix(b"\r")) > self._longest
+
+    def _prepare(self, line: bytes) -> list[RawBlock]:
+        """One line while layout or rate are unknown; returns blocks once they are known."""
+        if self._bytes and not self._columns:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.startswith(b"#"):
+            self._joining = False
+            if not self._too_long(line):
+                self._declared = declared_by(line.rstrip(), self._declared)
+            return []
+        if self._too_long(line):
+            self._refuse(len(line))
+            return []
+        text = line.strip()
+        if not text:
+            return []
+        if names_value(text):
+            self._start(text)
+            return []
+        if self._joining:
+            self._joining = False
+            return []
+        fields = text.split(b",")
+        if self._layout is not None:
+            row = parse_line(line, self._layout)
+            self._times += [row[1]] if row is not None else []
+        elif all(map(is_number, fields)) or self._fits_header(line, len(fields)):
+            self._columns.append(len(fields))
+            if len(self._columns) == _LAYOUT_LINES:
+                self._lay_out([*self._pending, line])
+        elif not self._columns:
+            self._header = text
+            self._discarded += len(line)
+            return []
+        self._pending.append(line)
+        self._pending_bytes += len(line)
+        return self._settle() if self._told_enough() else []
+
+    def _start(self, header: bytes) -> None:
+        """A header that names the value column: what was held before it belongs to an earlier run."""
+        self._joining = False
+        self._header = header
+        self._discarded += sum(map(len, self._pending))
+        self._rejected += len(self._pending)
+        self._layout, self._pending, self._pending_bytes, self._columns, self._times = None, [], 0, [], []
+        if len(columns_of(header)) > 2:
+            self._longest = _LONGEST_TABLE_ROW
+
+    def _fits_header(self, line: bytes, columns: int) -> bool:
+        if self._header is None or not names_value(self._header) or columns != len(columns_of(self._header)):
+            return False
+        return parse_line(line, layout_of(self._header, columns)[0]) is not None
+
+    def _lay_out(self, lines: list[bytes]) -> None:
+        self._layout, unit = layout_of(self._header, majority(self._columns))
+        self._declared = replace(self._declared, unit=self._declared.unit or unit)
+        self._times = [row[1] for line in lines if (row := parse_line(line, self._layout)) is not None]
+
+    def _told_enough(self) -> bool:
+        if self._layout is None:
+            return self._pending_bytes > _HELD_BYTES
+        if self._layout.time is None or len(self._pending) >= _HELD_LINES or self._pending_bytes > _HELD_BYTES:
+            return True
+        return len(self._times) >= _RATE_LINES and self._times[-1] - self._times[0] >= _RATE_SPAN_S
+
+    def _settle(self) -> list[RawBlock]:
+        """Fix layout and rate from the lines held, and decode them."""
+        if self._layout is None:
+            self._lay_out(self._pending)
+        assert self._layout is not None
+        shown = None if self._layout.time is None else estimate_rate(np.array(self._times))
+        rate = self._rate_option or self._declared.rate_hz or shown
+        if rate is None:
+            raise FormatError("the lines do not tell the sampling rate: give it with --rate HZ")
+        if shown is not None and not 0.8 < shown / rate < 1.25:
+            raise FormatError(
+                f"the rate is said to be {float(rate):g} Hz but the time column shows {float(shown):.4g} Hz: "
+                "correct --rate, or the time column's name (millis, or time_s for seconds)"
+            )
+        self._timeline = Timeline(rate, self._declared)
+        self._longest = _LONGEST_ROW if self._layout.columns <= 2 else _LONGEST_TABLE_ROW
+        lines, self._pending, self._times = self._pending, [], []
+        return self._rows(b"\n".join(lines) + b"\n")
+
+    def _rows(self, lines: bytes) -> list[RawBlock]:
+        """Decode complete lines, in bulk as far as they are plain."""
+        assert self._layout is not None
+        assert self._timeline is not None
+        parsed = parse_bulk(lines, self._layout, self._longest)
+        if parsed is not None:
+            skipped = np.zeros(len(parsed.values), dtype=np.int64)
+            skipped[0], self._skipped = self._skipped, 0
+            return self._timeline.place(parsed, skipped)
+        if len(lines) > _BULK_BYTES and self._layout.columns <= 2:
+            middle = lines.find(b"\n", len(lines) // 2) + 1
+            if middle < len(lines):
+                return self._rows(lines[:middle]) + self._rows(lines[middle:])
+        return self._careful(lines)
+
+    def _careful(self, lines: bytes) -> list[RawBlock]:
+        assert self._layout is not None
+        assert self._timeline is not None
+        values: list[float] = []
+        times: list[float] = []
+        skipped: list[int] = []
+        blocks: list[RawBlock] = []
+        for line in lines.split(b"\n")[:-1]:
+            if line.startswith(b"#"):
+                continue
+            row = None if self._too_long(line) else parse_line(line, self._layout)
+            if row is not None:
+                values.append(row[0])
+                times.append(row[1])
+                skipped.append(self._skipped)
+                self._skipped = 0
+                continue
+            text = line.strip()
+            if not text and not self._too_long(line):
+                continue
+            if self._strict and _NOT_FINITE.search(text):
+                raise FormatError(
+                    f"the recording holds {text[:40].decode('ascii', 'replace')!r} after sample "
+                    f"{self._timeline.samples + len(values)}, which is no reading: repair the file or cut the line out"
+                )
+            if text == self._header and not self._too_long(line):
+                blocks += self._place_lists(values, times, skipped)
+                values, times, skipped = [], [], []
+                self._timeline.restart()
+            else:
+                self._rejected += 1
+                self._discarded += len(line)
+                self._skipped += 1
+        return blocks + self._place_lists(values, times, skipped)
+
+    def _place_lists(self, values: list[float], times: list[float], skipped: list[int]) -> list[RawBlock]:
+        if not values:
+            return []
+        assert self._layout is not None
+        assert self._timeline is not None
+        clock = None if self._layout.time is None else np.array(times)
+        return self._timeline.place(Parsed(np.array(values), clock), np.array(skipped, dtype=np.int64))
+
+
+def _open(options: StreamOptions) -> StreamDecoder:
+    check_settings("csv", options.settings)
+    return CsvDecoder(options.rate_hz, options.live, options.hint, strict=not options.live)
+
+
+_TEXT = b"\t\r\n" + bytes(range(32, 127))
+_LARGEST_BINARY_SHARE = 0.25
+"""Frames that happen to hold digits between line ends are no lines."""
+
+
+def _recognises(heard: Heard) -> bool:
+    if len(heard.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(heard.data) or not has_rows(heard):
+        return False
+    return not bare_counts(heard) or at_grove_pace(heard) is False
+
+
+def _emulate(waveform: Waveform) -> Emulator:
+    from firmware_bridge.devices.csv.emulator import CsvEmulator
+
+    return CsvEmulator(waveform)
+
+
+FORMAT = DeviceFormat(
+    name="csv",
+    about="lines of text: value, or time and value",
+    baud=115200,
+    open=_open,
+    recognises=_recognises,
+    emulate=_emulate,
+)

@@ -1,0 +1,176 @@
+"""What the columns of a text stream are, what its comments declare, and the rate its time column shows."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.devices.stream import Declared
+from firmware_bridge.errors import FormatError
+
+__all__ = [
+    "JITTER_S",
+    "TIME_COLUMNS",
+    "VALUE_COLUMNS",
+    "Layout",
+    "columns_of",
+    "declared_by",
+    "estimate_rate",
+    "is_number",
+    "layout_of",
+    "majority",
+    "names_value",
+]
+
+VALUE_COLUMNS = ("gsr", "gsr_us", "eda", "us", "µs", "microsiemens", "value", "adc")
+"""Names of the value column, best first; case does not matter."""
+
+TIME_COLUMNS = {"millis": 1e-3, "ms": 1e-3, "time_ms": 1e-3, "time_s": 1.0, "time": 1.0, "seconds": 1.0}
+"""Names of the time column and their unit in seconds; in a header with several, the first of these counts."""
+
+JITTER_S = 0.0025
+"""Jitter of a microcontroller's millisecond clock: no gap is seen in less."""
+
+_UNITS = {"gsr_us": "uS", "us": "uS", "µs": "uS", "microsiemens": "uS", "adc": "adc"}
+_NUMBER = re.compile(rb"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r]*")
+_COMMENT = re.compile(r"#\s*(rate_hz|sampling rate \(hz\)|unit|adc_bits|resolution)\s*:\s*=?\s*(\S+)\s*", re.IGNORECASE)
+_RATE = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|[0-9]{1,9}/0*[1-9][0-9]{0,8}")
+_USUAL_RATES = (
+    *(
+        1,
+        2,
+        4,
+        5,
+        8,
+        10,
+        15,
+        16,
+        20,
+        24,
+        25,
+        30,
+        32,
+        40,
+        50,
+        60,
+        64,
+        75,
+        80,
+        100,
+        120,
+        125,
+        128,
+        150,
+        200,
+        240,
+    ),
+    *(250, 256, 300, 400, 480, 500, 512, 600, 750, 800, 860, 1000, 1024, 1200, 2000, 2048, 4000, 4096),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """columns: fields a line has. value, time: which of them. tick_s: unit of the time column in seconds."""
+
+    columns: int
+    value: int
+    time: int | None = None
+    tick_s: float = 1e-3
+
+
+def is_number(field: bytes) -> bool:
+    """Whether a field is a plain decimal number; "nan", "inf", "1_000" and "0x10" are none."""
+    return _NUMBER.fullmatch(field) is not None
+
+
+def columns_of(header: bytes) -> list[str]:
+    """The names in a header line: lower case, without quotes and surrounding space."""
+    text = header.decode("utf-8", errors="replace").replace("μ", "µ")
+    return [name.strip().strip("\"'").strip().lower() for name in text.split(",")]
+
+
+def names_value(line: bytes) -> bool:
+    """Whether a line is a header that names a value column."""
+    return not set(VALUE_COLUMNS).isdisjoint(columns_of(line))
+
+
+def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
+    """The layout of lines with that many fields, and the unit that the header names, if any.
+
+    Without a header: `value`, or `millis,value`. Raises FormatError where nothing tells the value column.
+    """
+    names = columns_of(header) if header is not None else []
+    value = next((n for n in VALUE_COLUMNS if n in names), None)
+    if value is not None:
+        if len(names) != columns:
+            raise FormatError(f"the header names {len(names)} columns but the lines have {columns}: correct the header")
+        time = next((n for n in TIME_COLUMNS if n in names and n != value), None)
+        if time is None:
+            return Layout(columns, names.index(value)), _UNITS.get(value)
+        return Layout(columns, names.index(value), names.index(time), TIME_COLUMNS[time]), _UNITS.get(value)
+    if columns == 1:
+        return Layout(1, 0), None
+    known = ", ".join(VALUE_COLUMNS)
+    if len(names) == columns:
+        raise FormatError(
+            f"none of the columns {', '.join(names[:8])} is the skin conductance: name one of them {known}"
+        )
+    if columns == 2:
+        return Layout(2, 1, 0), None
+    raise FormatError(f"the lines have {columns} columns and no header: add one that names the value column ({known})")
+
+
+def declared_by(comment: bytes, so_far: Declared) -> Declared:
+    """What is declared after one more comment line, such as `# rate_hz: 128`; the first of a kind counts.
+
+    Raises FormatError where a declaration makes no sense.
+    """
+    match = _COMMENT.fullmatch(comment.decode("utf-8", errors="replace"))
+    if match is None:
+        return so_far
+    key, text = match[1].lower(), match[2]
+    if key == "unit":
+        return replace(so_far, unit=so_far.unit or text)
+    if key in ("adc_bits", "resolution"):
+        if not re.fullmatch("[0-9]{1,2}", text):
+            raise FormatError(f"the comment {match[0].strip()!r} makes no sense: state the ADC's bits, such as 12")
+        unit = so_far.unit or ("adc" if key == "resolution" else None)
+        return replace(so_far, adc_bits=so_far.adc_bits or int(text), unit=unit)
+    if not _RATE.fullmatch(text) or not (rate := Fraction(text)):
+        raise FormatError(f"the comment {match[0].strip()!r} makes no sense: state the rate in Hz, such as 128")
+    return replace(so_far, rate_hz=so_far.rate_hz or rate)
+
+
+def majority(columns: list[int]) -> int:
+    """The most frequent number of columns, the earlier one on a tie."""
+    return Counter(columns).most_common(1)[0][0]
+
+
+def estimate_rate(times_s: NDArray[np.float64]) -> Fraction | None:
+    """The rate that times (n,) in seconds show, gaps and steps back left out; None where they show none.
+
+    Snapped to a usual rate where the clock's resolution allows, else to a whole or a simple fraction of Hz.
+    """
+    steps = np.diff(times_s)
+    steps = steps[steps >= 0]
+    if len(steps) == 0 or (span := float(steps.sum())) <= 0:
+        return None
+    median = float(np.median(steps))
+    intervals = float(len(steps))
+    if median > 0:
+        gaps = steps[steps > max(1.5 * median, median + JITTER_S)]
+        intervals += float(np.sum(np.rint(gaps / median) - 1))
+    rate = intervals / span
+    tolerance = rate * max(2e-3, JITTER_S / span)
+    usual = min(_USUAL_RATES, key=lambda r: abs(r - rate))
+    if abs(usual - rate) <= tolerance:
+        return Fraction(usual)
+    if round(rate) >= 1 and abs(round(rate) - rate) <= tolerance / 4:
+        return Fraction(round(rate))
+    denominator = 1
+    while abs((simple := Fraction(rate).limit_denominator(denominator)) - rate) > tolerance / 4 or simple <= 0:
+        denominator *= 2
+    return simple

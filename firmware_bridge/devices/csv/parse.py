@@ -1,0 +1,119 @@
+"""Complete text lines to numbers: in bulk where they are plain, else one by one, with the same result."""
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.devices.csv.layout import Layout, is_number
+
+__all__ = ["Parsed", "parse_bulk", "parse_line"]
+
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+_COMMA, _NEWLINE, _POINT = b",\n."
+_DIGITS = b"0123456789"
+_EXACT, _EXACT_PLACES = 1 << 53, 22
+"""Whole numbers below 2**53 and powers of ten up to 10**22 are floats exactly: their quotient is rounded but once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """values: raw readings, float64 (n,). times_s: their times in seconds, float64 (n,), or None."""
+
+    values: NDArray[np.float64]
+    times_s: NDArray[np.float64] | None
+
+
+def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
+    """All of the lines (each ending in a newline) at once, or None where any is not a plain row.
+
+    Plain means: as many fields as the layout says, decimal numbers without spaces in those that count, no
+    comment, at most `longest` bytes a line.
+    """
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    text = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    if len(ends) == 0 or ends[0] > longest or (len(ends) > 1 and np.diff(ends).max() > longest + 1):
+        return None
+    if layout.columns == 1:
+        values = _numbers(lines, len(ends))
+        return None if values is None else Parsed(values, None)
+    cuts = np.flatnonzero((text == _COMMA) | (text == _NEWLINE))
+    if len(cuts) != layout.columns * len(ends) or not np.array_equal(cuts[layout.columns - 1 :: layout.columns], ends):
+        return None
+    if lines.startswith(b"#") or b"\n#" in lines:
+        return None
+    values = _numbers(_column(text, cuts, layout.value, layout.columns), len(ends))
+    if values is None or layout.time is None:
+        return None if values is None else Parsed(values, None)
+    times = _numbers(_column(text, cuts, layout.time, layout.columns), len(ends))
+    return None if times is None else Parsed(values, times * layout.tick_s)
+
+
+def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, columns: int) -> bytes:
+    """One column's fields, each with the separator that ends it; cuts are the positions of all separators."""
+    stops = cuts[column::columns] + 1
+    starts = (
+        np.concatenate([[0], cuts[columns - 1 : -1 : columns] + 1]) if column == 0 else cuts[column - 1 :: columns] + 1
+    )
+    inside = np.zeros(len(text) + 1, dtype=np.int8)
+    inside[starts] = 1
+    inside[stops] -= 1
+    return text[np.cumsum(inside[:-1], dtype=np.int8).view(np.bool_)].tobytes()
+
+
+def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
+    """n fields that each end in a comma or newline, as float64 (n,); None unless all are finite numbers."""
+    fields = fields.replace(b"\n", b",")
+    rest = fields.translate(None, _DIGITS)
+    places = _places(fields, rest, n)
+    if places is not None:
+        whole = _parsed(fields.translate(None, b"."), n, np.int64)
+        if whole is not None and whole.max() < _EXACT:
+            quotients: NDArray[np.float64] = whole / float(10**places)
+            return quotients
+    if rest.translate(None, b"+-.eE,"):
+        return None
+    values = _parsed(fields, n, np.float64)
+    return values if values is not None and np.isfinite(values).all() else None
+
+
+def _places(fields: bytes, rest: bytes, n: int) -> int | None:
+    """How many digits follow the point in each of n fields of digits and at most a point; None where that differs.
+
+    rest: the fields without their digits. Whole numbers of so many places are parsed in a third of the time.
+    """
+    if len(rest) == n:
+        return 0
+    if len(rest) != 2 * n or rest != b".," * n:
+        return None
+    places = fields.index(b",") - fields.index(b".") - 1
+    text = np.frombuffer(fields, dtype=np.uint8)
+    same = (text[np.flatnonzero(text == _COMMA) - 1 - places] == _POINT).all()
+    return places if same and places <= _EXACT_PLACES else None
+
+
+def _parsed(fields: bytes, n: int, dtype: type[_Number]) -> NDArray[_Number] | None:
+    """n fields that each end in a comma; whole numbers that int64 does not hold become its largest."""
+    try:
+        numbers: NDArray[_Number] = np.fromstring(fields, dtype=dtype, sep=",")
+    except (ValueError, DeprecationWarning):
+        return None
+    return numbers if len(numbers) == n else None
+
+
+def parse_line(line: bytes, layout: Layout) -> tuple[float, float] | None:
+    """(value, time in seconds or 0) of one line, or None where it holds no such numbers."""
+    fields = line.split(b",")
+    if len(fields) != layout.columns or not is_number(fields[layout.value]):
+        return None
+    value, time = float(fields[layout.value]), 0.0
+    if layout.time is not None:
+        if not is_number(fields[layout.time]):
+            return None
+        time = float(fields[layout.time]) * layout.tick_s
+    return (value, time) if math.isfinite(value) and math.isfinite(time) else None

@@ -1,0 +1,1 @@
+"""Seeed Grove GSR with Seeed's example sketch."""

@@ -1,0 +1,256 @@
+"""A Shimmer3 GSR+ over its serial link: asked what it sends, started and stopped by the host.
+
+Commands: inquiry 0x01, get rate 0x03, set rate 0x05, start 0x07, set sensors 0x08, stop 0x20; each is acknowledged
+with 0xFF. What it measures besides skin conductance is passed over; a device without GSR is told to measure it alone.
+"""
+
+import re
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
+from firmware_bridge.devices.shimmer3.packets import (
+    CLOCK_HZ,
+    GSR,
+    Inquiry,
+    find_inquiry,
+    find_packets,
+    ticks_at,
+    to_microsiemens,
+)
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.errors import ConfigError, FormatError
+
+__all__ = ["FORMAT", "GET_RATE", "INQUIRY", "SET_RATE", "SET_SENSORS", "START", "STOP", "Shimmer3Decoder"]
+
+INQUIRY, GET_RATE, SET_RATE, START, SET_SENSORS, STOP = b"\x01", b"\x03", b"\x05", b"\x07", b"\x08", b"\x20"
+_GSR_ALONE = SET_SENSORS + b"\x04\x00\x00"
+
+_IN_A_ROW = 3
+"""Packets whose headers and clocks must fit before the first is believed: 72 bits of evidence."""
+_TO_RECOGNISE = 8
+_WRAP = 1 << 24
+_UNUSED_BITS = 0x3000
+_PATIENCE_BYTES = 8192
+_STOPPING_S, _SETTING_S, _ANSWER_S, _STARTING_S = 0.3, 0.3, 1.0, 2.0
+
+
+class Shimmer3Decoder:
+    """Decodes packets to uS (see `StreamDecoder`); live, it asks for their layout and starts the device.
+
+    A packet is believed once the next one fits it, and the clock in each tells how many were lost. Packets carry no
+    checksum: a damaged reading whose two unused bits are still 0 cannot be told from a sound one.
+    """
+
+    def __init__(self, options: StreamOptions) -> None:
+        check_settings("shimmer3", options.settings)
+        self._live, self._hint, self._clock = options.live, options.hint, options.clock
+        self._ticks = None if options.rate_hz is None else _ticks(options.rate_hz)
+        self._state, self._since_s = ("new" if self._live else "started"), 0.0
+        self._buffer = b""
+        self._inquiry: Inquiry | None = None
+        self._told = False
+        self._locked = self._ever = False
+        self._expected = 0
+        self._heard_s = 0.0
+        self._next = self._segment = 0
+        self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
+
+    @property
+    def counts(self) -> StreamCounts:
+        """See `StreamCounts`."""
+        return StreamCounts(self._samples, self._dropped, self._rejected, self._discarded)
+
+    def complaint(self) -> str | None:
+        """See `StreamDecoder`."""
+        if self._ever:
+            return None
+        return f"{self._bytes} bytes arrived but no packet of a Shimmer3 among them: {self._hint}"
+
+    def take_request(self) -> bytes:
+        """Stop, ask, set what must be set, start; all again where no packet came for two seconds."""
+        if not self._live:
+            return b""
+        now_s = self._clock()
+        waited_s = now_s - self._since_s
+        silent = self._state == "started" and now_s - max(self._heard_s, self._since_s) > _STARTING_S
+        if self._state == "new" or silent or (self._state == "asking" and waited_s > _ANSWER_S):
+            return self._enter("stopping", STOP)
+        if (self._state == "stopping" and waited_s >= _STOPPING_S) or (
+            self._state == "setting" and waited_s >= _SETTING_S
+        ):
+            self._buffer, self._locked = b"", False
+            return self._enter("asking", INQUIRY)
+        if self._state == "asking" and (answer := find_inquiry(self._buffer)) is not None:
+            return self._follow(answer)
+        return b""
+
+    def farewell(self) -> bytes:
+        """Stop."""
+        return STOP
+
+    def feed(self, data: bytes) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        self._bytes += len(data)
+        if self._state not in ("started", "asking"):
+            return []
+        self._buffer += data
+        if self._state == "asking":
+            self._buffer = self._buffer[-_PATIENCE_BYTES:]
+            return []
+        blocks = self._decode(_IN_A_ROW)
+        if not self._ever and self._bytes > _PATIENCE_BYTES:
+            raise FormatError(self.complaint())
+        return blocks
+
+    def finish(self) -> list[RawBlock]:
+        """See `StreamDecoder`."""
+        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True) if self._state == "started" else []
+        if (complaint := self.complaint()) is not None:
+            raise FormatError(complaint)
+        self._discarded += len(self._buffer)
+        self._buffer = b""
+        return blocks
+
+    def _enter(self, state: str, command: bytes) -> bytes:
+        self._state, self._since_s = state, self._clock()
+        return command
+
+    def _follow(self, answer: Inquiry) -> bytes:
+        """What to send after the answer to an inquiry."""
+        if GSR not in answer.channels:
+            if self._told:
+                raise FormatError("the Shimmer3 measures no GSR, though told to: is it a GSR+ unit?")
+            self._told = True
+            return self._enter("setting", _GSR_ALONE)
+        if self._ticks is not None and answer.ticks != self._ticks:
+            return self._enter("setting", SET_RATE + self._ticks.to_bytes(2, "little"))
+        self._inquiry = answer
+        self._segment += self._ever
+        self._buffer, self._locked, self._next = b"", False, 0
+        return self._enter("started", START)
+
+    def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
+        if self._inquiry is None and not self._find_layout():
+            return []
+        inquiry = self._inquiry
+        assert inquiry is not None
+        length = inquiry.packet_bytes
+        blocks: list[RawBlock] = []
+        while self._locked or self._lock(in_a_row):
+            whole = len(self._buffer) // length
+            packets = np.frombuffer(self._buffer, np.uint8, whole * length).reshape(whole, length)
+            clocks = ticks_at(self._buffer, np.arange(whole) * length)
+            expected = (self._expected + inquiry.ticks * np.arange(whole)) % _WRAP
+            wrong = np.flatnonzero((packets[:, 0] != 0) | (clocks != expected))
+            fits = int(wrong[0]) if len(wrong) else whole
+            confirmed = fits if at_end and fits == whole else max(0, fits - 1)
+            at = inquiry.gsr_at
+            blocks += self._blocks(np.ascontiguousarray(packets[:confirmed, at : at + 2]).view("<u2")[:, 0])
+            self._expected = int((self._expected + inquiry.ticks * confirmed) % _WRAP)
+            self._buffer = self._buffer[confirmed * length :]
+            if fits == whole:
+                break
+            # The next packet begins anywhere after this one's first byte.
+            self._buffer = self._buffer[1:]
+            self._discarded += 1
+            self._rejected += 1
+            self._locked = False
+        return blocks
+
+    def _blocks(self, words: NDArray[np.uint16]) -> list[RawBlock]:
+        """Blocks of sound readings; one with an unused bit set is damaged and leaves a gap."""
+        assert self._inquiry is not None
+        sound = words & _UNUSED_BITS == 0
+        edges = np.flatnonzero(np.diff(sound, prepend=False, append=False)).tolist()
+        declared = Declared(self._inquiry.rate_hz, "uS")
+        blocks = []
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            values = to_microsiemens(words[start:stop])
+            values.flags.writeable = False
+            first = self._next + start
+            blocks.append(RawBlock(values, first, self._inquiry.rate_hz, self._segment, declared=declared))
+        good = int(np.count_nonzero(sound))
+        self._next += len(words)
+        self._samples += good
+        self._dropped += len(words) - good
+        self._rejected += len(words) - good
+        if self._live and len(words):
+            self._heard_s = self._clock()
+        return blocks
+
+    def _lock(self, in_a_row: int) -> bool:
+        """Find the next packets that fit one another; what lies before them is lost."""
+        assert self._inquiry is not None
+        length, ticks = self._inquiry.packet_bytes, self._inquiry.ticks
+        found = find_packets(self._buffer, in_a_row, length, ticks)
+        useless = max(0, len(self._buffer) - in_a_row * length + 1) if found is None else found[0]
+        self._discarded += useless if self._ever else 0
+        self._buffer = self._buffer[useless:]
+        if found is None:
+            return False
+        clock = int(ticks_at(self._buffer, np.zeros(1, np.intp))[0])
+        if self._next:
+            later = (clock - self._expected) % _WRAP
+            if self._live:
+                silent = (self._clock() - self._heard_s) * CLOCK_HZ
+                later += _WRAP * max(0, round((silent - later) / _WRAP))
+            lost = round(later / ticks)
+            self._next += lost
+            self._dropped += lost
+        self._expected, self._locked, self._ever = clock, True, True
+        return True
+
+    def _find_layout(self) -> bool:
+        """In a recording: from the answer to an inquiry, or from packets that can hold nothing but GSR."""
+        found = find_packets(self._buffer, _TO_RECOGNISE)
+        if found is None:
+            return False
+        at, length, ticks = found
+        told = find_inquiry(self._buffer[:at])
+        if told is None and length != 6:
+            raise FormatError(
+                f"a packet has {length} bytes and nothing tells what it holds: record from the start on, or GSR alone"
+            )
+        self._inquiry = told or Inquiry(ticks, (GSR,))
+        return True
+
+
+def _ticks(rate_hz: Fraction) -> int:
+    ticks = round(CLOCK_HZ / rate_hz)
+    if not 8 <= ticks <= CLOCK_HZ or abs(Fraction(CLOCK_HZ, ticks) / rate_hz - 1) > Fraction(1, 100):
+        raise ConfigError(f"a Shimmer3 cannot sample at {rate_hz} Hz: choose a --rate from 1 to 1024")
+    return ticks
+
+
+def _recognises(heard: Heard) -> bool:
+    return find_packets(heard.data, _TO_RECOGNISE) is not None
+
+
+def _answered(heard: bytes) -> bool:
+    return re.search(rb"\xff\x04..", heard, re.DOTALL) is not None
+
+
+def _open(options: StreamOptions) -> StreamDecoder:
+    return Shimmer3Decoder(options)
+
+
+def _emulate(waveform: Waveform) -> Emulator:
+    from firmware_bridge.devices.shimmer3.emulator import Shimmer3Emulator
+
+    return Shimmer3Emulator(waveform)
+
+
+FORMAT = DeviceFormat(
+    name="shimmer3",
+    about="Shimmer3 GSR+",
+    baud=115200,
+    open=_open,
+    recognises=_recognises,
+    emulate=_emulate,
+    question=Question(GET_RATE, _answered),
+)

@@ -1,0 +1,33 @@
+"""The unit that a device or a file states of its own readings."""
+
+from firmware_bridge.devices.ekd.frame import Hello
+from firmware_bridge.devices.stream import Declared, RawBlock
+from firmware_bridge.errors import FormatError, SignalError
+from firmware_bridge.units import Unit, parse_unit
+
+__all__ = ["unit_of", "unit_of_hello"]
+
+
+def unit_of(block: RawBlock) -> Unit:
+    """The unit of a block's readings. Raises FormatError where the stream does not state one, or states nonsense."""
+    if block.hello is not None:
+        return unit_of_hello(block.hello)
+    declared = block.declared or Declared()
+    if declared.unit is None:
+        raise FormatError("the lines do not tell their unit: say --unit uS, or --unit adc --adc-bits N")
+    if declared.adc_bits is None and declared.unit.lower() in ("adc", "divider", "grove"):
+        raise FormatError(f"the lines do not tell the ADC's resolution: say --unit {declared.unit} --adc-bits N")
+    return parse_unit(declared.unit, declared.adc_bits or 10, divider_zero=declared.divider_zero)
+
+
+def unit_of_hello(hello: Hello) -> Unit:
+    """The unit by the front-end profile and calibration of a HELLO, as PROTOCOL.md defines them."""
+    a, b = hello.calibration
+    try:
+        if hello.profile == 0:
+            return Unit("adc", hello.adc_bits, full_scale_us=a * 2**hello.adc_bits, offset_us=b)
+        if hello.profile == 1:
+            return Unit("divider", hello.adc_bits, reference_ohm=a, divider_zero=b or None)
+    except SignalError as error:
+        raise FormatError(f"the device's calibration makes no sense ({error}): correct its HELLO") from error
+    raise FormatError(f"the device's front-end profile {hello.profile} is unknown: update ekd, or say --unit")

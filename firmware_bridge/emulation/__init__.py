@@ -1,0 +1,1 @@
+"""Emulated devices in real time: a player, line faults, pseudo-terminals, `sim://` ports."""

@@ -1,0 +1,237 @@
+"""A device on a real pseudo-terminal, as a program that opens serial ports meets it."""
+
+import errno
+import math
+import os
+import select
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+from types import TracebackType
+
+from firmware_bridge.emulation.line_faults import misread
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.errors import EkdError, PortError
+
+__all__ = ["PtyDevice"]
+
+_POLL_S = 0.02
+_CONFIGURED_S = 1.0
+_FLUSHED_S = 1.0
+_TAKEN_S = 5.0
+_UNCONFIGURED_BAUD = termios.B134
+_BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400)}
+
+
+class PtyDevice:
+    """A device on a pseudo-terminal: a context manager that opens the node `path` and plays from a thread.
+
+    It starts when a reader has opened and set up the node, waits while nobody reads, blocks rather than lose
+    bytes where the reader is slow, answers the host, and closes the node at the end once all was read. A reader
+    that set up another baud rate than the device's reads what a UART would make of it. A fault "unplug" takes the
+    node away, once what was sent before is read; plugged in again, it has another path, and the link leads there.
+
+    player: what to send and when. link: a symbolic link to make to the node; it is replaced where it is a link
+    already, else PortError is raised.
+    """
+
+    def __init__(self, player: Player, link: Path | None = None) -> None:
+        self._player = player
+        self._link = link
+        self._stop, self._done = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="emulated device")
+        self._error: EkdError | None = None
+        self._master = -1
+        self._flushed, self._early = False, b""
+        self._began = time.monotonic()
+        self.path = ""
+        self.sent_bytes = 0
+
+    def __enter__(self) -> "PtyDevice":
+        self._open()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.unplug()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything was sent and read and the node is closed; False where that takes longer.
+
+        Raises the EkdError that ended the readings, if one did.
+        """
+        # Not Thread.join: when Ctrl-C interrupts that, Python 3.11 takes the running thread for ended.
+        ended = self._done.wait(timeout_s)
+        if self._error is not None:
+            raise self._error
+        return ended
+
+    def unplug(self) -> None:
+        """Close the node now, whatever is left to send."""
+        self._stop.set()
+        self._done.wait()
+        self._thread.join()
+
+    def _open(self) -> None:
+        self._master, slave = os.openpty()
+        self.path = os.ttyname(slave)
+        tty.setraw(slave)
+        mode = termios.tcgetattr(slave)
+        mode[4] = mode[5] = _UNCONFIGURED_BAUD
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
+        os.close(slave)
+        # In packet mode the master hears that the reader has flushed its input.
+        ioctl(self._master, termios.TIOCPKT, (1).to_bytes(4, sys.byteorder))
+        self._flushed, self._early = False, b""
+        os.set_blocking(self._master, False)
+        if self._link is not None:
+            try:
+                _relink(self._link, self.path)
+            except PortError:
+                self._close()
+                raise
+
+    def _close(self) -> None:
+        if self._master < 0:
+            return
+        if self._link is not None and self._link.is_symlink() and str(self._link.readlink()) == self.path:
+            self._link.unlink()
+        os.close(self._master)
+        self._master = -1
+
+    def _run(self) -> None:
+        try:
+            self._await_reader()
+            self._began = time.monotonic()
+            while self._play() and (away_s := self._player.unplugged_s) is not None:
+                self._drain(_TAKEN_S)
+                self._close()
+                if math.isinf(away_s) or self._stop.wait(away_s):
+                    return
+                self._open()
+                self._await_reader()
+                self._player.plug_in(self._now_s())
+        except EkdError as error:
+            self._error = error
+        finally:
+            self._close()
+            self._done.set()
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def _play(self) -> bool:
+        """Send and answer until the end or an unplugging; False once told to stop."""
+        player = self._player
+        if self._early:
+            player.hear(self._early, self._now_s())
+        while not player.at_end:
+            data = player.take(self._now_s())
+            if data and not self._write(self._as_read(data)):
+                return False
+            if player.unplugged_s is not None:
+                return True
+            self._listen(0 if data else min(max(0.0, player.due_s - self._now_s()), _POLL_S))
+            if self._stop.is_set():
+                return False
+        self._drain()
+        return True
+
+    def _await_reader(self) -> None:
+        self._wait_for(self._read_by_someone)
+        self._wait_for(self._configured, _CONFIGURED_S)
+        # pyserial flushes its input right after it has configured the port: what came before would be lost.
+        self._wait_for(self._has_flushed, _FLUSHED_S)
+
+    def _wait_for(self, ready: Callable[[], bool], timeout_s: float = float("inf")) -> None:
+        end = time.monotonic() + timeout_s
+        while not ready() and time.monotonic() < end and not self._stop.wait(_POLL_S):
+            pass
+
+    def _events(self, wanted: int, timeout_s: float) -> int:
+        poll = select.poll()
+        poll.register(self._master, wanted)
+        return sum(event for _, event in poll.poll(timeout_s * 1e3))
+
+    def _read_by_someone(self) -> bool:
+        return not self._events(0, 0) & select.POLLHUP
+
+    def _configured(self) -> bool:
+        return bool(termios.tcgetattr(self._master)[5] != _UNCONFIGURED_BAUD)
+
+    def _has_flushed(self) -> bool:
+        self._early += self._heard(0)
+        return self._flushed
+
+    def _as_read(self, data: bytes) -> bytes:
+        """The bytes as a UART at the reader's baud rate hears them."""
+        baud = self._player.emulator.baud
+        return misread(data, baud, _BAUDS.get(termios.tcgetattr(self._master)[5], baud))
+
+    def _write(self, data: bytes) -> bool:
+        """Send all of it, however long the reader takes; False once told to stop."""
+        left = memoryview(data)
+        while left:
+            if self._stop.is_set():
+                return False
+            if not self._read_by_someone():
+                self._stop.wait(_POLL_S)
+                continue
+            if self._events(select.POLLOUT, _POLL_S) & select.POLLOUT:
+                try:
+                    sent = os.write(self._master, left)
+                except BlockingIOError:
+                    continue
+                self.sent_bytes += sent
+                left = left[sent:]
+        return True
+
+    def _listen(self, timeout_s: float) -> None:
+        """Spend that time listening to the host."""
+        if heard := self._heard(timeout_s):
+            self._player.hear(heard, self._now_s())
+
+    def _heard(self, timeout_s: float) -> bytes:
+        events = self._events(select.POLLIN, timeout_s)
+        if events & select.POLLIN:
+            try:
+                packet = os.read(self._master, 4096)
+            except OSError as error:
+                if error.errno not in (errno.EIO, errno.EAGAIN):
+                    raise
+                return b""
+            if not packet:
+                return b""
+            self._flushed |= bool(packet[0] & termios.TIOCPKT_FLUSHREAD)
+            return packet[1:]
+        if events & select.POLLHUP:
+            self._stop.wait(timeout_s)
+        return b""
+
+    def _drain(self, timeout_s: float = float("inf")) -> None:
+        """Wait until the reader has taken everything, has left, or this device is told to stop."""
+        empty, end = 0, time.monotonic() + timeout_s
+        while empty < 5 and time.monotonic() < end and self._read_by_someone() and not self._stop.wait(_POLL_S / 2):
+            slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            try:
+                waiting = int.from_bytes(ioctl(slave, termios.FIONREAD, bytes(4)), "little")
+            finally:
+                os.close(slave)
+            empty = empty + 1 if waiting == 0 else 0
+
+
+def _relink(link: Path, target: str) -> None:
+    if link.exists() and not link.is_symlink():
+        raise PortError(f"{link} exists and is no link: choose another name for --link")
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    except OSError as error:
+        raise PortError(f"cannot make the link {link}: {error.strerror}; choose another place for --link") from error

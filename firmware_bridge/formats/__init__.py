@@ -1,1 +1,0 @@
-"""One module a device format: bytes in, raw blocks out."""

@@ -1,1 +1,0 @@
-"""Handlers of URL schemes for pyserial: module protocol_NAME handles NAME://."""

@@ -1,0 +1,197 @@
+"""An open device: a port and a decoder, and the conversation between them."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from threading import Event
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any
+
+from firmware_bridge.devices.detect import DetectingDecoder, open_decoder
+from firmware_bridge.devices.ekd.frame import Hello
+from firmware_bridge.devices.registry import find_format, parse_format
+from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.errors import FormatError, PortError
+from firmware_bridge.serial_port.clock import ClockRate
+from firmware_bridge.serial_port.health import Watch
+from firmware_bridge.serial_port.ports import PORT_FAULTS, open_port, read_available, write_all
+
+__all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "identity_of", "open_device"]
+
+Stop = Event | Callable[[], bool]
+"""Tells a waiting reader to stop: an event, or a function that returns True."""
+
+DEFAULT_BAUD = 115200
+_OTHER_BAUD = 9600
+_PATIENCE_S, _AUTO_PATIENCE_S, _BAUD_PATIENCE_S = 5.0, 3.0, 0.7
+_PATIENCE_BYTES = 64
+_MUCH_BYTES = 1500
+"""A read that brings so much is followed by the next at once: a port's own buffer holds 4095 bytes."""
+
+
+class Device:
+    """A sensor at a port: a context manager that stops the sensor and closes the port. Made by `open_device`."""
+
+    def __init__(self, url: str, port: Any, format: str, baud: int | None, options: StreamOptions) -> None:
+        self.url, self._port = url, port
+        self._format, self._options = format, options
+        self._bauds = [_OTHER_BAUD] if format == "auto" and baud is None and "://" not in url else []
+        self._patience_s = _AUTO_PATIENCE_S if format == "auto" else _PATIENCE_S
+        self._decoder = open_decoder(format, options)
+        self._watch = Watch(url)
+        self.arrived_s = 0.0
+        """When the latest bytes arrived, on the host's monotonic clock."""
+
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Tell the device to stop and close the port; a device that has gone away already is no fault."""
+        with suppress(*PORT_FAULTS):
+            if farewell := self._decoder.farewell():
+                write_all(self._port, farewell)
+                self._port.flush()
+        with suppress(*PORT_FAULTS):
+            self._port.close()
+
+    @property
+    def decoder(self) -> StreamDecoder:
+        """The decoder at work: that of the format found, once it is found."""
+        if isinstance(self._decoder, DetectingDecoder) and self._decoder.decoder is not None:
+            return self._decoder.decoder
+        return self._decoder
+
+    @property
+    def format_name(self) -> str | None:
+        """The format's name; None while it is being found out."""
+        if isinstance(self._decoder, DetectingDecoder):
+            return None if self._decoder.format is None else self._decoder.format.name
+        return parse_format(self._format)[0]
+
+    @property
+    def about(self) -> str:
+        """The format's name, and what the device says it is."""
+        hello = getattr(self.decoder, "hello", None)
+        return " ".join(filter(None, (self.format_name or "unknown device", identity_of(hello))))
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What arrived so far."""
+        return self._decoder.counts
+
+    @property
+    def clock(self) -> ClockRate | None:
+        """The device's clock against the host's; None in the first seconds."""
+        return self._watch.clock
+
+    def blocks(
+        self,
+        stop: Stop | None = None,
+        notify: Callable[[str], None] | None = None,
+        silent_s: float = math.inf,
+        pause_s: Callable[[], float] | None = None,
+    ) -> Iterator[RawBlock]:
+        """Blocks of raw readings as they arrive, until told to stop or until a simulated sensor ends.
+
+        notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
+        loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
+        pause_s: for how long nobody waits for samples; what comes meanwhile is read together.
+        Raises PortError when the device goes away and FormatError where its bytes make no sense; what arrived before
+        is delivered first.
+        """
+        stopped = as_function(stop)
+        began: float | None = None
+        received, segment, latest = 0, 0, 0
+        self.arrived_s = monotonic()
+        while not stopped():
+            try:
+                self._send(self._decoder.take_request())
+                if pause_s is not None and latest < _MUCH_BYTES and (pause := pause_s()) > 0:
+                    sleep(pause)
+                data = read_available(self._port)
+            except PORT_FAULTS as error:
+                with suppress(FormatError):
+                    yield from self._decoder.finish()
+                raise PortError(f"{self.url} went away: check the plug and the cable, then start again") from error
+            now, latest = monotonic(), len(data)
+            if data:
+                began, self.arrived_s = now if began is None else began, now
+                received += len(data)
+                if blocks := self._decoder.feed(data):
+                    self._watch.arrived(blocks[-1], now)
+                    segment = blocks[-1].segment
+                    yield from blocks
+            elif getattr(self._port, "at_end", False):
+                yield from self._decoder.finish()
+                return
+            elif now - self.arrived_s > silent_s:
+                raise PortError(f"nothing has come from {self.url} for {silent_s:g} s")
+            told = self._watch.look(now, self.arrived_s, self._decoder.counts, segment)
+            if told is not None and notify is not None:
+                notify(told)
+            if began is not None and received > _PATIENCE_BYTES:
+                if self._bauds and now - began > _BAUD_PATIENCE_S and self._hears_noise():
+                    self._listen_at(self._bauds.pop())
+                    began = now
+                elif now - began > self._patience_s:
+                    if (complaint := self._decoder.complaint()) is not None:
+                        raise FormatError(complaint)
+                    began = float("inf")
+
+    def _hears_noise(self) -> bool:
+        return isinstance(self._decoder, DetectingDecoder) and self._decoder.hears_noise()
+
+    def _listen_at(self, baud: int) -> None:
+        """What came at the former baud rate was noise: listen anew."""
+        self._port.baudrate = baud
+        self._port.reset_input_buffer()
+        self._options = replace(self._options, hint=_hint(self.url, f"{DEFAULT_BAUD} and {baud} were tried"))
+        self._decoder = open_decoder(self._format, self._options)
+
+    def _send(self, request: bytes) -> None:
+        if request:
+            # A device that does not listen is asked in vain; it may still talk.
+            write_all(self._port, request)
+
+
+def open_device(
+    url: str, format: str = "auto", baud: int | None = None, options: StreamOptions | None = None
+) -> Device:
+    """Open a serial port, or any pyserial URL, for this program alone. sim:// is a simulated sensor.
+
+    format: see `open_decoder`. baud: bits a second; by default the format's own, and for "auto" 115200, then 9600.
+    Raises PortError where the port is missing, busy, forbidden or unreachable, ConfigError for an unknown format.
+    """
+    name, _ = parse_format(format)
+    rate = baud or (DEFAULT_BAUD if name == "auto" else find_format(name).baud)
+    options = replace(options or StreamOptions(), live=True, hint=_hint(url, f"now {rate}"))
+    open_decoder(format, options)
+    return Device(url, open_port(url, rate), format, baud, options)
+
+
+def identity_of(hello: Hello | None) -> str | None:
+    """A device's id as text, or as hex digits; None where it tells none."""
+    if hello is None:
+        return None
+    text = hello.device_id.rstrip(b"\0")
+    return text.decode() if text.isascii() and text.decode().isprintable() else hello.device_id.hex()
+
+
+def as_function(stop: Stop | None) -> Callable[[], bool]:
+    """Whether to stop, as a function."""
+    if stop is None:
+        return lambda: False
+    return stop.is_set if isinstance(stop, Event) else stop
+
+
+def _hint(url: str, baud: str) -> str:
+    if "://" in url:
+        return "check --format and what is at the other end"
+    return f"check --baud ({baud}) and --format"

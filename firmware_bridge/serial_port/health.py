@@ -1,0 +1,91 @@
+"""What a user should hear of a device while it runs: damage, losses, restarts, loose electrodes, a wrong rate."""
+
+from firmware_bridge.devices.stream import RawBlock, StreamCounts
+from firmware_bridge.serial_port.clock import ClockFit, ClockRate
+
+__all__ = ["Watch"]
+
+_EVERY_S = 1.0
+_SILENCE_S = 3.0
+_WRONG_PPM = 10_000
+_PLAYED_PPM = 1_000_000
+"""A device twice as fast as it says is a recording that somebody plays."""
+_SURE_S = 15.0
+
+
+class Watch:
+    """Looks at a device's counts and says what changed, in one sentence a second at most."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told_s = float("-inf")
+        self._counts = StreamCounts()
+        self._segment = self._told_segment = 0
+        self._silent = False
+        self._wrong = False
+        self._fit: ClockFit | None = None
+        self._first_s = 0.0
+
+    @property
+    def clock(self) -> ClockRate | None:
+        """The device's clock against the host's; None in the first seconds of a run."""
+        return None if self._fit is None else self._fit.rate()
+
+    def arrived(self, block: RawBlock, now_s: float) -> None:
+        """The last block that was decoded from bytes that arrived then."""
+        if self._fit is None or block.segment != self._segment or block.rate_hz != self._fit.nominal_hz:
+            self._fit, self._first_s = ClockFit(block.rate_hz), now_s
+        self._segment = block.segment
+        self._fit.push(now_s, block.first_index + len(block.values))
+
+    def look(self, now_s: float, heard_s: float, counts: StreamCounts, segment: int) -> str | None:
+        """What there is to tell, or None.
+
+        heard_s: when the last byte came. counts: of the stream so far. segment: of the latest block.
+        """
+        if now_s - self._told_s < _EVERY_S:
+            return None
+        told = [*self._silence(now_s - heard_s), *self._damage(counts), *self._restarts(segment), *self._rate(now_s)]
+        if not told:
+            return None
+        self._told_s = now_s
+        return "; ".join(told)
+
+    def _silence(self, seconds: float) -> list[str]:
+        silent, self._silent = self._silent, seconds >= _SILENCE_S
+        if silent or not self._silent:
+            return []
+        return [f"nothing has come from {self._name} for {seconds:.0f} s: check the wiring, --baud and --format"]
+
+    def _damage(self, counts: StreamCounts) -> list[str]:
+        before, self._counts = self._counts, counts
+        told = []
+        # Before the first sample, damage means another device or baud rate, which the decoder complains of.
+        if counts.samples and (counts.rejected > before.rejected or counts.dropped > before.dropped):
+            rejected, dropped = counts.rejected - before.rejected, counts.dropped - before.dropped
+            told.append(
+                f"{rejected} damaged frames or lines, {dropped} samples lost "
+                f"(in all {counts.rejected} and {counts.dropped})"
+            )
+        status, former = counts.status, before.status
+        if status is None:
+            return told
+        if status.overruns > (former.overruns if former is not None else 0):
+            told.append(f"the device itself has lost {status.overruns} samples since it started")
+        if status.lead_off != (former is not None and former.lead_off):
+            told.append("an electrode is off" if status.lead_off else "the electrodes are on again")
+        return told
+
+    def _restarts(self, segment: int) -> list[str]:
+        before, self._told_segment = self._told_segment, segment
+        return [] if segment == before else ["the device has restarted"]
+
+    def _rate(self, now_s: float) -> list[str]:
+        if self._wrong or now_s - self._first_s < _SURE_S:
+            return []
+        clock = self.clock
+        if self._fit is None or clock is None or not _WRONG_PPM + clock.error_ppm < abs(clock.ppm) < _PLAYED_PPM:
+            return []
+        self._wrong = True
+        stated = float(self._fit.nominal_hz)
+        return [f"{clock.rate_hz:.4g} samples a second arrive, not the {stated:.6g} that were stated: check --rate"]

@@ -1,0 +1,186 @@
+"""Opening a serial port or pyserial URL, and saying in one sentence why that failed."""
+
+import errno
+import getpass
+import grp
+import os
+import select
+import stat
+import termios
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import serial
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
+
+from firmware_bridge.errors import PortError
+
+__all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available", "write_all"]
+
+PORT_FAULTS = (serial.SerialException, OSError, termios.error)
+"""What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
+
+_HANDLERS = "firmware_bridge.emulation.serial_urls"
+_READ_S, _WRITE_S = 0.1, 1.0
+_READ_BYTES = 1 << 16
+_BUSY = (errno.EAGAIN, errno.EBUSY)
+
+
+def port_names() -> list[str]:
+    """The serial ports of this machine, stable names (/dev/serial/by-id) first."""
+    stable = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
+    return stable + sorted(port.device for port in list_ports.comports())
+
+
+def find_port(wanted: str, ports: Iterable[ListPortInfo] | None = None) -> str:
+    """The device node or URL that is meant by "auto", the one USB serial port here, by usb:VID:PID or
+    usb:VID:PID:SERIAL, the port of that USB device, or by anything else, itself.
+
+    ports: those of this machine by default. Raises PortError where there is no such port, or more than one.
+    """
+    if wanted != "auto" and not wanted.startswith("usb:"):
+        return wanted
+    of_usb = [port for port in (list_ports.comports() if ports is None else ports) if port.vid is not None]
+    if wanted != "auto":
+        vid, pid, serial_number = _usb_id(wanted)
+        of_usb = [
+            port
+            for port in of_usb
+            if (port.vid, port.pid) == (vid, pid) and serial_number in ("", port.serial_number or "")
+        ]
+    names = sorted(port.device for port in of_usb)
+    if not names:
+        what = "USB serial port" if wanted == "auto" else f"USB device {wanted.removeprefix('usb:')}"
+        raise PortError(f"no {what} is here: plug the sensor in, or name its port with --port")
+    if len(names) > 1:
+        raise PortError(
+            f"{', '.join(names)} may all be meant by --port {wanted}: name one of them, or usb:VID:PID:SERIAL"
+        )
+    return str(names[0])
+
+
+def _usb_id(text: str) -> tuple[int, int, str]:
+    parts = text.split(":", 3)
+    try:
+        return int(parts[1], 16), int(parts[2], 16), parts[3] if len(parts) > 3 else ""
+    except (IndexError, ValueError):
+        raise PortError(
+            f"{text} names no USB device: write usb:VID:PID or usb:VID:PID:SERIAL, as in usb:0403:6001"
+        ) from None
+
+
+def check_port(url: str) -> None:
+    """Raise PortError where a device node is missing or may not be opened; other URLs are not looked at."""
+    if "://" in url:
+        return
+    path = Path(url)
+    if not path.exists():
+        raise PortError(f"{url} does not exist; {_ports_here()}")
+    if not path.is_char_device():
+        raise PortError(f"{url} is no serial port; a recording is read with --replay {url}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PortError(_forbidden(path))
+
+
+def open_port(url: str, baud: int) -> Any:
+    """An open pyserial port that nobody else may open, whose reads wait a tenth of a second at most.
+
+    Raises PortError where it is missing, busy, forbidden, unreachable or no port.
+    """
+    check_port(url)
+    if _HANDLERS not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append(_HANDLERS)
+    try:
+        return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=_WRITE_S, exclusive=True)
+    except ValueError as error:
+        raise PortError(f"cannot open {url}: {error}; check --port and --baud") from error
+    except PORT_FAULTS as error:
+        raise PortError(_why(url, error)) from error
+
+
+def read_available(port: Any) -> bytes:
+    """What has arrived, or the first byte that arrives within a tenth of a second, or nothing.
+
+    Raises one of PORT_FAULTS where the device has gone away. A device node is read without pyserial, which loses what
+    it has read so far when the device goes away, and knows no descriptor above 1023.
+    """
+    descriptor = getattr(port, "fd", None)
+    if not isinstance(descriptor, int):
+        waited: bytes = port.read(max(1, port.in_waiting))
+        return waited
+    event = _ready(descriptor, select.POLLIN, _READ_S)
+    if not event:
+        return b""
+    try:
+        data = os.read(descriptor, _READ_BYTES)
+    except BlockingIOError:
+        return b""
+    if not data and event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+        raise serial.SerialException("the device has gone away")
+    return data
+
+
+def write_all(port: Any, data: bytes) -> bool:
+    """Send these bytes; False where the device does not take them within a second. Raises one of PORT_FAULTS."""
+    descriptor = getattr(port, "fd", None)
+    if not isinstance(descriptor, int):
+        try:
+            port.write(data)
+        except serial.SerialTimeoutException:
+            return False
+        return True
+    end = monotonic() + _WRITE_S
+    while data and _ready(descriptor, select.POLLOUT, end - monotonic()):
+        with suppress(BlockingIOError):
+            data = data[os.write(descriptor, data) :]
+    return not data
+
+
+def _ready(descriptor: int, event: int, timeout_s: float) -> int:
+    """What happened within that time; 0 for nothing."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return sum(happened for _, happened in poll.poll(max(0.0, timeout_s * 1e3)))
+
+
+def _why(url: str, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code in _BUSY:
+        return f"{url} is in use by another program: close it there (`fuser -v {url}` names it), then try again"
+    if code == errno.EACCES:
+        return _forbidden(Path(url))
+    if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        return f"{url} does not exist; {_ports_here()}"
+    if code is None and "://" not in url:
+        return f"{url} cannot be set up as a serial port ({error}): check --port and --baud"
+    return f"cannot open {url}: {error}; check that the device is there and --port is right"
+
+
+def _ports_here() -> str:
+    names = port_names()
+    return f"ports here: {', '.join(names)}" if names else "no serial port is here: plug the sensor in, or try sim://"
+
+
+def _forbidden(path: Path) -> str:
+    """Why this node may not be opened, by its actual group and mode."""
+    node = path.stat()
+    try:
+        group = grp.getgrgid(node.st_gid).gr_name
+        members = grp.getgrgid(node.st_gid).gr_mem
+    except KeyError:
+        group, members = str(node.st_gid), []
+    shared = node.st_gid != 0 and node.st_mode & stat.S_IRGRP and node.st_mode & stat.S_IWGRP
+    about = f"no permission to open {path} (group {group}, {stat.filemode(node.st_mode)})"
+    if not shared:
+        return f"{about}: let a udev rule give it to a group of yours, such as dialout"
+    try:
+        listed = getpass.getuser() in members
+    except (KeyError, OSError):
+        listed = False
+    if listed and node.st_gid not in os.getgroups():
+        return f"{about}: you are a member, but not in this session: log out and in again"
+    return f"{about}: run `sudo usermod -aG {group} $USER`, then log out and in again"

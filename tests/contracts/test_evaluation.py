@@ -1,0 +1,51 @@
+"""The test windows cannot be trained on by mistake: mypy says so, and few modules know of them at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+PROGRAM = """
+from pathlib import Path
+from ekd_train.config import TrainConfig
+from ekd_train.training.evaluation import validate
+from ekd_train.training.loop import Reporter
+from ekd_train.models.config import NetworkConfig
+from ekd_train.training.partitions import Exam, Learning, StackedLearning
+from ekd_train.models.teacher import Teacher
+from ekd_train.training.stages import distil, teach
+from tests.helpers.paths import ROOT
+
+def train(learning: Learning, exam: Exam, network: NetworkConfig, config: TrainConfig, reporter: Reporter) -> None:
+    teach(learning, network, config, Path(), reporter)
+    distil(StackedLearning([learning]), network, config, [], Path(), reporter)
+    teach(exam, network, config, Path(), reporter)  # refused
+    teach(exam.part, network, config, Path(), reporter)  # refused
+    distil(exam, network, config, [], Path(), reporter)  # refused
+    validate(Teacher(network), exam)  # refused
+    StackedLearning([exam])  # refused
+    Learning(exam.part, learning.validation, False)  # refused
+    Learning(learning.train, exam.part, False)  # refused
+"""
+
+
+def test_mypy_refuses_to_train_on_the_exam(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="the dev extra is not installed")
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-error-summary", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    # By name: mypy's cache may tell the folder in which it read the very same program before.
+    lines = [line.split(":") for line in done.stdout.splitlines()]
+    found = {int(line[1]) for line in lines if Path(line[0]).name == path.name}
+    assert found == {n for n, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# refused")}, done.stdout
+
+
+def test_few_modules_know_of_the_exam() -> None:
+    package = ROOT / "train/ekd_train"
+    knowing = {path.name for path in package.rglob("*.py") if "Exam" in path.read_text(encoding="utf-8")}
+    assert knowing == {"partitions.py", "evaluation.py", "train_cell.py", "trainer.py"}

@@ -1,0 +1,175 @@
+"""The real command as a real process: what it says where it cannot work, and that nothing else comes of it."""
+
+import fcntl
+import os
+import pty
+import subprocess
+import threading
+import time
+import tty
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ekd_edge.cli.main import main
+from ekd_edge.model.manifest import Manifest
+from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, refused, running
+
+WriteModel = Callable[..., Path]
+
+
+def test_neither_port_nor_recording_lists_the_ports(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert "--port" in told
+    assert "ports here: " in told or "sim://" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rate", "0"],
+        ["--rate", "1/0"],
+        ["--rate", "fast"],
+        ["--adc-bits", "0"],
+        ["--seconds", "-1"],
+        ["--seconds", "nan"],
+        ["--unit", "volts"],
+        ["--unit", "adc"],
+        ["--replay", "x.csv"],
+    ],
+)
+def test_usage_errors_exit_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--port", "sim://", *arguments])
+    assert stopped.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_missing_port(model_path: Path) -> None:
+    refused(edge("--port", "/dev/ttyNONE9", "--model", model_path), "/dev/ttyNONE9 does not exist")
+
+
+def test_missing_port_is_told_before_a_missing_model(tmp_path: Path) -> None:
+    refused(edge("--port", "/dev/ttyNONE9", cwd=tmp_path), "/dev/ttyNONE9 does not exist")
+
+
+def test_busy_port(wire: Wire, model_path: Path) -> None:
+    descriptor = os.open(wire.name, os.O_RDWR | os.O_NOCTTY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused(edge("--port", wire.name, "--model", model_path), "in use by another program")
+    finally:
+        os.close(descriptor)
+
+
+def test_no_permission_names_the_group_of_the_node(wire: Wire, model_path: Path) -> None:
+    command = [EDGE, "--port", wire.name, "--model", str(model_path)]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    os.chmod(wire.name, 0o040)  # noqa: PTH101
+    group = Path(wire.name).group()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    refused(done, f"no permission to open {wire.name} (group {group}")
+
+
+@pytest.mark.parametrize("format", ["auto", "ekd", "csv"])
+def test_bytes_at_a_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
+    with running("--port", wire.name, "--format", format, "--model", model_path, "--json") as process:
+        noise = np.random.default_rng(2).integers(0, 256, 4096, dtype=np.uint8).tobytes()
+        ended = threading.Event()
+        sender = threading.Thread(target=wire.send_until, args=(ended, noise))
+        sender.start()
+        out, err = process.communicate(timeout=30)
+        ended.set()
+        sender.join()
+    refused(subprocess.CompletedProcess([], process.returncode, out, err), "--baud")
+
+
+def test_device_that_goes_away(model_path: Path) -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    with running("--port", os.ttyname(slave), "--once", *CSV, "--json", "--model", model_path) as process:
+        os.close(slave)
+        os.write(master, b"# start\n" + b"5.25\n5.5\n" * 128)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(0.5)
+        os.close(master)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert [p["time"] for p in predictions(first + out)] == [6.0, 7.0, 8.0][: len(predictions(first + out))]
+    assert "256 samples received" in err
+    assert "went away" in err
+    assert "Traceback" not in err
+
+
+def test_model_that_is_not_there(tmp_path: Path) -> None:
+    refused(edge("--port", "sim://", "--model", tmp_path / "no.tflite"), "no model file", "ekd-export")
+
+
+def test_no_model_at_all(tmp_path: Path) -> None:
+    refused(edge("--port", "sim://", cwd=tmp_path), "no model here: run `ekd-export --int8`")
+
+
+@pytest.mark.parametrize("fault", ["truncated", "foreign", "altered", "bare"])
+def test_model_that_cannot_be_trusted(tmp_path: Path, model_path: Path, fault: str) -> None:
+    content = bytearray(model_path.read_bytes())
+    if fault == "truncated":
+        del content[-100:]
+    elif fault == "foreign":
+        content[:] = b"\x89PNG" + bytes(500)
+    elif fault == "altered":
+        content[600] ^= 1
+    else:
+        del content[content.rfind(b"PK\3\4") :]
+    (tmp_path / "bad.tflite").write_bytes(content)
+    refused(
+        edge("--port", "sim://", "--model", tmp_path / "bad.tflite"),
+        "bad.tflite",
+        "ekd-export" if fault != "altered" else "altered",
+    )
+
+
+def test_model_for_another_signal(tmp_path: Path, write_model: WriteModel, gsr_manifest: Manifest) -> None:
+    brain = write_model(tmp_path / "eeg.tflite", signal=replace(gsr_manifest.signal, unit="uV"))
+    refused(edge("--port", "sim://", "--model", brain), "eeg.tflite was made for a signal in uV")
+
+
+def test_recording_that_is_not_there(tmp_path: Path, model_path: Path) -> None:
+    refused(edge("--replay", tmp_path / "no.csv", "--model", model_path), "no.csv")
+    refused(edge("--replay", tmp_path, "--model", model_path), "holds no recording")
+
+
+def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, model_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("2669\n2671\n2670\n" * 200)
+    done = edge("--replay", tmp_path / "r.csv", "--rate", "32", "--unit", "uS", "--model", model_path, "--json")
+    assert done.returncode == 2
+    assert "no window" in done.stderr
+    assert "--unit" in done.stderr
+    assert all(p["targets"]["arousal"]["label"] is None for p in predictions(done.stdout))  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "words"),
+    [
+        ("", [], ["is empty"]),
+        ("# only\n# comments\n", [], ["no recording"]),
+        ("5.1\n5.2\n5.3\n" * 100, ["--unit", "uS"], ["--rate"]),
+        ("512\n513\n514\n" * 100, ["--rate", "32"], ["--unit"]),
+        ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "--adc-bits"]),
+        ("hello\nworld\n" * 2000, [], ["neither frames nor CSV"]),
+        ("5.1\n5.2\n5.3\n" * 100 + "nan\n5.2\n", ["--rate", "32", "--unit", "uS"], ["'nan'", "sample 300", "repair"]),
+    ],
+    ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
+)
+def test_recording_that_cannot_be_used(
+    tmp_path: Path, model_path: Path, content: str, arguments: list[str], words: list[str]
+) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    refused(edge("--replay", tmp_path / "r.csv", *arguments, "--model", model_path, "--json"), *words)

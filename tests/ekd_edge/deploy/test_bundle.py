@@ -1,0 +1,178 @@
+"""Bundles from small real wheels. The real ones are made and installed in tests/pi."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ekd_edge.cli.bundle import main
+from ekd_edge.deploy import offline_install
+from ekd_edge.deploy.bundle import make_bundle
+from ekd_edge.deploy.pi_os import PI_OSES, pi_os
+from ekd_edge.deploy.wheels import gather_wheels, own_wheel
+from ekd_edge.errors import ConfigError
+from ekd_edge.model.file import load_artefact
+
+TWELVE = PI_OSES["12"]
+
+
+def wheel(folder: Path, name: str, *requires: str, version: str = "1.0", tag: str = "py3-none-any") -> Path:
+    """A wheel that pip takes: a package of that name with an empty module."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{version}-{tag}.whl"
+    about = f"{name}-{version}.dist-info"
+    extras = "Provides-Extra: pi\nProvides-Extra: fast\n"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extras}"
+    metadata += "".join(f"Requires-Dist: {each}\n" for each in requires)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", "")
+        archive.writestr(f"{about}/METADATA", metadata)
+        archive.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all that pip knows."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    wheel(tmp_path / "index", "pip")
+    return tmp_path / "index"
+
+
+def gathered(index: Path, folder: Path, *requires: str) -> set[str]:
+    (folder / "wheels").mkdir(parents=True)
+    found = gather_wheels(TWELVE, wheel(folder, "ekd", *requires), folder / "wheels")
+    assert {each.path for each in found} == set((folder / "wheels").glob("*.whl"))
+    return {f"{each.name} {each.version}" for each in found}
+
+
+def test_what_the_extra_needs_comes_along_with_what_that_needs(index: Path, tmp_path: Path) -> None:
+    wheel(index, "base", "below>=2")
+    wheel(index, "below", version="2.1")
+    wheel(index, "runtime", tag="cp311-cp311-manylinux_2_28_aarch64")
+    found = gathered(index, tmp_path / "a", "base", "runtime; extra == 'pi'", "never; extra == 'train'")
+    assert found == {"ekd 1.0", "pip 1.0", "base 1.0", "below 2.1", "runtime 1.0"}
+
+
+def test_markers_are_judged_by_the_system_that_is_meant(index: Path, tmp_path: Path) -> None:
+    """pip judges them by the machine that it runs on."""
+    for name in ("there", "nowhere", "below", "fast", "old"):
+        wheel(index, name, *(["below"] if name == "there" else []))
+    found = gathered(
+        index, tmp_path / "a", "there; platform_machine == 'aarch64'", "nowhere; platform_machine != 'aarch64'",
+        "old; python_version < '3.12'", "nowhere; extra == 'fast'",
+    )  # fmt: skip
+    assert found == {"ekd 1.0", "pip 1.0", "there 1.0", "below 1.0", "old 1.0"}
+
+
+def test_the_newest_wheel_that_runs_there(index: Path, tmp_path: Path) -> None:
+    wheel(index, "base", version="1.0", tag="cp311-cp311-manylinux_2_17_aarch64")
+    wheel(index, "base", version="2.0", tag="cp311-cp311-manylinux_2_40_aarch64")
+    wheel(index, "base", version="3.0", tag="cp313-cp313-manylinux_2_17_aarch64")
+    wheel(index, "base", version="4.0", tag="cp311-cp311-manylinux_2_17_x86_64")
+    assert "base 1.0" in gathered(index, tmp_path / "a", "base")
+
+
+def test_what_has_no_wheel_there_is_named(index: Path, tmp_path: Path) -> None:
+    wheel(index, "base", tag="cp311-cp311-manylinux_2_17_x86_64")
+    with pytest.raises(ConfigError, match=r"pip download failed: No matching distribution found for base"):
+        gathered(index, tmp_path / "a", "base")
+
+
+def test_the_wheel_of_the_ekd_that_runs(tmp_path: Path) -> None:
+    with zipfile.ZipFile(own_wheel(tmp_path)) as archive:
+        names = archive.namelist()
+    assert {"ekd_edge/cli/main.py", "ekd_edge/deploy/ekd-edge.service", "firmware_bridge/devices/ekd/frame.py"} <= set(
+        names
+    )
+
+
+@pytest.fixture
+def bundle(index: Path, model_path: Path, tmp_path: Path) -> Path:
+    """A bundle, unpacked."""
+    ekd = wheel(tmp_path / "own", "ekd")
+    (tmp_path / "key.pub").write_text("a key")
+    path = tmp_path / "bundle.tar"
+    made = make_bundle(path, TWELVE, load_artefact(model_path), "--port usb:1:2", tmp_path / "key.pub", ekd)
+    assert made.size_bytes == path.stat().st_size
+    assert made.wheels == (("ekd", "1.0"), ("pip", "1.0"))
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    return tmp_path / "unpacked" / "ekd-pi-os-12"
+
+
+def test_what_a_bundle_holds(bundle: Path, model_path: Path) -> None:
+    assert (bundle / model_path.name).read_bytes() == model_path.read_bytes()
+    assert "EKD_OPTIONS=--port usb:1:2\n" in (bundle / "ekd-edge.env").read_text()
+    assert "EKD_TRUST=@FOLDER@/trust.pub\n" in (bundle / "ekd-edge.env").read_text()
+    unit = (bundle / "ekd-edge.service").read_text().splitlines()
+    # Without the second, systemd writes stderr where stdout goes.
+    assert {"StandardOutput=append:%h/predictions.jsonl", "StandardError=journal"} <= set(unit)
+    assert (bundle / "requirements.txt").read_text().startswith("ekd[pi]==1.0 --hash=sha256:")
+    about = json.loads((bundle / "bundle.json").read_text())
+    assert set(about["files"]) == {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()} - {
+        "bundle.json"
+    }
+    assert (about["machine"], about["python"]) == ("aarch64", "3.11")
+
+
+def test_its_installer_needs_nothing_but_python_and_refuses_other_machines(bundle: Path, tmp_path: Path) -> None:
+    about = bundle / "bundle.json"
+    about.write_text(about.read_text().replace("aarch64", "riscv64"))
+    command = [sys.executable, "-I", "-S", str(bundle / "install.py"), "--to", str(tmp_path / "there")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "this bundle is for 64-bit Raspberry Pi OS 12 (Bookworm) (riscv64, Python 3.11)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize(("harm", "told"), [("missing", "is missing"), ("changed", "is damaged")])
+def test_damage_is_seen(bundle: Path, harm: str, told: str) -> None:
+    about = json.loads((bundle / "bundle.json").read_text())
+    assert offline_install.damaged(about, bundle) is None
+    if harm == "missing":
+        (bundle / "ekd-edge.env").unlink()
+    else:
+        (bundle / "ekd-edge.env").write_text("EKD_MODEL=/elsewhere\n")
+    assert f"{bundle / 'ekd-edge.env'} {told}: copy and unpack" in (offline_install.damaged(about, bundle) or "")
+
+
+def test_no_bundle_is_made_for_an_unknown_system(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"choose 12 or 13, both of 64 bits"):
+        pi_os("11")
+    assert main(["--os", "12-32", "--model", str(model_path)]) == 2
+    assert "a 32-bit one takes numpy and scipy from apt" in capsys.readouterr().err
+
+
+def test_nothing_is_left_of_one_that_fails(
+    index: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ekd = wheel(tmp_path / "own", "ekd", "nowhere-to-be-had")
+    words = ["--os", "13", "--model", str(model_path), "--wheel", str(ekd), "-o", str(tmp_path / "out" / "b.tar")]
+    assert main(words) == 2
+    assert "No matching distribution found for nowhere-to-be-had" in capsys.readouterr().err
+    (tmp_path / "own").joinpath(ekd.name).unlink()
+    assert main(words) == 2
+    assert "is no file: name ekd's wheel" in capsys.readouterr().err
+    assert main([*words[:-4], "--wheel", str(wheel(tmp_path / "own", "ekd")), *words[-2:]]) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", PI_OSES)
+def test_the_tags_of_a_system(number: str) -> None:
+    target = pi_os(number)
+    assert target.platforms[0] == f"manylinux_2_{target.glibc_minor}_aarch64"
+    assert {"manylinux_2_17_aarch64", "manylinux2014_aarch64"} <= set(target.platforms)
+    assert target.markers["python_version"] == target.python_version

@@ -1,0 +1,228 @@
+"""Each finding of `ekd-edge doctor`, on trees of files like those of real machines, and the command itself."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ekd_edge.cli.main import main
+from ekd_edge.diagnostics.doctor import (
+    Finding,
+    examine_clock,
+    examine_disk,
+    examine_machine,
+    examine_model,
+    examine_packages,
+)
+from ekd_edge.diagnostics.doctor_ports import examine_meddlers, examine_ports, open_elsewhere
+from ekd_edge.diagnostics.machine import Condition, Machine, Throttling
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.emulation.script import ScriptedEmulator
+
+COOL = Condition(45.0, "ondemand", Throttling(0))
+NOW_S = 1_790_000_000.0
+
+
+def machine(**changes: object) -> Machine:
+    about = {
+        "board": "Raspberry Pi 4 Model B Rev 1.4", "processor": None, "architecture": "aarch64", "bits": 64, "cores": 4,
+        "kernel": "6.6.31", "system": "Debian GNU/Linux 12", "python": "3.11.2", "numpy": "2.4.6",
+        "runtime": "ai-edge-litert", "runtime_version": "2.3.0", "emulated": None,
+    }  # fmt: skip
+    return Machine(**{**about, **changes})
+
+
+def by_name(findings: Iterator[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+def written(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_machine_that_is_well(tmp_path: Path) -> None:
+    written(tmp_path / "proc/meminfo", "MemTotal: 3882560 kB\nMemAvailable:    2097152 kB\n")
+    found = by_name(examine_machine(machine(), COOL, tmp_path))
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert found["machine"].told == "Raspberry Pi 4 Model B Rev 1.4, aarch64, a 64-bit Python"
+    assert found["memory"].told == "2048 MB available"
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({"architecture": "armv6l", "bits": 32}, "fault"),
+        ({"emulated": "qemu-user: programs are run by qemu-aarch64"}, "note"),
+        ({"bits": 32}, "ok" if sys.version_info < (3, 12) else "fault"),
+    ],
+)
+def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> None:
+    assert by_name(examine_machine(machine(**changes), COOL, tmp_path))["machine"].level == level
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "words"),
+    [
+        (Condition(83.4, None, None), "temperature", ("83.4 °C", "heat sink")),
+        (Condition(None, None, Throttling(0x50005)), "power", ("now: under-voltage, throttled", "power supply")),
+        (Condition(None, None, Throttling(0x40000)), "power", ("now: nothing; since the start: throttled", "air")),
+    ],
+)
+def test_what_slows_a_board_down(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
+    found = by_name(examine_machine(machine(), condition, tmp_path))[name]
+    assert found.level == "warning"
+    assert words[0] in found.told
+    assert words[1] in (found.remedy or "")
+
+
+def test_little_memory(tmp_path: Path) -> None:
+    written(tmp_path / "proc/meminfo", "MemAvailable:      102400 kB\n")
+    assert by_name(examine_machine(machine(), COOL, tmp_path))["memory"].level == "warning"
+
+
+def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
+    assert list(by_name(examine_machine(machine(), Condition(None, None, None), tmp_path))) == ["machine"]
+
+
+def test_the_packages_here_are_well() -> None:
+    found = by_name(examine_packages())
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert set(found) == {"Python", "numpy", "scipy", "pyserial", "cobs", "runtime"}
+
+
+def test_a_model_that_runs(model_path: Path) -> None:
+    (found,) = examine_model(model_path, None)
+    assert found.level == "ok"
+    assert str(model_path) in found.told
+
+
+def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_model(tmp_path / "a.tflite")
+    (found,) = examine_model(path, None)
+    assert found.level == "ok"
+    path.write_bytes(path.read_bytes()[:-5])
+    (found,) = examine_model(path, None)
+    assert found.level == "fault"
+    assert str(path) in found.told
+
+
+def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EKD_MODEL", raising=False)
+    (found,) = examine_model(None, None)
+    assert found.level == "fault"
+    assert "no model here" in found.told
+
+
+def test_clocks(tmp_path: Path) -> None:
+    (unknown,) = examine_clock(tmp_path, NOW_S)
+    assert unknown.level == "note"
+    written(tmp_path / "usr/bin/timedatectl", '#!/bin/sh\n[ "$3" = NTPSynchronized ] && echo no\n').chmod(0o755)
+    (wrong,) = examine_clock(tmp_path, NOW_S)
+    assert wrong.level == "warning"
+    assert "timedatectl set-ntp true" in (wrong.remedy or "")
+    written(tmp_path / "run/systemd/timesync/synchronized")
+    (right,) = examine_clock(tmp_path, NOW_S)
+    assert (right.level, right.told[:4]) == ("ok", "2026")
+
+
+def test_a_clock_without_a_battery(tmp_path: Path) -> None:
+    (found,) = examine_clock(tmp_path, 0.0)
+    assert found.level == "warning"
+    assert "certainly not 1970-01-01" in found.told
+
+
+def test_disks(tmp_path: Path) -> None:
+    (found,) = examine_disk(tmp_path / "not" / "made" / "yet")
+    assert found.level in ("ok", "warning")
+    assert str(tmp_path) in found.told
+
+
+def test_a_disk_that_is_nearly_full(small_disk: Path) -> None:
+    (found,) = examine_disk(small_disk)
+    assert (found.level, found.told) == ("warning", f"0.0 GB free in {small_disk}")
+
+
+def test_a_disk_that_may_only_be_read(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    (found,) = examine_disk(small_disk)
+    assert found.level == "fault"
+    assert "may only be read" in found.told
+
+
+def test_ports_named_and_not(tmp_path: Path) -> None:
+    with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
+        (good,) = examine_ports([device.path], tmp_path)
+        assert (good.level, good.told) == ("ok", f"{device.path} can be opened")
+    gone, url = examine_ports(["/dev/ttyNOSUCH", "sim://"], tmp_path)
+    assert gone.level == "fault"
+    assert "/dev/ttyNOSUCH does not exist" in gone.told
+    assert url.level == "ok"
+
+
+def test_a_port_that_another_program_reads() -> None:
+    with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
+        with Path(device.path).open("rb") as node:
+            reader = subprocess.Popen(["sleep", "60"], stdin=node)
+        try:
+            (found,) = examine_ports([device.path])
+            assert open_elsewhere(Path(device.path)) == [f"sleep ({reader.pid})"]
+        finally:
+            reader.kill()
+            reader.wait()
+    assert found.level == "warning"
+    assert f"in use by sleep ({reader.pid})" in found.told
+
+
+def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
+    """As where the service runs: nothing to put right. The port is named by a link, as udev makes them."""
+    with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
+        (tmp_path / "gsr").symlink_to(device.path)
+        written(tmp_path / "proc/437/comm", "ekd-edge\n")
+        (tmp_path / "proc/437/fd").mkdir()
+        (tmp_path / "proc/437/fd/7").symlink_to(device.path)
+        (found,) = examine_ports([str(tmp_path / "gsr")], tmp_path)
+    assert (found.level, found.told) == ("ok", f"{tmp_path}/gsr is being read by ekd-edge (437)")
+
+
+def test_a_port_that_is_the_console(tmp_path: Path) -> None:
+    with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
+        name = Path(device.path).resolve().name
+        written(tmp_path / "proc/cmdline", f"console={name},115200 console=tty1 root=PARTUUID=1 rootwait\n")
+        (found,) = examine_ports([device.path], tmp_path)
+    assert found.level == "warning"
+    assert "do_serial_cons" in (found.remedy or "")
+
+
+def test_programs_that_meddle(tmp_path: Path) -> None:
+    written(tmp_path / "proc/412/comm", "ModemManager\n")
+    written(tmp_path / "proc/1/comm", "systemd\n")
+    written(tmp_path / "proc/self/comm", "brltty\n")
+    found = by_name(examine_meddlers(tmp_path))
+    assert found["ModemManager"].level == "warning"
+    assert found["ModemManager"].remedy == "sudo systemctl disable --now ModemManager"
+    assert found["brltty"].level == "ok"
+
+
+def test_the_command_by_the_worst_finding(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["doctor", "--model", str(model_path), "--port", "sim://"]
+    status = main([*command, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    levels = {finding["level"] for finding in told["findings"]}
+    assert status == {"fault": 2, "warning": 1}.get(told["worst"], 0)
+    assert "fault" not in levels
+    assert main([*command, "--port", "/dev/ttyNOSUCH"]) == 2
+    shown = capsys.readouterr().out
+    assert "FAULT    port            /dev/ttyNOSUCH does not exist" in shown
+    assert shown.splitlines()[-1].startswith("1 fault")
+    assert all(len(line) < 200 for line in shown.splitlines() if os.fspath(model_path) not in line)

@@ -1,0 +1,97 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ekd_edge.errors import ConfigError
+from ekd_edge.model.file import load_artefact
+from ekd_edge.model.find import default_model, describe_signoff
+from ekd_edge.model.manifest import Calibration, Quantization, SignOff, TensorQuantization
+from ekd_edge.model.subject_hash import hash_subject
+
+WriteModel = Callable[..., Path]
+INT8 = {
+    "kind": "int8",
+    "recipe": "static",
+    "quantization": Quantization(TensorQuantization(0.1, 0), TensorQuantization(0.1, 0)),
+    "calibration": Calibration("min-max", (hash_subject("synthetic-test", "s1"),), 8, 0, "0" * 64),
+}
+
+
+def aged(path: Path, seconds: int) -> Path:
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def in_run(folder: Path, run: str, name: str) -> Path:
+    (folder / "runs" / run).mkdir(parents=True, exist_ok=True)
+    return folder / "runs" / run / name
+
+
+def test_the_environment_wins(tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(tmp_path / "here.tflite")
+    assert default_model(tmp_path, {"EKD_MODEL": "/elsewhere/a.tflite"}) == Path("/elsewhere/a.tflite")
+
+
+def test_the_newest_run_wins(tmp_path: Path, write_model: WriteModel) -> None:
+    aged(write_model(in_run(tmp_path, "a", "student-float32.tflite")), 2000)
+    aged(write_model(tmp_path / "student-float32.tflite"), 1000)
+    newest = aged(write_model(in_run(tmp_path, "b", "student-float32.tflite")), 3000)
+    assert default_model(tmp_path, {}) == newest
+
+
+def test_of_one_run_int8_wins_even_if_older(tmp_path: Path, write_model: WriteModel) -> None:
+    aged(write_model(in_run(tmp_path, "b", "student-float32.tflite")), 3000)
+    int8 = aged(write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8), 2000)
+    aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2500)
+    assert default_model(tmp_path, {}) == int8
+
+
+def test_damaged_and_foreign_files_are_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
+    good = aged(write_model(tmp_path / "good.tflite"), 1000)
+    (tmp_path / "cut.tflite").write_bytes(good.read_bytes()[:-10])
+    (tmp_path / "foreign.tflite").write_bytes(b"no model at all")
+    assert default_model(tmp_path, {}) == good
+
+
+def test_nothing_here_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no model here: run `ekd-export --int8`"):
+        default_model(tmp_path, {})
+    (tmp_path / "cut.tflite").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"passed over: .*cut\.tflite"):
+        default_model(tmp_path, {})
+
+
+def test_what_was_refused_sign_off_is_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
+    refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, False))
+    with pytest.raises(ConfigError, match=r"student-int8.tflite was refused sign-off for --max-drop 0.01, name it"):
+        default_model(tmp_path, {})
+    never = aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2000)
+    assert default_model(tmp_path, {}) == never
+    beside = aged(write_model(refused.with_name("student-float32.tflite")), 3000)
+    assert default_model(tmp_path, {}) == beside
+    write_model(refused, **INT8, signoff=SignOff(0.01, True))
+    assert default_model(tmp_path, {}) == refused
+
+
+def test_a_sign_off_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> None:
+    def said(**changes: object) -> str:
+        return describe_signoff(load_artefact(write_model(tmp_path / "a.tflite", **changes)).manifest)
+
+    assert said() == ""
+    assert said(**INT8) == "never signed off"
+    assert said(**INT8, signoff=SignOff(0.015, True)) == ""
+    assert said(**INT8, signoff=SignOff(0.015, False)) == "refused sign-off for --max-drop 0.015"
+
+
+def test_with_trust_only_signed_models_are_taken(tmp_path: Path, write_model: WriteModel, signing_key) -> None:
+    signed = aged(write_model(tmp_path / "signed.tflite"), 1000)
+    signing_key.sign(signed)
+    aged(signed, 1000)
+    unsigned = aged(write_model(tmp_path / "unsigned.tflite"), 2000)
+    assert default_model(tmp_path, {}) == unsigned
+    assert default_model(tmp_path, {}, signing_key.trust) == signed
+    signed.unlink()
+    with pytest.raises(ConfigError, match=r"passed over: .*unsigned\.tflite is not signed"):
+        default_model(tmp_path, {}, signing_key.trust)

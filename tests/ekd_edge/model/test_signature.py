@@ -1,0 +1,180 @@
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ekd_edge.errors import ArtefactError, ConfigError
+from ekd_edge.model.container import SIGNATURE_BYTES, pack, read_contents, write_contents
+from ekd_edge.model.file import check_contents, load_artefact
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.model.manifest_json import encode_manifest
+from ekd_edge.model.signature import Trust, read_trust, signed_bytes, trust_from_environment
+from tests.helpers.edge_command import EDGE
+
+WriteModel = Callable[..., Path]
+
+
+@pytest.fixture
+def signed(tmp_path: Path, write_model: WriteModel, signing_key) -> Path:
+    return signing_key.sign(write_model(tmp_path / "student.tflite"))
+
+
+def test_a_trusted_keys_file_is_loaded_with_trust_and_without(signed: Path, signing_key, other_key) -> None:
+    assert load_artefact(signed, signing_key.trust) == load_artefact(signed)
+    both = read_trust([other_key.public_path, signing_key.public_path])
+    assert load_artefact(signed, both) == load_artefact(signed)
+
+
+def test_any_zip_program_reads_the_signature(signed: Path) -> None:
+    with zipfile.ZipFile(signed) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["ekd.json", "ekd.sig"]
+        assert archive.getinfo("ekd.sig").file_size == SIGNATURE_BYTES
+
+
+def test_a_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    Interpreter(model_path=str(signed)).allocate_tensors()
+
+
+def test_the_unsigned_and_the_others_are_refused(signed: Path, write_model, tmp_path, signing_key, other_key) -> None:
+    unsigned = write_model(tmp_path / "unsigned.tflite")
+    with pytest.raises(ArtefactError, match=r"unsigned\.tflite is not signed: .*--sign KEY"):
+        load_artefact(unsigned, signing_key.trust)
+    with pytest.raises(ArtefactError, match=r"signed by another key .*ed25519 key [0-9a-f]{16}\.\.\."):
+        load_artefact(signed, other_key.trust)
+    with pytest.raises(ArtefactError, match="another key"):
+        load_artefact(signed, Trust(frozenset()))
+
+
+def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path, signing_key) -> None:
+    contents = read_contents(signed)
+    assert contents.signature is not None
+    key = contents.signature[64:]
+    for message in (contents.manifest, signed_bytes(contents.manifest + b" "), b"", contents.flatbuffer):
+        forged = signing_key.private.sign(message) + key
+        write_contents(signed, replace(contents, signature=forged))
+        with pytest.raises(ArtefactError, match="its signature is not of this manifest"):
+            load_artefact(signed, signing_key.trust)
+    told = (
+        b"ekd model file, signature 1\0" + contents.manifest
+    )  # as ARTEFACT.md says, and as files in the field are signed
+    write_contents(signed, replace(contents, signature=signing_key.private.sign(told) + key))
+    load_artefact(signed, signing_key.trust)
+
+
+def test_every_bit_of_a_signature_counts_even_with_its_checksum_remade(signed: Path, signing_key) -> None:
+    contents = read_contents(signed)
+    assert contents.signature is not None
+    for bit in range(8 * SIGNATURE_BYTES):
+        mutant = bytearray(contents.signature)
+        mutant[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ArtefactError):
+            check_contents(signed, replace(contents, signature=bytes(mutant)), signing_key.trust)
+
+
+def test_a_damaged_signature_is_refused_without_trust_as_well(signed: Path) -> None:
+    content = signed.read_bytes()
+    signature = read_contents(signed).signature
+    assert signature is not None
+    start = content.index(signature)
+    for position in range(start, start + SIGNATURE_BYTES):
+        signed.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(ArtefactError, match="signature is damaged"):
+            load_artefact(signed)
+
+
+def test_another_models_signature_is_refused(signed: Path, tmp_path, write_model, signing_key) -> None:
+    other = signing_key.sign(write_model(tmp_path / "other.tflite", made_by="another"))
+    mine, theirs = read_contents(signed), read_contents(other)
+    write_contents(signed, replace(mine, signature=theirs.signature))
+    with pytest.raises(ArtefactError, match="not of this manifest"):
+        load_artefact(signed, signing_key.trust)
+    signed.write_bytes(pack(replace(theirs, flatbuffer=theirs.flatbuffer[:-1] + b"!")))
+    with pytest.raises(ArtefactError, match="do not match"):
+        load_artefact(signed, signing_key.trust)
+
+
+def test_nothing_is_parsed_before_the_signature_is_checked(signed: Path, other_key, signing_key) -> None:
+    contents = read_contents(signed)
+    garbage = replace(contents, manifest=b"{" * 100)
+    write_contents(signed, garbage)
+    with pytest.raises(ArtefactError, match="not of this manifest"):
+        load_artefact(signed, signing_key.trust)
+    with pytest.raises(ArtefactError, match="another key"):
+        load_artefact(signed, other_key.trust)
+
+
+def test_what_is_no_public_key_is_told(tmp_path: Path, signing_key) -> None:
+    path = tmp_path / "key.pub"
+    public = signing_key.public_path.read_bytes()
+    wrong = X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for content, complaint in (
+        (b"", "no public key"),
+        (os.urandom(300), "no public key"),
+        (public + public, "no public key"),
+        (public.replace(b"MC", b"NC"), "no public key"),
+        (wrong, "not of the kind ed25519"),
+        (signing_key.public_path.with_name("key").read_bytes(), "private key, which belongs only"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=complaint):
+            read_trust([path])
+    with pytest.raises(ConfigError, match="cannot read the trusted key"):
+        read_trust([tmp_path])
+
+
+def test_trust_from_the_environment(signing_key, other_key) -> None:
+    named = f"{signing_key.public_path}:{other_key.public_path}"
+    assert trust_from_environment({}) is None
+    assert trust_from_environment({"EKD_TRUST": named}) == Trust(signing_key.trust.keys | other_key.trust.keys)
+    for empty in ("", ":", f"{signing_key.public_path}:"):
+        with pytest.raises(ConfigError, match="EKD_TRUST"):
+            trust_from_environment({"EKD_TRUST": empty})
+
+
+def edge(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    around = {name: value for name, value in os.environ.items() if not name.startswith("EKD_")}
+    command = [EDGE, *map(str, arguments), "--port", "sim://", "--seconds", "0.2"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=around | environment)
+
+
+def test_the_command_runs_what_is_trusted_and_nothing_else(signed: Path, signing_key, other_key) -> None:
+    assert edge("--model", signed, "--trust", other_key.public_path, "--trust", signing_key.public_path).returncode == 0
+    for refused in (
+        edge("--model", signed, "--trust", other_key.public_path),
+        edge("--model", signed, EKD_TRUST=str(other_key.public_path)),
+        edge(EKD_MODEL=str(signed), EKD_TRUST=str(other_key.public_path)),
+        edge("--model", signed, EKD_TRUST=""),
+    ):
+        assert refused.returncode == 2
+        assert refused.stdout == ""
+        assert refused.stderr.startswith("ekd-edge: ")
+        assert refused.stderr.count("\n") == 1
+
+
+def test_without_cryptography_it_says_what_to_install(signed: Path, signing_key) -> None:
+    code = "import sys; sys.modules['cryptography'] = None; from ekd_edge.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "--port", "sim://", "--model", signed, "--seconds", "0.2"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    command += ["--trust", signing_key.public_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'ekd[pi]'" in done.stderr
+
+
+def test_a_signature_of_another_length_cannot_be_written(signed: Path, gsr_manifest: Manifest) -> None:
+    contents = replace(read_contents(signed), manifest=encode_manifest(gsr_manifest), signature=b"short")
+    before = signed.read_bytes()
+    with pytest.raises(ValueError, match="96 bytes"):
+        write_contents(signed, contents)
+    assert signed.read_bytes() == before

@@ -1,0 +1,177 @@
+"""A wearer's baseline: what is taken, where it is kept, whose it is, and what it changes."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ekd_edge.cli import calibrate
+from ekd_edge.errors import ConfigError, SignalError
+from ekd_edge.model.manifest import Manifest
+from ekd_edge.pipeline.baseline import Resting, baseline_file, baseline_of, save_baseline, take_baseline
+from ekd_edge.recording.format import Encoder, Reader
+from ekd_edge.signal.blocks import Baseline, SampleBlock
+from ekd_edge.signal.design import gsr_spec
+from ekd_edge.signal.normalize import Normalizer
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.spec import Normalization
+from firmware_bridge.devices.ekd.emulator import EkdEmulator
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.synthesis import simulated_blocks
+
+SPEC = gsr_spec(16, window_s=4)
+RESTING = Resting(Baseline(1.25, 0.01, 60.0), 3.49, 0.02)
+
+
+@pytest.fixture(autouse=True)
+def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EKD_BASELINES", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def signal(seconds: int, level: float = 4.0, rate: int = 16, slope: float = 0.0) -> SampleBlock:
+    t = np.arange(seconds * rate) / rate
+    return SampleBlock(level + slope * t + 0.05 * np.sin(t), 0, Fraction(rate))
+
+
+def test_the_baseline_is_the_mean_of_what_the_normalization_sees() -> None:
+    resting = take_baseline([signal(90)], SPEC, 60)
+    assert resting.baseline.mean == pytest.approx(np.log(4.0), abs=0.002)
+    assert resting.baseline.seconds == 60
+    assert resting.level_us == pytest.approx(4.0, abs=0.01)
+    assert abs(resting.drift) < 0.01
+    linear = gsr_spec(16, normalization=Normalization("ema", 240, 1.0))
+    assert take_baseline([signal(90)], linear, 60).baseline.mean == pytest.approx(4.0, abs=0.01)
+
+
+def test_a_level_that_rises_is_no_rest() -> None:
+    assert take_baseline([signal(90, slope=0.02)], SPEC, 60).drift > 0.15
+
+
+def test_bad_moments_are_left_out_and_too_many_are_refused() -> None:
+    good = signal(300).values.copy()
+    good[16 * 20 : 16 * 40] = 0.0
+    seen: list[tuple[float, str | None]] = []
+    resting = take_baseline([SampleBlock(good, 0, Fraction(16))], SPEC, 60, lambda *told: seen.append(told))
+    assert resting.level_us == pytest.approx(4.0, abs=0.05)
+    with pytest.raises(SignalError, match=r"only 0 of 60 s could be believed \(electrodes off or dry\)"):
+        take_baseline([SampleBlock(np.zeros(16 * 400), 0, Fraction(16))], SPEC, 60)
+    with pytest.raises(SignalError, match="only 28 of 60 s could be believed: see to"):
+        take_baseline([signal(30)], SPEC, 60)
+
+
+@pytest.mark.parametrize("mode", ["none", "window"])
+def test_a_model_without_a_running_mean_needs_none(mode: Any) -> None:
+    spec = gsr_spec(16, normalization=Normalization(mode))
+    with pytest.raises(SignalError, match="needs no baseline"):
+        take_baseline([signal(90)], spec, 60)
+    with pytest.raises(ConfigError, match="needs no baseline"):
+        baseline_of("anna", spec, print)
+
+
+@pytest.mark.parametrize("mode", ["log-ema", "ema", "ema-zscore"])
+def test_the_normalization_goes_on_as_if_it_had_seen_the_rest(mode: Any) -> None:
+    """A constant level for an hour, or a baseline of it: what follows is the same."""
+    normalization = Normalization(mode, 240.0, 1.0)
+    level = np.log(4.0) if mode == "log-ema" else 4.0
+    seen, told = Normalizer(normalization, Fraction(16)), Normalizer(normalization, Fraction(16))
+    seen.push(np.full(3600 * 16, 4.0))
+    told.reset(Baseline(level, 0.0, 3600.0))
+    after = 4.0 + 0.1 * np.sin(np.arange(800) / 9)
+    np.testing.assert_allclose(told.push(after), seen.push(after), rtol=0, atol=1e-12 if mode != "ema-zscore" else 1e-9)
+
+
+def test_it_weighs_as_much_as_it_lasted() -> None:
+    """60 s at 4 uS count for 1 - exp(-60 / 240) of the mean; a jump to 5 uS is seen against it."""
+    normalizer = Normalizer(Normalization("ema", 240.0, 1.0), Fraction(16))
+    normalizer.reset(Baseline(4.0, 0.0, 60.0))
+    first = normalizer.push(np.array([5.0]))
+    assert first[0] == pytest.approx(1.0, abs=0.02)
+
+
+def test_it_holds_for_each_segment_and_however_the_signal_is_cut() -> None:
+    baseline = Baseline(float(np.log(3.0)), 0.01, 60.0)
+    plain, seeded, cut = Preprocessor(SPEC), Preprocessor(SPEC), Preprocessor(SPEC)
+    values = signal(20).values
+    without = plain.push_batch(SampleBlock(values, 0, Fraction(16))).values
+    first = seeded.push_batch(SampleBlock(values, 0, Fraction(16), 0, baseline=baseline)).values
+    second = seeded.push_batch(SampleBlock(values, 0, Fraction(16), 1, baseline=baseline)).values
+    pieces = [
+        cut.push_batch(SampleBlock(part, int(at), Fraction(16), 0, baseline=baseline)).values
+        for part, at in zip(np.split(values, [5, 100, 101]), [0, 5, 100, 101], strict=True)
+    ]
+    assert np.abs(first - without).max() > 0.1
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, np.concatenate(pieces))
+
+
+def test_a_recording_keeps_it() -> None:
+    block = SampleBlock(np.ones(9), 0, Fraction(16), 0, baseline=RESTING.baseline, lead_off=True)
+    encoder = Encoder()
+    (read,) = Reader().feed(encoder.begin({}) + encoder.block(block))
+    assert isinstance(read, SampleBlock)
+    assert (read.baseline, read.lead_off) == (RESTING.baseline, True)
+
+
+def test_it_is_kept_for_one_wearer_one_sensor_and_one_chain(kept_in: Path) -> None:
+    told: list[str] = []
+    assert save_baseline("anna", "ekd 01", SPEC, RESTING) == kept_in / "anna.json"
+    save_baseline("anna", "ekd 02", SPEC, Resting(Baseline(2.0, 0.0, 60), 7.0, 0))
+    assert baseline_of("anna", SPEC, told.append)("ekd 01") == RESTING.baseline
+    assert "begins with the baseline of anna, 3.49 uS, taken 2" in told[-1]
+    for wearer, sensor, spec in [
+        ("bert", "ekd 01", SPEC),
+        ("anna", "ekd 03", SPEC),
+        ("anna", "ekd 01", gsr_spec(16, cutoff_hz=1.0)),
+    ]:
+        assert baseline_of(wearer, spec, told.append)(sensor) is None
+        assert f"no baseline of {wearer} with {sensor}" in told[-1]
+
+
+@pytest.mark.parametrize("name", ["", "../anna", "an na", "x" * 65, ".hidden"])
+def test_a_name_is_no_path(name: str) -> None:
+    with pytest.raises(ConfigError, match="names no wearer"):
+        baseline_file(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"ekd_baselines": 2}', '{"ekd_baselines": 1, "wearer": "bert", "baselines": {}}']
+)
+def test_a_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -> None:
+    kept_in.mkdir()
+    (kept_in / "anna.json").write_text(text)
+    with pytest.raises(ConfigError, match="holds no baselines of anna"):
+        baseline_of("anna", SPEC, print)
+
+
+def test_where_nothing_can_be_kept_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EKD_BASELINES", "/proc/nowhere")
+    with pytest.raises(ConfigError, match="cannot keep the baseline"):
+        save_baseline("anna", "ekd 01", SPEC, RESTING)
+
+
+def test_calibrate_takes_it_from_a_sensor(
+    write_model: Callable[..., Path], gsr_manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "m.tflite")
+    waveform = Waveform(islice(simulated_blocks(128.0, 1, 128), 200), Fraction(128))
+    with PtyDevice(Player(EkdEmulator(waveform), speed=0)) as device:
+        arguments = ["--port", device.path, "--wearer", "anna", "--model", str(model), "--json"]
+        assert calibrate.main(arguments) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert "Sit comfortably" in err
+    assert found["sensor"] == "ekd ekd-sim"
+    told: list[str] = []
+    kept = baseline_of("anna", gsr_manifest.signal, told.append)("ekd ekd-sim")
+    assert kept == Baseline(**found["baseline"])
+    assert calibrate.main(["--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
+    assert calibrate.main(["--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2
+    assert capsys.readouterr().err.count("\n") == 2

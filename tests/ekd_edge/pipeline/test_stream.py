@@ -1,0 +1,155 @@
+import io
+import json
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ekd_edge.errors import SignalError
+from ekd_edge.model.file import load_artefact
+from ekd_edge.model.interpreter import open_classifier
+from ekd_edge.model.manifest import Manifest, Target, Training
+from ekd_edge.pipeline.stream import run
+from ekd_edge.prediction import Prediction
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.design import gsr_spec
+from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.sinks.jsonl import JsonLines
+
+RATE = Fraction(39, 2)
+SIGNAL = 5.0 + np.cumsum(np.random.default_rng(3).normal(scale=0.02, size=1200))
+THREE = ("low", "middle", "high")
+MANIFEST = Manifest(
+    kind="float32",
+    signal=gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1),
+    targets=(Target("arousal", THREE), Target("valence", THREE)),
+    training=Training("synthetic", "synthetic-test", True, (), (), ()),
+    recipe="float32",
+    student="paper",
+)
+
+
+class Linear:
+    """A classifier in numpy: three labels a target."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        shape = (manifest.signal.window_samples, len(manifest.targets), manifest.n_classes)
+        self._weights = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+        self.batches: list[int] = []
+
+    def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.batches.append(len(values))
+        # einsum over one row at a time: BLAS may sum in another order for another number of rows.
+        return np.stack([np.einsum("i,ijk->jk", row, self._weights) for row in values])
+
+
+def cut(values: NDArray[np.float64], sizes: list[int]) -> list[SampleBlock]:
+    blocks, at = [], 0
+    for size in sizes:
+        blocks.append(SampleBlock(values[at : at + size], at, RATE))
+        at += size
+    return [*blocks, SampleBlock(values[at:], at, RATE)]
+
+
+def predict(blocks: list[SampleBlock]) -> list[Prediction]:
+    found = run(blocks, Preprocessor(MANIFEST.signal), Linear(MANIFEST), MANIFEST)
+    return [replace(prediction, latency_ms=0.0) for prediction in found]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 400), max_size=8))
+def test_predictions_do_not_depend_on_how_the_signal_is_cut(sizes: list[int]) -> None:
+    assert predict(cut(SIGNAL, sizes)) == predict(cut(SIGNAL, []))
+
+
+def test_probabilities_are_those_of_the_logits_in_the_order_of_the_labels() -> None:
+    [block] = cut(SIGNAL, [])
+    batch = Preprocessor(MANIFEST.signal).push_batch(block)
+    logits = Linear(MANIFEST).predict(batch.values).astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    predictions = predict([block])
+    assert len(predictions) == len(batch) > 40
+    for prediction, window, rows in zip(predictions, batch, expected, strict=True):
+        assert (prediction.first_index, prediction.time_s) == (window.first_index, window.end_s)
+        for target, row in zip(MANIFEST.targets, rows, strict=True):
+            assert prediction.probabilities[target.name] == pytest.approx(tuple(row), abs=1e-12)
+            assert prediction.labels[target.name] == target.labels[int(row.argmax())]
+
+
+def test_windows_that_are_due_together_are_classified_together() -> None:
+    classifier = Linear(MANIFEST)
+    found = list(run(cut(SIGNAL, [600]), Preprocessor(MANIFEST.signal), classifier, MANIFEST))
+    assert len(classifier.batches) == 2
+    assert sum(classifier.batches) == len(found)
+
+
+def test_first_window_comes_after_settle_time_and_one_window() -> None:
+    first = predict(cut(SIGNAL, [1] * 400))[0]
+    assert first.time_s == MANIFEST.signal.settle_s + MANIFEST.signal.window_s
+    assert first.first_index == int(MANIFEST.signal.settle_s * RATE)
+
+
+def test_label_is_withheld_where_the_signal_is_not_to_be_believed() -> None:
+    loose = SIGNAL.copy()
+    loose[600:] = 0.0
+    found = predict(cut(loose, []))
+    assert found[0].labels["arousal"] is not None
+    assert not found[0].withheld
+    assert found[-1].withheld
+    assert found[-1].labels == {"arousal": None, "valence": None}
+    assert sum(found[-1].probabilities["arousal"]) == pytest.approx(1.0)
+    assert found[-1].quality.reason is not None
+
+
+def test_no_window_spans_a_gap_and_time_goes_on() -> None:
+    before, after = cut(SIGNAL, [600])
+    found = predict([before, replace(after, first_index=10_600)])
+    jump = [i for i, (a, b) in enumerate(pairwise(found)) if b.time_s - a.time_s > 1.5]
+    assert len(jump) == 1
+    assert found[jump[0]].time_s <= 600 / RATE
+    assert found[jump[0] + 1].first_index >= 10_600
+
+
+def test_a_model_for_another_signal_is_refused() -> None:
+    volts = replace(MANIFEST, signal=replace(MANIFEST.signal, unit="uV"))
+    with pytest.raises(SignalError, match="made for a signal in uV"):
+        next(run([], Preprocessor(volts.signal), Linear(volts), volts))
+
+
+def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
+    good, bad = cut(SIGNAL, [600])
+    values = bad.values.copy()
+    values[3] = np.nan
+    blocks = [good, replace(bad, values=values)]
+    found = run(blocks, Preprocessor(MANIFEST.signal), Linear(MANIFEST), MANIFEST)
+    before = len(predict([good]))
+    assert before > 20
+    assert all(isinstance(next(found), Prediction) for _ in range(before))
+    with pytest.raises(SignalError, match="603"):
+        next(found)
+
+
+def test_the_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
+    artefact = load_artefact(model_path)
+    spec = artefact.manifest.signal
+
+    def lines(sizes: list[int]) -> str:
+        stream = io.StringIO()
+        sink = JsonLines(stream, flush_each=False)
+        classifier = open_classifier(artefact)
+        for found in run(cut(SIGNAL, sizes), Preprocessor(spec), classifier, artefact.manifest):
+            sink.write(replace(found, latency_ms=0.0))
+        return stream.getvalue()
+
+    whole = lines([])
+    assert whole == lines([7] * 150)
+    first = json.loads(whole.splitlines()[0])
+    assert list(first) == ["first_index", "segment", "time", "targets", "quality", "reason", "latency_ms"]
+    assert list(first["targets"]) == ["arousal", "valence"]
+    assert sum(first["targets"]["arousal"]["probabilities"]) == pytest.approx(1.0, abs=2e-6)

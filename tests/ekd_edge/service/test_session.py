@@ -1,0 +1,140 @@
+"""Several sensors in one real process, and what becomes of each when another fails."""
+
+import json
+import os
+import subprocess
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak.harness import Edge, until
+from ekd_edge.recording.replay import recordings_of
+from ekd_edge.service.session import ModelFile
+from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
+from firmware_bridge.devices.ekd.emulator import EkdEmulator
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.line_faults import Fault
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.synthesis import simulated_blocks
+from tests.helpers.edge_command import EDGE, predictions
+
+
+def player(seconds: int, seed: int, faults: tuple[Fault, ...] = (), speed: float = 8) -> Player:
+    waveform = Waveform(islice(simulated_blocks(128.0, seed, 128), seconds), Fraction(128))
+    return Player(EkdEmulator(waveform), speed, faults=faults)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "EKD_STATUS": str(tmp_path / "status"), "EKD_BASELINES": str(tmp_path / "baselines")}
+
+
+def edge(environment: dict[str, str], *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [EDGE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def status(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=20)
+
+
+def test_each_port_is_predicted_as_if_it_were_alone(
+    model_path: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with ExitStack() as devices:
+        ports = [devices.enter_context(PtyDevice(player(40, seed), tmp_path / f"s{seed}")) for seed in (1, 2, 3)]
+        named = [argument for seed in (1, 2, 3) for argument in ("--port", tmp_path / f"s{seed}")]
+        process = edge(environment, *named, "--once", "--json", "--model", model_path, "--record", tmp_path / "r")
+        out, err = process.communicate(timeout=60)
+        assert len(ports) == 3
+    assert "went away" in err
+    assert process.returncode == 2, "every device has unplugged itself"
+    found = predictions(out)
+    folders = sorted((tmp_path / "r").iterdir())
+    for seed, folder in zip((1, 2, 3), folders, strict=True):
+        mine = [
+            {k: v for k, v in one.items() if k != "port"} for one in found if one["port"] == str(tmp_path / f"s{seed}")
+        ]
+        again = edge(environment, "--replay", folder, "--json", "--model", model_path)
+        assert predictions(again.communicate(timeout=60)[0]) == mine
+        assert len(mine) == 34
+        assert recordings_of(folder)
+
+
+def test_one_that_fails_leaves_the_others_alone(model_path: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    """The first is pulled for good, the second makes no sense in the format that was named, the third goes on."""
+
+    def sound(lines: list[str]) -> list[dict[str, object]]:
+        return [one for one in map(json.loads, lines) if one["port"] == str(tmp_path / "sound")]
+
+    waveform = Waveform(islice(simulated_blocks(1000.0, 1, 1000), 60), Fraction(1000))
+    bitalino = Player(BitalinoEmulator(waveform), 1)
+    with (
+        PtyDevice(player(60, 1, (Fault("unplug", at_s=3.0),), speed=1), tmp_path / "pulled"),
+        PtyDevice(bitalino, tmp_path / "foreign"),
+        PtyDevice(player(60, 3, speed=1), tmp_path / "sound"),
+    ):
+        named = [argument for name in ("pulled", "foreign", "sound") for argument in ("--port", tmp_path / name)]
+        arguments = (*named, "--format", "ekd", "--json", "--model", model_path, "--once")
+        with Edge(tmp_path, *arguments, environment=environment) as process:
+            gone = f"{tmp_path}/pulled went away: check the plug and the cable, then start again; the other ports go on"
+            until(lambda: gone in process.err)
+            until(lambda: (shown := status(environment)).returncode == 1 and "! " in shown.stdout)
+            assert "/sound: ekd ekd-sim: 128 Hz" in status(environment).stdout
+            before = len(sound(process.out))
+            until(lambda: len(sound(process.out)) >= max(7, before + 2))
+            assert process.stop() == 0
+            assert "Traceback" not in process.err
+            assert [one["time"] for one in sound(process.out)] == [6.0 + k for k in range(len(sound(process.out)))]
+
+
+def test_nobody_takes_the_predictions_and_nothing_waits(
+    model_path: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Stdout is a full pipe that nobody reads; the recording has every sample all the same."""
+    with PtyDevice(player(4000, 1, speed=0), tmp_path / "s"):
+        process = edge(
+            environment, "--port", tmp_path / "s", "--once", "--json", "--model", model_path, "--record", tmp_path / "r"
+        )
+        assert process.stderr is not None
+        err = process.stderr.read()
+        process.wait(60)
+    assert "512000 samples received, 0 dropped" in err
+    assert "512000 samples recorded, 0 not" in err
+    assert "the oldest are dropped and counted" in err
+    dropped = int(err.split(" predictions were not printed")[0].split()[-1])
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stderr.close()
+    assert 2000 < dropped < 3995
+
+
+def test_wearers_go_with_ports(model_path: Path, environment: dict[str, str]) -> None:
+    for arguments in (
+        ["--port", "sim://", "--wearer", "a", "--wearer", "b"],
+        ["--port", "sim://", "--port", "sim://"],
+        ["--replay", "x.csv", "--wearer", "a"],
+    ):
+        process = edge(environment, *arguments, "--model", model_path)
+        assert "usage:" in process.communicate(timeout=30)[1]
+        assert process.returncode == 2
+
+
+def test_a_model_that_is_replaced_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"old")
+    told: list[str] = []
+    model = ModelFile(path, told.append)
+    model.look()
+    assert not model.replaced
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "new").replace(path)
+    model.look()
+    model.look()
+    assert model.replaced
+    assert len(told) == 1

@@ -1,0 +1,146 @@
+"""The small file that each process keeps, and what `ekd-edge status` makes of it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ekd_edge.cli.status import main, troubles
+from ekd_edge.service.status_file import StatusFile, alive, read_statuses, status_folder
+
+
+def port(**changes: Any) -> dict[str, Any]:
+    told = {
+        "port": "/dev/ttyUSB0",
+        "connected": True,
+        "about": "/dev/ttyUSB0: ekd 01",
+        "since_s": time.time() - 90,
+        "openings": 1,
+        "rate_hz": 128.0,
+        "clock_ppm": 31.0,
+        "told": "",
+        "samples": 1280,
+        "dropped": 0,
+        "rejected": 0,
+        "predicted": 4,
+        "withheld": 0,
+        "last": {"labels": {"arousal": "low"}, "quality": 1.0, "reason": None, "latency_ms": 0.8},
+        "recording": {"file": "r.ekdrec", "recorded": 1280, "lost": 0, "failing": None},
+    }
+    return told | changes
+
+
+def status(*ports: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {"model": {"file": "m.tflite", "sha256": "", "replaced": False}, "unwritten": 0, "ports": [*ports]} | changes
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EKD_STATUS", str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_there_while_the_process_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[str] = []
+    assert main([]) == 2
+    assert "no ekd-edge of this user reads a sensor" in capsys.readouterr().err
+    with StatusFile(folder, lambda: status(port()), told.append):
+        until_written(folder)
+        assert main(["--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["pid"], found["troubles"], found["ports"][0]["samples"]) == (os.getpid(), [], 1280)
+        assert main([]) == 0
+        shown = capsys.readouterr().out
+        assert "/dev/ttyUSB0: ekd 01: 128 Hz, clock +31 ppm, for 90 s, opened 1 times" in shown
+        assert "last: arousal low, signal 100%, 0.8 ms" in shown
+    assert list(folder.iterdir()) == []
+    assert told == []
+
+
+def until_written(folder: Path) -> None:
+    end = time.monotonic() + 5
+    while not list(folder.glob("*.json")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"connected": False, "told": "/dev/ttyUSB0 went away; waiting for it"}, "went away"),
+        (
+            {"recording": {"file": "r", "recorded": 1, "lost": 0, "failing": "No space left"}},
+            "recording fails: No space",
+        ),
+        ({"recording": {"file": "r", "recorded": 1, "lost": 7, "failing": None}}, "7 samples could not be recorded"),
+        ({"last": {"labels": {}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
+    ],
+)
+def test_what_needs_looking_after(changes: dict[str, Any], words: str, folder: Path) -> None:
+    with StatusFile(folder, lambda: status(port(**changes), port()), print):
+        until_written(folder)
+        (told,) = read_statuses(folder)
+        (wrong,) = troubles(told, time.time())
+        assert words in wrong
+        assert main([]) == 1
+
+
+def test_so_do_a_replaced_model_a_stuck_reader_and_a_silent_process(folder: Path) -> None:
+    about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, unwritten=3)
+    with StatusFile(folder, lambda: about, print):
+        until_written(folder)
+        (told,) = read_statuses(folder)
+    wrong = troubles(told, time.time() + 60)
+    assert [any(word in one for one in wrong) for word in ("not said anything", "replaced", "3 predictions")] == [
+        True
+    ] * 3
+
+
+def test_one_that_was_killed_is_told_of_until_the_next_begins(folder: Path) -> None:
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_status_file import status
+from ekd_edge.service.status_file import StatusFile
+with StatusFile(Path({str(folder)!r}), status, print):
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    until_written(folder)
+    process.kill()
+    process.wait()
+    (told,) = read_statuses(folder)
+    assert not alive(told)
+    assert "ended without a word" in troubles(told, time.time())[0]
+    assert main([]) == 1
+    with StatusFile(folder, status, print):
+        until_written(folder)
+        assert [told["pid"] for told in read_statuses(folder)] == [os.getpid()]
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "file").write_text("")
+    with StatusFile(tmp_path / "file" / "ekd", status, told.append):
+        time.sleep(0.1)
+    assert len(told) == 1
+    assert "`ekd-edge status` will not show this process" in told[0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"status": 99}'])
+def test_a_foreign_file_is_named(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "edge-1.json").write_text(text)
+    assert main([]) == 2
+    assert "edge-1.json" in capsys.readouterr().err
+
+
+def test_the_folder_is_the_users_own() -> None:
+    assert status_folder({"EKD_STATUS": "/a"}) == Path("/a")
+    assert status_folder({"XDG_RUNTIME_DIR": "/run/user/7"}) == Path("/run/user/7/ekd")
+    assert status_folder({}).name == f"ekd-{os.getuid()}"

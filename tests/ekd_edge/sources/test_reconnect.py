@@ -1,0 +1,199 @@
+"""A port through unplugging, renaming, resets and wrong clocks; each on a real node."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekd_edge.errors import PortError
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sources.rate_correction import TrueRate
+from ekd_edge.sources.reconnect import BackOff, Connection, Persistence
+from ekd_edge.sources.sensor import SensorOptions
+from firmware_bridge.devices.ekd.emulator import EkdEmulator
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.line_faults import Fault
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.serial_port.clock import ClockRate
+from firmware_bridge.synthesis import simulated_blocks
+
+HZ = Fraction(128)
+EKD = SensorOptions("ekd")
+
+
+def endless() -> Iterator[np.ndarray]:
+    return simulated_blocks(128.0, 1, 64)
+
+
+def device(seconds: float = 20, faults: tuple[Fault, ...] = (), speed: float = 0) -> Player:
+    blocks = islice(endless(), int(seconds * 2))
+    return Player(EkdEmulator(Waveform(blocks, HZ)), speed, faults=faults)
+
+
+@contextmanager
+def reading(
+    port: str | Path, persistence: Persistence | None = None, options: SensorOptions = EKD
+) -> Iterator[tuple[list[SampleBlock], list[str], Connection]]:
+    """Blocks and sentences of a connection that reads in the background."""
+    blocks: list[SampleBlock] = []
+    told: list[str] = []
+    stop = Event()
+    with Connection(str(port), options, told.append, persistence) as connection:
+        thread = Thread(target=lambda: blocks.extend(connection.blocks(stop)))
+        thread.start()
+        try:
+            yield blocks, told, connection
+        finally:
+            stop.set()
+            thread.join(10)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> float:
+    """Seconds until that holds."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < timeout_s
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_it_reads_on_when_the_device_is_back_under_the_same_name(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    player = device(60, (Fault("unplug", 1.0, 20.0), Fault("unplug", 1.0, 40.0)), speed=20)
+    with PtyDevice(player, link), reading(link) as (blocks, told, connection):
+        until(lambda: len({block.segment for block in blocks}) == 3)
+        until(lambda: sum(len(b.values) for b in blocks if b.segment == 2) > 10 * 128)
+    assert {block.segment for block in blocks} == {0, 1, 2}
+    assert connection.counts.samples == sum(len(block.values) for block in blocks)
+    assert [sentence.split(":")[-1].strip() for sentence in told if "reading" in sentence] == [
+        "ekd ekd-sim at 128 Hz"
+    ] * 3
+    assert sum("went away" in sentence for sentence in told) >= 2
+    assert len(told) <= 8
+
+
+def test_it_is_read_within_seconds_of_its_return_however_long_it_was_away(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    with PtyDevice(device(5), link) as first, reading(link) as (blocks, _, _connection):
+        first.wait(10)
+        until(lambda: not link.exists())
+        time.sleep(6)  # pauses between attempts have grown beyond two seconds by now
+        had = len(blocks)
+        with PtyDevice(device(5), link):
+            assert until(lambda: len(blocks) > had) < 1.5
+
+
+def test_others_may_ask_how_it_fares_while_it_reads(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    player = device(400, tuple(Fault("unplug", 0.05, 60.0 * k) for k in (1, 2, 3)), speed=100)
+    with PtyDevice(player, link) as played, reading(link) as (_, _, connection):
+        asked = 0
+        while not played.wait(0):
+            state = connection.state
+            assert state.connected == (state.about != "")
+            assert connection.counts.samples >= 0
+            asked += 1
+    assert asked > 100
+    assert connection.openings == 4
+
+
+def test_forty_times(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with PtyDevice(device(2), link) as first, reading(link) as (blocks, told, connection):
+        first.wait(5)
+        for turn in range(40):
+            with PtyDevice(device(1), link):
+                until(lambda turn=turn: blocks and blocks[-1].segment == turn + 1, 5)
+    assert {block.segment for block in blocks} == set(range(41))
+    assert connection.counts.samples == sum(len(block.values) for block in blocks)
+    assert len(told) <= 2 * 41 + 2
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2
+
+
+def test_a_typing_error_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PortError, match="does not exist"):
+        Connection(str(tmp_path / "ttyUSB7"), EKD, print)
+
+
+def test_told_to_wait_it_begins_when_the_sensor_comes(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    with reading(link, Persistence(wait=True)) as (blocks, told, _):
+        time.sleep(0.6)
+        assert blocks == []
+        with PtyDevice(device(5), link):
+            until(lambda: sum(len(block.values) for block in blocks) > 500)
+    assert "does not exist" in told[0]
+    assert told[0].endswith("; waiting for it")
+
+
+def test_told_to_read_once_it_ends_with_the_device() -> None:
+    with PtyDevice(device(3)) as plugged:
+        connection = Connection(plugged.path, EKD, lambda told: None, Persistence(reconnect=False))
+        with pytest.raises(PortError, match="went away"), connection:
+            list(connection.blocks())
+    assert connection.counts.samples == 3 * 128
+
+
+def test_a_simulated_sensor_that_ends_is_no_fault() -> None:
+    with Connection("sim://?seconds=5&speed=0", SensorOptions(), lambda told: None) as connection:
+        assert sum(len(block.values) for block in connection.blocks()) == 640
+
+
+@given(st.lists(st.floats(0, 1), min_size=12, max_size=12))
+def test_pauses_double_up_to_a_minute(chances: list[float]) -> None:
+    drawn = iter(chances)
+    back_off = BackOff(lambda: next(drawn))
+    pauses = [back_off.pause_s() for _ in range(12)]
+    for attempt, pause in enumerate(pauses):
+        full = min(0.5 * 2**attempt, 60.0)
+        assert full / 2 <= pause <= full
+    back_off.reset()
+    assert BackOff(lambda: 0.0).pause_s() == 0.25
+
+
+def clock(ppm: float, error_ppm: float = 50) -> ClockRate:
+    return ClockRate(128 * (1 + ppm * 1e-6), ppm, error_ppm)
+
+
+def test_a_clock_that_is_off_by_more_than_matters_is_replaced_once_it_is_sure() -> None:
+    rate = TrueRate()
+    assert rate(HZ, None) == 128
+    assert rate(HZ, clock(30_000, 5000)) == 128
+    assert rate(HZ, clock(30_000)) == Fraction(13184, 100)
+    assert rate(HZ, clock(30_100)) == Fraction(13184, 100)
+    assert rate(HZ, clock(-40_000)) == Fraction(12288, 100)
+    assert rate(HZ, None) == Fraction(12288, 100)
+    assert rate(Fraction(64), None) == 64
+
+
+@pytest.mark.parametrize("ppm", [0, 1500, -1500, 60_000, 19_000_000])
+def test_other_clocks_are_left_alone(ppm: float) -> None:
+    assert TrueRate()(HZ, clock(ppm)) == 128
+
+
+@pytest.mark.parametrize("ppm", [50_000, 50_400, -50_400])
+def test_a_clock_that_may_well_be_five_percent_off_counts(ppm: float) -> None:
+    """No measurement of a clock at the limit lies on the same side of it each time."""
+    assert float(TrueRate()(HZ, clock(ppm))) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ppm", [-50_000, 50_000])
+def test_a_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
+    """After a quarter of a minute the rate is known to 0.1 %."""
+    player = device(60, (Fault("ppm", ppm),), speed=1)
+    with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, told, _):
+        until(lambda: blocks and blocks[-1].rate_hz != 128, 25)
+    assert float(blocks[-1].rate_hz) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-3)
+    assert any("samples a second, not 128" in sentence for sentence in told)

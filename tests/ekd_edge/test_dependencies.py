@@ -1,0 +1,129 @@
+"""What is said of packages that do not load. Whole installations gone wrong are tried in tests/pi."""
+
+import subprocess
+import sys
+import zipfile
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from ekd_edge.dependencies import (
+    explain_import_error,
+    explain_no_runtime,
+    processor_of,
+    version_line,
+    version_of,
+    why_not_loaded,
+)
+
+
+def elf(path: Path, machine: int, bits: int = 64) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9) + b"\3\0" + machine.to_bytes(2, "little"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [(62, "x86-64"), (183, "64-bit ARM"), (40, "32-bit ARM"), (3, "32-bit x86"), (4711, "processor 4711")],
+)
+def test_the_processor_of_a_library(tmp_path: Path, machine: int, name: str) -> None:
+    assert processor_of(elf(tmp_path / "a.so", machine)) == name
+
+
+def test_python_is_of_some_processor() -> None:
+    assert processor_of(Path(sys.executable).resolve()) in ("x86-64", "64-bit ARM", "32-bit ARM")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"#!/bin/sh\nexit 0 # long enough\n"])
+def test_other_files_are_of_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.so").write_bytes(content)
+    assert processor_of(tmp_path / "a.so") is None
+    assert processor_of(tmp_path / "absent.so") is None
+
+
+def import_fault(name: str) -> ImportError:
+    with pytest.raises(ImportError) as caught:
+        import_module(name)
+    return caught.value
+
+
+def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [])
+    told = why_not_loaded("numpy", ImportError("No module named 'numpy'"))
+    assert told == "numpy is not installed: run `pip install 'ekd[pi]'`"
+
+
+def test_a_package_for_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = processor_of(Path(sys.executable).resolve())
+    elf(tmp_path / "cobs" / "_ext.cpython-311-somewhere.so", 183 if ours == "x86-64" else 62)
+    (tmp_path / "cobs" / "__init__.py").write_text("from cobs import _ext\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    told = why_not_loaded("cobs", ImportError("cannot import name '_ext'"))
+    assert f"cobs in {tmp_path / 'cobs'} was built for" in told
+    assert f"but this Python is for {ours}: run `pip install --force-reinstall --no-cache-dir cobs`" in told
+
+
+def test_a_package_that_is_broken_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cobs").mkdir()
+    (tmp_path / "cobs" / "__init__.py").touch()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    told = why_not_loaded("cobs", ImportError("\n\nIMPORTANT: ...\n\nlibfoo.so: cannot open shared object file\n"))
+    assert (
+        "cannot be loaded (libfoo.so: cannot open shared object file): run `pip install --force-reinstall cobs`" in told
+    )
+
+
+def test_a_fault_below_another_package_is_of_the_one_below() -> None:
+    outer = ImportError("scipy cannot be imported", name="scipy")
+    outer.__cause__ = ImportError("No module named 'numpy._core._multiarray_umath'", name="numpy._core")
+    told = explain_import_error(outer)
+    assert told is not None
+    assert told.startswith("numpy in ")
+
+
+def test_an_import_error_of_our_own_is_none_of_these() -> None:
+    assert explain_import_error(import_fault("ekd_edge.no_such_module")) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "bits", "python", "told"),
+    [
+        ("aarch64", 64, (3, 11), "no TFLite runtime is installed: run `pip install 'ekd[pi]'`"),
+        ("aarch64", 32, (3, 11), "no TFLite runtime is installed: run `pip install 'ekd[pi32]'`"),
+        ("armv7l", 32, (3, 13), "install the 64-bit Raspberry Pi OS"),
+        ("armv6l", 32, (3, 11), "needs a Pi 2, a Zero 2 or newer"),
+    ],
+)
+def test_what_to_do_without_a_runtime(
+    monkeypatch: pytest.MonkeyPatch, machine: str, bits: int, python: tuple[int, int], told: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sys.maxsize", 2 ** (bits - 1) - 1)
+    monkeypatch.setattr("sys.version_info", python)
+    assert told in explain_no_runtime()
+
+
+def test_versions() -> None:
+    assert version_of("ekd") == version("ekd")
+    assert version_of("no-such-package") is None
+    assert version_line().startswith(f"ekd {version('ekd')}, Python 3.")
+
+
+def test_the_command_says_so_without_a_traceback(tmp_path: Path) -> None:
+    """A numpy whose compiled part is not there, as pip unpacks one of another processor."""
+    with zipfile.ZipFile(tmp_path / "packages.zip", "w") as archive:
+        archive.writestr("numpy/__init__.py", "from numpy._core import _multiarray_umath\n")
+        archive.writestr("numpy/_core/__init__.py", "")
+    environment = {"PYTHONPATH": str(tmp_path / "packages.zip")}
+    command = [sys.executable, "-m", "ekd_edge.cli.main"]
+    done = subprocess.run([*command, "--port", "sim://"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ekd-edge: numpy in ")
+    assert len(done.stderr.splitlines()) == 1
+    doctor = subprocess.run([*command, "doctor"], capture_output=True, text=True, env=environment)
+    assert doctor.returncode == 2
+    assert "FAULT    numpy           numpy in " in doctor.stdout
+    assert not doctor.stderr

@@ -1,0 +1,91 @@
+"""`ekd-export --max-drop`: a verdict, an exit status, and qat where validation subjects ask for it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ekd_export.save
+from ekd_edge.errors import ArtefactError
+from ekd_edge.model.file import load_artefact
+from ekd_export.cli.export import main
+from ekd_train.run import Run
+
+
+def test_a_loss_within_the_allowance_is_signed_off(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.tflite"
+    assert main([str(run.path), "--int8", "--max-drop", "0.4", "-o", str(output), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"]["result"] == "passed"
+    manifest = load_artefact(output).manifest
+    assert manifest.signoff is not None
+    assert (manifest.signoff.passed, manifest.signoff.max_drop) == (True, 0.4)
+    assert json.loads(output.with_suffix(".json").read_text())["verdict"] == told["verdict"]
+    assert "PASSED" in output.with_suffix(".html").read_text()
+    assert manifest.evaluation is not None
+    assert "logits" not in manifest.evaluation["verdict"]["targets"][0], "the device has no use for them"
+
+
+def test_a_loss_that_cannot_be_shown_exits_with_3(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "a.tflite"
+    assert main([str(run.path), "--int8", "--max-drop", "0.00001", "-o", str(output)]) == 3
+    out, err = capsys.readouterr()
+    assert "NOT SHOWN" in out
+    assert "layers     that lose most" in out
+    manifest = load_artefact(output).manifest
+    assert manifest.signoff is not None
+    assert not manifest.signoff.passed
+    assert manifest.evaluation is not None
+    assert manifest.evaluation["layer_errors"]
+    assert manifest.evaluation["validation"]["chosen"] in ("static", "qat")
+    assert ("trying qat" in err) == manifest.evaluation["validation"]["entered_qat"]
+
+
+@pytest.mark.parametrize("wrong", ["1", "0", "-0.1", "nan"])
+def test_an_allowance_out_of_range_is_refused(
+    wrong: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), "--int8", f"--max-drop={wrong}", "-o", str(tmp_path / "a.tflite")]) == 2
+    assert "write 0.01 for one point" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_float_file_has_no_loss_to_judge(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run.path), "--max-drop", "0.01", "-o", str(tmp_path / "a.tflite")]) == 2
+    assert "--int8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("recipe", "kind"), [("dynamic", "dynamic"), ("float16", "float16"), ("qat", "int8")])
+def test_every_recipe_makes_a_file_that_says_so(
+    recipe: str, kind: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.tflite"
+    onnx = ["--onnx"] if recipe == "dynamic" else []
+    assert main([str(run.path), "--recipe", recipe, "-o", str(output), *onnx]) == 0
+    manifest = load_artefact(output).manifest
+    assert (manifest.recipe, manifest.kind) == (recipe, kind)
+    assert f"recipe {recipe}" in capsys.readouterr().out
+    assert output.with_suffix(".onnx").exists() == bool(onnx)
+
+
+def test_nothing_is_left_behind_where_the_file_cannot_be_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise ArtefactError("the disk is full")
+
+    monkeypatch.setattr(ekd_export.save, "save_artefact", full)
+    assert main([str(run.path), "--onnx", "-o", str(tmp_path / "a.tflite")]) == 2
+    assert "disk is full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.html", "a.json"])
+def test_what_lies_beside_the_file_never_takes_its_place(
+    name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), "--onnx", "-o", str(tmp_path / name)]) == 2
+    assert "ends in .tflite" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

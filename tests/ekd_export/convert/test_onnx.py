@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ekd_export.convert.onnx
+from ekd_edge.errors import ConfigError, ExportError
+from ekd_edge.signal.spec import SignalSpec
+from ekd_export.convert.fold import fold
+from ekd_export.convert.onnx import OPSET, write_onnx
+from tests.helpers.paths import ROOT
+
+onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+
+
+@pytest.fixture(scope="session")
+def onnx_path(exports, windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    write_onnx(fold(exports.run.student(), integer=False), exports.float32.manifest, windows.gsr[:4], path)
+    return path
+
+
+def test_the_file_says_what_the_student_says(onnx_path: Path, exports, windows) -> None:
+    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
+    found = np.concatenate([session.run(None, {"window": window[None]})[0] for window in windows.gsr])
+    expected = exports.run.student()(torch.tensor(windows.gsr)).logits.detach().flatten(1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert [(each.name, each.shape) for each in session.get_inputs()] == [("window", [1, windows.gsr.shape[1]])]
+    assert [(each.name, each.shape) for each in session.get_outputs()] == [("logits", [1, 4])]
+
+
+def test_the_file_describes_itself(onnx_path: Path, exports) -> None:
+    model = onnx.load(onnx_path)
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
+    about = json.loads({each.key: each.value for each in model.metadata_props}["ekd.json"])
+    assert SignalSpec.from_json(about["signal"]) == exports.run.signal
+    assert [target["labels"] for target in about["targets"]] == [["low", "high"]] * 2
+    assert about["training"]["synthetic"] is True
+    assert not {"sha256", "size_bytes"} & about.keys()
+
+
+def test_the_file_tells_nothing_of_the_machine(onnx_path: Path) -> None:
+    content = onnx_path.read_bytes()
+    assert b".py" not in content
+    assert str(ROOT).encode() not in content
+
+
+def test_nothing_is_written_on_the_terminal_or_left_beside(exports, windows, tmp_path, capfd) -> None:
+    write_onnx(fold(exports.run.student(), integer=False), exports.float32.manifest, windows.gsr[:1], tmp_path / "a")
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+class _Moody(torch.nn.Module):
+    """Says something else when it is exported."""
+
+    def forward(self, window: torch.Tensor) -> torch.Tensor:
+        return window[:, :4] * (1.0 if torch.compiler.is_exporting() else 1.01)
+
+
+class _Unwritable(torch.nn.Module):
+    """What it does depends on the values: no graph says it."""
+
+    def forward(self, window: torch.Tensor) -> torch.Tensor:
+        return window[:, :4] if window.sum() > 0 else window[:, 4:8]
+
+
+@pytest.mark.parametrize(
+    ("student", "complaint"), [(_Moody(), "logits differ by 0"), (_Unwritable(), "cannot be written as ONNX")]
+)
+def test_a_student_that_onnx_changes_is_refused(student, complaint: str, exports, windows, tmp_path) -> None:
+    with pytest.raises(ExportError, match=complaint):
+        write_onnx(student, exports.float32.manifest, windows.gsr[:4], tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(exports, windows, tmp_path) -> None:
+    (tmp_path / "folder").write_text("")
+    with pytest.raises(ConfigError, match="cannot write"):
+        write_onnx(
+            fold(exports.run.student(), integer=False),
+            exports.float32.manifest,
+            windows.gsr[:1],
+            tmp_path / "folder" / "a.onnx",
+        )
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_without_the_extra_one_sentence_says_what_to_install(package: str, exports, windows, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExportError, match=rf"{package} is missing: run `pip install 'ekd\[onnx\]'`"):
+        write_onnx(
+            fold(exports.run.student(), integer=False),
+            exports.float32.manifest,
+            windows.gsr[:1],
+            tmp_path / "a.onnx",
+        )
+
+
+def test_the_extra_is_not_loaded_before_it_is_needed() -> None:
+    code = f"import sys, {ekd_export.convert.onnx.__name__}; assert not {{'onnx', 'onnxruntime'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

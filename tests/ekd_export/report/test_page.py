@@ -1,0 +1,108 @@
+"""The report of an export as a page: complete, offline, and silent about who people are."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ekd_export.evaluation.signoff import judge
+from ekd_export.report.page import render_page
+
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+def report(max_drop: float | None, **changes: Any) -> dict[str, Any]:
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 2, (240, 1))
+    before = generator.normal(size=(240, 1, 2)).astype(np.float32)
+    after = before + generator.normal(scale=0.3, size=before.shape).astype(np.float32)
+    subjects = np.repeat([f"{number:016x}" for number in range(6)], 40)
+    verdict = judge(["arousal"], labels, subjects, before, after, max_drop)
+    layer = {"name": "a/b", "operation": "ADD 1", "sqnr_db": 20.0, "lost_db": None, "rmse": 0.1, "share_saturated": 0.0}
+    made: dict[str, Any] = {
+        "made_by": "ekd 0", "synthetic": True, "kind": "int8", "recipe": "static", "student": "edge", "sha256": "ab",
+        "size_bytes": 70000, "audit": {"operations": {"ADD": 3}}, "data": {"source": "<script>alert(1)</script>"},
+        "subjects": {"training": 3, "validation": 2, "test": 6},
+        "windows": {"calibration": 9, "validation": 5, "test": 240}, "validation_agreement": {"arousal": 0.98},
+        "validation": {"chosen": "static", "why": "because"}, "verdict": verdict.to_json(), "arena_bytes": None,
+        "latency": {"p50_ms": 0.1, "p99_ms": None, "runs": 30, "machine": "a machine"}, "layer_errors": [layer, layer],
+    }  # fmt: skip
+    return {**made, **changes}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced and gathers attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_it_opens_offline_and_names_nobody() -> None:
+    made = report(0.0001)
+    text = render_page(made)
+    page = Page(text)
+    for name, value in page.attributes:
+        assert name not in ("src", "action")
+        assert "script" not in name
+        if name in ("href", "xlink:href"):
+            assert value is not None
+            assert value.startswith("#")
+        elif not name.startswith("xmlns"):
+            assert "http" not in (value or "")
+    assert "<script" not in text
+    assert not [each["subject"] for each in made["verdict"]["targets"][0]["subjects"] if each["subject"] in text]
+
+
+@pytest.mark.parametrize(("max_drop", "said"), [(None, "not judged"), (0.5, "PASSED"), (0.0001, "NOT SHOWN")])
+def test_the_verdict_comes_first(max_drop: float | None, said: str) -> None:
+    made = report(max_drop)
+    text = render_page(made)
+    first = text[text.index("<h1") : text.index("</h1>")]
+    assert said in first
+    assert "[synthetic data]" in first
+    assert all(reason in text.replace("&#x27;", "'") for reason in made["verdict"]["reasons"])
+    assert bool(made["verdict"]["reasons"]) == (said == "NOT SHOWN")
+
+
+def test_what_was_not_measured_is_not_made_up() -> None:
+    words = " ".join(Page(render_page(report(None))).words)
+    assert "arena in TFLite Micro not measured" in words
+    assert "p99 not measured" in words
+    assert "SYNTHETIC DATA" in words
+    assert "McNemar" in words
+    people = render_page(report(None, synthetic=False, layer_errors=None))
+    assert "synthetic data" not in people
+    assert "to blame" not in people
+
+
+def test_the_same_report_makes_the_same_page() -> None:
+    assert render_page(report(0.01)) == render_page(report(0.01))
+
+
+def test_an_exact_operation_is_called_exact_and_its_plot_synthetic() -> None:
+    base = {"name": "a", "operation": "ADD 1", "lost_db": None, "share_saturated": 0.0}
+    layers = [base | {"sqnr_db": None, "rmse": 0.0}, base | {"sqnr_db": None, "rmse": 0.1}]
+    text = render_page(report(None, layer_errors=layers))
+    assert text.count("<!-- exact -->") == 1
+    assert text.count("<!-- no signal -->") == 1
+    assert "operation by operation [synthetic data]" in text

@@ -1,0 +1,158 @@
+"""`ekd-train sweep`, with the stand-in for the training of a cell."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ekd_train.cli.sweep
+from ekd_train.cli.main import main
+from ekd_train.data.splits import LEAKY_WARNING
+
+from .conftest import WORK, Bench
+
+Sweep = Callable[..., int]
+
+
+@pytest.fixture
+def sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sweep:
+    monkeypatch.setattr(ekd_train.cli.sweep, "WORK", WORK)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main(["sweep", "--device", "cpu", *map(str, arguments)])
+
+
+BEGIN = ("--data", "synthetic?subjects=4", "--split", "k-fold:2", "--methods", "student,kd")
+
+
+def test_a_sweep_ends_in_its_report(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(*BEGIN, "--target", "arousal", "--target", "valence", "--out", bench.folder) == 0
+    told = capsys.readouterr()
+    assert str(bench.folder) in told.out
+    assert "synthetic data: 2 folds (k-fold:2) x arousal, valence x seed 0 x student, kd = 8 results" in told.err
+    assert told.err.count("synthetic?subjects=4: 2 recordings have no ratings (left out)\n") == 1
+    assert len(bench.results()) == 8
+    assert (bench.folder / "report.json").is_file()
+
+
+def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    bench.order(fold01="refuse")
+    assert sweep(*BEGIN, "--json", "--out", bench.folder) == 1
+    out, err = capfd.readouterr()
+    result = json.loads(out)
+    assert result.pop("seconds") > 0
+    assert result == {
+        "sweep": str(bench.folder),
+        "planned": 4,
+        "finished": 2,
+        "failed": {"arousal-seed0-fold01": "the recording of s001 is empty: leave it out"},
+        "report": str(bench.folder / "report.json"),
+    }
+    assert f"ekd-train sweep --resume {bench.folder} tries what failed again" in err
+    assert "Traceback" not in err
+
+
+def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    leaky = (*BEGIN, "--split", "trial-leaky:2", "--out", bench.folder)
+    assert sweep(*leaky) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(LEAKY_WARNING)
+    assert err.splitlines()[0] == LEAKY_WARNING
+    assert sweep(*leaky, "--json") == 0
+    assert next(iter(json.loads(capsys.readouterr().out).items())) == ("warning", LEAKY_WARNING)
+    assert main(["report", str(bench.folder), "--json"]) == 0
+    assert next(iter(json.loads(capsys.readouterr().out).values())).startswith(LEAKY_WARNING)
+
+
+def test_a_sweep_without_out_gets_a_folder_of_its_own(
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("--data", "synthetic?subjects=4", "--split", "holdout", "--json") == 0
+    folder = Path(json.loads(capsys.readouterr().out)["sweep"])
+    assert folder.parent == Path("runs")
+    assert folder.name.endswith("-sweep-smoke")
+    assert len(list((tmp_path / folder).glob("cells/arousal-seed0-fold00/*.json"))) == 4
+
+
+def test_the_same_command_again_computes_nothing_and_more_seeds_only_what_is_new(
+    sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(*BEGIN, "--out", bench.folder) == 0
+    before = bench.computed()
+    for again in ((*BEGIN, "--out", bench.folder), ("--out", bench.folder), ("--resume", bench.folder)):
+        assert sweep(*again) == 0
+        assert "4 of 4 results are there already" in capsys.readouterr().err
+    assert bench.computed() == before
+    assert sweep("--out", bench.folder, "--seeds", 2) == 0
+    assert {row["cell"] for row in bench.computed()[len(before) :]} == {f"arousal-seed1-fold0{fold}" for fold in (0, 1)}
+    assert sweep("--out", bench.folder, "--methods", "teacher") == 0
+    assert {row["method"] for row in bench.computed()[-12:]} == {"teacher"}
+    assert len(bench.results()) == 2 * 2 * 3
+    assert sweep("--resume", bench.folder) == 0
+    assert "12 of 12 results are there already" in capsys.readouterr().err
+
+
+def test_another_sweep_is_not_begun_in_the_same_folder(
+    sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(*BEGIN, "--out", bench.folder) == 0
+    plan = (bench.folder / "sweep.json").read_bytes()
+    for changes, said in [
+        (("--set", "student.epochs=3"), "student.epochs is 5 there and 3 here"),
+        (("--split", "holdout"), "split is 'k-fold:2' there and 'holdout' here"),
+        (("--data", "synthetic?subjects=5"), "data is 'synthetic?subjects=4' there"),
+        (("--preset", "paper", "--data", "synthetic?subjects=4"), "signal.rate_hz is '16' there and '128' here"),
+        (("--target", "valence"), "targets is ('arousal',) there"),
+    ]:
+        capsys.readouterr()
+        assert sweep("--out", bench.folder, *changes) == 2
+        assert said in capsys.readouterr().err
+    assert (bench.folder / "sweep.json").read_bytes() == plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--resume", "nowhere"], "nowhere is no sweep"),
+        (["--resume", "nowhere", "--seeds", "3"], "leave --seeds out"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--methods", "student,magic"], "no method 'magic'"),
+        (["--methods", ""], "no method ''"),
+        (["--split", "loso"], "--split loso: write holdout"),
+        (["--set", "split.kind=k-fold"], "--split k-fold:5"),
+        (["--target", "boredom"], "no ratings of 'boredom'"),
+        (["--data", "nonsense"], "unknown data"),
+        (["--preset", "papr"], "no preset"),
+        (["--set", "nonsense=1"], "no setting"),
+        (["--device", "cuda:99"], "cannot be used"),
+        (["--ray", "nonsense"], "write HOST:PORT"),
+        (["--ray", "ray://head:10001"], "--ray auto"),
+        (["--ray", "127.0.0.1:9"], "no Ray cluster answers at 127.0.0.1:9"),
+        (["--ray", "127.0.0.1:99999"], "no Ray cluster answers at 127.0.0.1:99999"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(
+    arguments: list[str], said: str, sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(*arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("ekd-train: ")
+    assert said in error
+
+
+def test_without_ray_it_is_said_how_to_get_it(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert sweep("--ray", "auto") == 2
+    assert "pip install 'ekd[cluster]'" in capsys.readouterr().err
+
+
+def test_the_driver_needs_no_framework() -> None:
+    program = "import sys, ekd_train.sweep.run, ekd_train.sweep.local, ekd_train.sweep.ray_cluster; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"torch", "ray", "matplotlib"} & set(done.stdout.split())

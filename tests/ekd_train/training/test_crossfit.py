@@ -1,0 +1,84 @@
+"""Cross-fitted teachers: nobody is taught about a window by a teacher that saw its subject."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ekd_edge.errors import ConfigError
+from ekd_train.config import TrainConfig
+from ekd_train.sweep.train_cell import Cell, _prepare, run_cell, run_stack
+from ekd_train.training.crossfit import cross_fit
+from ekd_train.training.evaluation import answers
+from ekd_train.training.loop import EpochRecord
+
+TINY = {
+    "data": "synthetic?subjects=8&trials=6&trial_s=20&eeg_channels=2",
+    "signal": {"rate_hz": "16", "window_s": 4.0, "hop_s": 2.0, "eeg_features": "bandpower"},
+    "network": {"filters": 8, "kernel": 16, "depth": 2, "heads": 2, "key_size": 4, "ffn": 8},
+    "teacher": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3},
+    "student": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3},
+    "split": {"kind": "k-fold", "folds": 4},
+}
+
+
+class Silent:
+    def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None: ...
+
+    def batch(self) -> None: ...
+
+    def epoch(self, record: EpochRecord) -> None: ...
+
+
+def quiet(text: str) -> None: ...
+
+
+def test_every_window_is_answered_by_a_teacher_that_never_saw_its_subject(tmp_path: Path) -> None:
+    config = Cell("arousal", 0, 1).settle(TrainConfig.from_json(TINY))
+    learning, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
+    train = learning.train
+    (jury,) = cross_fit(learning, network, config, tmp_path, [tmp_path], Silent())
+    assert sorted(name for names in jury.answers_for for name in names) == list(train.subjects)
+    given = answers(jury, train)
+    for teacher, mine in zip(jury.teachers, jury.answers_for, strict=True):
+        rest = train.without(mine)
+        assert not set(rest.subjects) & set(mine)
+        assert len(rest) + len(train.of(mine)) == len(train)
+        choice = train.of(mine)
+        own = answers(teacher, train)
+        for ours, theirs in zip(given, own, strict=True):
+            torch.testing.assert_close(ours[choice], theirs[choice], rtol=0, atol=1e-5)
+    other = [answers(teacher, train).logits for teacher in jury.teachers]
+    assert not torch.allclose(other[0], other[1], atol=1e-2)
+
+
+def test_the_method_trains_its_teachers_once(tmp_path: Path) -> None:
+    config, cell = TrainConfig.from_json(TINY), Cell("arousal", 0, 0)
+    run_cell(config, cell, ["kd-crossfit"], tmp_path, "cpu", 1)
+    result = json.loads((tmp_path / "kd-crossfit.json").read_text())
+    assert set(result["history"][0]["losses"]) == {"hard", "soft", "feature"}
+    assert not (tmp_path / "teacher.json").exists()
+    stamps = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("crossfit-*.safetensors")}
+    assert sorted(stamps) == [f"crossfit-{number}.safetensors" for number in range(3)]
+    (tmp_path / "kd-crossfit.json").unlink()
+    run_cell(config, cell, ["kd-crossfit"], tmp_path, "cpu", 1)
+    assert stamps == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("crossfit-*.safetensors")}
+    assert json.loads((tmp_path / "kd-crossfit.json").read_text())["test"] == result["test"]
+
+
+def test_folds_side_by_side_have_teachers_of_their_own(tmp_path: Path) -> None:
+    cells = [Cell("arousal", 0, fold) for fold in range(2)]
+    folders = [tmp_path / cell.name for cell in cells]
+    run_stack(TrainConfig.from_json(TINY), cells, ["kd-crossfit"], folders, "cpu", 1)
+    for folder in folders:
+        assert (folder / "kd-crossfit.json").is_file()
+        assert len(list(folder.glob("crossfit-*.safetensors"))) == 3
+
+
+def test_more_teachers_than_subjects_are_refused(tmp_path: Path) -> None:
+    config = TrainConfig.from_json(TINY).override(["distill.crossfit=9"])
+    with pytest.raises(ConfigError, match=r"9 cross-fitted teachers need as many training subjects, there are \d"):
+        run_cell(config, Cell("arousal", 0, 0), ["kd-crossfit"], tmp_path, "cpu", 1)
+    with pytest.raises(ConfigError, match="at least 2"):
+        config.override(["distill.crossfit=1"])

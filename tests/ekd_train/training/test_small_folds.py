@@ -1,0 +1,144 @@
+"""Folds that are smaller or more lopsided than one would wish: trained soundly, or refused in a sentence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ekd_edge.errors import ConfigError, DataError
+from ekd_train.config import TrainConfig
+from ekd_train.data.splits import LeakyTrialSplit, Split, SubjectSplit
+from ekd_train.data.windows import WindowSet
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.teacher import Teacher
+from ekd_train.training.device import Resident
+from ekd_train.training.evaluation import examine
+from ekd_train.training.loop import EpochRecord, Fitted
+from ekd_train.training.partitions import Learning, StackedLearning, divide
+from ekd_train.training.stages import distil, teach
+
+NETWORK = NetworkConfig(
+    window_samples=32, filters=8, kernel=16, depth=2, heads=2, key_size=4, ffn=8, eeg_rows=2, targets=("arousal",)
+)
+CONFIG = TrainConfig.from_json(
+    {
+        "teacher": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3},
+        "student": {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3},
+    }
+)
+SPLIT = SubjectSplit(("a", "b", "c"), ("v",), ("t",))
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None: ...
+    def batch(self) -> None: ...
+    def epoch(self, record: EpochRecord) -> None: ...
+
+
+def people(counts: dict[str, int], one_class: Sequence[str] = ()) -> WindowSet:
+    """So many windows each, of both classes in turn, or of the high class alone."""
+    subject = np.repeat(list(counts), list(counts.values()))
+    n, rng = len(subject), np.random.default_rng(0)
+    place = np.concatenate([np.arange(count) for count in counts.values()])
+    labels = np.where(np.isin(subject, list(one_class)), 1, place % 2)[:, None]
+    return WindowSet(
+        gsr=rng.normal(size=(n, 32)).astype(np.float32),
+        eeg=rng.normal(size=(n, 2, 32)).astype(np.float32),
+        ratings=(labels * 6 + 1).astype(np.float32),
+        labels=labels,
+        targets=("arousal",),
+        subject=subject,
+        trial=place.astype(str),
+        recording=subject,
+        end_s=np.arange(n, dtype=np.float64),
+    )
+
+
+def sides(windows: WindowSet, split: Split = SPLIT, rated: float = 1.0) -> Learning:
+    return divide(windows, Resident.of(windows, torch.device("cpu")), split, rated)[0]
+
+
+def distilled(learning: Learning | StackedLearning, folder: Path, *changes: str) -> tuple[Fitted, ...]:
+    teachers = [Teacher(NETWORK) for _ in learning.folds]
+    return distil(learning, NETWORK, CONFIG.override(changes), teachers, folder, Silent())[1]
+
+
+@pytest.mark.parametrize("batch", [16, 18, 1000])
+def test_what_the_quiz_leaves_is_learnt_from_though_it_fills_no_batch(batch: int, tmp_path: Path) -> None:
+    windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4})
+    (fitted,) = distilled(sides(windows), tmp_path, f"student.batch_size={batch}")
+    assert [record.losses.keys() for record in fitted.history] == [{"teacher", "quiz", "hard", "soft", "feature"}] * 2
+
+
+def test_the_same_side_by_side(tmp_path: Path) -> None:
+    windows = people({"a": 6, "b": 6, "c": 5, "v": 4, "t": 5})
+    folds = [sides(windows), sides(windows, SubjectSplit(("a", "b", "t"), ("v",), ("c",)))]
+    fits = distilled(StackedLearning(folds), tmp_path, "student.batch_size=1000")
+    assert all(record.losses.keys() >= {"quiz", "hard"} for fitted in fits for record in fitted.history)
+
+
+@pytest.mark.parametrize(
+    "counts", [{"a": 8, "b": 2, "c": 1, "v": 1, "t": 1}, {"a": 253, "b": 2, "c": 2, "v": 1, "t": 3}]
+)
+def test_single_windows_on_any_side_do_no_harm(counts: dict[str, int], tmp_path: Path) -> None:
+    learning = sides(people(counts))
+    for fitted in (distilled(learning, tmp_path)[0], teach(learning, NETWORK, CONFIG, tmp_path, Silent())[1][0]):
+        for record in fitted.history:
+            assert all(map(math.isfinite, [*record.losses.values(), *record.validation.values()]))
+
+
+def test_a_quiz_is_as_large_as_its_subjects_allow(tmp_path: Path) -> None:
+    windows = people({"a": 12, "b": 12, "c": 3, "v": 2, "t": 2})
+    (fitted,) = distilled(sides(windows), tmp_path, "feedback.quiz_batch_size=500", "student.epochs=3")
+    assert all(math.isfinite(record.losses["quiz"]) for record in fitted.history)
+
+
+def test_rated_subjects_alone_set_the_quiz(tmp_path: Path) -> None:
+    windows = people({**dict.fromkeys("abcdef", 6), "v": 4, "t": 4})
+    split = replace(SPLIT, train=tuple("abcdef"))
+    assert len(distilled(sides(windows, split, 0.5), tmp_path / "half")[0].history) == 2
+    assert len(distilled(sides(windows, split, 0.5), tmp_path / "more", "distill.unrated=true")[0].history) == 2
+    with pytest.raises(ConfigError, match=r"two rated training subjects: set feedback\.every=0"):
+        distilled(sides(windows, split, 0.2), tmp_path / "one")
+
+
+@pytest.mark.parametrize("whose", ["v", "t"])
+def test_one_class_is_scored_where_it_is_only_judged(whose: str, tmp_path: Path) -> None:
+    windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}, one_class=whose)
+    learning, exam = divide(windows, Resident.of(windows, torch.device("cpu")), SPLIT)
+    network, (fitted,) = teach(learning, NETWORK, CONFIG, tmp_path, Silent())
+    assert isinstance(network, Teacher)
+    for scores in (fitted.best.validation, examine(network, exam)):
+        assert 0 <= scores["macro_f1"] <= 1
+        assert math.isfinite(scores["loss"])
+
+
+def test_one_class_is_refused_where_it_is_learnt_from() -> None:
+    counts = {"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}
+    with pytest.raises(DataError, match="all rated training windows of this fold are high in arousal"):
+        sides(people(counts, one_class="abc"))
+    lopsided = people(counts, one_class="bc")
+    assert len(sides(lopsided).train) == 18
+    with pytest.raises(DataError, match="are high in arousal"):
+        sides(lopsided, rated=0.4)  # of c alone
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"), [("a b c", r"train side of the split \(a, b, c\)"), ("v", "validation"), ("t", "test")]
+)
+def test_a_side_without_windows_is_named(absent: str, said: str) -> None:
+    counts = {name: 4 for name in "abcvt" if name not in absent.split()}
+    with pytest.raises(DataError, match=said):
+        sides(people(counts))
+
+
+def test_more_leaky_folds_than_trials_leave_nobody_to_test() -> None:
+    windows = people({"a": 4, "b": 4})
+    with pytest.raises(DataError, match="the test side of the split has no window"):
+        sides(windows, LeakyTrialSplit(("a", "b"), 0, 9, 8, 0.2))

@@ -1,0 +1,100 @@
+"""The table of formats, and those that other packages bring."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.devices.detect import open_decoder
+from firmware_bridge.devices.registry import BUILT_IN, find_format, installed_formats, parse_format
+from firmware_bridge.errors import ConfigError
+
+PACKAGE = """
+from dataclasses import replace
+from firmware_bridge.devices.csv.decoder import FORMAT as CSV
+
+FORMAT = replace(CSV, name="mydevice", recognises=lambda heard: heard.data.startswith(b"MINE"))
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """An installed distribution that brings a format; a second one is broken."""
+    (tmp_path / "mydevice.py").write_text(PACKAGE)
+    for name, target in (("mydevice", "mydevice:FORMAT"),):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[ekd.formats]\n{name} = {target}\n")
+    return tmp_path
+
+
+def run(code: str, path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(path)}, timeout=60
+    )
+
+
+def test_every_format_stands_under_its_name() -> None:
+    for name in BUILT_IN:
+        format = find_format(name)
+        assert format.name == name
+        assert format.about
+        assert format.baud > 0
+    assert [format.name for format in installed_formats()][: len(BUILT_IN)] == list(BUILT_IN)
+
+
+def test_a_package_brings_one(package: Path) -> None:
+    code = (
+        "from firmware_bridge.devices.registry import find_format, installed_formats\n"
+        "from firmware_bridge.devices.detect import DetectingDecoder\n"
+        "from firmware_bridge.devices.stream import StreamOptions\n"
+        "decoder = DetectingDecoder(StreamOptions())\n"
+        "decoder.feed(b'MINE 1')\n"
+        "print(find_format('mydevice').name, decoder.format.name, [f.name for f in installed_formats()][-1])"
+    )
+    done = run(code, package)
+    assert done.stdout.split() == ["mydevice"] * 3, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [("raise RuntimeError('no such chip')", "does not load: no such chip"), ("FORMAT = 3", "is no DeviceFormat named")],
+)
+def test_a_broken_package_is_named(text: str, advice: str, package: Path) -> None:
+    (package / "mydevice.py").write_text(text)
+    done = run("from firmware_bridge.cli.main import main; raise SystemExit(main(['monitor', 'sim://']))", package)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert advice in done.stderr
+    assert "mydevice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("auto", ("auto", {})),
+        ("bitalino:channel=A2", ("bitalino", {"channel": "A2"})),
+        ("x:a=1,b=2=3", ("x", {"a": "1", "b": "2=3"})),
+    ],
+)
+def test_names_and_settings(text: str, expected: tuple[str, dict[str, str]]) -> None:
+    assert parse_format(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", "is no format"),
+        ("csv:", "is no format"),
+        ("csv:a", "is no format"),
+        ("csv:=1", "is no format"),
+        ("xml", "choose one of auto, ekd, csv, grove, shimmer3, bitalino"),
+        ("csv:zero=1", "csv has no setting 'zero': it has none"),
+        ("auto:zero=1", "auto has no setting"),
+    ],
+)
+def test_what_is_no_format(text: str, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        open_decoder(text)

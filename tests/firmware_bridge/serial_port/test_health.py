@@ -1,0 +1,88 @@
+"""What is told of a running device, and how often."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from firmware_bridge.devices.ekd.frame import Status
+from firmware_bridge.devices.stream import RawBlock, StreamCounts
+from firmware_bridge.serial_port.health import Watch
+
+GOOD = StreamCounts(samples=1000)
+
+
+def block(first_index: int, n: int = 128, segment: int = 0) -> RawBlock:
+    return RawBlock(np.zeros(n), first_index, Fraction(128), segment)
+
+
+def test_damage_is_told_once_a_second_at_most_and_adds_up() -> None:
+    watch = Watch("/dev/x")
+    told = []
+    for i in range(100):
+        counts = StreamCounts(samples=1000, rejected=i, dropped=8 * i)
+        told.append(watch.look(10 + i / 10, 10 + i / 10, counts, 0))
+    sentences = [sentence for sentence in told if sentence]
+    assert 9 <= len(sentences) <= 11
+    assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in all 1 and 8)"
+    assert sum(int(sentence.split()[0]) for sentence in sentences) == int(sentences[-1].split("in all ")[1].split()[0])
+
+
+def test_a_quiet_device_is_no_news() -> None:
+    watch = Watch("/dev/x")
+    assert [watch.look(i, i, GOOD, 0) for i in range(30)] == [None] * 30
+
+
+def test_silence_is_told_once_each_time() -> None:
+    watch = Watch("/dev/x")
+    assert watch.look(2.0, 0.0, GOOD, 0) is None
+    assert (
+        watch.look(3.5, 0.0, GOOD, 0) == "nothing has come from /dev/x for 4 s: check the wiring, --baud and --format"
+    )
+    assert watch.look(9.0, 0.0, GOOD, 0) is None
+    assert watch.look(10.0, 9.9, GOOD, 0) is None
+    assert "for 3 s" in str(watch.look(12.9, 9.9, GOOD, 0))
+
+
+def test_what_the_device_says_of_itself() -> None:
+    watch = Watch("/dev/x")
+    said = [
+        watch.look(float(i), float(i), StreamCounts(samples=9, status=status), 0)
+        for i, status in enumerate(
+            [None, Status(0, 0, False), Status(0, 0, True), Status(0, 5, True), Status(8, 5, True), Status(8, 5, False)]
+        )
+    ]
+    assert said == [
+        None,
+        None,
+        "an electrode is off",
+        None,
+        "the device itself has lost 8 samples since it started",
+        "the electrodes are on again",
+    ]
+
+
+def test_a_restart() -> None:
+    watch = Watch("/dev/x")
+    assert watch.look(0, 0, GOOD, 0) is None
+    assert watch.look(2, 2, GOOD, 1) == "the device has restarted"
+    assert watch.look(4, 4, GOOD, 1) is None
+
+
+def rate_told(true_hz: float, seconds: int = 40) -> list[str]:
+    watch = Watch("/dev/x")
+    told = []
+    for second in range(1, seconds):
+        now = second * 128 / true_hz
+        watch.arrived(block(128 * (second - 1)), now)
+        told.append(watch.look(now, now, GOOD, 0))
+    return [sentence for sentence in told if sentence]
+
+
+def test_another_rate_than_stated_is_told_once() -> None:
+    assert rate_told(100.0) == ["100 samples a second arrive, not the 128 that were stated: check --rate"]
+    assert rate_told(131.0) == ["131 samples a second arrive, not the 128 that were stated: check --rate"]
+
+
+def test_a_crystal_or_a_playback_is_no_news() -> None:
+    assert rate_told(128.3) == []
+    assert rate_told(128 * 20) == []

@@ -1,0 +1,165 @@
+"""Why a port cannot be opened, in one sentence that says what to do."""
+
+import grp
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serial.tools.list_ports_common import ListPortInfo
+
+from ekd_edge.errors import PortError
+from firmware_bridge.serial_port.ports import check_port, find_port, open_port, port_names
+
+
+@pytest.fixture
+def node() -> Iterator[str]:
+    """A terminal node that opens."""
+    master, slave = pty.openpty()
+    yield os.ttyname(slave)
+    os.close(slave)
+    os.close(master)
+
+
+def test_a_missing_port_is_named_with_those_that_are_here(tmp_path: Path) -> None:
+    for use in (check_port, lambda url: open_port(url, 9600)):
+        with pytest.raises(PortError, match=r"ttyUSB77 does not exist; (ports here: /dev|no serial port is here)"):
+            use(str(tmp_path / "ttyUSB77"))
+
+
+def test_a_dangling_link_is_a_missing_port(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    link.symlink_to("/dev/ttyNOWHERE")
+    with pytest.raises(PortError, match="does not exist"):
+        open_port(str(link), 9600)
+
+
+def test_a_recording_is_no_port(tmp_path: Path) -> None:
+    path = tmp_path / "day.csv"
+    path.write_text("1\n")
+    with pytest.raises(PortError, match=f"no serial port; a recording is read with --replay {path}"):
+        open_port(str(path), 9600)
+    with pytest.raises(PortError, match="cannot be set up as a serial port"):
+        open_port("/dev/null", 9600)
+
+
+def test_a_second_reader_is_told_that_the_port_is_busy(node: str) -> None:
+    with open_port(node, 115200), pytest.raises(PortError, match=f"{node} is in use by another program.*fuser"):
+        open_port(node, 115200)
+    open_port(node, 115200).close()
+
+
+def test_a_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
+    link = tmp_path / "by-id"
+    link.symlink_to(node)
+    check_port(str(link))
+    open_port(str(link), 115200).close()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nonsense://x", "not known"),
+        ("socket://localhost:1", "cannot open socket://localhost:1"),
+        ("sim://?rate=fast", "no number"),
+        ("sim://?rate=0", "rate of sim://"),
+        ("sim://?speed=-1", "must not be negative"),
+        ("sim://?format=xml", "there is no format"),
+        ("sim://?seconds=0", "seconds of sim://"),
+        ("sim://?volume=11", "write sim://"),
+        ("sim://somewhere", "write sim://"),
+    ],
+)
+def test_urls_that_lead_nowhere(url: str, reason: str) -> None:
+    check_port(url)
+    with pytest.raises(PortError, match=reason):
+        open_port(url, 115200)
+
+
+def test_an_impossible_baud_rate(node: str) -> None:
+    with pytest.raises(PortError, match="--baud"):
+        open_port(node, -5)
+
+
+def test_port_names_are_a_list_of_nodes() -> None:
+    assert all(name.startswith("/dev/") for name in port_names())
+
+
+FORBIDDEN = """
+import os, sys
+from ekd_edge.errors import PortError
+from firmware_bridge.serial_port.ports import {function}
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    {function}({arguments})
+except PortError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("function", ["check_port", "open_port"])
+@pytest.mark.parametrize(
+    ("mode", "own_group", "advice"),
+    [(0o660, True, "run `sudo usermod -aG {group} $USER`"), (0o600, True, "udev rule"), (0o660, False, "udev rule")],
+)
+def test_no_permission_names_the_nodes_group(
+    function: str, mode: int, own_group: bool, advice: str, node: str, tmp_path: Path
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can take a node's permissions away from this test's own child")
+    gid = next(g.gr_gid for g in grp.getgrall() if g.gr_name in ("dialout", "uucp", "tty")) if own_group else 0
+    os.chown(node, 0, gid)
+    Path(node).chmod(mode)
+    group = grp.getgrgid(gid).gr_name
+    arguments = repr(node) + (", 9600" if function == "open_port" else "")
+    code = FORBIDDEN.format(function=function, arguments=arguments)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"no permission to open {node} (group {group}, c")
+    assert advice.format(group=group) in told
+    assert told.count("\n") == 1
+
+
+def usb(device: str, vid: int | None, pid: int | None, serial_number: str | None = None) -> ListPortInfo:
+    port = ListPortInfo(device)
+    port.vid, port.pid, port.serial_number = vid, pid, serial_number
+    return port
+
+
+FTDI = usb("/dev/ttyUSB0", 0x0403, 0x6001, "A1")
+TWIN = usb("/dev/ttyUSB1", 0x0403, 0x6001, "B2")
+UNO = usb("/dev/ttyACM0", 0x2341, 0x0043)
+BARE = usb("/dev/ttyS0", None, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "found"),
+    [
+        ("auto", [BARE, UNO], "/dev/ttyACM0"),
+        ("usb:2341:0043", [BARE, FTDI, UNO], "/dev/ttyACM0"),
+        ("usb:0403:6001:B2", [FTDI, TWIN], "/dev/ttyUSB1"),
+        ("/dev/ttyS0", [], "/dev/ttyS0"),
+        ("sim://?seed=1", [], "sim://?seed=1"),
+    ],
+)
+def test_a_port_by_what_it_is(wanted: str, here: list[ListPortInfo], found: str) -> None:
+    assert find_port(wanted, here) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "advice"),
+    [
+        ("auto", [BARE], "no USB serial port is here: plug the sensor in"),
+        ("auto", [FTDI, UNO], "may all be meant by --port auto: name one of them"),
+        ("usb:0403:6001", [FTDI, TWIN], "usb:VID:PID:SERIAL"),
+        ("usb:0403:6001:C3", [FTDI, TWIN], "no USB device 0403:6001:C3 is here"),
+        ("usb:FTDI", [FTDI], "write usb:VID:PID"),
+        ("usb:04g3:6001", [FTDI], "write usb:VID:PID"),
+    ],
+)
+def test_ports_that_cannot_be_meant(wanted: str, here: list[ListPortInfo], advice: str) -> None:
+    with pytest.raises(PortError, match=advice):
+        find_port(wanted, here)

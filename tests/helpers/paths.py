@@ -1,0 +1,8 @@
+"""Where the checkout is, and the data that may lie next to it."""
+
+from pathlib import Path
+
+__all__ = ["ROOT", "SHARED"]
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"

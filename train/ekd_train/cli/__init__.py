@@ -1,0 +1,1 @@
+"""The `ekd-train` command and its subcommands."""

@@ -1,0 +1,178 @@
+"""`ekd-train sweep`: all folds, targets, seeds and methods, and the report at their end."""
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ekd_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ekd_train.sweep.jobs import Executor
+    from ekd_train.sweep.plan import SweepPlan
+
+__all__ = ["add_arguments"]
+
+DESCRIPTION = """\
+Train every method on every fold, target and seed, and report what each brings.
+
+  ekd-train sweep --preset paper-16hz --data deap:DIR --split leave-one-out --seeds 5
+  ekd-train sweep --resume DIR              go on after an interruption
+  ekd-train sweep --out DIR --seeds 10      more seeds or other --methods for a sweep that is there
+  ekd-train sweep ... --ray auto            on a Ray cluster, from one of its machines
+
+A killed sweep goes on from the last finished epochs. A worker that dies is replaced and its cell begun again.
+On a cluster each node needs ekd[train] and ray, and must read the data under the same name; no shared folder is needed.
+"""
+
+WORK = "ekd_train.sweep.train_cell:run_cell"
+DEFAULT_PRESET = "smoke"
+DEFAULT_SPLIT = "leave-one-out"
+MOST_LOCAL_WORKERS = 8
+PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "set", "out")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sweep`."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    plan = parser.add_argument_group("what to compute")
+    plan.add_argument("--preset", help=f"a shipped preset or a .toml file (default: {DEFAULT_PRESET})")
+    plan.add_argument("--data", help="as of ekd-train")
+    plan.add_argument("--target", action="append", help="what to predict, one at a time; repeat it for several")
+    plan.add_argument(
+        "--split",
+        help=f"leave-one-out, k-fold:K, holdout or, to see what leaking does, trial-leaky (default: {DEFAULT_SPLIT})",
+    )
+    plan.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 1)")
+    plan.add_argument(
+        "--methods",
+        metavar="NAMES",
+        help="such as student,kd,kd-feedback,teacher (which is the default, or student alone where there is no EEG)",
+    )
+    plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
+    plan.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder (default: runs/TIME-sweep-PRESET)")
+    plan.add_argument("--resume", type=Path, metavar="DIR", help="go on with the sweep in this folder, as it was begun")
+
+    where = parser.add_argument_group("where to compute it")
+    where.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"cells at a time (default: one a core up to {MOST_LOCAL_WORKERS}; one on a GPU; on Ray what there is)",
+    )
+    where.add_argument(
+        "--threads", type=int, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
+    )
+    where.add_argument(
+        "--stack",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N folds side by side as one: faster on a GPU (default: 1)",
+    )
+    where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: auto, HOST:PORT of its head, or local")
+    where.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
+    parser.set_defaults(run_command=_sweep)
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from ekd_train.data.splits import LEAKY_WARNING
+    from ekd_train.sweep.progress import SweepReporter
+    from ekd_train.sweep.run import run_sweep
+
+    plan, folder = _plan(args)
+    warning = {"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}
+    executor = _executor(args, len(plan.cells()))
+    # Nothing but the result goes to stdout: Ray prints the log of a node that dies there.
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), SweepReporter() as reporter:
+            for text in warning.values():
+                reporter.note(text)
+            reporter.note(f"{plan.describe()} -> {folder}")
+            outcome = run_sweep(plan, folder, executor, reporter, args.stack)
+    except KeyboardInterrupt:
+        print(f"\nekd-train: stopped; ekd-train sweep --resume {folder} goes on", file=sys.stderr)
+        return 130
+    text = _report(folder) if outcome.finished else "no result to report"
+    if args.json:
+        result = {
+            **warning,
+            "sweep": str(folder),
+            "planned": outcome.planned,
+            "finished": outcome.finished,
+            "failed": dict(outcome.failed),
+            "seconds": round(outcome.seconds, 1),
+            "report": str(folder / "report.json") if outcome.finished else None,
+        }
+        print(json.dumps(result))
+    else:
+        print(f"{text}\n\nsweep folder: {folder}")
+    for name, reason in outcome.failed.items():
+        print(f"ekd-train: {name} failed: {reason}", file=sys.stderr)
+    if outcome.failed:
+        print(f"ekd-train: ekd-train sweep --resume {folder} tries what failed again", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
+    """The plan, and the folder: of a new sweep, or of one that is there, extended by what is asked for."""
+    from ekd_train.config import load_preset
+    from ekd_train.sweep.plan import SweepPlan, plan_sweep
+
+    asked = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [])]
+    if args.resume is not None and asked:
+        raise ConfigError(
+            f"--resume goes on with a sweep as it was begun: leave --{asked[0]} out, or write --out {args.resume}"
+        )
+    for assignment in args.set:
+        if assignment.partition("=")[0].strip() in ("split.kind", "split.folds", "split.fold"):
+            raise ConfigError(f"--set {assignment}: a sweep runs all folds of its --split, such as --split k-fold:5")
+    folder = args.resume or args.out or _new_folder(args.preset or DEFAULT_PRESET)
+    there = args.resume is not None or (folder / "sweep.json").exists()
+    known = SweepPlan.load(folder) if there else None
+    config = load_preset(args.preset or DEFAULT_PRESET) if args.preset or known is None else known.config
+    changes = [f"data={json.dumps(args.data)}"] if args.data else []
+    changes += [f"targets={json.dumps(args.target)}"] if args.target else []
+    methods = [name.strip() for name in args.methods.split(",")] if args.methods is not None else None
+    plan = plan_sweep(
+        config.override(changes + args.set),
+        args.split or (known.split if known else DEFAULT_SPLIT),
+        (len(known.seeds) if known else 1) if args.seeds is None else args.seeds,
+        known.methods if known and methods is None else methods,
+    )
+    return known.extended(plan, folder) if known else plan, folder
+
+
+def _new_folder(preset: str) -> Path:
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-sweep-{Path(preset).stem}"
+
+
+def _executor(args: argparse.Namespace, cells: int) -> "Executor":
+    if args.ray is not None and args.stack > 1:
+        raise ConfigError("--stack trains folds side by side on this machine's GPU: leave it or --ray out")
+    for name in ("workers", "threads", "stack"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f"--{name} must be at least 1")
+    if args.ray is not None:
+        from ekd_train.sweep.ray_cluster import RayExecutor
+
+        return RayExecutor(args.ray, args.workers, args.threads or 1, args.device, WORK)
+    from ekd_train.sweep.local import LocalExecutor, available_cores
+    from ekd_train.training.device import pick_device
+
+    on_gpu = args.device != "cpu" and pick_device(args.device).type != "cpu"
+    cores = available_cores()
+    workers = args.workers or min(1 if on_gpu else cores, MOST_LOCAL_WORKERS, -(-cells // args.stack))
+    return LocalExecutor(workers, args.threads or max(1, cores // workers), args.device, WORK)
+
+
+def _report(folder: Path) -> str:
+    from ekd_train.report import render_text, write_report
+
+    return render_text(write_report(folder))

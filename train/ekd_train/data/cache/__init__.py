@@ -1,0 +1,1 @@
+"""The cache of converted windows: keys, files, locks, listing."""

@@ -1,0 +1,145 @@
+"""What converted windows depend on, as digests: the contents of data files, and the code between them and windows."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+
+import ekd_edge.signal
+import ekd_train.data
+import firmware_bridge.devices
+import firmware_bridge.synthesis
+import firmware_bridge.units
+from ekd_edge.errors import DataError
+
+__all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
+
+MEMO = "hashes.json"
+"""The file in the cache folder that remembers the contents of large files."""
+
+_REMEMBER_BYTES = 1 << 20
+_REMEMBER_FILES = 20_000
+_SETTLED_NS = 2_000_000_000
+"""A file changed this recently could change again within the file system's clock tick: it is hashed each time."""
+
+
+def cache_folder() -> Path | None:
+    """$EKD_CACHE, else $XDG_CACHE_HOME/ekd, else ~/.cache/ekd; None where EKD_CACHE is "off" or empty."""
+    named = os.environ.get("EKD_CACHE")
+    if named is not None:
+        return None if named.strip().lower() in ("", "off") else Path(named).expanduser().absolute()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (shared if shared.is_absolute() else Path.home() / ".cache") / "ekd"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def workers() -> int:
+    """Threads for work that waits for disk or leaves Python's lock: one a core, at most four."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def hash_files(root: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over the names (relative to root) and contents of these files, in this order.
+
+    Contents of files of 1 MiB and more are remembered in the cache folder by path, size and times of change.
+    Raises DataError for a file that cannot be read.
+    """
+    paths = list(files)
+    folder = cache_folder()
+    memo = _read_memo(folder)
+    with ThreadPoolExecutor(workers()) as pool:
+        found = list(pool.map(lambda path: _hash(path, memo), paths))
+    total = hashlib.sha256()
+    fresh: dict[str, list[Any]] = {}
+    for path, (known, entry) in zip(paths, found, strict=True):
+        total.update(f"{path.relative_to(root).as_posix()}\0{known}\n".encode())
+        if entry is not None:
+            fresh[_place(path)] = entry
+    if fresh and folder is not None:
+        _write_memo(folder, fresh)
+    return total.hexdigest()
+
+
+def _place(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _stamp(about: os.stat_result) -> list[int]:
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def _hash(path: Path, memo: dict[str, list[Any]]) -> tuple[str, list[Any] | None]:
+    """The content's SHA-256, and what to remember of the file if that is new and may be relied on."""
+    try:
+        known = memo.get(_place(path))
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            if known is not None and known[:-1] == _stamp(before):
+                return str(known[-1]), None
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
+    settled = _stamp(before) == _stamp(after) and changed_ns < time.time_ns() - _SETTLED_NS
+    return digest, [*_stamp(after), digest] if settled and after.st_size >= _REMEMBER_BYTES else None
+
+
+def _read_memo(folder: Path | None) -> dict[str, list[Any]]:
+    """What is remembered; nothing of a file that is absent or damaged."""
+    if folder is None:
+        return {}
+    try:
+        memo = json.loads((folder / MEMO).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(memo, dict):
+        return {}
+    return {path: entry for path, entry in memo.items() if isinstance(entry, list) and _is_sound(entry)}
+
+
+def _is_sound(entry: list[Any]) -> bool:
+    *stamp, digest = entry or [None]
+    return len(stamp) == 3 and isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+
+
+def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
+    """Add to what is remembered, in one step. What cannot be written is hashed again next time."""
+    memo = _read_memo(folder)
+    memo = {path: entry for path, entry in memo.items() if path not in fresh} | fresh
+    text = json.dumps(dict(list(memo.items())[-_REMEMBER_FILES:]))
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, aside = mkstemp(prefix=f".{MEMO}.", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(aside).replace(folder / MEMO)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+
+
+def _hash_code() -> str:
+    """Of all that lies between a dataset's files and its windows, the libraries that compute included."""
+    packages = [ekd_edge.signal, firmware_bridge.devices, ekd_train.data]
+    folders = [Path(str(package.__file__)).parent for package in packages]
+    sources = [source for folder in folders for source in sorted(folder.rglob("*.py"))]
+    sources += [Path(str(module.__file__)) for module in (firmware_bridge.synthesis, firmware_bridge.units)]
+    total = hashlib.sha256(f"numpy {version('numpy')}, scipy {version('scipy')}\n".encode())
+    for source in sources:
+        total.update(hashlib.sha256(source.read_bytes()).digest())
+    return total.hexdigest()
+
+
+CODE = _hash_code()
+"""SHA-256 of the code that determines windows, taken when it is loaded: a source edited later is not what runs."""

@@ -1,0 +1,229 @@
+"""HCI-Tagging (MAHNOB), `hci:PATH`: the emotion sessions with EEG, from a copy of one's own.
+
+Sessions/N/session.xml                    subject, stimulus and what was felt (`session_xml`)
+Sessions/N/Part_X_S_TrialY_emotion.bdf    32 EEG channels in uV, GSR1 in Ohm, Status, at 256 or 512 Hz
+
+Soleymani et al. 2012, IEEE Trans. Affective Computing 3(1), and the database's manual. A session is a recording: 30 s,
+the stimulus, 30 s. The stimulus is the one trial, named by its media file, the same for everyone. It lies between
+the first two events of Status, whose low 16 bits are the trigger lines and whose others are the amplifier's state.
+
+BioSemi records against CMS and DRL, so EEG is referenced to the average of the 32 electrodes here. It is not
+band-passed: preset hci does that (`signal.eeg_low_hz`, `signal.eeg_high_hz`). GSR becomes conductance in uS.
+
+Option, as in `hci:PATH?channels=32`: 28 (default) or 32 channels, see `montage`.
+"""
+
+import hashlib
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.errors import DataError
+from ekd_train.data.cache.fingerprint import hash_files
+from ekd_train.data.datasets.montage import CHANNELS, EEG_32, conductance_us, is_resistance
+from ekd_train.data.datasets.session_xml import FELT, read_session
+from ekd_train.data.windows import Recording, Trial
+
+if TYPE_CHECKING:
+    from edfio import BdfSignal
+
+__all__ = ["HCI_OPTIONS", "HciTaggingDataset"]
+
+HCI_OPTIONS: Mapping[str, tuple[str, ...]] = {"channels": ("28", "32")}
+"""Options of `HciTaggingDataset` and their values."""
+
+_GSR, _STATUS = "GSR1", "Status"
+_TRIGGERS = 0xFFFF
+_MAGIC = b"\xffBIOSEMI"
+_NUMBERED = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    name: str
+    subject: str
+    media: str
+    bdf: Path
+    ratings: Mapping[str, float]
+
+
+class HciTaggingDataset:
+    """The dataset behind `hci:PATH`, where PATH is the folder Sessions or the one above it.
+
+    session.xml files are read at once; BDF files one after the other when their subject is read. A session that
+    cannot serve is left out and counted in `notes`, where those found on reading appear once its subject was read.
+    A file that is damaged is a DataError that names it.
+
+    settings: what besides the files decides how recordings come out. files: the files of each subject.
+    """
+
+    identity = "hci-tagging"
+    synthetic = False
+    has_eeg = True
+    targets: tuple[str, ...] = tuple(FELT)
+
+    def __init__(self, folder: Path, channels: str = "28") -> None:
+        self._channels = CHANNELS[channels]
+        self.settings: str = f"channels={channels}"
+        if (folder / "Sessions").is_dir():
+            folder = folder / "Sessions"
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}: give the one that holds HCI-Tagging's Sessions")
+        numbered = [path for path in folder.iterdir() if path.is_dir() and _NUMBERED.fullmatch(path.name)]
+        if not numbered:
+            raise DataError(f"{folder} holds no session: give HCI-Tagging's folder Sessions, with a folder a session")
+        self._folder = folder
+        left_out: dict[str, list[str]] = defaultdict(list)
+        sessions: dict[str, list[_Session]] = defaultdict(list)
+        for path in sorted(numbered, key=lambda path: int(path.name)):
+            session = _session(path)
+            if isinstance(session, str):
+                left_out[session].append(path.name)
+            else:
+                sessions[session.subject].append(session)
+        self._notes = [_note(reason, names, f"{len(numbered)} sessions") for reason, names in left_out.items()]
+        if not sessions:
+            raise DataError(f"{folder} holds no session that can serve: {'; '.join(self._notes)}")
+        self._sessions = {subject: sessions[subject] for subject in sorted(sessions)}
+        self.subjects: tuple[str, ...] = tuple(self._sessions)
+        self.files: Mapping[str, tuple[Path, ...]] = {
+            subject: tuple(file for own in of_subject for file in (own.bdf.with_name("session.xml"), own.bdf))
+            for subject, of_subject in self._sessions.items()
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out so far, counted by reason."""
+        return tuple(self._notes)
+
+    def fingerprint(self) -> str:
+        """Of the settings, the sessions as they were read, and every file's content as it is now.
+
+        Raises DataError for a file that cannot be read.
+        """
+        sessions = [session for of_subject in self._sessions.values() for session in of_subject]
+        known = [(one.name, one.subject, one.media, sorted(one.ratings.items())) for one in sessions]
+        content = hash_files(self._folder, [path for files in self.files.values() for path in files])
+        return f"hci {self.settings} {content} {hashlib.sha256(repr(known).encode()).hexdigest()}"
+
+    def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
+        """One recording a session, session by session.
+
+        Raises DataError for an unknown subject and at the first BDF file that is damaged.
+        """
+        for subject in subjects:
+            if subject not in self._sessions:
+                raise DataError(f"there is no subject {subject!r}: known are {', '.join(self.subjects)}")
+            left_out: dict[str, list[str]] = defaultdict(list)
+            for session in self._sessions[subject]:
+                recording = _recording(session, self._channels if eeg else ())
+                if isinstance(recording, str):
+                    left_out[recording].append(session.name)
+                else:
+                    yield recording
+            total = f"{len(self._sessions[subject])} sessions of {subject}"
+            fresh = [_note(reason, names, total) for reason, names in left_out.items()]
+            self._notes += [note for note in fresh if note not in self._notes]
+
+
+def _note(reason: str, names: Sequence[str], total: str) -> str:
+    few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} of {total} left out: {reason} ({few})"
+
+
+def _session(folder: Path) -> _Session | str:
+    """A session that can serve so far as is seen without its BDF, or why it cannot."""
+    if not (folder / "session.xml").is_file():
+        return "no session.xml"
+    session = read_session(folder / "session.xml")
+    if not session.stimulus:
+        return "no stimulus shown"
+    if session.ratings is None:
+        return "a rating out of 1 to 9"
+    if not session.ratings:
+        return "not rated"
+    recorded = sorted(folder.glob("*_emotion.bdf"))
+    if not recorded:
+        return "no BDF file"
+    if len(recorded) > 1:
+        raise DataError(f"{folder} has {len(recorded)} BDF files: leave the session's own there")
+    return _Session(folder.name, session.subject, session.media, recorded[0], session.ratings)
+
+
+def _recording(session: _Session, channels: Sequence[str]) -> Recording | str:
+    """The session's recording, or why there is none."""
+    signals = _signals(session.bdf)
+    names = [*EEG_32, _GSR, _STATUS]  # whether EEG is wanted or not: the same sessions for teacher and student
+    if any(name not in signals for name in names):
+        return "channels are missing"
+    rates = {Fraction(signals[name].sampling_frequency).limit_denominator(10_000) for name in names}
+    if len(rates) > 1:
+        return "channels of different rates"
+    (rate_hz,) = rates
+    events = _events(signals[_STATUS].digital)
+    if len(events) < 2:
+        return "Status has no two events"
+    resistance = signals[_GSR].data
+    if not is_resistance(resistance):
+        return f"{_GSR} is no resistance of skin in Ohm"
+    start, end = events[:2].tolist()
+    return Recording(
+        name=f"{session.subject}-{session.name}",
+        subject=session.subject,
+        gsr=conductance_us(resistance),
+        rate_hz=rate_hz,
+        trials=(
+            Trial(
+                name=session.media or session.name,
+                start_s=float(start / rate_hz),
+                end_s=float(end / rate_hz),
+                ratings=session.ratings,
+            ),
+        ),
+        eeg=_average_referenced(session.bdf, signals, channels) if channels else None,
+        channels=tuple(channels),
+    )
+
+
+def _signals(path: Path) -> dict[str, "BdfSignal"]:
+    try:
+        from edfio import read_bdf
+    except ImportError:
+        raise DataError("reading HCI-Tagging needs edfio: pip install 'ekd[train]'") from None
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise DataError(f"{path} is no BDF file: copy it again or take its folder away")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of a file cut short, which edfio would go on with
+            return {signal.label: signal for signal in read_bdf(path, header_encoding="latin-1").signals}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, UserWarning) as error:
+        raise DataError(f"{path} is damaged ({error}): copy it again or take its folder away") from error
+
+
+def _events(status: NDArray[np.int32]) -> NDArray[np.intp]:
+    """The samples at which the trigger lines change to another value than zero."""
+    code = status & _TRIGGERS
+    return np.flatnonzero((code[1:] != code[:-1]) & (code[1:] != 0)) + 1
+
+
+def _average_referenced(path: Path, signals: Mapping[str, "BdfSignal"], channels: Sequence[str]) -> NDArray[np.float64]:
+    """The channels against the mean of the 32, in uV."""
+    for name in EEG_32:
+        if (unit := signals[name].physical_dimension).strip().lower() not in ("uv", "µv"):
+            raise DataError(f"{name} of {path} is in {unit!r}, not in uV: take its folder away")
+    mean = np.zeros(len(signals[EEG_32[0]].digital))
+    for name in EEG_32:
+        mean += signals[name].data
+    mean /= len(EEG_32)
+    return np.stack([signals[name].data - mean for name in channels])

@@ -1,0 +1,272 @@
+"""One's own recordings: a folder with a CSV file per recording and the table labels.csv.
+
+labels.csv  a row a rated trial: recording, subject, trial, start_s, end_s (seconds since the first
+            sample) and a column a target (arousal, valence, any name), rated 1..9; an empty cell means not
+            rated. Optional columns rate_hz, unit and adc_bits hold for the row's recording.
+NAME.csv    a header and a line a sample: gsr in uS, or with its unit as in gsr_kohm; optionally time_s or
+            millis; optionally EEG in uV as eeg_NAME. Comment lines before it may state `# rate_hz: 128`,
+            `# unit: adc` and `# adc_bits: 12`. Without a header: `value` or `millis,value`, as sensors send.
+            The unit `relative` says that only changes of conductance are known, as of some subjects of DEAP.
+
+Header and comments are read as the edge reads them from a sensor (`firmware_bridge.devices.csv.layout`).
+The rate comes from labels.csv, else from the comment, else from the time column.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd_edge.errors import DataError, EkdError, SignalError
+from ekd_train.data.cache.fingerprint import hash_files
+from ekd_train.data.datasets.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
+from ekd_train.data.windows import Recording
+from firmware_bridge.devices.csv.layout import columns_of, declared_by, estimate_rate, is_number, layout_of
+from firmware_bridge.devices.stream import Declared
+from firmware_bridge.units import parse_unit
+
+__all__ = ["RecordingsDataset", "write_recording"]
+
+_GSR_UNIT = re.compile(r"(?:gsr|eda)[ _]?[\[(]?([^\W\d_]+)[\])]?")
+_PLAUSIBLE_US = (0.01, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """One recording's columns, and the lines before its first sample.
+
+    eeg: column by channel name. tick_s: unit of the time column in seconds.
+    """
+
+    path: Path
+    skip: int
+    columns: int
+    gsr: int
+    time: int | None
+    tick_s: float
+    eeg: Mapping[str, int]
+    declared: Declared
+
+
+class RecordingsDataset:
+    """The dataset behind `recordings:FOLDER`: labels and headers are checked at once, samples when read.
+
+    Every fault is a DataError that names the file and, where there is one, the line.
+    """
+
+    synthetic = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}: make one with {LABELS} and a CSV file per recording")
+        files = sorted(path for path in folder.glob("*.csv") if path.name != LABELS)
+        path = folder / LABELS
+        if not files and not path.is_file():
+            raise DataError(f"the folder {folder} holds no recordings: put a CSV file per recording there")
+        if not path.is_file():
+            raise DataError(f"{folder} has no {LABELS}: add one with {', '.join(REQUIRED)} and a target")
+        self._labels: Labels = read_labels(path)
+        by_name = {file.stem: file for file in files}
+        absent = sorted(set(self._labels.trials) - set(by_name))
+        if absent:
+            raise DataError(f"{path} names the recording {absent[0]!r}, but there is no file {absent[0]}.csv")
+        self._layouts = {name: _layout(by_name[name], self._labels.declared[name]) for name in self._labels.trials}
+        self.targets: tuple[str, ...] = self._labels.targets
+        self.subjects: tuple[str, ...] = tuple(sorted(set(self._labels.subject_of.values())))
+        self._channels = _common_channels(list(self._layouts.values()))
+        self.has_eeg: bool = bool(self._channels)
+        notes = []
+        unlabeled = sorted(set(by_name) - set(self._labels.trials))
+        if unlabeled:
+            few = ", ".join(unlabeled[:3]) + (", ..." if len(unlabeled) > 3 else "")
+            notes.append(f"{len(unlabeled)} of {len(files)} recordings have no row in {LABELS} (left out): {few}")
+        with_eeg = sum(bool(layout.eeg) for layout in self._layouts.values())
+        if with_eeg and not self.has_eeg:
+            notes.append(f"only {with_eeg} of {len(self._layouts)} recordings have EEG (EEG left out)")
+        self.notes: tuple[str, ...] = tuple(notes)
+        digest = hashlib.sha256(path.read_bytes())
+        for file in files:
+            digest.update(f"\n{file.name} {file.stat().st_size}".encode())
+        self.identity: str = f"recordings:{digest.hexdigest()[:16]}"
+
+    def fingerprint(self) -> str:
+        """Of the labels and headers as they were read, and the content of every labeled recording as it is now.
+
+        Raises DataError for a file that cannot be read.
+        """
+        known = [self._labels, self._channels, [replace(layout, path=Path()) for layout in self._layouts.values()]]
+        files = [layout.path for layout in self._layouts.values()]
+        return f"recordings {hash_files(self._folder, files)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
+
+    def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
+        """The labeled recordings of these subjects, subject by subject.
+
+        Raises DataError for an unknown subject and at the first recording with a cell that is no number,
+        an unlikely unit, a clock that jumps, or a trial that reaches past its end.
+        """
+        for subject in subjects:
+            if subject not in self.subjects:
+                raise DataError(f"there is no subject {subject!r}: known are {', '.join(self.subjects)}")
+            for name, layout in self._layouts.items():
+                if self._labels.subject_of[name] == subject:
+                    yield _read(layout, name, self._labels, self._channels if eeg else ())
+
+
+def _common_channels(layouts: Sequence[_Layout]) -> tuple[str, ...]:
+    """The EEG channels, in the first recording's order; none where a recording has none."""
+    first = layouts[0]
+    if not all(layout.eeg for layout in layouts):
+        return ()
+    for layout in layouts:
+        if set(layout.eeg) != set(first.eeg):
+            raise DataError(f"{layout.path} has other EEG columns than {first.path}: give all the same")
+    return tuple(first.eeg)
+
+
+def _layout(path: Path, given: Declared) -> _Layout:
+    declared, skip = given, 0
+    line = b""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if skip == 0:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip() and not line.startswith(b"#"):
+                    break
+                declared = declared_by(line.rstrip(), declared)
+                skip += 1
+            else:
+                line = b""
+        if not line.strip():
+            raise DataError(f"{path} holds no samples: take it out of {LABELS} or record it again")
+        fields = line.strip().split(b",")
+        header = None if all(map(is_number, fields)) else line.strip()
+        names = columns_of(header) if header is not None else []
+        for i, name in enumerate(names):
+            if name not in ("gsr", "eda", "gsr_us") and (match := _GSR_UNIT.fullmatch(name)):
+                names[i] = "gsr"
+                declared = replace(declared, unit=declared.unit or match[1])
+        layout, unit = layout_of(",".join(names).encode() if header is not None else None, len(fields))
+    except EkdError as error:
+        raise error if isinstance(error, DataError) else DataError(f"{path}: {error}") from error
+    plain = [name.strip().strip("\"'") for name in (header or b"").decode("utf-8", "replace").split(",")]
+    return _Layout(
+        path=path,
+        skip=skip + (header is not None),
+        columns=len(fields),
+        gsr=layout.value,
+        time=layout.time,
+        tick_s=layout.tick_s,
+        eeg={name[4:]: i for i, name in enumerate(plain) if name.lower().startswith("eeg_")},
+        declared=replace(declared, unit=declared.unit or unit),
+    )
+
+
+def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...]) -> Recording:
+    columns = [layout.gsr, *(layout.eeg[channel] for channel in channels)]
+    if layout.time is not None:
+        columns.append(layout.time)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of no data: that is an error below
+            table = np.loadtxt(layout.path, delimiter=",", skiprows=layout.skip, usecols=columns, ndmin=2)
+    except ValueError:
+        raise _fault(layout, columns) from None
+    if not np.isfinite(table).all():
+        raise _fault(layout, columns)
+    if len(table) < 2:
+        raise DataError(f"{layout.path} holds no samples: take it out of {LABELS} or record it again")
+    rate_hz = layout.declared.rate_hz or _shown_rate(layout, table[:, -1])
+    length_s = float(len(table) / rate_hz)
+    for trial in labels.trials[name]:
+        if trial.end_s > length_s + 0.5 / float(rate_hz):
+            raise DataError(
+                f"trial {trial.name} of {name} ends at {trial.end_s:g} s, but {layout.path} lasts "
+                f"{length_s:.6g} s: correct end_s or the rate"
+            )
+    relative = (layout.declared.unit or "").lower() == "relative"
+    return Recording(
+        name=name,
+        subject=labels.subject_of[name],
+        gsr=table[:, 0].copy() if relative else _microsiemens(layout, table[:, 0].copy()),
+        rate_hz=rate_hz,
+        trials=labels.trials[name],
+        eeg=np.ascontiguousarray(table[:, 1 : 1 + len(channels)].T) if channels else None,
+        channels=channels,
+        gsr_unit="relative" if relative else "uS",
+    )
+
+
+def _fault(layout: _Layout, columns: Sequence[int]) -> DataError:
+    """The first line that cannot be read, as an error."""
+    with layout.path.open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            cells = [cell.strip() for cell in line.partition("#")[0].split(",")]
+            if number <= layout.skip or cells == [""]:
+                continue
+            if len(cells) <= max(columns):
+                return DataError(f"{layout.path} line {number} lacks cells, it should have {layout.columns}: mend it")
+            for column in columns:
+                if not is_number(cells[column].encode()):
+                    return DataError(
+                        f"{layout.path} line {number}: {cells[column]!r} is no finite number: "
+                        "fill the missing sample or cut the recording there"
+                    )
+    return DataError(f"{layout.path} is no table of numbers separated by commas: export it as CSV")
+
+
+def _shown_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
+    if layout.time is None:
+        raise DataError(f"the rate of {layout.path} is unknown: put '# rate_hz: 128' on its first line")
+    seconds = times * layout.tick_s
+    rate = estimate_rate(seconds)
+    steps = np.diff(seconds)
+    if rate is None or steps.min() < 0 or steps.max() > 5 / rate + 0.05:
+        where = int(np.argmax(np.where(steps < 0, np.inf, steps))) + 1
+        raise DataError(
+            f"the time column of {layout.path} jumps after sample {where}: cut the recording there, "
+            "or state its rate with '# rate_hz: 128' if no sample is missing"
+        )
+    return rate
+
+
+def _microsiemens(layout: _Layout, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    declared = layout.declared
+    try:
+        values = parse_unit(declared.unit or "uS", adc_bits=declared.adc_bits or 10).to_microsiemens(raw)
+    except SignalError as error:
+        raise DataError(f"{layout.path}: {error}") from error
+    median = float(np.median(values))
+    low, high = _PLAUSIBLE_US
+    if not low <= median <= high:
+        raise DataError(
+            f"the median of {layout.path} is {median:.4g} uS, which looks like Ohm, kOhm or ADC counts: "
+            "set unit, as '# unit: kohm' on its first line or as a column of labels.csv"
+        )
+    return values
+
+
+def write_recording(path: Path, recording: Recording) -> None:
+    """Write a recording as the CSV file `path` and add its trials to labels.csv beside it.
+
+    The file's name is the recording's name there. Reading gives every number back exactly.
+    Raises DataError where `path` is there already or does not end in .csv, or labels.csv has other columns.
+    """
+    if path.suffix != ".csv" or path.name == LABELS:
+        raise DataError(f"a recording is written to a file NAME.csv, not {path}")
+    if path.exists():
+        raise DataError(f"{path} is there already and was left as it is: choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    append_labels(path.parent / LABELS, replace(recording, name=path.stem))
+    rows = [recording.gsr] if recording.eeg is None else [recording.gsr, *recording.eeg]
+    names = ["gsr", *(f"eeg_{channel}" for channel in recording.channels)]
+    with path.open("w", encoding="utf-8", newline="") as out:
+        out.write(f"# rate_hz: {recording.rate_hz}\n# unit: {recording.gsr_unit}\n{','.join(names)}\n")
+        out.writelines(",".join(map(repr, values)) + "\n" for values in np.stack(rows, axis=1).tolist())

@@ -1,0 +1,1 @@
+"""DEAP's pickles, read without running them."""

@@ -1,0 +1,1 @@
+"""Networks: the published teacher and student, the students for devices, and stacks of folds."""

@@ -1,0 +1,71 @@
+"""The encoder of the student `edge`: tokens mixed by convolutions instead of attention.
+
+Every product is one of activations with constant weights, and every norm is a batch norm that folds into the product
+before it: what int8 kernels are fast at. Attention multiplies activations with activations, and layer norm divides.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ekd_train.models.blocks import batch_norm
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.layers import Dropout, dense, glorot
+
+__all__ = ["MixBlock", "MixEncoder", "TokenMixing"]
+
+
+class TokenMixing(nn.Module):
+    """A depthwise convolution along the tokens, then batch norm: (B, T, F) -> (B, T, F); zeros beyond the ends."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        filters, self.reach = config.filters, config.student_mix // 2
+        self.weight = nn.Parameter(torch.empty(filters, 1, config.student_mix))
+        glorot(self.weight, config.student_mix, config.student_mix)
+        self.bn = batch_norm(filters)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, F)."""
+        mixed = F.conv1d(tokens.transpose(1, 2), self.weight, padding=self.reach, groups=tokens.shape[2])
+        normed: Tensor = self.bn(mixed.transpose(1, 2).flatten(0, 1))
+        return normed.view_as(tokens)
+
+
+class MixBlock(nn.Module):
+    """x + drop(mixing(x)), then . + drop(bn(dense2(relu(bn(dense1(.))))))."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.mixing = TokenMixing(config)
+        self.dense1 = dense(config.filters, config.ffn)
+        self.bn1 = batch_norm(config.ffn)
+        self.dense2 = dense(config.ffn, config.filters)
+        self.bn2 = batch_norm(config.filters)
+        self.dropout = Dropout(config.block_dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, F)."""
+        tokens = tokens + self.dropout(self.mixing(tokens))
+        flat = tokens.flatten(0, 1)
+        hidden: Tensor = self.bn2(self.dense2(F.relu(self.bn1(self.dense1(flat)))))
+        mixed: Tensor = tokens + self.dropout(hidden.view_as(tokens))
+        return mixed
+
+
+class MixEncoder(nn.Module):
+    """`depth` blocks; returns the tokens after each, shallow first. The convolutions know where tokens are."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.depth = config.depth
+        for number in range(1, config.depth + 1):
+            self.add_module(f"block{number}", MixBlock(config))
+
+    def forward(self, tokens: Tensor) -> list[Tensor]:
+        """(B, T, F) -> depth tensors (B, T, F)."""
+        depths = []
+        for number in range(1, self.depth + 1):
+            tokens = self.get_submodule(f"block{number}")(tokens)
+            depths.append(tokens)
+        return depths

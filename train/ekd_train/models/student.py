@@ -1,0 +1,63 @@
+"""The student: skin conductance alone, as published (EmotionKD, ACM MM 2023) or of a lighter kind."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ekd_train.models.blocks import Classifiers, Encoder, Head, LinearClassifier, Score
+from ekd_train.models.config import NetworkConfig, Output
+from ekd_train.models.layers import dense
+from ekd_train.models.mixing import MixEncoder
+
+__all__ = ["DepthFusion", "Student"]
+
+
+class DepthFusion(nn.Module):
+    """Sum over depths of score_i(x_i) * x_i."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        for number in range(1, config.depth + 1):
+            self.add_module(f"score{number}", Score(config))
+
+    def forward(self, depths: Sequence[Tensor]) -> Tensor:
+        """Tensors (B, T, F), shallow first -> (B, T, F)."""
+        fused = torch.zeros(())
+        for number, tokens in enumerate(depths, start=1):
+            gated = self.get_submodule(f"score{number}")(tokens) * tokens
+            fused = gated if number == 1 else fused + gated
+        return fused
+
+
+class Student(nn.Module):
+    """GSR windows (B, window_samples) -> Output(logits (B, targets, classes), feature (B, tokens * filters)).
+
+    Of the kind "paper" and with one target it is the published student: 993,986 weights less the key biases, which
+    have no effect. The other kinds classify the mean over tokens; where their tokens have another width than the
+    teacher's, a dense layer maps them to it for the feature alone, so it serves distillation and is not exported.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config, self.shape = config, config.of_student
+        shape = self.shape
+        self.gsr_head = Head(shape, rows=1)
+        self.gsr_encoder = MixEncoder(shape) if shape.student == "edge" else Encoder(shape, shape.depth)
+        self.depth_fusion = DepthFusion(shape)
+        self.pooled = shape.student != "paper"
+        if self.pooled:
+            self.classifier = Classifiers(shape, shape.filters, LinearClassifier)
+        else:
+            self.classifier = Classifiers(shape, shape.tokens * shape.filters)
+        self.to_teacher = nn.Identity() if shape.filters == config.filters else dense(shape.filters, config.filters)
+
+    def forward(self, gsr: Tensor) -> Output:
+        """Float windows (B, window_samples), normalized -> Output."""
+        tokens = self.depth_fusion(self.gsr_encoder(self.gsr_head(gsr.unsqueeze(1))))
+        logits = self.classifier(tokens.mean(1) if self.pooled else tokens.flatten(1))
+        return Output(logits, self.to_teacher(tokens).flatten(1))
+
+    def regularization(self) -> Tensor:
+        """The L2 penalty on the head's kernels, a part of the training loss."""
+        return self.gsr_head.regularization()

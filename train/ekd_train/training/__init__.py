@@ -1,0 +1,1 @@
+"""Training: partitions, the epoch loop, stages, distillation, adaptive feedback, evaluation on test windows."""

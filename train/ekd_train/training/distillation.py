@@ -1,0 +1,195 @@
+"""Multi-level knowledge distillation: teacher -> student (EmotionKD, ACM MM 2023).
+
+    loss = hard * CE(labels, student) + soft * T^2 KL(teacher || student) + feature * MSE(teacher, student feature)
+
+The teacher's feature has twice the student's length (EEG tokens, then GSR tokens), so the published feature term
+cannot be computed; a projection makes both alike. Pooling, the default, has no weights. A learned projection on the
+teacher's side must be watched: the term also falls when the projection forgets what it should hand over.
+
+All losses are means over a batch. Tensors may have a leading axis of networks trained side by side (see
+`ekd_train.models.stacked`); their losses are then summed, so that each network gets its own gradient.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ekd_edge.errors import ConfigError
+from ekd_train.models.config import NetworkConfig, Output
+from ekd_train.models.stacked import Network
+
+__all__ = [
+    "UNRATED",
+    "DistillLoss",
+    "DistillWeights",
+    "LinearProjection",
+    "PoolProjection",
+    "ProjectionKind",
+    "build_projection",
+    "distill_loss",
+    "feature_loss",
+    "hard_loss",
+    "kd_step",
+    "label_step",
+    "soft_loss",
+]
+
+ProjectionKind = Literal["pool", "linear"]
+
+UNRATED = -100
+"""Label of a window whose subject gave no rating: it has no cross entropy."""
+
+_SMALLEST = math.log(1e-7)
+
+
+@dataclass(frozen=True, slots=True)
+class DistillWeights:
+    """Weights of the three terms and the softmax temperature; the defaults are the published e = (1, 0.1, 1), T = 1.
+
+    smoothing: label smoothing of the cross entropy.
+    Raises ConfigError for negative weights, a temperature that is not positive, or a smoothing out of [0, 1).
+    """
+
+    hard: float = 1.0
+    soft: float = 0.1
+    feature: float = 1.0
+    temperature: float = 1.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.hard, self.soft, self.feature) < 0 or max(self.hard, self.soft, self.feature) == 0:
+            raise ConfigError("Set the distillation weights to 0 or more, and at least one of them above 0.")
+        if self.temperature <= 0:
+            raise ConfigError(f"Set the distillation temperature above 0; it is {self.temperature:g}.")
+        if not 0 <= self.smoothing < 1:
+            raise ConfigError(f"Set the label smoothing to 0 or more and less than 1; it is {self.smoothing:g}.")
+
+
+class DistillLoss(NamedTuple):
+    """The three terms, scalars, each times its weight."""
+
+    hard: Tensor
+    soft: Tensor
+    feature: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum."""
+        return self.hard + self.soft + self.feature
+
+
+class PoolProjection(nn.Module):
+    """Teacher feature (B, 2 * T * F) -> (B, T * F): mean of the EEG and the GSR token of the same position."""
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(..., B, 2n) -> (..., B, n)."""
+        pooled: Tensor = feature.unflatten(-1, (2, -1)).mean(-2)
+        return pooled
+
+
+class LinearProjection(nn.Module):
+    """Teacher feature (B, 2 * T * F) -> (B, T * F): one learned dense layer for the pair of tokens of a position.
+
+    It starts as PoolProjection and is trained together with the student.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.filters = config.filters
+        self.dense = nn.Linear(2 * config.filters, config.filters)
+        with torch.no_grad():
+            self.dense.weight.copy_(torch.eye(config.filters).repeat(1, 2) / 2)
+            self.dense.bias.zero_()
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, 2n) -> (B, n)."""
+        pairs = feature.view(len(feature), 2, -1, self.filters).transpose(1, 2).flatten(2)
+        projected: Tensor = self.dense(pairs)
+        return projected.flatten(1)
+
+
+def build_projection(kind: ProjectionKind, config: NetworkConfig) -> nn.Module:
+    """The projection of that name; raises ConfigError for another name."""
+    if kind not in get_args(ProjectionKind):
+        raise ConfigError(f"Choose 'pool' or 'linear' as feature projection, not {kind!r}.")
+    return PoolProjection() if kind == "pool" else LinearProjection(config)
+
+
+def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy over rated samples and targets: logits (..., B, targets, classes), labels (..., B, targets).
+
+    Labels are int64; those that are `UNRATED` do not count, and with none left the loss is 0.
+    """
+    total = F.cross_entropy(
+        logits.flatten(0, -2), labels.flatten(), ignore_index=UNRATED, label_smoothing=smoothing, reduction="sum"
+    )
+    return total * logits.shape[:-3].numel() / (labels != UNRATED).sum().clamp(min=1)
+
+
+def soft_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 * KL(teacher || student) of logits (..., B, targets, classes), mean over samples and targets.
+
+    Probabilities count as at least 1e-7, as published; below that a class sends no gradient.
+    """
+    taught = F.log_softmax(teacher / temperature, dim=-1).clamp(min=_SMALLEST)
+    learned = F.log_softmax(student / temperature, dim=-1).clamp(min=_SMALLEST)
+    divergence = temperature**2 * (taught.exp() * (taught - learned)).sum(-1)
+    return divergence.mean() * student.shape[:-3].numel()
+
+
+def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean square difference of two features (..., B, n)."""
+    return F.mse_loss(student, teacher) * student.shape[:-2].numel()
+
+
+def distill_loss(
+    student: Output, teacher: Output, labels: Tensor, weights: DistillWeights, projection: nn.Module
+) -> DistillLoss:
+    """The three weighted terms; gradients flow into whichever of student, teacher and projection ask for them.
+
+    labels: (B, targets) int64. projection: teacher feature -> length of the student's (nn.Identity where equal).
+    A term of weight 0 costs nothing.
+    """
+    none = student.logits.new_zeros(())
+    soft = soft_loss(student.logits, teacher.logits, weights.temperature) if weights.soft else none
+    feature = feature_loss(student.feature, projection(teacher.feature)) if weights.feature else none
+    hard = hard_loss(student.logits, labels, weights.smoothing) if weights.hard else none
+    return DistillLoss(weights.hard * hard, weights.soft * soft, weights.feature * feature)
+
+
+def label_step(
+    student: Network, optimizer: torch.optim.Optimizer, gsr: Tensor, labels: Tensor, smoothing: float = 0.0
+) -> DistillLoss:
+    """One optimizer step of the student from the labels alone, its L2 penalty included; returns the terms."""
+    hard = hard_loss(student(gsr).logits, labels, smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    (hard + student.regularization()).backward()
+    optimizer.step()
+    none = hard.new_zeros(())
+    return DistillLoss(hard.detach(), none, none)
+
+
+def kd_step(
+    student: Network,
+    optimizer: torch.optim.Optimizer,
+    gsr: Tensor,
+    labels: Tensor,
+    teacher: Output,
+    weights: DistillWeights,
+    projection: nn.Module,
+) -> DistillLoss:
+    """One optimizer step of the student towards fixed teacher outputs, its L2 penalty included; returns the terms.
+
+    gsr: (B, window); labels: (B, targets); teacher: its outputs for the same windows (treated as constants).
+    optimizer: over the student and, where it has weights, the projection. Detached terms are returned.
+    """
+    taught = Output(teacher.logits.detach(), teacher.feature.detach())
+    loss = distill_loss(student(gsr), taught, labels, weights, projection)
+    optimizer.zero_grad(set_to_none=True)
+    (loss.total + student.regularization()).backward()
+    optimizer.step()
+    return DistillLoss(*(term.detach() for term in loss))

@@ -1,0 +1,175 @@
+"""The epoch loop that every stage of training shares: seeded, checkpointed, resumable, best epoch kept."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ekd_train.atomic_files import append_line
+from ekd_train.checkpoint import checkpoint_path, load_meta, load_state, save_state
+
+__all__ = ["EpochRecord", "Fitted", "Reporter", "RunReporter", "Stage", "fit", "seed_of"]
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One finished epoch: mean training losses and the scores on the validation subjects."""
+
+    stage: str
+    epoch: int
+    losses: Mapping[str, float]
+    validation: Mapping[str, float]
+    best: bool
+
+
+class Reporter(Protocol):
+    """Shows the progress of one stage to people."""
+
+    def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
+        """A stage begins, or goes on after `done` epochs."""
+
+    def batch(self) -> None:
+        """One batch is done."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """One epoch is done."""
+
+
+class RunReporter(Reporter, Protocol):
+    """Shows the progress of a whole run to people: reading, then stage by stage."""
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+
+    def reading(self, done: int, total: int) -> None:
+        """So many of all subjects have been read and are converted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the loop needs to know of a stage.
+
+    name: of the checkpoint and in reports. stream: whose random numbers it draws, so that two stages of one stream
+        see the same batches and dropout as far as they do the same.
+    identity: of all that its weights depend on: a checkpoint of any other is left aside.
+    modules, optimizers: everything whose state a checkpoint must hold, by name.
+    keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
+    run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
+    validate: () -> scores of each network trained, at least "macro_f1" and "loss".
+    patience: epochs without a better score after which the stage ends early; 0 means never.
+    """
+
+    name: str
+    stream: str
+    identity: str
+    epochs: int
+    batches_per_epoch: int
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    keep: nn.Module
+    run_epoch: Callable[[int, Callable[[], None]], Mapping[str, float]]
+    validate: Callable[[], Sequence[Mapping[str, float]]]
+    patience: int = 0
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed that depends on every part and on nothing else."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a stage went: its best epoch, whose weights it left in `Stage.keep`, and all of them.
+
+    earlier_s: seconds that the epochs took which an earlier process had finished.
+    """
+
+    best: EpochRecord
+    history: tuple[EpochRecord, ...]
+    earlier_s: float
+
+
+def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitted, ...]:
+    """Run a stage to its end, or on from its checkpoint, and load the best epoch into `stage.keep`.
+
+    A checkpoint of another identity is left aside, and overwritten by the first epoch. Every epoch starts from its own
+    seed, so a resumed run takes the same path as an uninterrupted one.
+    Returns an entry for each network that the stage trains: one, or the members of a stack, each with its own best
+    epoch.
+    """
+    checkpoint = checkpoint_path(folder, stage.name)
+    histories: list[list[EpochRecord]] = []
+    best: dict[str, Tensor] = {}
+    started, earlier_s = time.monotonic(), 0.0
+    if checkpoint.is_file() and load_meta(checkpoint).get("identity") == stage.identity:
+        best, meta = load_state(checkpoint, stage.modules, stage.optimizers)
+        histories = [[EpochRecord(**record) for record in history] for history in meta["histories"]]
+        earlier_s = meta.get("seconds", 0.0)
+        _complete(folder / METRICS, histories)
+    done = max(map(len, histories), default=0)
+    reporter.start(stage.name, stage.epochs, done, stage.batches_per_epoch)
+    for epoch in range(done, stage.epochs):
+        if histories and all(_is_over(stage, history, epoch) for history in histories):
+            break
+        torch.manual_seed(seed_of(seed, stage.stream, epoch))
+        losses = stage.run_epoch(epoch, reporter.batch)
+        scores = stage.validate()
+        histories = histories or [[] for _ in scores]
+        fresh = []
+        for number, (history, validation) in enumerate(zip(histories, scores, strict=True)):
+            if _is_over(stage, history, epoch):
+                continue
+            better = not history or _rank(validation) > _rank(_best(history).validation)
+            history.append(EpochRecord(stage.name, epoch, dict(losses), dict(validation), better))
+            fresh.append(history[-1])
+            if better:
+                _keep(best, stage.keep, number if len(histories) > 1 else None)
+        meta = {
+            "identity": stage.identity,
+            "seconds": earlier_s + time.monotonic() - started,
+            "histories": [[asdict(record) for record in history] for history in histories],
+        }
+        save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
+        for record in fresh:
+            append_line(folder / METRICS, json.dumps(asdict(record)))
+            reporter.epoch(record)
+    stage.keep.load_state_dict(best)
+    return tuple(Fitted(_best(history), tuple(history), earlier_s) for history in histories)
+
+
+def _complete(metrics: Path, histories: Sequence[Sequence[EpochRecord]]) -> None:
+    """Add the lines of the last epoch where the process was ended between its checkpoint and them."""
+    told = set(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else set()
+    for line in (json.dumps(asdict(history[-1])) for history in histories):
+        if line not in told:
+            append_line(metrics, line)
+
+
+def _is_over(stage: Stage, history: Sequence[EpochRecord], epoch: int) -> bool:
+    return bool(stage.patience and history and epoch - _best(history).epoch > stage.patience)
+
+
+def _keep(best: dict[str, Tensor], network: nn.Module, member: int | None) -> None:
+    """Copy the weights as they are into `best`: of one member of a stack, or of the whole network."""
+    for name, tensor in network.state_dict().items():
+        if member is None or name not in best:
+            best[name] = tensor.detach().clone()
+        else:
+            best[name][member] = tensor[member].detach()
+
+
+def _best(history: Sequence[EpochRecord]) -> EpochRecord:
+    return max(history, key=lambda record: _rank(record.validation))
+
+
+def _rank(validation: Mapping[str, float]) -> tuple[float, float]:
+    return validation["macro_f1"], -validation["loss"]

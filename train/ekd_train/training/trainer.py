@@ -1,0 +1,168 @@
+"""A run: begin, teach, distil, and the one look at the test windows at the end."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ekd_edge.errors import ConfigError
+from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
+from ekd_train.config import TrainConfig
+from ekd_train.data.source import Source, parse_source
+from ekd_train.data.splits import LEAKY_WARNING, LeakyTrialSplit, Split, SubjectSplit, make_split
+from ekd_train.data.windows import WindowSet
+from ekd_train.models.config import NetworkConfig
+from ekd_train.models.student import Student
+from ekd_train.models.teacher import Teacher
+from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, refuse_existing
+from ekd_train.training.device import Resident
+from ekd_train.training.evaluation import examine
+from ekd_train.training.loop import Fitted, RunReporter
+from ekd_train.training.partitions import Exam, Learning, divide
+from ekd_train.training.stages import distil, teach
+
+__all__ = ["Training", "network_of", "training_windows"]
+
+
+def training_windows(
+    source: Source, config: TrainConfig, progress: Callable[[int, int], None] | None = None
+) -> WindowSet:
+    """All the source's windows as a configuration wants them for training; EEG where there is any.
+
+    progress(done, total): see `Source.windows`.
+    """
+    signal = config.signal
+    return source.windows(
+        signal.for_training(signal.gsr()),
+        signal.for_training(signal.eeg()) if source.has_eeg else None,
+        config.targets,
+        config.threshold,
+        signal.eeg_features,
+        progress=progress,
+        high=config.high,
+    )
+
+
+def network_of(windows: WindowSet, config: TrainConfig) -> NetworkConfig:
+    """The shape of the networks for these windows."""
+    return NetworkConfig(
+        window_samples=windows.gsr.shape[1],
+        eeg_rows=1 if windows.eeg is None else windows.eeg.shape[1],
+        targets=config.targets,
+        **dataclasses.asdict(config.network),
+    )
+
+
+class Training:
+    """A run in progress: its windows on the device, and the stages as verbs."""
+
+    def __init__(self, run: Run, device: torch.device, reporter: RunReporter, source: Source | None = None) -> None:
+        self.run = run
+        self.device = device
+        self.reporter = reporter
+        source = parse_source(run.source) if source is None else source
+        if source.identity != run.identity:
+            raise ConfigError(f"{run.source} has changed since {run.path} was begun: start anew")
+        self._source = source
+        self._divided: tuple[Learning, Exam] | None = None
+
+    @classmethod
+    def begin(cls, config: TrainConfig, path: Path, device: torch.device, reporter: RunReporter) -> "Training":
+        """Divide the subjects and start the run folder."""
+        refuse_existing(path)
+        source = parse_source(config.data)
+        split = make_split(config.split, config.seed, source.subjects)
+        if isinstance(split, LeakyTrialSplit):
+            reporter.note(LEAKY_WARNING)
+        windows = _read(source, config, reporter)
+        gsr_signal = config.signal.gsr()
+        run = create_run(
+            path,
+            config=config,
+            signal=gsr_signal,
+            eeg_signal=config.signal.eeg() if source.has_eeg else None,
+            network=network_of(windows, config),
+            source=config.data,
+            identity=source.identity,
+            synthetic=source.synthetic,
+            split=split,
+        )
+        kind = "synthetic data" if source.synthetic else source.name
+        shape = f"windows of {gsr_signal.window_s:g} s at {float(gsr_signal.rate_hz):g} Hz"
+        reporter.note(f"{kind}: {_sizes(split)}, {shape} -> {path}")
+        training = cls(run, device, reporter, source)
+        training._divide(windows)
+        return training
+
+    def teach(self) -> None:
+        """Train the teacher, unless the run has it already or the data holds no EEG."""
+        if not self.run.has_eeg:
+            self.reporter.note("no EEG in this data: no teacher, the student learns from the labels alone")
+            return
+        if self._has("teacher"):
+            return
+        learning, exam = self._sides()
+        teacher, (fitted,) = teach(learning, self.run.network, self.run.config, self.run.path, self.reporter)
+        assert isinstance(teacher, Teacher)
+        save_weights(self.run.path / TEACHER_FILE, teacher)
+        self._finish("teacher", fitted, examine(teacher, exam))
+
+    def distill(self) -> None:
+        """Distil the student, with adaptive feedback where the configuration asks for it."""
+        if self._has("student"):
+            raise ConfigError(f"{self.run.path} has its student already: choose a new --out")
+        learning, exam = self._sides()
+        teachers = [self._teacher()] if self.run.has_eeg else []
+        run = self.run
+        student, (fitted,) = distil(learning, run.network, run.config, teachers, run.path, self.reporter)
+        assert isinstance(student, Student)
+        save_weights(run.path / STUDENT_FILE, student)
+        self._finish("student", fitted, examine(student, exam))
+
+    def _sides(self) -> tuple[Learning, Exam]:
+        if self._divided is None:
+            if isinstance(self.run.split, LeakyTrialSplit):
+                self.reporter.note(LEAKY_WARNING)
+            self._divide(_read(self._source, self.run.config, self.reporter))
+        assert self._divided is not None
+        return self._divided
+
+    def _divide(self, windows: WindowSet) -> None:
+        config, pool = self.run.config, Resident.of(windows, self.device)
+        self._divided = divide(windows, pool, self.run.split, config.split.rated, config.seed)
+
+    def _teacher(self) -> Teacher:
+        path = self.run.path / TEACHER_FILE
+        if not path.is_file():
+            raise ConfigError(f"{self.run.path} has no teacher yet: ekd-train --resume {self.run.path} trains it")
+        teacher = Teacher(self.run.network).to(self.device)
+        load_weights(path, teacher)
+        return teacher
+
+    def _has(self, name: str) -> bool:
+        """Whether a stage is finished: its result comes after its weights, and its checkpoint goes last."""
+        finished = name in self.run.results
+        if finished:
+            checkpoint_path(self.run.path, name).unlink(missing_ok=True)
+        return finished
+
+    def _finish(self, name: str, fitted: Fitted, test: dict[str, Any]) -> None:
+        result = {"best_epoch": fitted.best.epoch, "validation": dict(fitted.best.validation), "test": test}
+        self.run = self.run.with_results(**{name: result})
+        checkpoint_path(self.run.path, name).unlink(missing_ok=True)
+
+
+def _read(source: Source, config: TrainConfig, reporter: RunReporter) -> WindowSet:
+    """The windows, with progress shown, and once they are there what is to be known of them."""
+    windows = training_windows(source, config, reporter.reading)
+    for note in source.notes:
+        reporter.note(note)
+    return windows
+
+
+def _sizes(split: Split) -> str:
+    if isinstance(split, SubjectSplit):
+        return f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test subjects"
+    return f"fold {split.fold + 1} of {split.folds} of the trials of {len(split.subjects)} subjects"
