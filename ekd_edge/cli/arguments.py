@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import get_args
 
-from ekd_edge.dependencies import version_line
 from ekd_edge.sources.sensor import SensorOptions
 from firmware_bridge.cli.arguments import rate_argument
+from firmware_bridge.dependencies import version_line
 from firmware_bridge.devices.registry import BUILT_IN
 from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
 

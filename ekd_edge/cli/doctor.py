@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ekd_edge.dependencies import version_line
 from ekd_edge.diagnostics.doctor import (
     Finding,
     examine_clock,
@@ -18,6 +17,7 @@ from ekd_edge.diagnostics.doctor import (
     examine_packages,
 )
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
+from firmware_bridge.dependencies import version_line
 
 __all__ = ["examine", "main"]
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ekd_edge.dependencies import explain_import_error
+from firmware_bridge.dependencies import explain_import_error
 
 __all__ = ["SUBCOMMANDS", "main"]
 

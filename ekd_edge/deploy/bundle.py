@@ -9,11 +9,11 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ekd_edge.dependencies import version_of
 from ekd_edge.deploy.pi_os import PiOs
 from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import Artefact
+from firmware_bridge.dependencies import version_of
 
 __all__ = ["Bundle", "make_bundle"]
 

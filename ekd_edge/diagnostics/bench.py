@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.dependencies import version_of
 from ekd_edge.diagnostics.machine import Condition, Machine, read_condition, read_machine
 from ekd_edge.model.file import Artefact
 from ekd_edge.model.interpreter import open_classifier
@@ -25,6 +24,7 @@ from ekd_edge.pipeline.stream import check_sensor_signal
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec
+from firmware_bridge.dependencies import version_of
 from firmware_bridge.synthesis import simulated_blocks
 
 __all__ = ["INCLUDES", "SENSOR_HZ", "Bench", "Timing", "bench"]

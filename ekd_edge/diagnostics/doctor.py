@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ekd_edge.dependencies import PACKAGES, is_32_bit, version_of, why_not_loaded
 from ekd_edge.diagnostics.machine import Condition, Machine
 from ekd_edge.errors import EkdError
+from firmware_bridge.dependencies import PACKAGES, is_32_bit, version_of, why_not_loaded
 
 __all__ = ["Finding", "Level", "examine_clock", "examine_disk", "examine_machine", "examine_model", "examine_packages"]
 

@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from ekd_edge.dependencies import PACKAGES, is_32_bit, version_of
+from firmware_bridge.dependencies import PACKAGES, is_32_bit, version_of
 
 __all__ = ["Condition", "Machine", "Throttling", "emulator", "read_condition", "read_machine"]
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.dependencies import explain_no_runtime, why_not_loaded
 from ekd_edge.errors import ArtefactError, EkdError, SignalError
 from ekd_edge.model.file import Artefact
 from ekd_edge.model.manifest import Quantization, TensorQuantization
+from firmware_bridge.dependencies import explain_no_runtime, why_not_loaded
 
 __all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
 

@@ -1,17 +1,26 @@
-"""What is installed under ekd, and why it cannot be loaded: read from the files, before numpy is there to help."""
+"""The packages that ekd stands on: whether each is installed, why it does not load, and the command that installs it.
 
+Read from the files, so that it works where numpy does not load.
+"""
+
+import json
 import platform
 import sys
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from firmware_bridge.errors import ConfigError
 
 __all__ = [
     "PACKAGES",
     "explain_import_error",
     "explain_no_runtime",
+    "install_command",
     "is_32_bit",
     "processor_of",
+    "require_packages",
     "version_line",
     "version_of",
     "why_not_loaded",
@@ -27,6 +36,28 @@ PACKAGES = {
     "cryptography": "cryptography",
 }
 """Import names of the packages that ekd-edge stands on, and the names under which they are installed."""
+
+_OPTIONAL = {
+    "torch": ("torch", "train"),
+    "safetensors": ("safetensors", "train"),
+    "rich": ("rich", "train"),
+    "matplotlib": ("matplotlib", "train"),
+    "defusedxml": ("defusedxml", "train"),
+    "mne": ("mne", "bridges"),
+    "pandas": ("pandas", "bridges"),
+    "litert_torch": ("litert-torch", "export"),
+    "ai_edge_quantizer": ("ai-edge-quantizer", "export"),
+    "edfio": ("edfio", "edf"),
+    "packaging": ("packaging", "bundle"),
+    "pip": ("pip", "bundle"),
+    "onnx": ("onnx", "onnx"),
+    "onnxscript": ("onnxscript", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "tflite_micro": ("tflite-micro", "micro"),
+    "ray": ("ray", "cluster"),
+    "shtab": ("shtab", "completion"),
+}
+"""Import names of optional packages: the name each is installed under, and the extra of ekd that brings it."""
 
 _PROCESSORS = {3: "32-bit x86", 40: "32-bit ARM", 62: "x86-64", 183: "64-bit ARM", 243: "RISC-V"}
 _ELF_MACHINE = slice(18, 20)
@@ -63,12 +94,42 @@ def processor_of(file: Path) -> str | None:
     return _PROCESSORS.get(code, f"processor {code}")
 
 
+def install_command(extra: str) -> str:
+    """The shell command that installs ekd with an extra, from the folder that this ekd was installed from."""
+    source = _source_folder()
+    if source is None:
+        return f"pip install './ekd[{extra}]'"
+    folder, editable = source
+    return f"pip install {'-e ' if editable else ''}'{folder}[{extra}]'"
+
+
+def require_packages(purpose: str, *packages: str) -> None:
+    """Check that optional packages are installed, without importing them.
+
+    Args:
+        purpose: what needs them, the subject of the sentence, such as "--onnx".
+        packages: import names, each a key of the tables above.
+
+    Raises:
+        ConfigError: names the packages that are missing and the command that installs them.
+    """
+    missing = [package for package in packages if PathFinder.find_spec(package) is None]
+    if missing:
+        names = " and ".join(_OPTIONAL[package][0] for package in missing)
+        is_or_are = "is" if len(missing) == 1 else "are"
+        extra = _OPTIONAL[missing[0]][1]
+        raise ConfigError(f"{purpose} needs {names}, which {is_or_are} not installed: run `{install_command(extra)}`")
+
+
 def explain_import_error(error: ImportError) -> str | None:
-    """What to do about it, in a sentence, where a package of `PACKAGES` is at fault; None where none is."""
+    """Why a known package could not be imported and what to do about it, in a sentence; None for any other package."""
     for name in _modules_on_the_way(error):
         package = name.partition(".")[0]
         if package in PACKAGES:
             return why_not_loaded(package, error)
+        if package in _OPTIONAL and PathFinder.find_spec(package) is None:
+            name, extra = _OPTIONAL[package]
+            return f"{name} is not installed: run `{install_command(extra)}`"
     return None
 
 
@@ -77,7 +138,7 @@ def why_not_loaded(package: str, error: ImportError | OSError) -> str:
     name = PACKAGES[package]
     folder = _folder_of(package)
     if folder is None:
-        return f"{name} is not installed: run `pip install '{_extra()}'`"
+        return f"{name} is not installed: run `{install_command(_edge_extra())}`"
     ours = processor_of(Path(sys.executable).resolve())
     theirs = {found for library in sorted(folder.rglob("*.so*")) if (found := processor_of(library))}
     if ours is not None and theirs and ours not in theirs:
@@ -100,11 +161,22 @@ def explain_no_runtime() -> str:
             f"there is no TFLite runtime for a 32-bit Python {platform.python_version()}: install the 64-bit Raspberry "
             "Pi OS"
         )
-    return f"no TFLite runtime is installed: run `pip install '{_extra()}'`"
+    return f"no TFLite runtime is installed: run `{install_command(_edge_extra())}`"
 
 
-def _extra() -> str:
-    return "ekd[pi32]" if is_32_bit() else "ekd[pi]"
+def _edge_extra() -> str:
+    return "pi32" if is_32_bit() else "pi"
+
+
+def _source_folder() -> tuple[Path, bool] | None:
+    """The folder that ekd was installed from, and whether as an editable install; None where it is not there."""
+    try:
+        record = json.loads(distribution("ekd").read_text("direct_url.json") or "{}")
+        folder = Path(unquote(urlsplit(record["url"]).path))
+    except (PackageNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    editable = bool(record.get("dir_info", {}).get("editable", False))
+    return (folder, editable) if (folder / "pyproject.toml").is_file() else None
 
 
 def _folder_of(package: str) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.dependencies import (
+from firmware_bridge.dependencies import (
     explain_import_error,
     explain_no_runtime,
     processor_of,

@@ -1,0 +1,274 @@
+"""What all ekd commands share: subcommands, suggestions, `--version`, shell completion and exit status.
+
+A command-line program is a `Program`: data that names its subcommands. Each subcommand is a module with
+`add_arguments(parser)` and `run(options)`; it is imported only when it is chosen, so that `ekd-edge doctor` starts
+where numpy cannot be loaded.
+
+Exit status: what `run` returns (None is 0); 2 for an EkdError, a missing package or a wrong argument, with one sentence
+on stderr; 130 on Ctrl-C; 0 where the reader of stdout closes the pipe.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from firmware_bridge.dependencies import explain_import_error, version_line
+from firmware_bridge.errors import EkdError
+from firmware_bridge.suggestions import closest, did_you_mean
+
+__all__ = ["Command", "Parser", "Program", "build_parser", "run_program"]
+
+_COMPLETION = "--print-completion"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand.
+
+    name: what the user types. summary: one line for `--help`. module: dotted name of the module that implements it:
+    `add_arguments(parser)` and `run(options) -> int | None`. positional: whether its first argument may be a positional
+    one, which matters for the default command only. hidden: left out of the help (an old spelling).
+    """
+
+    name: str
+    summary: str
+    module: str
+    positional: bool = False
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A console script.
+
+    name: of the script. description: for `--help`. commands: its subcommands. default: the name of the command that
+    runs where none is named; None where one must be named.
+    """
+
+    name: str
+    description: str
+    commands: tuple[Command, ...]
+    default: str | None = None
+
+    def command(self, name: str) -> Command | None:
+        """The subcommand of that name, None where there is none."""
+        return next((each for each in self.commands if each.name == name), None)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence on stderr, with the nearest known name where one is similar."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, or exit with status 2 and a sentence that names what is not known."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [name for action in self._all_actions(args) for name in action.option_strings]
+            first = unknown[0].partition("=")[0]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(first, known)}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and one sentence."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            what = "command" if isinstance(action, argparse._SubParsersAction) else "value"
+            raise argparse.ArgumentError(
+                action,
+                f"unknown {what} {value!r}: choose one of {', '.join(choices)}{did_you_mean(str(value), choices)}",
+            )
+
+    def _all_actions(self, args: Sequence[str] | None) -> Iterable[argparse.Action]:
+        yield from self._actions
+        chosen = set(args or ())
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, parser in action.choices.items():
+                    if name in chosen:
+                        yield from parser._all_actions(args)
+
+
+class _Version(argparse.Action):
+    """`--version`: read only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print the version and exit."""
+        print(version_line())
+        parser.exit()
+
+
+def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
+    """Parse, run the chosen command and return the exit status; see the module's docstring.
+
+    Args:
+        program: the program's subcommands.
+        argv: arguments without the program's name; None for those of this process.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: for `--help`, `--version` and wrong arguments, as argparse does.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
+    prog = program.name
+    try:
+        if arguments and arguments[0].partition("=")[0] == _COMPLETION:
+            return _print_completion(program, arguments)
+        chosen = _choose(program, arguments)
+        prog = program.name if chosen is None or chosen.name == program.default else f"{program.name} {chosen.name}"
+        named = chosen is not None and bool(arguments) and arguments[0] == chosen.name
+        parser = build_parser(program, chosen if named else None, for_help=_wants_help(arguments))
+        options = parser.parse_args(arguments)
+        assert chosen is not None  # argparse has ended the program otherwise
+        status = import_module(chosen.module).run(options)
+        sys.stdout.flush()
+        return int(status or 0)
+    except EkdError as error:
+        return _fail(prog, str(error))
+    except ImportError as error:
+        explained = explain_import_error(error)
+        if explained is None:
+            raise
+        return _fail(prog, explained)
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if error.filename is not None or not _stdout_fails():
+            raise
+        discard(sys.stdout)
+        return _fail(prog, f"cannot write to stdout: {error.strerror}; free some space or write elsewhere")
+
+
+def build_parser(program: Program, chosen: Command | None, *, for_help: bool = False, complete: bool = False) -> Parser:
+    """The program's parser.
+
+    Args:
+        program: the program's subcommands.
+        chosen: the subcommand that is named in the arguments; None for the default command.
+        for_help: list the subcommands next to the options of the default command.
+        complete: give every subcommand its options, for shell completion.
+
+    Returns:
+        A parser with the options of the chosen command only, unless `complete`.
+    """
+    parser = Parser(prog=program.name, description=program.description)
+    parser.add_argument("--version", action=_Version)
+    default = program.command(program.default) if program.default is not None else None
+    if chosen is None and default is not None:
+        if complete or for_help:
+            _add_if_it_loads(default, parser)
+        else:
+            import_module(default.module).add_arguments(parser)
+            return parser
+    metavar = "[COMMAND]" if default is not None else "COMMAND"
+    commands = parser.add_subparsers(
+        title="commands", metavar=metavar, dest="_command", required=default is None, parser_class=Parser
+    )
+    for command in program.commands:
+        if command.hidden and command is not chosen:
+            continue
+        summary = f"{command.summary} (the default)" if command is default else command.summary
+        options: dict[str, Any] = {} if command.hidden else {"help": summary}
+        sub = commands.add_parser(command.name, description=f"{_sentence(command.summary)}", **options)
+        sub.add_argument("--version", action=_Version)
+        if command is chosen:
+            import_module(command.module).add_arguments(sub)
+        elif complete:
+            _add_if_it_loads(command, sub)
+    return parser
+
+
+def discard(stream: TextIO) -> None:
+    """Point a stream that takes no more at /dev/null: Python would complain at exit of what is left to write."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
+    """The command that is meant. Raises EkdError for a word that is none, with the nearest one."""
+    default = program.command(program.default) if program.default is not None else None
+    if not arguments or arguments[0].startswith("-"):
+        return default
+    word = arguments[0]
+    if (found := program.command(word)) is not None:
+        return found
+    names = [command.name for command in program.commands if not command.hidden]
+    if default is not None and default.positional:
+        near = closest(word, names)
+        if near is None or os.sep in word or Path(word).exists():
+            return default
+        raise EkdError(f"there is neither a file nor a command {word!r}; did you mean {near}?")
+    raise EkdError(f"unknown command {word!r}: choose one of {', '.join(names)}{did_you_mean(word, names)}")
+
+
+def _wants_help(arguments: Sequence[str]) -> bool:
+    return bool(arguments) and arguments[0] in ("-h", "--help")
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}{'' if summary.endswith('.') else '.'}"
+
+
+def _add_if_it_loads(command: Command, parser: Parser) -> None:
+    try:
+        import_module(command.module).add_arguments(parser)
+    except ImportError as error:
+        parser.epilog = f"{command.name}: {explain_import_error(error) or error}"
+
+
+def _print_completion(program: Program, arguments: Sequence[str]) -> int:
+    import shtab
+
+    shell = arguments[0].partition("=")[2] or (arguments[1] if len(arguments) > 1 else "")
+    if shell not in shtab.SUPPORTED_SHELLS:
+        raise EkdError(f"{_COMPLETION} needs a shell: {', '.join(shtab.SUPPORTED_SHELLS)}")
+    print(shtab.complete(build_parser(program, None, complete=True), shell))
+    return 0
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null in place of each standard stream that the caller closed, so that no file takes its descriptor."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w", closefd=False))  # noqa: SIM115
+
+
+def _stdout_fails() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _fail(prog: str, sentence: str) -> int:
+    try:
+        print(f"{prog}: {sentence}", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+    return 2
