@@ -26,7 +26,7 @@ from typing import get_args
 import numpy as np
 from bench import ROOT, table, write
 
-from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.model.subject_hash import hash_subjects
@@ -55,7 +55,7 @@ def main() -> None:
     hours = arguments.hours
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = arguments.model or untrained_student(arguments.student)
-    model = load_artefact(path)
+    model = load_model_file(path)
     recording = record(hours)
 
     rounds = [one_round(model, recording, path) for _ in range(arguments.rounds)]
@@ -96,7 +96,7 @@ def main() -> None:
     print(f"written to {write('replay', figures)}")
 
 
-def one_round(model: Artefact, recording: Path, path: Path) -> tuple[int, Times]:
+def one_round(model: ModelFile, recording: Path, path: Path) -> tuple[int, Times]:
     """Number of windows, and the time of the command and of each stage."""
     windows, before = apart(model, recording, 0)
     times = {"replay": replay(recording, path), "start": replay(recording, path, "--seconds", "1")}
@@ -128,7 +128,7 @@ def replay(recording: Path, model: Path, *more: str) -> tuple[float, float]:
     return end - start, cpu_s
 
 
-def apart(model: Artefact, recording: Path, half: int) -> tuple[int, Times]:
+def apart(model: ModelFile, recording: Path, half: int) -> tuple[int, Times]:
     """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process.
 
     Every other block of the recording counts, those of even or of odd number: one half is measured before the command
@@ -197,7 +197,7 @@ def untrained_student(kind: StudentKind) -> Path:
         quantization=read_quantization(flatbuffer),
         calibration=Calibration("min-max", people[0], len(calibration), 9, fingerprint(calibration)),
     )
-    save_artefact(path, flatbuffer, manifest)
+    save_model_file(path, flatbuffer, manifest)
     return path
 
 

@@ -16,7 +16,7 @@ import serial
 from ai_edge_litert.interpreter import Interpreter
 from scipy import signal
 
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 
 try:
     from neurokit2 import eda_clean
@@ -32,9 +32,9 @@ def cleaned(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def main() -> None:
     port, path, rate_hz = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    artefact = load_artefact(path)
-    spec = artefact.manifest.signal
-    interpreter = Interpreter(model_content=artefact.flatbuffer)
+    model_file = load_model_file(path)
+    spec = model_file.manifest.signal
+    interpreter = Interpreter(model_content=model_file.flatbuffer)
     interpreter.allocate_tensors()
     source, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     window: deque[float] = deque(maxlen=round(spec.window_s * rate_hz))

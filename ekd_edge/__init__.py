@@ -1,1 +1,1 @@
-"""Everything that runs on the device: signal chain, artefact, classifier, sensor, live loop."""
+"""Everything that runs on the device: signal chain, model_file, classifier, sensor, live loop."""

@@ -4,7 +4,7 @@
      ├─ PortError       a serial port is missing, busy, forbidden or gone
      ├─ FormatError     bytes are not what they were said to be (wrong baud rate, foreign format)
      ├─ SignalError     samples cannot be processed as asked (rate, unit, NaN, another SignalSpec)
-     ├─ ArtefactError   a model file is truncated, foreign, newer or altered
+     ├─ ModelFileError   a model file is truncated, foreign, newer or altered
      ├─ DataError       a dataset or recording is empty, malformed or has one class only
      ├─ ConfigError     a preset, run folder or option does not fit
      └─ ExportError     a model cannot be converted, quantized or signed off
@@ -13,12 +13,12 @@ The message is one sentence that says what to do. Commands print it on stderr an
 """
 
 __all__ = [
-    "ArtefactError",
     "ConfigError",
     "DataError",
     "EkdError",
     "ExportError",
     "FormatError",
+    "ModelFileError",
     "PortError",
     "SignalError",
 ]
@@ -40,7 +40,7 @@ class SignalError(EkdError):
     """Samples cannot be processed as asked."""
 
 
-class ArtefactError(EkdError):
+class ModelFileError(EkdError):
     """A model file cannot be trusted or read."""
 
 

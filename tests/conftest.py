@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import save_artefact
+from ekd_edge.model.file import save_model_file
 from ekd_edge.model.manifest import Manifest, Training
 from ekd_edge.model.manifest import Target as PredictedTarget
 from ekd_edge.model.subject_hash import hash_subjects
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
-ARTEFACT_TARGETS = (PredictedTarget("arousal", ("low", "high")), PredictedTarget("valence", ("low", "high")))
+MODEL_TARGETS = (PredictedTarget("arousal", ("low", "high")), PredictedTarget("valence", ("low", "high")))
 
 
 def _linear_flatbuffer(weights: np.ndarray) -> bytes:
@@ -146,7 +146,7 @@ def gsr_manifest() -> Manifest:
     return Manifest(
         kind="float32",
         signal=gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1),
-        targets=ARTEFACT_TARGETS,
+        targets=MODEL_TARGETS,
         training=Training("synthetic", "synthetic-test", True, *PEOPLE),
         recipe="float32",
         student="paper",
@@ -155,14 +155,14 @@ def gsr_manifest() -> Manifest:
 
 @pytest.fixture(scope="session")
 def write_model(gsr_manifest: Manifest) -> Callable[..., Path]:
-    """write_model(path, **changes to the manifest): a valid artefact whose weights are random but fixed."""
+    """write_model(path, **changes to the manifest): a valid model_file whose weights are random but fixed."""
 
     def write(path: Path, **changes: object) -> Path:
         manifest = replace(gsr_manifest, **changes)
         outputs = len(manifest.targets) * manifest.n_classes
         shape = (outputs, manifest.signal.window_samples)
         weights = np.random.default_rng(7).normal(size=shape, scale=0.3).astype(np.float32)
-        save_artefact(path, _linear_flatbuffer(weights), manifest)
+        save_model_file(path, _linear_flatbuffer(weights), manifest)
         return path
 
     return write

@@ -15,8 +15,8 @@ from ekd_edge.cli.arguments import add_trust_argument
 from ekd_edge.diagnostics.bench import INCLUDES, Bench, bench
 from ekd_edge.diagnostics.machine import Condition, emulator
 from ekd_edge.diagnostics.pick import Choice, check_real, pick
-from ekd_edge.errors import ArtefactError, EkdError
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.errors import EkdError, ModelFileError
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
 
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         trust = read_trust(options.trust) if options.trust else trust_from_environment()
         if options.pick:
             check_real(emulator())
-        artefacts = _artefacts(options.models, trust)
-        found = bench(artefacts, options.threads, options.windows, progress.show)
+        model_files = _model_files(options.models, trust)
+        found = bench(model_files, options.threads, options.windows, progress.show)
         progress.end()
     except EkdError as error:
         progress.end()
@@ -91,20 +91,20 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _artefacts(named: Sequence[Path], trust: Trust | None) -> list[Artefact]:
+def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:
     """Those named, else all valid ones beside the one that `ekd-edge` would run."""
     if named:
-        return [load_artefact(path, trust) for path in dict.fromkeys(named)]
+        return [load_model_file(path, trust) for path in dict.fromkeys(named)]
     default = default_model(trust=trust)
-    artefacts = [load_artefact(default, trust)]
+    model_files = [load_model_file(default, trust)]
     for path in sorted(default.parent.glob("*.tflite")):
         if path == default:
             continue
         try:
-            artefacts.append(load_artefact(path, trust))
-        except ArtefactError as error:
+            model_files.append(load_model_file(path, trust))
+        except ModelFileError as error:
             print(f"ekd-edge bench: passed over: {error}", file=sys.stderr)
-    return artefacts
+    return model_files
 
 
 def to_json(found: Bench, choice: Choice | None = None) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def to_json(found: Bench, choice: Choice | None = None) -> dict[str, Any]:
     if choice is None:
         return found.to_json()
     picked = choice.picked
-    named = None if picked is None else {"file": str(picked.artefact.path), "threads": picked.threads}
+    named = None if picked is None else {"file": str(picked.model_file.path), "threads": picked.threads}
     return {**found.to_json(), "picked": named, "reasons": dict(choice.reasons)}
 
 
@@ -126,16 +126,16 @@ def _lines(found: Bench, choice: Choice | None) -> Iterator[str]:
         yield f"These figures are meaningless: {found.meaningless}"
     yield from found.machine.lines
     yield ""
-    width = max(5, *(len(str(timing.artefact.path)) for timing in found.timings))
+    width = max(5, *(len(str(timing.model_file.path)) for timing in found.timings))
     yield (
         f"{'model':{width}}  {'kind':<7}  {'threads':>7}  {'p50 ms':>8}  {'p99 ms':>8}  {'paced ms':>8}  "
         f"{'CPU s/h':>7}  {'size kB':>7}"
     )
     for each in found.timings:
-        manifest = each.artefact.manifest
+        manifest = each.model_file.manifest
         p99 = "-" if each.p99_ms is None else f"{each.p99_ms:.3f}"
         yield (
-            f"{each.artefact.path!s:{width}}  {manifest.kind:<7}  {each.threads:>7}  {each.p50_ms:>8.3f}  {p99:>8}  "
+            f"{each.model_file.path!s:{width}}  {manifest.kind:<7}  {each.threads:>7}  {each.p50_ms:>8.3f}  {p99:>8}  "
             f"{each.paced_ms:>8.3f}  {each.cpu_s:>7.2f}  {manifest.size_bytes / 1000:>7.0f}"
         )
     yield ""
@@ -173,7 +173,7 @@ def _degrees(condition: Condition) -> str:
 def _choice_lines(choice: Choice) -> Iterator[str]:
     picked = choice.picked
     if picked is not None:
-        path, threads = picked.artefact.path, f"{picked.threads} thread{'s' if picked.threads > 1 else ''}"
+        path, threads = picked.model_file.path, f"{picked.threads} thread{'s' if picked.threads > 1 else ''}"
         yield f"picked       {path} with {threads}, p50 {picked.p50_ms:.3f} ms"
     for name, reason in choice.reasons.items():
         yield f"not          {name}: {reason}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import PI_OSES, pi_os
 from ekd_edge.errors import EkdError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, describe_signoff
 from ekd_edge.model.signature import read_trust, trust_from_environment
 
@@ -26,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         target = pi_os(options.os)
         trust = read_trust([options.trust]) if options.trust else trust_from_environment()
         model = options.model or default_model(trust=trust)
-        artefact = load_artefact(model, trust)
+        model_file = load_model_file(model, trust)
         path = options.out or Path(f"ekd-{target.name}.tar")
         if sys.stderr.isatty():
             print(f"gathering wheels for {target.title} ...", file=sys.stderr)
-        bundle = make_bundle(path, target, artefact, options.options, options.trust, options.wheel)
+        bundle = make_bundle(path, target, model_file, options.options, options.trust, options.wheel)
     except EkdError as error:
         print(f"ekd-edge bundle: {error}", file=sys.stderr)
         return 2
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = {"path": str(path), "size_bytes": bundle.size_bytes, "wheels": dict(bundle.wheels)}
         print(json.dumps({**about, "system": target.title, "model": str(model)}))
         return 0
-    warned = describe_signoff(artefact.manifest)
+    warned = describe_signoff(model_file.manifest)
     print(f"{path}: {bundle.size_bytes / 1e6:.0f} MB for {target.title}")
     print(f"  model    {model}{f' ({warned})' if warned else ''}")
     print(f"  packages {', '.join(f'{name} {version}' for name, version in bundle.wheels)}")

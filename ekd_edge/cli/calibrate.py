@@ -8,7 +8,7 @@ from time import monotonic
 
 from ekd_edge.cli.arguments import calibrate_parser, sensor_options
 from ekd_edge.errors import EkdError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.signature import read_trust, trust_from_environment
 from ekd_edge.pipeline.baseline import baseline_file, save_baseline, take_baseline
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         baseline_file(options.wearer)
         trust = read_trust(options.trust) if options.trust else trust_from_environment()
         path = options.model or default_model(trust=trust)
-        manifest = load_artefact(path, trust).manifest
+        manifest = load_model_file(path, trust).manifest
         check_sensor_signal(manifest, path.name)
         with open_sensor(find_port(options.port), sensor_options(options)) as sensor:
             print(

@@ -14,14 +14,14 @@ from ekd_edge.cli.arguments import sensor_options
 from ekd_edge.cli.messages import banner, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping
 from ekd_edge.errors import EkdError
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.interpreter import Classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import baseline_of
-from ekd_edge.pipeline.smoothing import Steadiness
+from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import Stream
 from ekd_edge.recording.recorder import Recorder, Retention
-from ekd_edge.service.session import ModelFile, Place, attend
+from ekd_edge.service.session import ModelWatcher, Place, attend
 from ekd_edge.service.status_file import StatusFile, status_folder
 from ekd_edge.sinks.jsonl import JsonLines
 from ekd_edge.sinks.output import Output, ReaderGoneError
@@ -35,34 +35,34 @@ __all__ = ["attend_ports"]
 
 def attend_ports(
     options: argparse.Namespace,
-    artefact: Artefact,
-    classifier: Classifier,
-    steadiness: Steadiness,
-    stop: Stopping,
     model_file: ModelFile,
+    classifier: Classifier,
+    smoothing: Smoothing,
+    stop: Stopping,
+    model_watcher: ModelWatcher,
 ) -> None:
     """Predict what the sensors send until told to stop; `options` as `edge_parser` reads them.
 
     Raises EkdError where no sensor is left that can be read, and where predictions cannot be written.
     """
-    manifest = artefact.manifest
+    manifest = model_file.manifest
     with ExitStack() as open_things:
         sinks = [Queued(sink, notify) for sink in _sinks(options, manifest)]
         output = Output(sinks, sys.stdout)
         places: list[Place] = []
         for number, port in enumerate(options.port):
-            places.append(_place(options, number, port, artefact, steadiness, output))
+            places.append(_place(options, number, port, model_file, smoothing, output))
             if (recorder := places[-1].recorder) is not None:
                 open_things.callback(recorder.close)
             open_things.callback(places[-1].connection.close)
 
         def describe() -> dict[str, object]:
-            model_file.look()
-            model = {"file": str(artefact.path), "sha256": manifest.sha256, "replaced": model_file.replaced}
+            model_watcher.look()
+            model = {"file": str(model_file.path), "sha256": manifest.sha256, "replaced": model_watcher.replaced}
             unwritten = sum(sink.dropped for sink in sinks)
             return {"model": model, "unwritten": unwritten, "ports": [place.describe() for place in places]}
 
-        print(banner(artefact, ", ".join(options.port)), file=sys.stderr)
+        print(banner(model_file, ", ".join(options.port)), file=sys.stderr)
         open_things.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
@@ -87,7 +87,7 @@ def attend_ports(
 
 
 def _place(
-    options: argparse.Namespace, number: int, port: str, artefact: Artefact, steadiness: Steadiness, output: Output
+    options: argparse.Namespace, number: int, port: str, model_file: ModelFile, smoothing: Smoothing, output: Output
 ) -> Place:
     several = len(options.port) > 1
     recorder: Recorder | None = None
@@ -100,10 +100,10 @@ def _place(
     wearer = options.wearer[number] if options.wearer else None
     if options.record is not None:
         folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
-        recorder = _recorder(options, folder, port, wearer, artefact)
+        recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
-    stream = Stream(artefact.manifest, steadiness, name)
-    baseline = None if wearer is None else baseline_of(wearer, artefact.manifest.signal, tell)
+    stream = Stream(model_file.manifest, smoothing, name)
+    baseline = None if wearer is None else baseline_of(wearer, model_file.manifest.signal, tell)
     persistence = Persistence(reconnect=not options.once, wait=options.wait)
     try:
         connection = Connection(port, sensor_options(options), tell, persistence, baseline)
@@ -114,13 +114,15 @@ def _place(
     return Place(name, connection, stream, output, recorder)
 
 
-def _recorder(options: argparse.Namespace, folder: Path, port: str, wearer: str | None, artefact: Artefact) -> Recorder:
+def _recorder(
+    options: argparse.Namespace, folder: Path, port: str, wearer: str | None, model_file: ModelFile
+) -> Recorder:
     about = {
         "run": secrets.token_hex(8),
         "port": port,
         "wearer": wearer,
-        "model": artefact.path.name,
-        "model_sha256": artefact.manifest.sha256,
+        "model": model_file.path.name,
+        "model_sha256": model_file.manifest.sha256,
         "smooth_s": options.smooth or 0.0,
         "margin": options.margin or 0.0,
     }

@@ -2,7 +2,7 @@
 
 import sys
 
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.sinks.output import Output
@@ -16,14 +16,14 @@ def notify(told: str) -> None:
     print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
 
 
-def banner(artefact: Artefact, source: str) -> str:
+def banner(model_file: ModelFile, source: str) -> str:
     """Which model reads which source, and what is to be known of it."""
-    manifest = artefact.manifest
+    manifest = model_file.manifest
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
     about = ", ".join(filter(None, (manifest.kind, describe_signoff(manifest))))
     return (
-        f"ekd-edge: {artefact.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
+        f"ekd-edge: {model_file.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
         f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
         f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
         f"reading {source}"

@@ -17,14 +17,14 @@ from ekd_edge.cli.live import attend_ports
 from ekd_edge.cli.messages import banner, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import EkdError, SignalError
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.signature import read_trust, trust_from_environment
-from ekd_edge.pipeline.smoothing import Steadiness
+from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import check_sensor_signal, run
 from ekd_edge.recording.replay import RunReplay, recordings_of
-from ekd_edge.service.session import ModelFile
+from ekd_edge.service.session import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.sinks.jsonl import JsonLines
@@ -82,17 +82,17 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
             check_port(find_port(port))
     trust = read_trust(options.trust) if options.trust else trust_from_environment()
     path = options.model or default_model(trust=trust)
-    model_file = ModelFile(path, notify)
-    artefact = load_artefact(path, trust)
-    check_sensor_signal(artefact.manifest, path.name)
+    model_watcher = ModelWatcher(path, notify)
+    model_file = load_model_file(path, trust)
+    check_sensor_signal(model_file.manifest, path.name)
     import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
 
-    classifier = open_classifier(artefact, options.threads)
+    classifier = open_classifier(model_file, options.threads)
     if options.port is None:
-        _replay(options, artefact, classifier, stop)
+        _replay(options, model_file, classifier, stop)
     else:
-        steadiness = Steadiness(options.smooth or 0.0, options.margin or 0.0)
-        attend_ports(options, artefact, classifier, steadiness, stop, model_file)
+        smoothing = Smoothing(options.smooth or 0.0, options.margin or 0.0)
+        attend_ports(options, model_file, classifier, smoothing, stop, model_watcher)
 
 
 def _allow_files(more: int) -> None:
@@ -105,18 +105,18 @@ def _allow_files(more: int) -> None:
         )
 
 
-def _replay(options: argparse.Namespace, artefact: Artefact, classifier: Classifier, stop: Stopping) -> None:
-    manifest = artefact.manifest
+def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
+    manifest = model_file.manifest
     sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
     with _recorded(options) as source:
-        steadiness = _steadiness(options, source)
-        print(banner(artefact, str(options.replay)), file=sys.stderr)
+        smoothing = _smoothing(options, source)
+        print(banner(model_file, str(options.replay)), file=sys.stderr)
         output = Output([sink], sys.stdout)
         blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
         reason = None
         try:
             with output:
-                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, steadiness):
+                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, smoothing):
                     output.write(prediction)
                     reason = prediction.quality.reason
                     if stop.event.is_set():
@@ -139,11 +139,11 @@ def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
     return open_replay(options.replay, sensor_options(options))
 
 
-def _steadiness(options: argparse.Namespace, source: Replay | RunReplay) -> Steadiness:
+def _smoothing(options: argparse.Namespace, source: Replay | RunReplay) -> Smoothing:
     """As it was while a run was recorded, unless said otherwise."""
-    recorded = source.steadiness if isinstance(source, RunReplay) else Steadiness()
+    recorded = source.smoothing if isinstance(source, RunReplay) else Smoothing()
     smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
-    return Steadiness(smooth_s, recorded.margin if options.margin is None else options.margin)
+    return Smoothing(smooth_s, recorded.margin if options.margin is None else options.margin)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from ekd_edge.deploy.pi_os import PiOs
 from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from firmware_bridge.dependencies import version_of
 
 __all__ = ["Bundle", "make_bundle"]
@@ -30,7 +30,7 @@ class Bundle:
 def make_bundle(
     path: Path,
     target: PiOs,
-    artefact: Artefact,
+    model_file: ModelFile,
     options: str = "--port auto --wait --json",
     key: Path | None = None,
     wheel: Path | None = None,
@@ -48,24 +48,24 @@ def make_bundle(
         fetched = Path(folder) / "wheels"
         fetched.mkdir()
         wheels = gather_wheels(target, wheel or own_wheel(Path(folder)), fetched)
-        contents = _contents(target, artefact, options, key, wheels)
-        contents["bundle.json"] = _about(target, artefact, contents, wheels)
+        contents = _contents(target, model_file, options, key, wheels)
+        contents["bundle.json"] = _about(target, model_file, contents, wheels)
         _write(path, f"ekd-{target.name}", contents)
     named = tuple((each.name, each.version) for each in wheels)
     return Bundle(path, path.stat().st_size, named)
 
 
 def _contents(
-    target: PiOs, artefact: Artefact, options: str, key: Path | None, wheels: tuple[Wheel, ...]
+    target: PiOs, model_file: ModelFile, options: str, key: Path | None, wheels: tuple[Wheel, ...]
 ) -> dict[str, bytes]:
     """The files by their names in the archive."""
     settings = [
         "# Read by ekd-edge.service; kept as it is when a newer bundle is installed.",
-        f"EKD_MODEL=@FOLDER@/{artefact.path.name}",
+        f"EKD_MODEL=@FOLDER@/{model_file.path.name}",
         f"EKD_OPTIONS={options}",
     ]
     contents = {f"wheels/{wheel.path.name}": wheel.path.read_bytes() for wheel in wheels}
-    contents[artefact.path.name] = artefact.path.read_bytes()
+    contents[model_file.path.name] = model_file.path.read_bytes()
     if key is not None:
         settings.append("EKD_TRUST=@FOLDER@/trust.pub")
         contents["trust.pub"] = key.read_bytes()
@@ -83,14 +83,14 @@ def _pin(wheel: Wheel) -> str:
     return f"{wheel.name}{extra}=={wheel.version} --hash=sha256:{wheel.sha256}"
 
 
-def _about(target: PiOs, artefact: Artefact, contents: dict[str, bytes], wheels: tuple[Wheel, ...]) -> bytes:
+def _about(target: PiOs, model_file: ModelFile, contents: dict[str, bytes], wheels: tuple[Wheel, ...]) -> bytes:
     (ekd,) = [wheel.version for wheel in wheels if wheel.name == "ekd"]
     about = {
         "ekd": ekd,
         "system": target.title,
         "machine": target.machine,
         "python": target.python_version,
-        "model": artefact.path.name,
+        "model": model_file.path.name,
         "files": {name: sha256(data).hexdigest() for name, data in sorted(contents.items())},
     }
     return (json.dumps(about, indent=1) + "\n").encode()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.diagnostics.machine import Condition, Machine, read_condition, read_machine
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.pipeline.stream import check_sensor_signal
 from ekd_edge.signal.blocks import SampleBlock
@@ -55,7 +55,7 @@ class Timing:
     paced, at the model's own hop.
     """
 
-    artefact: Artefact
+    model_file: ModelFile
     threads: int
     windows: int
     p50_ms: float
@@ -71,9 +71,9 @@ class Timing:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        manifest = self.artefact.manifest
+        manifest = self.model_file.manifest
         return {
-            "file": str(self.artefact.path),
+            "file": str(self.model_file.path),
             "sha256": manifest.sha256,
             "student": manifest.student,
             "kind": manifest.kind,
@@ -129,7 +129,7 @@ class Bench:
 
 
 def bench(
-    artefacts: Sequence[Artefact],
+    model_files: Sequence[ModelFile],
     threads: Sequence[int],
     windows: int = 200,
     progress: Progress = lambda share: None,
@@ -140,12 +140,14 @@ def bench(
     root: where `ekd_edge.diagnostics.machine` reads of the machine.
     Raises SignalError for a model of another signal than skin conductance, and what `open_classifier` raises.
     """
-    for artefact in artefacts:
-        check_sensor_signal(artefact.manifest, artefact.path.name)
+    for model_file in model_files:
+        check_sensor_signal(model_file.manifest, model_file.path.name)
     machine, watch = read_machine(root), _Watch(root)
-    chains = {spec: _Chain(spec) for spec in dict.fromkeys(artefact.manifest.signal for artefact in artefacts)}
+    chains = {spec: _Chain(spec) for spec in dict.fromkeys(model_file.manifest.signal for model_file in model_files)}
     inferences = [
-        _Inference(artefact, number, chains[artefact.manifest.signal]) for artefact in artefacts for number in threads
+        _Inference(model_file, number, chains[model_file.manifest.signal])
+        for model_file in model_files
+        for number in threads
     ]
     for inference in inferences:
         for _ in range(_WARM_UPS):
@@ -204,10 +206,10 @@ def _sensor(block_samples: int) -> Iterator[SampleBlock]:
 class _Inference(_Step):
     """One model with one number of threads, which goes through the chain's windows in turn."""
 
-    def __init__(self, artefact: Artefact, threads: int, chain: _Chain) -> None:
+    def __init__(self, model_file: ModelFile, threads: int, chain: _Chain) -> None:
         super().__init__()
-        self._artefact, self._threads, self._chain = artefact, threads, chain
-        self._predict = open_classifier(artefact, threads).predict
+        self._model_file, self._threads, self._chain = model_file, threads, chain
+        self._predict = open_classifier(model_file, threads).predict
         self._windows = cycle(chain.windows)
 
     def run(self) -> None:
@@ -216,13 +218,13 @@ class _Inference(_Step):
     def timing(self) -> Timing:
         p50_ms, p99_ms = (float(value) for value in 1e3 * np.quantile(self.hot_s, (0.5, 0.99)))
         return Timing(
-            artefact=self._artefact,
+            model_file=self._model_file,
             threads=self._threads,
             windows=len(self.hot_s),
             p50_ms=p50_ms,
             p99_ms=p99_ms if len(self.hot_s) >= _LEAST_FOR_P99 else None,
             paced_ms=1e3 * float(np.median(self.paced_s)),
-            inference_cpu_s=3600 / self._artefact.manifest.signal.hop_s * float(np.mean(self.cpu_s)),
+            inference_cpu_s=3600 / self._model_file.manifest.signal.hop_s * float(np.mean(self.cpu_s)),
             chain_cpu_s=self._chain.cpu_s_per_hour,
         )
 

@@ -110,7 +110,7 @@ def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Fi
     """The model that would run: whether it is whole, trusted and signed off, and runs; needs numpy."""
     import numpy as np
 
-    from ekd_edge.model.file import load_artefact
+    from ekd_edge.model.file import load_model_file
     from ekd_edge.model.find import default_model, describe_signoff
     from ekd_edge.model.interpreter import open_classifier
     from ekd_edge.model.signature import read_trust, trust_from_environment
@@ -120,17 +120,17 @@ def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Fi
         trust = read_trust(keys) if keys else trust_from_environment()
         if path is None:
             path = default_model(trust=trust)
-        artefact = load_artefact(path, trust)
-        check_sensor_signal(artefact.manifest, path.name)
-        classifier = open_classifier(artefact)
+        model_file = load_model_file(path, trust)
+        check_sensor_signal(model_file.manifest, path.name)
+        classifier = open_classifier(model_file)
         begun_s = time.perf_counter()
-        classifier.predict(np.zeros((1, artefact.manifest.signal.window_samples), np.float32))
+        classifier.predict(np.zeros((1, model_file.manifest.signal.window_samples), np.float32))
         took_ms = 1e3 * (time.perf_counter() - begun_s)
     except EkdError as error:
         yield Finding("model", "fault", str(error))
         return
-    signoff = describe_signoff(artefact.manifest)
-    told = f"{path}, {artefact.manifest.kind}, {took_ms:.1f} ms for a first window"
+    signoff = describe_signoff(model_file.manifest)
+    told = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for a first window"
     if signoff:
         yield Finding("model", "warning", f"{told}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
     else:

@@ -41,18 +41,20 @@ def pick(timings: Sequence[Timing], max_drop: float | None = None) -> Choice:
     reasons: dict[str, str] = {}
     allowed: list[Timing] = []
     for timing in timings:
-        refused = why_not(timing.artefact.manifest, max_drop)
+        refused = why_not(timing.model_file.manifest, max_drop)
         if refused is None:
             allowed.append(timing)
         else:
-            reasons[str(timing.artefact.path)] = refused
+            reasons[str(timing.model_file.path)] = refused
     if not allowed:
         return Choice(None, reasons)
     fastest_ms = min(timing.p50_ms for timing in allowed)
     as_fast = [timing for timing in allowed if timing.p50_ms <= _TIE * fastest_ms]
-    picked = min(as_fast, key=lambda each: (each.threads, each.artefact.manifest.size_bytes, each.p50_ms))
-    for path in dict.fromkeys(timing.artefact.path for timing in allowed if timing.artefact is not picked.artefact):
-        best_ms = min(timing.p50_ms for timing in allowed if timing.artefact.path == path)
+    picked = min(as_fast, key=lambda each: (each.threads, each.model_file.manifest.size_bytes, each.p50_ms))
+    for path in dict.fromkeys(
+        timing.model_file.path for timing in allowed if timing.model_file is not picked.model_file
+    ):
+        best_ms = min(timing.p50_ms for timing in allowed if timing.model_file.path == path)
         tied = best_ms <= _TIE * fastest_ms
         reasons[str(path)] = (
             f"as fast within 2 % (p50 {best_ms:.3f} ms), but with more threads or larger"

@@ -1,4 +1,4 @@
-"""The container of a model file: a flatbuffer with a small zip appended; ARTEFACT.md describes it.
+"""The container of a model file: a flatbuffer with a small zip appended; MODEL_FILE.md describes it.
 
 It is canonical: for given contents there is exactly one sequence of bytes, so a reader rebuilds what follows the
 flatbuffer and compares. Nothing here interprets the contents.
@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 
 __all__ = [
     "MANIFEST_NAME",
@@ -61,13 +61,13 @@ def pack(contents: Contents) -> bytes:
 def unpack(path: Path, content: bytes) -> Contents:
     """The contents of a canonical container; `path` is for the complaint.
 
-    Raises ArtefactError where it is anything else, in any bit.
+    Raises ModelFileError where it is anything else, in any bit.
     """
     if content[4:8] != _MAGIC:
-        raise ArtefactError(f"{path} is not a TFLite model: name a .tflite file that ekd-export wrote")
+        raise ModelFileError(f"{path} is not a TFLite model: name a .tflite file that ekd-export wrote")
     end = len(content) - _END.size
     if end < 0 or content[end : end + 4] != b"PK\5\6":
-        raise ArtefactError(
+        raise ModelFileError(
             f"{path} is cut short or not from ekd-export (no manifest at its end): copy or export it again"
         )
     _, _, _, _, count, _, directory, _ = _END.unpack_from(content, end)
@@ -79,7 +79,7 @@ def unpack(path: Path, content: bytes) -> Contents:
         _LOCAL.size + _CENTRAL.size + 2 * len(name) + each for name, each in zip(_NAMES, sizes, strict=False)
     )
     if not (1 <= count <= 2 and 8 <= length <= MAX_FLATBUFFER_BYTES and 0 < size <= MAX_MANIFEST_BYTES):
-        raise ArtefactError(f"{path} was altered: its parts do not fit together; copy or export it again")
+        raise ModelFileError(f"{path} was altered: its parts do not fit together; copy or export it again")
     found = []
     start = length
     for name, each in zip(_NAMES, sizes, strict=False):
@@ -87,14 +87,14 @@ def unpack(path: Path, content: bytes) -> Contents:
         found.append(content[start : start + each])
         start += each
     if content[length:] != _tail(length, found):
-        raise ArtefactError(f"{path} was altered: its manifest or signature is damaged; copy or export it again")
+        raise ModelFileError(f"{path} was altered: its manifest or signature is damaged; copy or export it again")
     return Contents(content[:length], *found)
 
 
 def read_contents(path: Path) -> Contents:
     """The contents of a file.
 
-    Raises ArtefactError where there is none, it is no regular file, cannot be read, or is no canonical container.
+    Raises ModelFileError where there is none, it is no regular file, cannot be read, or is no canonical container.
     """
     limit = len(_tail(0, [b""] * 2)) + MAX_FLATBUFFER_BYTES + MAX_MANIFEST_BYTES + SIGNATURE_BYTES
     try:
@@ -105,25 +105,25 @@ def read_contents(path: Path) -> Contents:
             content = file.read(limit + 1) if size <= limit else None
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise ArtefactError(f"there is no model file {path}: make one with `ekd-export --int8`") from error
+            raise ModelFileError(f"there is no model file {path}: make one with `ekd-export --int8`") from error
         reason = error.strerror if isinstance(error, OSError) else None
-        raise ArtefactError(f"cannot read {str(path)!r}: {reason or error}") from error
+        raise ModelFileError(f"cannot read {str(path)!r}: {reason or error}") from error
     if content is None or len(content) > limit:
-        raise ArtefactError(f"{path} is not a model file of ekd: it is larger than {limit} bytes")
+        raise ModelFileError(f"{path} is not a model file of ekd: it is larger than {limit} bytes")
     return unpack(path, content)
 
 
 def write_contents(path: Path, contents: Contents) -> None:
     """Write a model file in one step: a reader finds the old file or the whole new one, never a part.
 
-    Raises ArtefactError where the flatbuffer is none, something is too large or the file cannot be written; nothing
+    Raises ModelFileError where the flatbuffer is none, something is too large or the file cannot be written; nothing
     is left behind then.
     """
     flatbuffer, manifest = contents.flatbuffer, contents.manifest
     if flatbuffer[4:8] != _MAGIC:
-        raise ArtefactError(f"cannot write {path}: this is no TFLite model")
+        raise ModelFileError(f"cannot write {path}: this is no TFLite model")
     if len(flatbuffer) > MAX_FLATBUFFER_BYTES or len(manifest) > MAX_MANIFEST_BYTES:
-        raise ArtefactError(
+        raise ModelFileError(
             f"cannot write {path}: a model of {len(flatbuffer)} bytes or a manifest of {len(manifest)} is too "
             f"large (the limits are {MAX_FLATBUFFER_BYTES} and {MAX_MANIFEST_BYTES})"
         )
@@ -140,7 +140,7 @@ def write_contents(path: Path, contents: Contents) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
+        raise ModelFileError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _open_unblocked(name: str, flags: int) -> int:
@@ -149,7 +149,7 @@ def _open_unblocked(name: str, flags: int) -> int:
 
 def _size_of_file(path: Path, about: os.stat_result) -> int:
     if not stat.S_ISREG(about.st_mode):
-        raise ArtefactError(f"{path} is not a file: name a .tflite file that ekd-export wrote")
+        raise ModelFileError(f"{path} is not a file: name a .tflite file that ekd-export wrote")
     return about.st_size
 
 

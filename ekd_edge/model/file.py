@@ -1,4 +1,4 @@
-"""One file that holds a model and all that is needed to run it; ARTEFACT.md describes the format.
+"""One file that holds a model and all that is needed to run it; MODEL_FILE.md describes the format.
 
 The model is not interpreted before all checks have passed: container, signature (where keys are trusted), manifest,
 hash.
@@ -8,17 +8,17 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model.container import Contents, read_contents, write_contents
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.manifest_json import encode_manifest, parse_manifest
 from ekd_edge.model.signature import Trust, check_signature
 
-__all__ = ["Artefact", "check_contents", "load_artefact", "save_artefact"]
+__all__ = ["ModelFile", "check_contents", "load_model_file", "save_model_file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
+class ModelFile:
     """A verified model file: its manifest, its TFLite flatbuffer and where it was read from."""
 
     manifest: Manifest
@@ -26,10 +26,10 @@ class Artefact:
     path: Path
 
 
-def save_artefact(path: Path, flatbuffer: bytes, manifest: Manifest) -> Manifest:
+def save_model_file(path: Path, flatbuffer: bytes, manifest: Manifest) -> Manifest:
     """Write a model file, unsigned, in one step: a reader finds the old file or the whole new one, never a part.
 
-    Returns the manifest as written, with sha256 and size_bytes of `flatbuffer`. Raises ArtefactError where
+    Returns the manifest as written, with sha256 and size_bytes of `flatbuffer`. Raises ModelFileError where
     the flatbuffer is none, something is too large or the file cannot be written; nothing is left behind then.
     """
     manifest = replace(manifest, sha256=hashlib.sha256(flatbuffer).hexdigest(), size_bytes=len(flatbuffer))
@@ -37,24 +37,24 @@ def save_artefact(path: Path, flatbuffer: bytes, manifest: Manifest) -> Manifest
     return manifest
 
 
-def load_artefact(path: Path, trust: Trust | None = None) -> Artefact:
+def load_model_file(path: Path, trust: Trust | None = None) -> ModelFile:
     """Read and verify a model file; with `trust`, only one that a trusted key has signed.
 
-    Raises ArtefactError, in one sentence, where it is missing, cut short, foreign, altered, of another format version
+    Raises ModelFileError, in one sentence, where it is missing, cut short, foreign, altered, of another format version
     or not to be trusted.
     """
     return check_contents(path, read_contents(path), trust)
 
 
-def check_contents(path: Path, contents: Contents, trust: Trust | None = None) -> Artefact:
-    """The artefact in a file's contents; see `load_artefact`."""
+def check_contents(path: Path, contents: Contents, trust: Trust | None = None) -> ModelFile:
+    """The model_file in a file's contents; see `load_model_file`."""
     if trust is not None:
         check_signature(path, contents, trust)
     try:
         manifest = parse_manifest(contents.manifest)
-    except ArtefactError as error:
-        raise ArtefactError(f"{path} cannot be used: {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} cannot be used: {error}") from error
     flatbuffer = contents.flatbuffer
     if manifest.size_bytes != len(flatbuffer) or manifest.sha256 != hashlib.sha256(flatbuffer).hexdigest():
-        raise ArtefactError(f"{path} was altered: model and manifest do not match; copy or export it again")
-    return Artefact(manifest, flatbuffer, path)
+        raise ModelFileError(f"{path} was altered: model and manifest do not match; copy or export it again")
+    return ModelFile(manifest, flatbuffer, path)

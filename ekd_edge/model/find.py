@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ekd_edge.errors import ArtefactError, ConfigError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.errors import ConfigError, ModelFileError
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust
 
@@ -18,7 +18,7 @@ def default_model(
     """The file that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
 
     The newest file decides on the folder; of its models the newest int8 one is taken, else the newest. Files that
-    are no valid artefact, that `trust` refuses, or that were refused sign-off are passed over. Raises ConfigError
+    are no valid model_file, that `trust` refuses, or that were refused sign-off are passed over. Raises ConfigError
     where none is left.
     """
     named = environment.get("EKD_MODEL")
@@ -29,12 +29,12 @@ def default_model(
     valid: list[tuple[float, Path, str]] = []
     for path in files:
         try:
-            manifest = load_artefact(path, trust).manifest
+            manifest = load_model_file(path, trust).manifest
             if manifest.signoff is not None and not manifest.signoff.passed:
                 faults.append(f"{path} was {describe_signoff(manifest)}, name it to run it all the same")
             else:
                 valid.append((path.stat().st_mtime, path, manifest.kind))
-        except (ArtefactError, OSError) as error:
+        except (ModelFileError, OSError) as error:
             faults.append(str(error))
     if not valid:
         passed_over = f" (passed over: {'; '.join(faults)})" if faults else ""

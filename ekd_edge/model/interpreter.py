@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import ArtefactError, EkdError, SignalError
-from ekd_edge.model.file import Artefact
+from ekd_edge.errors import EkdError, ModelFileError, SignalError
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Quantization, TensorQuantization
 from firmware_bridge.dependencies import explain_no_runtime, why_not_loaded
 
@@ -26,28 +26,28 @@ class Classifier(Protocol):
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
 
-        Raises SignalError for windows of another length, and ArtefactError where the runtime fails.
+        Raises SignalError for windows of another length, and ModelFileError where the runtime fails.
         """
 
 
-def open_classifier(artefact: Artefact, threads: int = 1) -> Classifier:
-    """The artefact's model, ready to run.
+def open_classifier(model_file: ModelFile, threads: int = 1) -> Classifier:
+    """The model_file's model, ready to run.
 
-    Raises ArtefactError where the model is not what its manifest says or the runtime cannot run it, and
+    Raises ModelFileError where the model is not what its manifest says or the runtime cannot run it, and
     EkdError where no usable TFLite runtime is installed.
     """
     interpreter = load_runtime()
     try:
         with _quiet():
-            model = interpreter(model_content=artefact.flatbuffer, num_threads=threads)
+            model = interpreter(model_content=model_file.flatbuffer, num_threads=threads)
             model.allocate_tensors()
     except SystemError as error:
         raise EkdError(
             f"this TFLite runtime does not work with numpy {np.__version__}: run `pip install 'numpy<2'`"
         ) from error
     except (ValueError, RuntimeError) as error:
-        raise ArtefactError(f"the TFLite runtime cannot run {artefact.path}: {error}") from error
-    return _Interpreted(artefact, model)
+        raise ModelFileError(f"the TFLite runtime cannot run {model_file.path}: {error}") from error
+    return _Interpreted(model_file, model)
 
 
 def load_runtime() -> Any:
@@ -84,24 +84,30 @@ class _Interpreted:
     interpreter refuses to run while one is held.
     """
 
-    def __init__(self, artefact: Artefact, model: Any) -> None:
-        manifest = artefact.manifest
+    def __init__(self, model_file: ModelFile, model: Any) -> None:
+        manifest = model_file.manifest
         self._shape = (len(manifest.targets), manifest.n_classes)
-        self._path = artefact.path
+        self._path = model_file.path
         self._window = manifest.signal.window_samples
         self._quantization = manifest.quantization
         self._dtype: type[np.generic] = np.int8 if manifest.kind == "int8" else np.float32
         source, result = (
-            _only(artefact, model.get_input_details()),
-            _only(artefact, model.get_output_details()),
+            _only(model_file, model.get_input_details()),
+            _only(model_file, model.get_output_details()),
         )
         wanted = (1, self._window), (1, self._shape[0] * self._shape[1])
         if (tuple(source["shape"]), tuple(result["shape"])) != wanted:
-            raise ArtefactError(f"{artefact.path}: the model's shapes are not those of its manifest: export it again")
+            raise ModelFileError(
+                f"{model_file.path}: the model's shapes are not those of its manifest: export it again"
+            )
         if source["dtype"] is not self._dtype or result["dtype"] is not self._dtype:
-            raise ArtefactError(f"{artefact.path}: the model is not {manifest.kind} as its manifest says: export again")
+            raise ModelFileError(
+                f"{model_file.path}: the model is not {manifest.kind} as its manifest says: export again"
+            )
         if self._quantization is not None and _quantization(source, result) != self._quantization:
-            raise ArtefactError(f"{artefact.path}: the model's scales are not those of its manifest: export it again")
+            raise ModelFileError(
+                f"{model_file.path}: the model's scales are not those of its manifest: export it again"
+            )
         self._input: Callable[[], NDArray[Any]] = model.tensor(source["index"])
         self._output: Callable[[], NDArray[Any]] = model.tensor(result["index"])
         self._invoke: Callable[[], None] = model.invoke
@@ -116,7 +122,7 @@ class _Interpreted:
                 self._invoke()
                 raw[row] = self._output()[0]
         except RuntimeError as error:
-            raise ArtefactError(f"the TFLite runtime cannot run {self._path}: {error}") from error
+            raise ModelFileError(f"the TFLite runtime cannot run {self._path}: {error}") from error
         return self._decode(raw).reshape(len(values), *self._shape)
 
     def _encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
@@ -135,9 +141,9 @@ class _Interpreted:
         return logits
 
 
-def _only(artefact: Artefact, details: list[dict[str, Any]]) -> dict[str, Any]:
+def _only(model_file: ModelFile, details: list[dict[str, Any]]) -> dict[str, Any]:
     if len(details) != 1:
-        raise ArtefactError(f"{artefact.path}: the model must have one input and one output: export it again")
+        raise ModelFileError(f"{model_file.path}: the model must have one input and one output: export it again")
     return details[0]
 
 

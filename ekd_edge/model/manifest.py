@@ -115,7 +115,7 @@ class Manifest:
     target after target. recipe: name of the quantization recipe ("static", "qat", "float32"); student: which student
     of the family ("paper"). quantization and calibration are there exactly for kind "int8". signoff: None where
     nobody asked for a verdict. evaluation: figures measured at export, free JSON, its subjects hashed too. made_by:
-    name and version of the program. sha256, size_bytes: of the flatbuffer alone; `save_artefact` fills them in.
+    name and version of the program. sha256, size_bytes: of the flatbuffer alone; `save_model_file` fills them in.
     """
 
     kind: Kind

@@ -7,7 +7,7 @@ refused.
 import json
 from typing import Any, get_args
 
-from ekd_edge.errors import ArtefactError, SignalError
+from ekd_edge.errors import ModelFileError, SignalError
 from ekd_edge.model.manifest import (
     FORMAT_VERSION,
     Calibration,
@@ -38,12 +38,12 @@ _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 def encode_manifest(manifest: Manifest) -> bytes:
     """UTF-8 JSON, indented for people who unzip it.
 
-    Raises ArtefactError where the manifest would not be accepted by `parse_manifest`.
+    Raises ModelFileError where the manifest would not be accepted by `parse_manifest`.
     """
     try:
         encoded = json.dumps(manifest.to_json(), indent=1, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
-        raise ArtefactError(f"the manifest cannot be written as JSON: {error}") from error
+        raise ModelFileError(f"the manifest cannot be written as JSON: {error}") from error
     parse_manifest(encoded)
     return encoded
 
@@ -51,30 +51,30 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def parse_manifest(encoded: bytes) -> Manifest:
     """The manifest in UTF-8 JSON.
 
-    Raises ArtefactError where it is malformed, or of another format version.
+    Raises ModelFileError where it is malformed, or of another format version.
     """
     root = Fields("manifest", parse_object(encoded))
     version = root.integer("format_version", 1)
     if version > FORMAT_VERSION:
-        raise ArtefactError(
+        raise ModelFileError(
             f"made by a newer ekd (format {version}, this one reads format {FORMAT_VERSION}): "
             "upgrade with `pip install -U ekd`"
         )
     if version < FORMAT_VERSION:
-        raise ArtefactError(
+        raise ModelFileError(
             f"made by an older ekd (format {version}, this one reads format {FORMAT_VERSION}): export the run again "
             "with `ekd-export`"
         )
     kind = _KINDS.get(root.text("kind"))
     if kind is None:
-        raise ArtefactError(f"manifest: unknown kind of model, known are {', '.join(_KINDS)}")
+        raise ModelFileError(f"manifest: unknown kind of model, known are {', '.join(_KINDS)}")
     quantization = root.optional("quantization")
     calibration = root.optional("calibration")
     signoff = root.optional("signoff")
     evaluation = root.optional("evaluation")
     _check_hashed(evaluation)
     if (kind == "int8") != (quantization is not None) or (kind == "int8") != (calibration is not None):
-        raise ArtefactError("manifest: quantization and calibration belong to kind int8, and to it alone")
+        raise ModelFileError("manifest: quantization and calibration belong to kind int8, and to it alone")
     manifest = Manifest(
         kind=kind,
         signal=_signal(root.mapping("signal")),
@@ -113,33 +113,33 @@ def _signal(data: dict[str, Any]) -> SignalSpec:
         spec = SignalSpec.from_json(data)
         exact = json.dumps(spec.to_json(), sort_keys=True) == json.dumps(data, sort_keys=True)
     except (SignalError, TypeError, ValueError) as error:
-        raise ArtefactError(f"manifest: signal: {error}") from error
+        raise ModelFileError(f"manifest: signal: {error}") from error
     if not exact:
-        raise ArtefactError("manifest: signal is no signal specification of this format version")
+        raise ModelFileError("manifest: signal is no signal specification of this format version")
     return spec
 
 
 def _targets(data: list[Any]) -> tuple[Target, ...]:
     if not 1 <= len(data) <= MAX_TARGETS:
-        raise ArtefactError(f"manifest: there must be 1 to {MAX_TARGETS} targets")
+        raise ModelFileError(f"manifest: there must be 1 to {MAX_TARGETS} targets")
     targets = []
     for item in data:
         if type(item) is not dict:
-            raise ArtefactError("manifest: each target must be an object")
+            raise ModelFileError("manifest: each target must be an object")
         fields = Fields("target", item)
         targets.append(Target(fields.text("name"), fields.texts("labels")))
         fields.done()
     check_texts("target names", (target.name for target in targets))
     counts = {len(target.labels) for target in targets}
     if len(counts) != 1 or not 2 <= counts.pop() <= MAX_CLASSES:
-        raise ArtefactError(f"manifest: all targets must have the same number of labels, 2 to {MAX_CLASSES}")
+        raise ModelFileError(f"manifest: all targets must have the same number of labels, 2 to {MAX_CLASSES}")
     return tuple(targets)
 
 
 def _training(fields: Fields) -> Training:
     high = _HIGH_RULES.get(fields.text("high"))
     if high is None:
-        raise ArtefactError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
+        raise ModelFileError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
     training = Training(
         source=fields.text("source"),
         dataset=fields.text("dataset"),
@@ -154,7 +154,7 @@ def _training(fields: Fields) -> Training:
     fields.done()
     everyone = training.train_subjects + training.validation_subjects + training.test_subjects
     if len(set(everyone)) != len(everyone):
-        raise ArtefactError("manifest: training, validation and test subjects overlap")
+        raise ModelFileError("manifest: training, validation and test subjects overlap")
     return training
 
 
@@ -184,14 +184,14 @@ def _signoff(fields: Fields) -> SignOff:
     signoff = SignOff(max_drop=fields.number("max_drop"), passed=fields.flag("passed"))
     fields.done()
     if not 0 <= signoff.max_drop <= 1:
-        raise ArtefactError("manifest: signoff.max_drop must lie between 0 and 1")
+        raise ModelFileError("manifest: signoff.max_drop must lie between 0 and 1")
     return signoff
 
 
 def _check_hashed(figures: Any, name: str = "", depth: int = 0) -> None:
     """Refuse a text in `figures` that stands under a key of subjects and is no hash: a model file names nobody."""
     if depth > MAX_DEPTH:
-        raise ArtefactError(f"manifest: evaluation is nested more than {MAX_DEPTH} deep")
+        raise ModelFileError(f"manifest: evaluation is nested more than {MAX_DEPTH} deep")
     if isinstance(figures, dict):
         for key, value in figures.items():
             _check_hashed(value, key, depth + 1)
@@ -199,4 +199,4 @@ def _check_hashed(figures: Any, name: str = "", depth: int = 0) -> None:
         for value in figures:
             _check_hashed(value, name, depth + 1)
     elif isinstance(figures, str) and name.endswith(("subject", "subjects")) and not is_subject_hash(figures):
-        raise ArtefactError(f"manifest: evaluation names a subject under {name!r}: write its hash")
+        raise ModelFileError(f"manifest: evaluation names a subject under {name!r}: write its hash")

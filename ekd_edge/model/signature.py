@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ekd_edge.errors import ArtefactError, ConfigError, EkdError
+from ekd_edge.errors import ConfigError, EkdError, ModelFileError
 from ekd_edge.model.container import Contents
 
 __all__ = [
@@ -68,14 +68,14 @@ def trust_from_environment(environment: Mapping[str, str] = os.environ) -> Trust
 
 
 def check_signature(path: Path, contents: Contents, trust: Trust) -> None:
-    """Raise ArtefactError unless a trusted key signed the manifest's very bytes."""
+    """Raise ModelFileError unless a trusted key signed the manifest's very bytes."""
     if contents.signature is None:
-        raise ArtefactError(
+        raise ModelFileError(
             f"{path} is not signed: sign it with `ekd-export --sign KEY {path}`, or run without --trust"
         )
     value, key = contents.signature[:_SIGNATURE_BYTES], contents.signature[_SIGNATURE_BYTES:]
     if key not in trust.keys:
-        raise ArtefactError(f"{path} is signed by another key than those trusted ({signer(contents.signature)})")
+        raise ModelFileError(f"{path} is signed by another key than those trusted ({signer(contents.signature)})")
     require_cryptography()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -83,7 +83,7 @@ def check_signature(path: Path, contents: Contents, trust: Trust) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(value, signed_bytes(contents.manifest))
     except (InvalidSignature, ValueError) as error:
-        raise ArtefactError(f"{path} was altered: its signature is not of this manifest; copy it again") from error
+        raise ModelFileError(f"{path} was altered: its signature is not of this manifest; copy it again") from error
 
 
 def _public_key(path: Path) -> bytes:

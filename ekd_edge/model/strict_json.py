@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model.subject_hash import is_subject_hash
 
 __all__ = ["Fields", "check_texts", "parse_object"]
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class Fields:
-    """Typed, consuming access to one JSON object; every complaint, an ArtefactError, names the field."""
+    """Typed, consuming access to one JSON object; every complaint, an ModelFileError, names the field."""
 
     def __init__(self, name: str, data: Mapping[str, Any]) -> None:
         self._name = name
@@ -25,14 +25,14 @@ class Fields:
         """Remove the value under this key; `kind` is its exact type, `what` its name in the complaint."""
         value = self._left.pop(key, None)
         if type(value) is not kind:
-            raise ArtefactError(f"manifest: {self._name}.{key} must be {what}")
+            raise ModelFileError(f"manifest: {self._name}.{key} must be {what}")
         return value
 
     def text(self, key: str) -> str:
         """A printable text."""
         value: str = self.take(key, str, "text")
         if not value.isprintable():
-            raise ArtefactError(f"manifest: {self._name}.{key} holds control characters")
+            raise ModelFileError(f"manifest: {self._name}.{key} holds control characters")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -43,21 +43,21 @@ class Fields:
         """A name such as float32 or per-channel."""
         value = self.text(key)
         if not _NAME.fullmatch(value):
-            raise ArtefactError(f"manifest: {self._name}.{key} must be a name such as float32")
+            raise ModelFileError(f"manifest: {self._name}.{key} must be a name such as float32")
         return value
 
     def hashes(self, key: str) -> tuple[str, ...]:
         """A list of different hashes, see `ekd_edge.model.subject_hash`."""
         values = self.texts(key)
         if not all(is_subject_hash(value) for value in values):
-            raise ArtefactError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
+            raise ModelFileError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
         return values
 
     def integer(self, key: str, low: int, high: int = 2**63 - 1) -> int:
         """A whole number in this range, both ends included."""
         value: int = self.take(key, int, f"a whole number from {low}")
         if not low <= value <= high:
-            raise ArtefactError(f"manifest: {self._name}.{key} must lie between {low} and {high}")
+            raise ModelFileError(f"manifest: {self._name}.{key} must lie between {low} and {high}")
         return value
 
     def number(self, key: str) -> float:
@@ -69,7 +69,7 @@ class Fields:
         """A `number` above zero."""
         value = self.number(key)
         if not value > 0:
-            raise ArtefactError(f"manifest: {self._name}.{key} must be above zero")
+            raise ModelFileError(f"manifest: {self._name}.{key} must be above zero")
         return value
 
     def flag(self, key: str) -> bool:
@@ -96,17 +96,17 @@ class Fields:
     def done(self) -> None:
         """Refuse what was not asked for."""
         if self._left:
-            raise ArtefactError(f"manifest: {self._name} has unknown fields: {', '.join(sorted(self._left))}")
+            raise ModelFileError(f"manifest: {self._name} has unknown fields: {', '.join(sorted(self._left))}")
 
 
 def parse_object(encoded: bytes) -> Mapping[str, Any]:
-    """The JSON object in UTF-8 text: no key twice, no NaN, no number out of range. Raises ArtefactError."""
+    """The JSON object in UTF-8 text: no key twice, no NaN, no number out of range. Raises ModelFileError."""
     try:
         data = json.loads(encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"the manifest is no valid JSON: {error}") from error
+        raise ModelFileError(f"the manifest is no valid JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ArtefactError("the manifest is no JSON object")
+        raise ModelFileError("the manifest is no JSON object")
     return data
 
 
@@ -129,10 +129,10 @@ def _finite(text: str) -> float:
 
 
 def check_texts(name: str, values: Iterable[Any]) -> tuple[str, ...]:
-    """The values, if all are texts, printable, and no two alike. Raises ArtefactError."""
+    """The values, if all are texts, printable, and no two alike. Raises ModelFileError."""
     texts = tuple(values)
     if not all(type(text) is str and text and text.isprintable() for text in texts):
-        raise ArtefactError(f"manifest: {name} must be a list of printable texts")
+        raise ModelFileError(f"manifest: {name} must be a list of printable texts")
     if len(set(texts)) != len(texts):
-        raise ArtefactError(f"manifest: {name} names something twice")
+        raise ModelFileError(f"manifest: {name} names something twice")
     return texts

@@ -17,7 +17,7 @@ from ekd_edge.signal.blocks import Baseline, BaselineOf, SampleBlock
 from ekd_edge.signal.normalize import compressed
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import assess_all
-from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.signal.spec import Normalization, SignalSpec
 
 __all__ = ["Resting", "baseline_file", "baseline_of", "save_baseline", "take_baseline"]
@@ -60,7 +60,7 @@ def take_baseline(
         hop_samples=piece,
         normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
     )
-    preprocessor, suspicion = Preprocessor(plain), Suspicion(plain)
+    preprocessor, suspicion = Preprocessor(plain), SampleQuality(plain)
     believed: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
     seen, reason = 0, None
     for block in blocks:

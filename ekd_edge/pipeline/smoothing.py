@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.manifest import Target
 
-__all__ = ["Steadiness", "Steady"]
+__all__ = ["Smoother", "Smoothing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Steadiness:
+class Smoothing:
     """smooth_s: time constant of an exponential mean over probabilities of believed windows; 0 for none.
 
     margin: by how much a label's probability must exceed that of the label shown before it takes its place; 0 to 1.
@@ -27,13 +27,13 @@ class Steadiness:
             raise ConfigError("the margin must be a share of 0 or more, below 1")
 
 
-class Steady:
+class Smoother:
     """Follows the predictions of one sensor. A new segment, or a pause longer than smooth_s, begins anew."""
 
-    def __init__(self, targets: Sequence[Target], hop_s: float, steadiness: Steadiness) -> None:
+    def __init__(self, targets: Sequence[Target], hop_s: float, smoothing: Smoothing) -> None:
         self._targets = targets
-        self._how = steadiness
-        self._pause_s = max(steadiness.smooth_s, 2 * hop_s)
+        self._how = smoothing
+        self._pause_s = max(smoothing.smooth_s, 2 * hop_s)
         self._at: tuple[int, float] | None = None
         self._means: Sequence[tuple[float, ...]] = []
         self._shown: list[int | None] = [None] * len(targets)

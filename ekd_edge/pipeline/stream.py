@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ekd_edge.errors import SignalError
 from ekd_edge.model.interpreter import Classifier, softmax
 from ekd_edge.model.manifest import Manifest
-from ekd_edge.pipeline.smoothing import Steadiness, Steady
+from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import Quality, assess_all
-from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.sample_quality import SampleQuality
 
 __all__ = ["Due", "Stream", "check_sensor_signal", "predict", "run"]
 
@@ -42,18 +42,18 @@ class Stream:
     def __init__(
         self,
         manifest: Manifest,
-        steadiness: Steadiness | None = None,
+        smoothing: Smoothing | None = None,
         source: str | None = None,
         preprocessor: Preprocessor | None = None,
     ) -> None:
         check_sensor_signal(manifest)
         self._spec = manifest.signal
         self._preprocessor = preprocessor or Preprocessor(manifest.signal)
-        self._suspicion = Suspicion(manifest.signal)
+        self._suspicion = SampleQuality(manifest.signal)
         self._source = source
         self._held: list[SampleBlock] = []
         self._missing, self._rate_hz = 0, 1.0
-        self._steady = Steady(manifest.targets, manifest.signal.hop_s, steadiness or Steadiness())
+        self._steady = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
         """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
@@ -130,13 +130,13 @@ def run(
     preprocessor: Preprocessor,
     classifier: Classifier,
     manifest: Manifest,
-    steadiness: Steadiness | None = None,
+    smoothing: Smoothing | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction a window, in order, as blocks arrive; windows that are due together are classified together.
 
     Raises SignalError where the samples cannot be processed, and whatever the iteration over blocks raises.
     """
-    stream = Stream(manifest, steadiness, preprocessor=preprocessor)
+    stream = Stream(manifest, smoothing, preprocessor=preprocessor)
     for block in blocks:
         arrived_s = perf_counter()
         for due in stream.push(block, arrived_s):

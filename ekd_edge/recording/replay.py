@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from ekd_edge.errors import FormatError, PortError
-from ekd_edge.pipeline.smoothing import Steadiness
+from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.recording.format import SUFFIX, Mark, PredictionLine, Reader, is_recording
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.stream import StreamCounts
@@ -78,13 +78,13 @@ class RunReplay:
         """Nothing to close: a file is open only while it is read."""
 
     @property
-    def steadiness(self) -> Steadiness:
+    def smoothing(self) -> Smoothing:
         """How predictions were smoothed while the first of the runs was recorded. Raises as `blocks` does."""
         reader = Reader()
         for _ in _of_file(self._paths[0], reader):
             break
         try:
-            return Steadiness(float(reader.head.get("smooth_s", 0.0)), float(reader.head.get("margin", 0.0)))
+            return Smoothing(float(reader.head.get("smooth_s", 0.0)), float(reader.head.get("margin", 0.0)))
         except (TypeError, ValueError) as error:
             raise FormatError(f"{self._paths[0]} says what makes no sense of smoothing: {reader.head}") from error
 

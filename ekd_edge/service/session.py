@@ -15,7 +15,7 @@ from ekd_edge.sinks.output import Output
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop
 
-__all__ = ["ModelFile", "Place", "attend"]
+__all__ = ["ModelWatcher", "Place", "attend"]
 
 
 _PAUSE_S, _SHARE, _SOON_S = 0.15, 0.7, 0.02
@@ -102,7 +102,7 @@ def attend(
                 output.write(prediction)
 
 
-class ModelFile:
+class ModelWatcher:
     """The file that a running model was read from; it is in memory as a whole, whatever becomes of the file."""
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:

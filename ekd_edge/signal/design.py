@@ -1,6 +1,6 @@
 """Design of signal specifications: filter coefficients from a recipe, once, for training.
 
-The edge never designs: it takes the coefficients from the artefact.
+The edge never designs: it takes the coefficients from the model_file.
 """
 
 import itertools

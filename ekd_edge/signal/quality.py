@@ -64,7 +64,7 @@ def assess_all(raw: NDArray[np.float32], spec: SignalSpec, shares: NDArray[np.fl
     """The quality of each of k windows: the share that can be believed of its samples, or of the latest ones where that
     is less; 0 for a flat line or a jump.
 
-    raw: microsiemens, shape (k, window_samples). shares: what `Suspicion.shares` says of them, shape (k, 3).
+    raw: microsiemens, shape (k, window_samples). shares: what `SampleQuality.shares` says of them, shape (k, 3).
     Only a window that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
     """
     lag = max(1, round(_SLOPE_S * spec.rate_hz))

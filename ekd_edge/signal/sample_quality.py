@@ -11,7 +11,7 @@ from ekd_edge.signal.preprocessor import WindowBatch
 from ekd_edge.signal.spec import SignalSpec
 from firmware_bridge.units import Unit
 
-__all__ = ["Suspicion"]
+__all__ = ["SampleQuality"]
 
 _STUCK_S: Final = 1
 _STUCK_SAMPLES: Final = 16
@@ -23,7 +23,7 @@ _OF_RAW: Final = 2**-10
 """Averages of a 10-bit converter at its top stay below a finer one's top code by so much of the range."""
 
 
-class Suspicion:
+class SampleQuality:
     """Follows the samples of one sensor; tells, for each window, the share of its samples that are not to be believed.
 
     What it says of a window depends on the samples up to the window's end alone, not on how they were cut into blocks.

@@ -34,7 +34,7 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """The signal chain as data: it travels in the artefact, and the edge builds its chain from it alone.
+    """The signal chain as data: it travels in the model_file, and the edge builds its chain from it alone.
 
     rate_hz: rate of the network's input, an exact fraction of Hz.
     window_samples, hop_samples: epoch length and step, in samples at rate_hz.

@@ -5,7 +5,7 @@ import math
 from functools import lru_cache
 from typing import TextIO
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
@@ -22,12 +22,14 @@ def to_line(prediction: Prediction) -> str:
     latency_ms: from the arrival of the last samples to the prediction.
     port: the sensor's, first, where there are several.
 
-    Raises ArtefactError where a probability is no number: JSON has no word for that.
+    Raises ModelFileError where a probability is no number: JSON has no word for that.
     """
     targets = []
     for name, probabilities in prediction.probabilities.items():
         if not math.isfinite(sum(probabilities)):
-            raise ArtefactError(f"the model's probabilities of {name} are {probabilities}, no numbers: export it again")
+            raise ModelFileError(
+                f"the model's probabilities of {name} are {probabilities}, no numbers: export it again"
+            )
         chances = ", ".join([repr(round(chance, 6)) for chance in probabilities])
         label = _quoted(prediction.labels[name])
         targets.append(f'{_quoted(name)}: {{"probabilities": [{chances}], "label": {label}}}')

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ekd_edge.errors import ExportError
-from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.model.subject_hash import hash_subjects
 from ekd_export.convert.fold import fold
 from ekd_export.convert.tflite import convert, student_logits, torch_logits
 from ekd_export.evaluation.leakage import with_window_hashes
-from ekd_export.inputs import LABELS, Material
+from ekd_export.inputs import LABELS, ExportInputs
 from ekd_export.quantization.audit import Audit, audit, check_classes, read_quantization
 from ekd_export.quantization.qat import fine_tune
 from ekd_export.quantization.quantize import fingerprint, quantize
@@ -37,16 +37,16 @@ class Candidate:
     float_flatbuffer: what was quantized, or the model itself where nothing was.
     """
 
-    artefact: Artefact
+    model_file: ModelFile
     audit: Audit
     float_flatbuffer: bytes
 
     def predict(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (n, targets, classes) by the very path that the edge takes."""
-        return open_classifier(self.artefact).predict(windows)
+        return open_classifier(self.model_file).predict(windows)
 
 
-def build_candidate(material: Material, recipe: Recipe, report: Callable[[str], None]) -> Candidate:
+def build_candidate(material: ExportInputs, recipe: Recipe, report: Callable[[str], None]) -> Candidate:
     """What the recipe makes of the run's student. Training subjects alone shape it; where weights are tuned,
     validation subjects choose the epoch.
 
@@ -88,7 +88,7 @@ def build_candidate(material: Material, recipe: Recipe, report: Callable[[str], 
     return candidate
 
 
-def float_manifest(material: Material) -> Manifest:
+def float_manifest(material: ExportInputs) -> Manifest:
     """What a float32 file of the run's student says about itself."""
     run = material.run
     split = run.subject_split
@@ -115,16 +115,16 @@ def float_manifest(material: Material) -> Manifest:
 
 def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> None:
     expected = torch_logits(student, windows)
-    artefact = _verified(flatbuffer, manifest)
-    converted = open_classifier(artefact).predict(windows).reshape(expected.shape)
+    model_file = _verified(flatbuffer, manifest)
+    converted = open_classifier(model_file).predict(windows).reshape(expected.shape)
     error = float(np.abs(converted - expected).max())
     if not error <= _CONVERSION_TOLERANCE * (1 + float(np.abs(expected).max())):
         raise ExportError(f"the converter changed the student: its logits differ by {error:.3g}")
 
 
-def _verified(flatbuffer: bytes, manifest: Manifest) -> Artefact:
+def _verified(flatbuffer: bytes, manifest: Manifest) -> ModelFile:
     """Through a written and verified file, as the edge gets it; the file itself is gone by then."""
     with TemporaryDirectory(prefix="ekd-") as folder:
         path = Path(folder) / "student.tflite"
-        save_artefact(path, flatbuffer, manifest)
-        return load_artefact(path)
+        save_model_file(path, flatbuffer, manifest)
+        return load_model_file(path)

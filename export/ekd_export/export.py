@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, DataError
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.candidate import Candidate, build_candidate, float_manifest
 from ekd_export.convert.fold import fold
@@ -17,7 +17,7 @@ from ekd_export.convert.onnx import encode_onnx
 from ekd_export.convert.tflite import student_logits
 from ekd_export.evaluation.latency import Latency, measure_latency
 from ekd_export.evaluation.signoff import Verdict, check_max_drop, judge
-from ekd_export.inputs import LABELS, Material, read_material
+from ekd_export.inputs import LABELS, ExportInputs, read_material
 from ekd_export.quantization.audit import Audit
 from ekd_export.quantization.layer_errors import LayerError, layer_errors
 from ekd_export.quantization.micro import arena_bytes
@@ -43,7 +43,7 @@ class Exported:
     report: all of it, JSON-ready; page: the report for people; onnx: the ONNX file, where one was asked for.
     """
 
-    artefact: Artefact
+    model_file: ModelFile
     audit: Audit
     agreement: dict[str, float]
     verdict: Verdict
@@ -92,10 +92,10 @@ def export_run(
     if verdict.passed is False and recipe.kind == "int8":
         report("looking for the layers to blame ...")
         few = material.calibration[:_LAYER_WINDOWS]
-        blamed = layer_errors(candidate.float_flatbuffer, candidate.artefact.flatbuffer, few)
+        blamed = layer_errors(candidate.float_flatbuffer, candidate.model_file.flatbuffer, few)
     report("measuring latency ...")
-    latency = measure_latency(candidate.artefact, material.calibration)
-    arena = arena_bytes(candidate.artefact.flatbuffer) if recipe.kind == "int8" else None
+    latency = measure_latency(candidate.model_file, material.calibration)
+    arena = arena_bytes(candidate.model_file.flatbuffer) if recipe.kind == "int8" else None
     agreement = _agreement(material, candidate)
     about = build_report(material, candidate, agreement, verdict, latency, choice, blamed, arena)
     encoded = None
@@ -103,13 +103,13 @@ def export_run(
         report("converting to ONNX ...")
         few = material.calibration[:_ONNX_WINDOWS]
         encoded = encode_onnx(fold(material.student, integer=False), float_manifest(material), few)
-    artefact = write_export(output, candidate, about, encoded)
+    model_file = write_export(output, candidate, about, encoded)
     beside = onnx_path(output) if onnx else None
-    return Exported(artefact, candidate.audit, agreement, verdict, latency, blamed, about, page_path(output), beside)
+    return Exported(model_file, candidate.audit, agreement, verdict, latency, blamed, about, page_path(output), beside)
 
 
 def _chosen(
-    material: Material, static: Candidate, max_drop: float, report: Callable[[str], None]
+    material: ExportInputs, static: Candidate, max_drop: float, report: Callable[[str], None]
 ) -> tuple[Candidate, dict[str, Any]]:
     """Static, or qat where validation subjects cannot show static's loss to be within the allowance and it does better
     on them; and what was found. Test subjects choose nothing."""
@@ -136,7 +136,9 @@ def _lowest(verdict: Verdict) -> float:
     return min((interval.low for change in changes for interval in change.intervals.values()), default=-1.0)
 
 
-def _judge(material: Material, candidate: Candidate, side: WindowSet, whose: str, max_drop: float | None) -> Verdict:
+def _judge(
+    material: ExportInputs, candidate: Candidate, side: WindowSet, whose: str, max_drop: float | None
+) -> Verdict:
     """The candidate against the run's own float student on one side's windows; `whose` names the side in messages.
 
     Raises DataError where the side has no window or lacks a class, as validation subjects may.
@@ -153,7 +155,7 @@ def _judge(material: Material, candidate: Candidate, side: WindowSet, whose: str
     )
 
 
-def _agreement(material: Material, candidate: Candidate) -> dict[str, float]:
+def _agreement(material: ExportInputs, candidate: Candidate) -> dict[str, float]:
     windows = material.validation.gsr
     if len(windows) == 0:
         return {}

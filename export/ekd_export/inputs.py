@@ -15,14 +15,14 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.models.student import Student
 from ekd_train.run import Run
 
-__all__ = ["LABELS", "Material", "read_material"]
+__all__ = ["LABELS", "ExportInputs", "read_material"]
 
 LABELS = ("low", "high")
 """Names of the classes: the rating is high where `TrainConfig.threshold` and `TrainConfig.high` say so, else low."""
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ExportInputs:
     """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
 
     calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test serves the
@@ -37,7 +37,7 @@ class Material:
     calibration: NDArray[np.float32]
 
 
-def read_material(run: Run, report: Callable[[str], None]) -> Material:
+def read_material(run: Run, report: Callable[[str], None]) -> ExportInputs:
     """Read the run's student and data; `report` is told what is being done and what is to be known of the data.
 
     Raises ConfigError where the run has no student, DataError where its data changed, cannot calibrate or cannot
@@ -54,7 +54,7 @@ def read_material(run: Run, report: Callable[[str], None]) -> Material:
     )
     check_disjoint((train, validation), test)
     check_classes_present(windows.targets, test.labels, LABELS)
-    return Material(run, student, train, validation, test, calibration_windows(train, run.config.seed))
+    return ExportInputs(run, student, train, validation, test, calibration_windows(train, run.config.seed))
 
 
 def _read_windows(run: Run, subjects: tuple[str, ...], report: Callable[[str], None]) -> WindowSet:

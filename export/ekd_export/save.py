@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_export.candidate import Candidate
 from ekd_export.report.page import render_page
@@ -44,10 +44,10 @@ def check_output(output: Path, onnx: bool = False) -> None:
             raise ConfigError(f"{path} is a folder, and a file belongs there: name another one with -o")
 
 
-def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], onnx: bytes | None = None) -> Artefact:
+def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], onnx: bytes | None = None) -> ModelFile:
     """Write the model file with the report in its manifest; beside it the report as .html and .json, and the ONNX.
 
-    Everything is written aside and synced before the first rename, the model file's. Raises ArtefactError or
+    Everything is written aside and synced before the first rename, the model file's. Raises ModelFileError or
     ConfigError where something cannot be written; what was there before is intact then, and nothing is left behind.
     """
     beside = {
@@ -55,16 +55,16 @@ def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], 
         json_path(output): (json.dumps(report, indent=1) + "\n").encode(),
         **({} if onnx is None else {onnx_path(output): onnx}),
     }
-    manifest = replace(candidate.artefact.manifest, evaluation=_compact(report), signoff=_signoff(report))
+    manifest = replace(candidate.model_file.manifest, evaluation=_compact(report), signoff=_signoff(report))
     with contextlib.ExitStack() as stack:
         asides = {path: _write_aside(path, data, stack) for path, data in beside.items()}
-        save_artefact(output, candidate.artefact.flatbuffer, manifest)
+        save_model_file(output, candidate.model_file.flatbuffer, manifest)
         for path, aside in asides.items():
             try:
                 aside.replace(path)
             except OSError as error:
                 raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    return load_artefact(output)
+    return load_model_file(output)
 
 
 def _compact(report: Mapping[str, Any]) -> dict[str, Any]:

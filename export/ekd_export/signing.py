@@ -85,7 +85,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
 def sign_file(path: Path, key: "Ed25519PrivateKey") -> str:
     """Sign a model file, in place and in one step; an older signature is replaced. Returns who signed, for people.
 
-    Raises ArtefactError where the file is no whole artefact or cannot be written.
+    Raises ModelFileError where the file is no whole model_file or cannot be written.
     """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

@@ -85,9 +85,10 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
             what = "command" if isinstance(action, argparse._SubParsersAction) else "value"
+            hint = did_you_mean(str(value), choices)
             raise argparse.ArgumentError(
                 action,
-                f"unknown {what} {value!r}: choose one of {', '.join(choices)}{did_you_mean(str(value), choices)}",
+                f"unknown {what} {value!r}: choose one of {', '.join(choices)}{hint}",
             )
 
     def _all_actions(self, args: Sequence[str] | None) -> Iterable[argparse.Action]:

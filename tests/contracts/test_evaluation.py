@@ -14,21 +14,23 @@ from ekd_train.config import TrainConfig
 from ekd_train.training.evaluation import validate
 from ekd_train.training.loop import Reporter
 from ekd_train.models.config import NetworkConfig
-from ekd_train.training.partitions import Exam, Learning, StackedLearning
+from ekd_train.training.partitions import TestData, TrainingData, StackedTrainingData
 from ekd_train.models.teacher import Teacher
 from ekd_train.training.stages import distil, teach
 from tests.helpers.paths import ROOT
 
-def train(learning: Learning, exam: Exam, network: NetworkConfig, config: TrainConfig, reporter: Reporter) -> None:
+def train(
+    learning: TrainingData, exam: TestData, network: NetworkConfig, config: TrainConfig, reporter: Reporter
+) -> None:
     teach(learning, network, config, Path(), reporter)
-    distil(StackedLearning([learning]), network, config, [], Path(), reporter)
+    distil(StackedTrainingData([learning]), network, config, [], Path(), reporter)
     teach(exam, network, config, Path(), reporter)  # refused
     teach(exam.part, network, config, Path(), reporter)  # refused
     distil(exam, network, config, [], Path(), reporter)  # refused
     validate(Teacher(network), exam)  # refused
-    StackedLearning([exam])  # refused
-    Learning(exam.part, learning.validation, False)  # refused
-    Learning(learning.train, exam.part, False)  # refused
+    StackedTrainingData([exam])  # refused
+    TrainingData(exam.part, learning.validation, False)  # refused
+    TrainingData(learning.train, exam.part, False)  # refused
 """
 
 
@@ -47,5 +49,5 @@ def test_mypy_refuses_to_train_on_the_exam(tmp_path: Path) -> None:
 
 def test_few_modules_know_of_the_exam() -> None:
     package = ROOT / "train/ekd_train"
-    knowing = {path.name for path in package.rglob("*.py") if "Exam" in path.read_text(encoding="utf-8")}
+    knowing = {path.name for path in package.rglob("*.py") if "TestData" in path.read_text(encoding="utf-8")}
     assert knowing == {"partitions.py", "evaluation.py", "train_cell.py", "trainer.py"}

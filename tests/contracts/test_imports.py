@@ -70,15 +70,15 @@ def test_cryptography_loads_with_trust_alone() -> None:
     signed = """
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from ekd_edge.model.file import Artefact, check_contents, load_artefact
-from ekd_edge.errors import ArtefactError
+from ekd_edge.model.file import ModelFile, check_contents, load_model_file
+from ekd_edge.errors import ModelFileError
 import ekd_edge.model.signature, ekd_export.signing, ekd_export.cli.export
 with TemporaryDirectory() as folder:
     path = Path(folder) / "a.tflite"
     path.write_bytes(b"no model")
     try:
-        load_artefact(path)
-    except ArtefactError:
+        load_model_file(path)
+    except ModelFileError:
         pass
 """
     assert not top_levels(loaded_by(signed)) & SIGNATURES

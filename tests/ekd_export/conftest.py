@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.manifest import Kind
 from ekd_export.cli.export import main
 from ekd_train.checkpoint import save_weights
@@ -34,8 +34,8 @@ class Exports:
     """Both files of one run, and the two streams that ekd-export wrote for each (--json for float32)."""
 
     run: Run
-    int8: Artefact
-    float32: Artefact
+    int8: ModelFile
+    float32: ModelFile
     printed: dict[Kind, tuple[str, str]]
 
 
@@ -101,5 +101,5 @@ def exports(run: Run) -> Exports:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 assert main(options) == 0, err.getvalue()
             printed[kind] = (out.getvalue(), err.getvalue())
-    files = {kind: load_artefact(run.path / f"student-{kind}.tflite") for kind in printed}
+    files = {kind: load_model_file(run.path / f"student-{kind}.tflite") for kind in printed}
     return Exports(run, files["int8"], files["float32"], printed)

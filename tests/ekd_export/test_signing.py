@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from ekd_edge.errors import ArtefactError, ConfigError
+from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.container import read_contents
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.signature import read_trust
 from ekd_export.cli.export import main
 from ekd_export.signing import make_key, read_private_key, sign_file
@@ -60,7 +60,7 @@ def test_an_exported_file_is_signed_in_place(model: Path, tmp_path: Path, capsys
     assert capsys.readouterr().out.startswith(f"signed     {model} by ed25519 key ")
     after = read_contents(model)
     assert (after.flatbuffer, after.manifest) == (before.flatbuffer, before.manifest)
-    assert load_artefact(model, trust).path == model
+    assert load_model_file(model, trust).path == model
 
 
 def test_signing_again_replaces_the_signature(model: Path, tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_signing_again_replaces_the_signature(model: Path, tmp_path: Path) -> No
     sign_file(model, read_private_key(tmp_path / "first"))
     once = model.read_bytes()
     sign_file(model, read_private_key(tmp_path / "second"))
-    load_artefact(model, read_trust([second]))
-    with pytest.raises(ArtefactError, match="another key"):
-        load_artefact(model, read_trust([first]))
+    load_model_file(model, read_trust([second]))
+    with pytest.raises(ModelFileError, match="another key"):
+        load_model_file(model, read_trust([first]))
     sign_file(model, read_private_key(tmp_path / "first"))
     assert model.read_bytes() == once
 
@@ -80,7 +80,7 @@ def test_a_run_is_exported_and_signed_in_one_go(exports, tmp_path: Path, capsys)
     output = tmp_path / "a.tflite"
     assert main([str(exports.run.path), "-o", str(output), "--sign", str(tmp_path / "key")]) == 0
     assert "signed     " in capsys.readouterr().err
-    load_artefact(output, read_trust([public]))
+    load_model_file(output, read_trust([public]))
 
 
 def test_nothing_is_exported_with_a_key_that_cannot_sign(exports, tmp_path: Path, capsys) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_not_signed(model: Path, tmp_path: Path) -> None:
     content = bytearray(model.read_bytes())
     content[100] ^= 1
     model.write_bytes(content)
-    with pytest.raises(ArtefactError, match="do not match"):
+    with pytest.raises(ModelFileError, match="do not match"):
         sign_file(model, read_private_key(tmp_path / "key"))
     assert model.read_bytes() == content
 
@@ -149,7 +149,7 @@ def test_keys_of_openssl_sign_and_are_trusted(model: Path, tmp_path: Path) -> No
     openssl("genpkey", "-algorithm", "ed25519", "-out", key)
     openssl("pkey", "-in", key, "-pubout", "-out", public)
     sign_file(model, read_private_key(key))
-    load_artefact(model, read_trust([public]))
+    load_model_file(model, read_trust([public]))
     openssl("pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", tmp_path / "locked.pem")
     (tmp_path / "locked.pem").chmod(0o600)
     with pytest.raises(ConfigError, match="passphrase"):

@@ -1,4 +1,4 @@
-"""A real int8 artefact: an untrained student of a small shape, through the real converter and quantizer."""
+"""A real int8 model_file: an untrained student of a small shape, through the real converter and quantizer."""
 
 from fractions import Fraction
 from itertools import islice
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.model.file import save_artefact
+from ekd_edge.model.file import save_model_file
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.blocks import SampleBlock
@@ -51,6 +51,6 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         quantization=read_quantization(flatbuffer),
         calibration=Calibration("min-max", people[0], len(calibration), 9, fingerprint(calibration)),
     )
-    path = tmp_path_factory.mktemp("artefact") / "student-int8.tflite"
-    save_artefact(path, flatbuffer, manifest)
+    path = tmp_path_factory.mktemp("model_file") / "student-int8.tflite"
+    save_model_file(path, flatbuffer, manifest)
     return path

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.pipeline.stream import run
 from ekd_edge.signal.blocks import SampleBlock
@@ -49,12 +49,12 @@ needs_eda = pytest.mark.skipif(not EDA.exists(), reason="the recording shared/da
 
 def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> Found:
     """The whole recording in one block, through the functions that the library offers for it."""
-    artefact = load_artefact(model)
+    model_file = load_model_file(model)
     stream = io.StringIO()
     sink = JsonLines(stream, flush_each=False)
     whole = SampleBlock(values_us, 0, rate_hz)
-    preprocessor = Preprocessor(artefact.manifest.signal)
-    for prediction in run([whole], preprocessor, open_classifier(artefact), artefact.manifest):
+    preprocessor = Preprocessor(model_file.manifest.signal)
+    for prediction in run([whole], preprocessor, open_classifier(model_file), model_file.manifest):
         sink.write(prediction)
     return predictions(stream.getvalue())
 
@@ -255,13 +255,13 @@ def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path:
 
 def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model: Path) -> None:
     values = np.concatenate(list(islice(simulated_blocks(128.0, 2, 64), 60)))
-    artefact = load_artefact(int8_model)
+    model_file = load_model_file(int8_model)
     cuts = np.split(values, sorted(np.random.default_rng(0).integers(0, len(values), 300)))
     starts = np.cumsum([0, *map(len, cuts)])[:-1]
     blocks = [SampleBlock(part, int(at), Fraction(128)) for part, at in zip(cuts, starts, strict=True)]
     stream = io.StringIO()
     sink = JsonLines(stream, flush_each=False)
-    preprocessor, classifier = Preprocessor(artefact.manifest.signal), open_classifier(artefact)
-    for prediction in run(chain(blocks), preprocessor, classifier, artefact.manifest):
+    preprocessor, classifier = Preprocessor(model_file.manifest.signal), open_classifier(model_file)
+    for prediction in run(chain(blocks), preprocessor, classifier, model_file.manifest):
         sink.write(prediction)
     assert predictions(stream.getvalue()) == offline(values, Fraction(128), int8_model)

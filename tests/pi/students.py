@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_train.data.source import parse_source
 
 __all__ = ["UNSEEN", "Students", "command", "encode", "make_students"]
@@ -26,19 +26,19 @@ class Students:
     files: dict[str, Path]
     windows: NDArray[np.float32]
 
-    def artefact(self, kind: str) -> Artefact:
+    def model_file(self, kind: str) -> ModelFile:
         """The model file of that kind, checked."""
-        return load_artefact(self.files[kind])
+        return load_model_file(self.files[kind])
 
     def inputs(self, kind: str) -> NDArray[np.float32] | NDArray[np.int8]:
         """The windows as that file takes them."""
-        artefact = self.artefact(kind)
-        return self.windows if artefact.manifest.quantization is None else encode(artefact, self.windows)
+        model_file = self.model_file(kind)
+        return self.windows if model_file.manifest.quantization is None else encode(model_file, self.windows)
 
 
-def encode(artefact: Artefact, windows: NDArray[np.float32]) -> NDArray[np.int8]:
+def encode(model_file: ModelFile, windows: NDArray[np.float32]) -> NDArray[np.int8]:
     """Windows as an int8 model takes them: rounded to steps of its input scale."""
-    quantization = artefact.manifest.quantization
+    quantization = model_file.manifest.quantization
     assert quantization is not None
     steps = np.rint(windows / np.float32(quantization.input.scale)) + np.float32(quantization.input.zero_point)
     codes: NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
@@ -67,6 +67,6 @@ def make_students(folder: Path) -> Students:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda kind: command("ekd-export", run, *kinds[kind], "-o", made / files[kind].name), kinds))
         made.rename(folder)
-    manifest = load_artefact(files["int8"]).manifest
+    manifest = load_model_file(files["int8"]).manifest
     windows = parse_source(UNSEEN).windows(manifest.signal, None, [each.name for each in manifest.targets])
     return Students(files, windows.gsr)

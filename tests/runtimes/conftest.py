@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import Artefact, load_artefact, save_artefact
+from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.model.subject_hash import hash_subjects
 from ekd_train.data.source import parse_source
@@ -36,7 +36,7 @@ class Model:
     """
 
     folded: torch.nn.Module
-    artefact: Artefact
+    model_file: ModelFile
     windows: NDArray[np.float32]
     codes: NDArray[np.int8]
 
@@ -80,9 +80,9 @@ def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
             calibration=Calibration("min-max", subjects, len(everyone), 0, fingerprint(everyone.gsr)),
         )
         path = folder / f"{kind}{''.join(map(str, sizes.values()))}.tflite"
-        save_artefact(path, flatbuffer, manifest)
-        artefact = load_artefact(path)
-        return Model(folded, artefact, everyone.gsr, encode(artefact, everyone.gsr))
+        save_model_file(path, flatbuffer, manifest)
+        model_file = load_model_file(path)
+        return Model(folded, model_file, everyone.gsr, encode(model_file, everyone.gsr))
 
     return make
 
@@ -138,7 +138,7 @@ def second_converter(models: Models, tmp_path_factory: pytest.TempPathFactory) -
         model = models(kind)
         program = torch.export.export(model.folded, (torch.tensor(model.windows[:1]),))
         torch.export.save(program, folder / f"{kind}.pt2")
-        (folder / f"{kind}.tflite").write_bytes(model.artefact.flatbuffer)
+        (folder / f"{kind}.tflite").write_bytes(model.model_file.flatbuffer)
         np.save(folder / f"{kind}-codes.npy", model.codes)
     np.save(folder / "windows.npy", models("paper").windows)
     _run(sys.executable, "second_converter.py", folder, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})

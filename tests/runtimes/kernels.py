@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.interpreter import open_classifier
 
 try:
@@ -31,20 +31,20 @@ except ImportError:
 def main(folder: Path) -> None:
     found = {"runtime": f"{RUNTIME} {version(RUNTIME)}"}
     for file in sorted(folder.glob("*.tflite")):
-        artefact, windows = load_artefact(file), np.load(file.with_suffix(".npy"))
-        found[file.stem] = by_the_edge(artefact, windows)
-        found[f"{file.stem}-reference"] = by_reference_kernels(artefact.flatbuffer, windows)
+        model_file, windows = load_model_file(file), np.load(file.with_suffix(".npy"))
+        found[file.stem] = by_the_edge(model_file, windows)
+        found[f"{file.stem}-reference"] = by_reference_kernels(model_file.flatbuffer, windows)
     for file in sorted(folder.glob("*.bin")):
         found[f"{file.stem}-reference"] = by_reference_kernels(file.read_bytes(), np.load(file.with_suffix(".npy")))
     np.savez(folder / "found.npz", **found)
 
 
-def by_the_edge(artefact: Artefact, windows: Any) -> Any:
-    quantization = artefact.manifest.quantization
+def by_the_edge(model_file: ModelFile, windows: Any) -> Any:
+    quantization = model_file.manifest.quantization
     if quantization is None:
-        return open_classifier(artefact).predict(windows).reshape(len(windows), -1)
+        return open_classifier(model_file).predict(windows).reshape(len(windows), -1)
     values = (windows.astype(np.float32) - quantization.input.zero_point) * np.float32(quantization.input.scale)
-    logits = open_classifier(artefact).predict(values).reshape(len(windows), -1)
+    logits = open_classifier(model_file).predict(values).reshape(len(windows), -1)
     return (np.rint(logits / np.float32(quantization.output.scale)) + quantization.output.zero_point).astype(np.int8)
 
 

@@ -65,7 +65,7 @@ def in_old_runtime(models, old_runtime, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("old")
     for kind in STUDENTS:
         model = models(kind)
-        (folder / f"{kind}.tflite").write_bytes(model.artefact.path.read_bytes())
+        (folder / f"{kind}.tflite").write_bytes(model.model_file.path.read_bytes())
         np.save(folder / f"{kind}.npy", model.codes)
     codes: Mapping[str, Codes] = old_runtime(folder)
     return codes
@@ -79,7 +79,7 @@ def _assert_agreement(found: Mapping[str, Codes], reference: Codes) -> None:
 
 
 def test_classes_are_balanced_and_logits_use_the_range(models, interpret, kind: StudentKind) -> None:
-    codes = interpret(models(kind).artefact.flatbuffer, models(kind).codes, "BUILTIN_REF")
+    codes = interpret(models(kind).model_file.flatbuffer, models(kind).codes, "BUILTIN_REF")
     assert np.ptp(codes.astype(int)) > 150
     assert ((_classes(codes).mean(0) > 0.25) & (_classes(codes).mean(0) < 0.75)).all()
 
@@ -88,7 +88,7 @@ def test_litert_and_tflite_micro_agree(models, interpret, kind: StudentKind) -> 
     pytest.importorskip("tflite_micro", reason="the micro extra is not installed, or has no wheel here")
     from ekd_export.quantization.micro import micro_logits
 
-    flatbuffer, codes = models(kind).artefact.flatbuffer, models(kind).codes
+    flatbuffer, codes = models(kind).model_file.flatbuffer, models(kind).codes
     found = {
         f"{kind}, LiteRT as ekd-edge runs it": interpret(flatbuffer, codes, "AUTO"),
         f"{kind}, LiteRT without delegates": interpret(flatbuffer, codes, "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
@@ -98,7 +98,7 @@ def test_litert_and_tflite_micro_agree(models, interpret, kind: StudentKind) -> 
 
 
 def test_tflite_runtime_agrees(models, interpret, in_old_runtime, kind: StudentKind) -> None:
-    reference = interpret(models(kind).artefact.flatbuffer, models(kind).codes, "BUILTIN_REF")
+    reference = interpret(models(kind).model_file.flatbuffer, models(kind).codes, "BUILTIN_REF")
     _assert_agreement({f"{kind}, tflite-runtime 2.14 as ekd-edge runs it": in_old_runtime[kind]}, reference)
 
 
@@ -106,12 +106,12 @@ def test_tflite_micro_and_the_reference_kernels_of_tflite_runtime_agree_to_the_b
     pytest.importorskip("tflite_micro", reason="the micro extra is not installed, or has no wheel here")
     from ekd_export.quantization.micro import micro_logits
 
-    codes = micro_logits(models(kind).artefact.flatbuffer, models(kind).codes)
+    codes = micro_logits(models(kind).model_file.flatbuffer, models(kind).codes)
     np.testing.assert_array_equal(in_old_runtime[f"{kind}-reference"], codes)
 
 
 def test_tensorflow_agrees(models, interpret, second_converter: Callable[[StudentKind], Mapping[str, Codes]], kind):
-    reference = interpret(models(kind).artefact.flatbuffer, models(kind).codes, "BUILTIN_REF")
+    reference = interpret(models(kind).model_file.flatbuffer, models(kind).codes, "BUILTIN_REF")
     _assert_agreement({f"{kind}, TensorFlow without delegates": second_converter(kind)["raw"]}, reference)
 
 

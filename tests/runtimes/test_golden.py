@@ -26,7 +26,7 @@ Golden = Mapping[str, NDArray[Any]]
 def _write(model: Any, interpret: Any) -> None:
     from ekd_export.quantization.micro import micro_logits
 
-    flatbuffer, codes = model.artefact.flatbuffer, model.codes[:: len(model.codes) // WINDOWS][:WINDOWS]
+    flatbuffer, codes = model.model_file.flatbuffer, model.codes[:: len(model.codes) // WINDOWS][:WINDOWS]
     np.savez_compressed(
         FILE,
         flatbuffer=np.frombuffer(flatbuffer, np.uint8),

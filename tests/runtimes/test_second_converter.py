@@ -33,9 +33,9 @@ def test_the_rebuilt_student_is_the_student(second_converter: Convert, kind: Stu
 
 
 def test_both_converters_agree(models, interpret, second_converter: Convert, kind: StudentKind) -> None:
-    artefact, found = models(kind).artefact, second_converter(kind)
-    output = artefact.manifest.quantization.output
-    codes = interpret(artefact.flatbuffer, models(kind).codes, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+    model_file, found = models(kind).model_file, second_converter(kind)
+    output = model_file.manifest.quantization.output
+    codes = interpret(model_file.flatbuffer, models(kind).codes, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
     ours = (codes.astype(np.float32) - output.zero_point) * np.float32(output.scale)
     theirs = found["int8"]
     agreement, steps = _same_class(ours, theirs), np.abs(ours - theirs) / output.scale

@@ -12,7 +12,7 @@ import pytest
 
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import pi_os
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_export.signing import make_key, read_private_key, sign_file
 from tests.usb.guest import Guest
 from tests.usb.wired_sensor import WiredSensor
@@ -80,7 +80,7 @@ def bundle(wheel: Path, quick_model: Path, tmp_path: Path) -> Path:
     model.write_bytes(quick_model.read_bytes())
     public = make_key(tmp_path / "key")
     sign_file(model, read_private_key(tmp_path / "key"))
-    return make_bundle(tmp_path / "bundle.tar", TARGET, load_artefact(model), key=public, wheel=wheel).path
+    return make_bundle(tmp_path / "bundle.tar", TARGET, load_model_file(model), key=public, wheel=wheel).path
 
 
 def test_the_service_is_installed_offline_and_kept_going(bare_guest: Guest, bundle: Path, quick_model: Path) -> None:

@@ -71,7 +71,7 @@ class SignalConfig:
             raise ConfigError(f"signal.rate_hz = {self.rate_hz!r} is no rate: write 128 or 125/2") from None
 
     def gsr(self) -> SignalSpec:
-        """The specification of the GSR windows: the one that travels in the artefact."""
+        """The specification of the GSR windows: the one that travels in the model_file."""
         try:
             normalization = Normalization(self.normalization, self.time_constant_s, self.gain)  # type: ignore[arg-type]
             return gsr_spec(

@@ -51,23 +51,23 @@ def _to_text(report: Report) -> str:
         f"unseen subjects{excluded}",
         "",
     ]
-    width = max(len(str(artefact.path)) for artefact in report.artefacts)
-    for column, target in enumerate(report.artefacts[0].manifest.targets):
+    width = max(len(str(model_file.path)) for model_file in report.model_files)
+    for column, target in enumerate(report.model_files[0].manifest.targets):
         lines.append(f"{target.name}, mean over subjects{origin(report.synthetic)}")
         lines.append(f"  {'':{width}}  {'kind':<7}  {'accuracy':>8}  {'macro-F1':>8}  predicted")
-        for artefact, scores in zip(report.artefacts, report.scores, strict=True):
+        for model_file, scores in zip(report.model_files, report.scores, strict=True):
             score = scores.targets[column]
             predicted = ", ".join(
                 f"{count} {label}" for count, label in zip(score.predicted, target.labels, strict=True)
             )
             lines.append(
-                f"  {artefact.path!s:{width}}  {artefact.manifest.kind:<7}  {percent(score.accuracy):>8}  "
+                f"  {model_file.path!s:{width}}  {model_file.manifest.kind:<7}  {percent(score.accuracy):>8}  "
                 f"{percent(score.macro_f1):>8}  {predicted}"
             )
-        for artefact, comparison in zip(report.artefacts[1:], report.comparisons, strict=True):
+        for model_file, comparison in zip(report.model_files[1:], report.comparisons, strict=True):
             each = comparison[column]
             lines += [
-                f"  {artefact.path} against {report.artefacts[0].path}{origin(report.synthetic)}:",
+                f"  {model_file.path} against {report.model_files[0].path}{origin(report.synthetic)}:",
                 f"    accuracy   {change(each.accuracy)}",
                 f"    macro-F1   {change(each.macro_f1)}",
                 f"    agreement  {percent(each.agreement)} of windows get the same class",

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(done))
             return 0
         exported = _export(args, recipe)
-        for line in finish(exported.artefact.path, key, args.c_array):
+        for line in finish(exported.model_file.path, key, args.c_array):
             _report(line)
     except EkdError as error:
         print(f"ekd-export: {error}", file=sys.stderr)

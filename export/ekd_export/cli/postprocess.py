@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_export.convert.c_source import write_c_source
 from ekd_export.signing import make_key, read_private_key, sign_file
 
@@ -50,8 +50,8 @@ def finish(path: Path, key: "Ed25519PrivateKey | None", c_array: bool) -> list[s
     if key is not None:
         lines.append(f"signed     {path} by {sign_file(path, key)}")
     if c_array:
-        artefact = load_artefact(path)
-        written = write_c_source(artefact, _arena_bytes(artefact.flatbuffer))
+        model_file = load_model_file(path)
+        written = write_c_source(model_file, _arena_bytes(model_file.flatbuffer))
         lines.append(f"C source   {', '.join(map(str, written))}")
     return lines
 

@@ -17,9 +17,9 @@ _BLAMED = 5
 
 def to_json(exported: "Exported") -> dict[str, Any]:
     """The report, with where things were written."""
-    paths = {"path": str(exported.artefact.path), "page": str(exported.page)}
+    paths = {"path": str(exported.model_file.path), "page": str(exported.page)}
     onnx = {} if exported.onnx is None else {"onnx": str(exported.onnx)}
-    return {**paths, **onnx, **exported.report, "sha256": exported.artefact.manifest.sha256}
+    return {**paths, **onnx, **exported.report, "sha256": exported.model_file.manifest.sha256}
 
 
 def to_text(exported: "Exported") -> str:
@@ -28,7 +28,7 @@ def to_text(exported: "Exported") -> str:
 
 
 def _lines(exported: "Exported") -> Iterator[str]:
-    manifest, path, found = exported.artefact.manifest, exported.artefact.path, exported.audit
+    manifest, path, found = exported.model_file.manifest, exported.model_file.path, exported.audit
     source = origin(manifest.training.synthetic)
     arena = exported.report["arena_bytes"]
     memory = "" if arena is None else f", arena {arena / 1024:.0f} KiB in TFLite Micro"

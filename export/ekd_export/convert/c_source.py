@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ekd_edge.errors import ConfigError, ExportError
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Manifest, Quantization
 from ekd_edge.signal.filter import steady_state
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR
@@ -34,14 +34,14 @@ _MODES: dict[NormalizationMode, str] = {
 _BYTES_A_LINE = 28
 
 
-def write_c_source(artefact: Artefact, arena_bytes: int | None = None) -> tuple[Path, Path, Path]:
+def write_c_source(model_file: ModelFile, arena_bytes: int | None = None) -> tuple[Path, Path, Path]:
     """Write NAME.c, NAME.h and ekd_signal.h beside the model file NAME.tflite; returns their paths.
 
     arena_bytes: memory that the model needs in TFLite Micro, where it was measured.
     Raises ExportError where the model is not int8, ConfigError where its name cannot be a C file's or nothing can be
     written.
     """
-    manifest, path = artefact.manifest, artefact.path
+    manifest, path = model_file.manifest, model_file.path
     quantization = manifest.quantization
     if manifest.kind != "int8" or quantization is None:
         raise ExportError(f"{path} is {manifest.kind}: C source is made of int8 models, so export with --int8")
@@ -50,7 +50,7 @@ def write_c_source(artefact: Artefact, arena_bytes: int | None = None) -> tuple[
     source, header, signal = path.with_suffix(".c"), path.with_suffix(".h"), path.with_name(SIGNAL_HEADER)
     write_whole(signal, Path(__file__).with_name("csrc").joinpath(SIGNAL_HEADER).read_bytes())
     write_whole(header, _header(manifest, quantization, arena_bytes).encode())
-    write_whole(source, _source(header.name, artefact).encode())
+    write_whole(source, _source(header.name, model_file).encode())
     return source, header, signal
 
 
@@ -117,8 +117,8 @@ extern const double ekd_filter_start[EKD_SECTIONS + 1][2];
 """
 
 
-def _source(header: str, artefact: Artefact) -> str:
-    targets = artefact.manifest.targets
+def _source(header: str, model_file: ModelFile) -> str:
+    targets = model_file.manifest.targets
     labels = [f"{{{', '.join(map(_text, target.labels))}}}" for target in targets]
     return f"""\
 #include "{header}"
@@ -137,12 +137,12 @@ const char *const ekd_targets[EKD_TARGETS] = {{{", ".join(_text(target.name) for
 const char *const ekd_labels[EKD_TARGETS][EKD_CLASSES] = {{{", ".join(labels)}}};
 
 const double ekd_filter_sos[EKD_SECTIONS + 1][6] = {{
-{_sections(artefact.manifest.signal)}}};
+{_sections(model_file.manifest.signal)}}};
 const double ekd_filter_start[EKD_SECTIONS + 1][2] = {{
-{_starts(artefact.manifest.signal)}}};
+{_starts(model_file.manifest.signal)}}};
 
 EKD_ALIGNED const unsigned char ekd_model[EKD_MODEL_BYTES] = {{
-{_bytes(artefact.flatbuffer)}}};
+{_bytes(model_file.flatbuffer)}}};
 """
 
 

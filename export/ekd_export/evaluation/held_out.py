@@ -7,7 +7,7 @@ from typing import Any
 
 from ekd_edge.errors import ConfigError, DataError
 from ekd_edge.metrics import Comparison, Scores, compare, evaluate
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
@@ -30,21 +30,21 @@ class Report:
     subjects: tuple[str, ...]
     excluded: tuple[str, ...]
     windows: int
-    artefacts: tuple[Artefact, ...]
+    model_files: tuple[ModelFile, ...]
     scores: tuple[Scores, ...]
     comparisons: tuple[tuple[Comparison, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         models = []
-        for artefact, scores in zip(self.artefacts, self.scores, strict=True):
-            manifest = artefact.manifest
-            about = {"path": str(artefact.path), "kind": manifest.kind, "sha256": manifest.sha256}
+        for model_file, scores in zip(self.model_files, self.scores, strict=True):
+            manifest = model_file.manifest
+            about = {"path": str(model_file.path), "kind": manifest.kind, "sha256": manifest.sha256}
             models.append(about | {"size_bytes": manifest.size_bytes, "targets": scores.to_json()})
         changes = []
-        for artefact, comparison in zip(self.artefacts[1:], self.comparisons, strict=True):
+        for model_file, comparison in zip(self.model_files[1:], self.comparisons, strict=True):
             targets = {each.target: _change(each) for each in comparison}
-            pair = {"first": str(self.artefacts[0].path), "second": str(artefact.path)}
+            pair = {"first": str(self.model_files[0].path), "second": str(model_file.path)}
             changes.append(pair | {"interval": "paired Student t over subjects, 95%", "targets": targets})
         return {
             "data": self.source,
@@ -60,19 +60,19 @@ class Report:
 def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int = 1) -> Report:
     """Evaluate model files on the unseen subjects of `data`, by default the data of the first one's training.
 
-    Raises ArtefactError for a file that cannot be trusted, ConfigError where the files do not fit together and
+    Raises ModelFileError for a file that cannot be trusted, ConfigError where the files do not fit together and
     DataError where no unseen subject is left, one is a copy of somebody seen, or the data does not fit.
     """
-    artefacts = tuple(load_artefact(path) for path in paths)
-    check_comparable(artefacts)
-    manifest = artefacts[0].manifest
+    model_files = tuple(load_model_file(path) for path in paths)
+    check_comparable(model_files)
+    manifest = model_files[0].manifest
     source = parse_source(data if data is not None else manifest.training.source)
-    kept, excluded = unseen_subjects([artefact.manifest for artefact in artefacts], source)
+    kept, excluded = unseen_subjects([model_file.manifest for model_file in model_files], source)
     targets = tuple(target.name for target in manifest.targets)
     rule = manifest.training
     windows = source.windows(manifest.signal, None, targets, rule.threshold, subjects=kept, high=rule.high)
-    check_never_learned([artefact.manifest for artefact in artefacts], windows)
-    logits = [open_classifier(artefact, threads).predict(windows.gsr) for artefact in artefacts]
+    check_never_learned([model_file.manifest for model_file in model_files], windows)
+    logits = [open_classifier(model_file, threads).predict(windows.gsr) for model_file in model_files]
     scores = [evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
     further = zip(scores[1:], logits[1:], strict=True)
     return Report(
@@ -81,16 +81,16 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
         subjects=windows.subjects,
         excluded=excluded,
         windows=len(windows),
-        artefacts=artefacts,
+        model_files=model_files,
         scores=tuple(scores),
         comparisons=tuple(compare(scores[0], score, logits[0], each) for score, each in further),
     )
 
 
-def check_comparable(artefacts: Sequence[Artefact]) -> None:
+def check_comparable(model_files: Sequence[ModelFile]) -> None:
     """Raise ConfigError unless all models read the same windows and predict the same targets."""
-    first = artefacts[0]
-    for other in artefacts[1:]:
+    first = model_files[0]
+    for other in model_files[1:]:
         if other.manifest.signal != first.manifest.signal:
             raise ConfigError(
                 f"{first.path} and {other.path} were made for different signal specifications, so no window fits "
@@ -102,8 +102,8 @@ def check_comparable(artefacts: Sequence[Artefact]) -> None:
             raise ConfigError(f"{first.path} and {other.path} call different ratings high: evaluate them one by one")
 
 
-def _rule(artefact: Artefact) -> tuple[float, str]:
-    return artefact.manifest.training.threshold, artefact.manifest.training.high
+def _rule(model_file: ModelFile) -> tuple[float, str]:
+    return model_file.manifest.training.threshold, model_file.manifest.training.high
 
 
 def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:

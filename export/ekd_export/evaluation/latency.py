@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.model.file import Artefact
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.interpreter import open_classifier
 
 __all__ = ["Latency", "machine", "measure_latency"]
@@ -41,14 +41,14 @@ class Latency:
 
 
 def measure_latency(
-    artefact: Artefact, windows: NDArray[np.float32], threads: int = 1, budget_s: float = BUDGET_S
+    model_file: ModelFile, windows: NDArray[np.float32], threads: int = 1, budget_s: float = BUDGET_S
 ) -> Latency:
     """Run windows (n, window_samples), n at least 1, one at a time and in turn: 20 to warm up, then 1000, or as many
     as `budget_s` seconds allow, at least one.
 
     Raises what `open_classifier` raises.
     """
-    predict = open_classifier(artefact, threads).predict
+    predict = open_classifier(model_file, threads).predict
     single = [windows[index : index + 1] for index in range(min(len(windows), RUNS))]
     started = time.perf_counter()
     warm_ups = 0

@@ -8,7 +8,7 @@ from typing import Any
 from ekd_export.candidate import Candidate
 from ekd_export.evaluation.latency import Latency
 from ekd_export.evaluation.signoff import Verdict
-from ekd_export.inputs import Material
+from ekd_export.inputs import ExportInputs
 from ekd_export.quantization.layer_errors import LayerError
 
 __all__ = ["FORMAT", "build_report"]
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 def build_report(
-    material: Material,
+    material: ExportInputs,
     candidate: Candidate,
     validation_agreement: Mapping[str, float],
     verdict: Verdict,
@@ -32,7 +32,7 @@ def build_report(
     choice: how validation subjects chose between static and qat; None where nothing was to be chosen.
     layer_errors: None where they were not looked for. arena_bytes: None where it was not measured.
     """
-    run, manifest = material.run, candidate.artefact.manifest
+    run, manifest = material.run, candidate.model_file.manifest
     split = run.subject_split
     return {
         "format": FORMAT,

@@ -16,7 +16,7 @@ from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import PI_OSES, pi_os
 from ekd_edge.deploy.wheels import gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 
 TWELVE = PI_OSES["12"]
 
@@ -103,7 +103,7 @@ def bundle(index: Path, model_path: Path, tmp_path: Path) -> Path:
     ekd = wheel(tmp_path / "own", "ekd")
     (tmp_path / "key.pub").write_text("a key")
     path = tmp_path / "bundle.tar"
-    made = make_bundle(path, TWELVE, load_artefact(model_path), "--port usb:1:2", tmp_path / "key.pub", ekd)
+    made = make_bundle(path, TWELVE, load_model_file(model_path), "--port usb:1:2", tmp_path / "key.pub", ekd)
     assert made.size_bytes == path.stat().st_size
     assert made.wheels == (("ekd", "1.0"), ("pip", "1.0"))
     with tarfile.open(path) as archive:

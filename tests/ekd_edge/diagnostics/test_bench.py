@@ -17,7 +17,7 @@ from ekd_edge.diagnostics.bench import Bench, bench
 from ekd_edge.diagnostics.machine import Condition, Throttling, emulator
 from ekd_edge.diagnostics.pick import pick
 from ekd_edge.errors import SignalError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_edge.signal.design import gsr_spec
 
@@ -32,11 +32,11 @@ def measured(write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("models")
     slower = gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=2)
     paths = write_model(folder / "a.tflite"), write_model(folder / "b.tflite", signal=slower, **DYNAMIC)
-    return bench([load_artefact(path) for path in paths], (1, 2), windows=13)
+    return bench([load_model_file(path) for path in paths], (1, 2), windows=13)
 
 
 def test_every_model_with_every_number_of_threads(measured: Bench) -> None:
-    assert [(each.artefact.path.name, each.threads) for each in measured.timings] == [
+    assert [(each.model_file.path.name, each.threads) for each in measured.timings] == [
         ("a.tflite", 1),
         ("a.tflite", 2),
         ("b.tflite", 1),
@@ -52,7 +52,7 @@ def test_every_model_with_every_number_of_threads(measured: Bench) -> None:
 
 def test_a_hundred_windows_have_a_99th_percentile(model_path: Path) -> None:
     shares: list[float] = []
-    (timing,) = bench([load_artefact(model_path)], (1,), 100, shares.append).timings
+    (timing,) = bench([load_model_file(model_path)], (1,), 100, shares.append).timings
     assert timing.p99_ms is not None
     assert timing.p99_ms >= timing.p50_ms
     assert shares == sorted(shares)
@@ -61,9 +61,9 @@ def test_a_hundred_windows_have_a_99th_percentile(model_path: Path) -> None:
 
 def test_a_model_of_another_signal_is_refused(write_model: WriteModel, tmp_path: Path) -> None:
     eeg = replace(gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1), unit="uV")
-    artefact = load_artefact(write_model(tmp_path / "eeg.tflite", signal=eeg))
+    model_file = load_model_file(write_model(tmp_path / "eeg.tflite", signal=eeg))
     with pytest.raises(SignalError, match=r"eeg\.tflite was made for a signal in uV"):
-        bench([artefact], (1,), 1)
+        bench([model_file], (1,), 1)
 
 
 def test_json_says_all_of_it(measured: Bench) -> None:
@@ -74,7 +74,7 @@ def test_json_says_all_of_it(measured: Bench) -> None:
     assert "picked" not in told
     first = told["timings"][0]
     assert (first["kind"], first["threads"], first["windows"], first["p99_ms"]) == ("float32", 1, 13, None)
-    assert first["sha256"] == measured.timings[0].artefact.manifest.sha256
+    assert first["sha256"] == measured.timings[0].model_file.manifest.sha256
     total = first["inference_cpu_s_per_hour"] + first["chain_cpu_s_per_hour"]
     assert first["cpu_s_per_hour"] == pytest.approx(total)
 
@@ -133,23 +133,23 @@ def test_what_slows_the_machine_down_meanwhile_is_noticed(model_path: Path, tmp_
         f"#!/bin/sh\nif [ -e {asked} ]; then echo throttled=0x50002; else echo throttled=0x10000; fi\n: > {asked}\n"
     )
     vcgencmd.chmod(0o755)
-    found = bench([load_artefact(model_path)], (1,), 1, root=tmp_path)
+    found = bench([load_model_file(model_path)], (1,), 1, root=tmp_path)
     assert found.slowed_by == ("frequency capped", "throttled")
     assert (found.before.throttling, found.after.throttling) == (Throttling(0x10000), Throttling(0x50002))
     assert "slowed down meanwhile (frequency capped, throttled)" in to_text(found)
-    assert bench([load_artefact(model_path)], (1,), 1, root=tmp_path / "none").slowed_by == ()
+    assert bench([load_model_file(model_path)], (1,), 1, root=tmp_path / "none").slowed_by == ()
 
 
 def test_what_was_picked_is_told_with_the_command_to_run(measured: Bench) -> None:
     choice = pick(measured.timings)
     assert choice.picked is not None
-    path, threads = choice.picked.artefact.path, choice.picked.threads
+    path, threads = choice.picked.model_file.path, choice.picked.threads
     text = to_text(measured, choice)
     assert text.endswith(f"next         ekd-edge --model {path} --threads {threads} --port auto")
     assert "b.tflite: never signed off" in text
     told = to_json(measured, choice)
     assert told["picked"] == {"file": str(path), "threads": threads}
-    assert told["reasons"] == {str(measured.timings[2].artefact.path): "never signed off"}
+    assert told["reasons"] == {str(measured.timings[2].model_file.path): "never signed off"}
 
 
 def test_the_command(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,21 +10,21 @@ import pytest
 from ekd_edge.diagnostics.bench import Timing
 from ekd_edge.diagnostics.pick import check_real, pick, shown_drop, why_not
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import Artefact, load_artefact
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.manifest import Manifest, SignOff
 
 WriteModel = Callable[..., Path]
-Model = Callable[..., Artefact]
+Model = Callable[..., ModelFile]
 
 
 @pytest.fixture
 def model(tmp_path: Path, write_model: WriteModel) -> Model:
     """model(name, **changes to the manifest): the file, loaded."""
-    return lambda name, **changes: load_artefact(write_model(tmp_path / name, **changes))
+    return lambda name, **changes: load_model_file(write_model(tmp_path / name, **changes))
 
 
-def timing(artefact: Artefact, threads: int, p50_ms: float) -> Timing:
-    return Timing(artefact, threads, 200, p50_ms, None, p50_ms, 1.0, 1.0)
+def timing(model_file: ModelFile, threads: int, p50_ms: float) -> Timing:
+    return Timing(model_file, threads, 200, p50_ms, None, p50_ms, 1.0, 1.0)
 
 
 def figures(low: float, **worse: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model.container import (
     MAX_MANIFEST_BYTES,
     SIGNATURE_BYTES,
@@ -36,14 +36,14 @@ def test_no_other_bytes_are_a_container_of_the_same_model(whole: Contents, data:
     packed = bytearray(pack(whole))
     position = data.draw(st.integers(len(whole.flatbuffer), len(packed) - 1))
     packed[position] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ModelFileError):
         unpack(NOWHERE, bytes(packed))
 
 
 @given(whole=contents, data=st.data())
 def test_no_part_is_a_container(whole: Contents, data: st.DataObject) -> None:
     packed = pack(whole)
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ModelFileError):
         unpack(NOWHERE, packed[: data.draw(st.integers(0, len(packed) - 1))])
 
 
@@ -55,12 +55,12 @@ def test_a_container_in_a_container_is_the_outer_ones_model() -> None:
 
 def test_an_empty_or_a_huge_manifest_is_refused(tmp_path: Path) -> None:
     whole = Contents(b"\x1c\0\0\0TFL3", b"")
-    with pytest.raises(ArtefactError, match="do not fit together"):
+    with pytest.raises(ModelFileError, match="do not fit together"):
         unpack(NOWHERE, pack(whole))
     huge = replace(whole, manifest=b" " * (MAX_MANIFEST_BYTES + 1))
-    with pytest.raises(ArtefactError, match="do not fit together"):
+    with pytest.raises(ModelFileError, match="do not fit together"):
         unpack(NOWHERE, pack(huge))
-    with pytest.raises(ArtefactError, match="too large"):
+    with pytest.raises(ModelFileError, match="too large"):
         write_contents(tmp_path / "a.tflite", huge)
     assert list(tmp_path.iterdir()) == []
 

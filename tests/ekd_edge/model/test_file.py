@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model import container
 from ekd_edge.model.container import MAX_FLATBUFFER_BYTES, Contents, pack
-from ekd_edge.model.file import load_artefact, save_artefact
+from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_edge.model.manifest import Manifest
 
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3
@@ -18,7 +18,7 @@ FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3
 
 @pytest.fixture
 def path(tmp_path: Path, gsr_manifest: Manifest) -> Path:
-    save_artefact(tmp_path / "student.tflite", FLATBUFFER, gsr_manifest)
+    save_model_file(tmp_path / "student.tflite", FLATBUFFER, gsr_manifest)
     return tmp_path / "student.tflite"
 
 
@@ -31,8 +31,8 @@ def _zip(**options: bytes) -> bytes:
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path, gsr_manifest: Manifest) -> None:
-    written = save_artefact(tmp_path / "a.tflite", FLATBUFFER, gsr_manifest)
-    loaded = load_artefact(tmp_path / "a.tflite")
+    written = save_model_file(tmp_path / "a.tflite", FLATBUFFER, gsr_manifest)
+    loaded = load_model_file(tmp_path / "a.tflite")
     assert (loaded.manifest, loaded.flatbuffer, loaded.path) == (written, FLATBUFFER, tmp_path / "a.tflite")
     assert written.size_bytes == len(FLATBUFFER)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tflite"]
@@ -40,7 +40,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path, gsr_manifest: Manifest) -> Non
 
 def test_the_same_contents_are_the_same_bytes(path: Path, gsr_manifest: Manifest) -> None:
     first = path.read_bytes()
-    save_artefact(path, FLATBUFFER, gsr_manifest)
+    save_model_file(path, FLATBUFFER, gsr_manifest)
     assert path.read_bytes() == first
 
 
@@ -63,8 +63,8 @@ def test_every_truncation_is_refused(path: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), 3):
         path.write_bytes(content[:length])
-        with pytest.raises(ArtefactError):
-            load_artefact(path)
+        with pytest.raises(ModelFileError):
+            load_model_file(path)
 
 
 def test_every_altered_byte_is_refused(path: Path) -> None:
@@ -74,8 +74,8 @@ def test_every_altered_byte_is_refused(path: Path) -> None:
         mutant = bytearray(content)
         mutant[position] ^= chance.randrange(1, 256)
         path.write_bytes(mutant)
-        with pytest.raises(ArtefactError):
-            load_artefact(path)
+        with pytest.raises(ModelFileError):
+            load_model_file(path)
 
 
 def test_insertions_deletions_and_splices_are_refused(path: Path) -> None:
@@ -88,23 +88,23 @@ def test_insertions_deletions_and_splices_are_refused(path: Path) -> None:
         mutants = (content[:start] + content[stop + 1 :], content[:at] + piece + content[at:], content + piece)
         for mutant in mutants:
             path.write_bytes(mutant)
-            with pytest.raises(ArtefactError):
-                load_artefact(path)
+            with pytest.raises(ModelFileError):
+                load_model_file(path)
 
 
 def test_a_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_manifest: Manifest) -> None:
     other = tmp_path / "other.tflite"
-    save_artefact(other, FLATBUFFER[:-1] + b"!", gsr_manifest)
+    save_model_file(other, FLATBUFFER[:-1] + b"!", gsr_manifest)
     other.write_bytes(FLATBUFFER + other.read_bytes()[len(FLATBUFFER) :])
-    with pytest.raises(ArtefactError, match="do not match"):
-        load_artefact(other)
+    with pytest.raises(ModelFileError, match="do not match"):
+        load_model_file(other)
 
 
 def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
     encoded = zipfile.ZipFile(path).read("ekd.json").replace(b'"format_version": 2', b'"format_version": 3')
     path.write_bytes(pack(Contents(FLATBUFFER, encoded)))
-    with pytest.raises(ArtefactError, match=r"newer ekd.*upgrade"):
-        load_artefact(path)
+    with pytest.raises(ModelFileError, match=r"newer ekd.*upgrade"):
+        load_model_file(path)
 
 
 @pytest.mark.parametrize("kind", ["extra", "compressed", "elsewhere", "comment", "twice"])
@@ -127,8 +127,8 @@ def test_any_other_zip_is_refused(path: Path, kind: str) -> None:
             else:
                 with pytest.warns(UserWarning, match="Duplicate"):
                     archive.writestr("ekd.json", encoded)
-    with pytest.raises(ArtefactError, match=r"student.tflite"):
-        load_artefact(path)
+    with pytest.raises(ModelFileError, match=r"student.tflite"):
+        load_model_file(path)
 
 
 @pytest.mark.parametrize(
@@ -145,35 +145,35 @@ def test_any_other_zip_is_refused(path: Path, kind: str) -> None:
 def test_foreign_files_are_refused_with_what_they_are(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(content)
-    with pytest.raises(ArtefactError, match=complaint) as caught:
-        load_artefact(path)
+    with pytest.raises(ModelFileError, match=complaint) as caught:
+        load_model_file(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"there is no model file.*ekd-export"):
-        load_artefact(tmp_path / "none.tflite")
-    with pytest.raises(ArtefactError, match="not a file"):
-        load_artefact(tmp_path)
+    with pytest.raises(ModelFileError, match=r"there is no model file.*ekd-export"):
+        load_model_file(tmp_path / "none.tflite")
+    with pytest.raises(ModelFileError, match="not a file"):
+        load_model_file(tmp_path)
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.tflite"
     with path.open("wb") as file:
         file.truncate(4 * MAX_FLATBUFFER_BYTES)
-    with pytest.raises(ArtefactError, match="larger than"):
-        load_artefact(path)
+    with pytest.raises(ModelFileError, match="larger than"):
+        load_model_file(path)
 
 
 def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path, gsr_manifest: Manifest) -> None:
     path = tmp_path / "a.tflite"
     huge = FLATBUFFER + bytes(MAX_FLATBUFFER_BYTES)
     for flatbuffer, complaint in ((b"no model", "no TFLite model"), (huge, "too large")):
-        with pytest.raises(ArtefactError, match=complaint):
-            save_artefact(path, flatbuffer, gsr_manifest)
-    with pytest.raises(ArtefactError, match="cannot write"):
-        save_artefact(tmp_path / "none" / "a.tflite", FLATBUFFER, gsr_manifest)
+        with pytest.raises(ModelFileError, match=complaint):
+            save_model_file(path, flatbuffer, gsr_manifest)
+    with pytest.raises(ModelFileError, match="cannot write"):
+        save_model_file(tmp_path / "none" / "a.tflite", FLATBUFFER, gsr_manifest)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,7 +183,7 @@ def test_a_failing_save_keeps_the_old_file(path: Path, gsr_manifest: Manifest, m
 
     before = path.read_bytes()
     monkeypatch.setattr(container.os, "fsync", fail)
-    with pytest.raises(ArtefactError, match="No space left"):
-        save_artefact(path, FLATBUFFER + b"!", gsr_manifest)
+    with pytest.raises(ModelFileError, match="No space left"):
+        save_model_file(path, FLATBUFFER + b"!", gsr_manifest)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["student.tflite"]

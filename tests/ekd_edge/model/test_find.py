@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, describe_signoff
 from ekd_edge.model.manifest import Calibration, Quantization, SignOff, TensorQuantization
 from ekd_edge.model.subject_hash import hash_subject
@@ -77,7 +77,7 @@ def test_what_was_refused_sign_off_is_passed_over(tmp_path: Path, write_model: W
 
 def test_a_sign_off_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> None:
     def said(**changes: object) -> str:
-        return describe_signoff(load_artefact(write_model(tmp_path / "a.tflite", **changes)).manifest)
+        return describe_signoff(load_model_file(write_model(tmp_path / "a.tflite", **changes)).manifest)
 
     assert said() == ""
     assert said(**INT8) == "never signed off"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.errors import ArtefactError, SignalError
-from ekd_edge.model.file import load_artefact, save_artefact
+from ekd_edge.errors import ModelFileError, SignalError
+from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier, softmax
 from ekd_edge.model.manifest import Manifest, Quantization, Target, TensorQuantization
 from ekd_edge.signal.design import gsr_spec
@@ -21,11 +21,11 @@ import sys
 for name in ("ai_edge_litert", "tflite_runtime"):
     sys.modules[name] = None
 from pathlib import Path
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.errors import EkdError
 try:
-    open_classifier(load_artefact(Path(sys.argv[1])))
+    open_classifier(load_model_file(Path(sys.argv[1])))
 except EkdError as error:
     print(error)
 """
@@ -40,14 +40,14 @@ assert not heavy, heavy
 
 def test_logits_are_the_models(model_path: Path) -> None:
     weights = np.random.default_rng(7).normal(size=(4, 64), scale=0.3).astype(np.float32)
-    logits = open_classifier(load_artefact(model_path)).predict(WINDOWS)
+    logits = open_classifier(load_model_file(model_path)).predict(WINDOWS)
     assert logits.shape == (5, 2, 2)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, (WINDOWS @ weights.T).reshape(5, 2, 2), atol=1e-5)
 
 
 def test_a_window_is_classified_alike_whatever_comes_with_it(model_path: Path) -> None:
-    classifier = open_classifier(load_artefact(model_path))
+    classifier = open_classifier(load_model_file(model_path))
     together = classifier.predict(WINDOWS)
     alone = np.concatenate([classifier.predict(window[None]) for window in WINDOWS])
     np.testing.assert_array_equal(together, alone)
@@ -57,27 +57,27 @@ def test_a_window_is_classified_alike_whatever_comes_with_it(model_path: Path) -
 def test_read_only_windows_are_welcome(model_path: Path) -> None:
     frozen = WINDOWS.copy()
     frozen.flags.writeable = False
-    assert open_classifier(load_artefact(model_path)).predict(frozen).shape == (5, 2, 2)
+    assert open_classifier(load_model_file(model_path)).predict(frozen).shape == (5, 2, 2)
 
 
 def test_the_runtime_says_nothing(model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    open_classifier(load_artefact(model_path)).predict(WINDOWS)
+    open_classifier(load_model_file(model_path)).predict(WINDOWS)
     assert capfd.readouterr() == ("", "")
 
 
 def test_windows_of_another_length_are_refused(model_path: Path) -> None:
     with pytest.raises(SignalError, match="64 samples"):
-        open_classifier(load_artefact(model_path)).predict(WINDOWS[:, :32])
+        open_classifier(load_model_file(model_path)).predict(WINDOWS[:, :32])
 
 
 def _resave(model_path: Path, folder: Path, manifest: Manifest) -> Path:
-    save_artefact(folder / "changed.tflite", load_artefact(model_path).flatbuffer, manifest)
+    save_model_file(folder / "changed.tflite", load_model_file(model_path).flatbuffer, manifest)
     return folder / "changed.tflite"
 
 
 @pytest.mark.parametrize("change", ["window", "targets", "kind"])
 def test_a_model_that_is_not_its_manifests_is_refused(model_path: Path, tmp_path: Path, change: str) -> None:
-    manifest = load_artefact(model_path).manifest
+    manifest = load_model_file(model_path).manifest
     if change == "window":
         manifest = replace(manifest, signal=gsr_spec(rate_hz=Fraction(16), window_s=8, hop_s=1))
     elif change == "targets":
@@ -88,14 +88,14 @@ def test_a_model_that_is_not_its_manifests_is_refused(model_path: Path, tmp_path
         side = TensorQuantization(0.1, 0)
         calibration = Calibration("min-max", manifest.training.train_subjects, 1, 0, "00")
         manifest = replace(manifest, kind="int8", quantization=Quantization(side, side), calibration=calibration)
-    with pytest.raises(ArtefactError, match=r"changed\.tflite.*export"):
-        open_classifier(load_artefact(_resave(model_path, tmp_path, manifest)))
+    with pytest.raises(ModelFileError, match=r"changed\.tflite.*export"):
+        open_classifier(load_model_file(_resave(model_path, tmp_path, manifest)))
 
 
 def test_a_model_that_the_runtime_cannot_read_is_refused(tmp_path: Path, gsr_manifest: Manifest) -> None:
-    save_artefact(tmp_path / "junk.tflite", b"\x1c\0\0\0TFL3" + bytes(64), gsr_manifest)
-    with pytest.raises(ArtefactError, match="cannot run"):
-        open_classifier(load_artefact(tmp_path / "junk.tflite"))
+    save_model_file(tmp_path / "junk.tflite", b"\x1c\0\0\0TFL3" + bytes(64), gsr_manifest)
+    with pytest.raises(ModelFileError, match="cannot run"):
+        open_classifier(load_model_file(tmp_path / "junk.tflite"))
 
 
 def test_without_a_runtime_it_says_what_to_install(model_path: Path) -> None:
@@ -123,6 +123,6 @@ def test_softmax(logits: list[float], expected: list[float]) -> None:
 
 
 def test_threads_do_not_change_a_small_model(write_model: Callable[..., Path], tmp_path: Path) -> None:
-    artefact = load_artefact(write_model(tmp_path / "a.tflite"))
-    one, two = (open_classifier(artefact, threads=threads).predict(WINDOWS) for threads in (1, 2))
+    model_file = load_model_file(write_model(tmp_path / "a.tflite"))
+    one, two = (open_classifier(model_file, threads=threads).predict(WINDOWS) for threads in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-6)

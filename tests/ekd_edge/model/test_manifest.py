@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model.manifest import (
     FORMAT_VERSION,
     Calibration,
@@ -68,10 +68,10 @@ def test_seen_subjects_are_those_of_training_and_validation(gsr_manifest: Manife
 
 def test_the_json_names_no_subject(gsr_manifest: Manifest) -> None:
     named = replace(gsr_manifest.training, test_subjects=("anna",))
-    with pytest.raises(ArtefactError, match=r"test_subjects must hold hashes"):
+    with pytest.raises(ModelFileError, match=r"test_subjects must hold hashes"):
         encode_manifest(replace(gsr_manifest, training=named))
     for figures in ({"a": {"subject": "anna"}}, {"worst_subject": "anna"}, {"test_subjects": [["anna"]]}):
-        with pytest.raises(ArtefactError, match="evaluation names a subject"):
+        with pytest.raises(ModelFileError, match="evaluation names a subject"):
             encode_manifest(replace(gsr_manifest, evaluation=figures))
 
 
@@ -138,14 +138,14 @@ def test_what_does_not_belong_is_refused(
 ) -> None:
     data = json.loads(encode_manifest(int8_manifest))
     change(data)
-    with pytest.raises(ArtefactError, match=complaint):
+    with pytest.raises(ModelFileError, match=complaint):
         parse_manifest(json.dumps(data).encode())
 
 
 def test_every_field_is_needed(int8_manifest: Manifest) -> None:
     data = json.loads(encode_manifest(int8_manifest))
     for name in data:
-        with pytest.raises(ArtefactError):
+        with pytest.raises(ModelFileError):
             parse_manifest(json.dumps({key: value for key, value in data.items() if key != name}).encode())
 
 
@@ -164,21 +164,21 @@ def test_every_field_is_needed(int8_manifest: Manifest) -> None:
     ],
 )
 def test_what_is_no_proper_json_is_refused(text: str) -> None:
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ModelFileError):
         parse_manifest(text.encode(errors="surrogatepass"))
 
 
 def test_deep_nesting_is_refused(gsr_manifest: Manifest) -> None:
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ModelFileError):
         parse_manifest(b'{"evaluation": ' + b"[" * 100_000)
     encoded = encode_manifest(gsr_manifest)
     for depth in (40, 400, 900):
         nested = b'"evaluation": {"a": ' + b"[" * depth + b"]" * depth + b"}"
-        with pytest.raises(ArtefactError, match=r"deep|JSON"):
+        with pytest.raises(ModelFileError, match=r"deep|JSON"):
             parse_manifest(encoded.replace(b'"evaluation": null', nested))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
 def test_figures_that_json_cannot_hold_are_refused(gsr_manifest: Manifest, value: object) -> None:
-    with pytest.raises(ArtefactError, match="JSON"):
+    with pytest.raises(ModelFileError, match="JSON"):
         encode_manifest(replace(gsr_manifest, evaluation={"accuracy": value}))

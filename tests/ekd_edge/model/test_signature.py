@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ekd_edge.errors import ArtefactError, ConfigError
+from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.container import SIGNATURE_BYTES, pack, read_contents, write_contents
-from ekd_edge.model.file import check_contents, load_artefact
+from ekd_edge.model.file import check_contents, load_model_file
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.manifest_json import encode_manifest
 from ekd_edge.model.signature import Trust, read_trust, signed_bytes, trust_from_environment
@@ -27,9 +27,9 @@ def signed(tmp_path: Path, write_model: WriteModel, signing_key) -> Path:
 
 
 def test_a_trusted_keys_file_is_loaded_with_trust_and_without(signed: Path, signing_key, other_key) -> None:
-    assert load_artefact(signed, signing_key.trust) == load_artefact(signed)
+    assert load_model_file(signed, signing_key.trust) == load_model_file(signed)
     both = read_trust([other_key.public_path, signing_key.public_path])
-    assert load_artefact(signed, both) == load_artefact(signed)
+    assert load_model_file(signed, both) == load_model_file(signed)
 
 
 def test_any_zip_program_reads_the_signature(signed: Path) -> None:
@@ -47,12 +47,12 @@ def test_a_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
 
 def test_the_unsigned_and_the_others_are_refused(signed: Path, write_model, tmp_path, signing_key, other_key) -> None:
     unsigned = write_model(tmp_path / "unsigned.tflite")
-    with pytest.raises(ArtefactError, match=r"unsigned\.tflite is not signed: .*--sign KEY"):
-        load_artefact(unsigned, signing_key.trust)
-    with pytest.raises(ArtefactError, match=r"signed by another key .*ed25519 key [0-9a-f]{16}\.\.\."):
-        load_artefact(signed, other_key.trust)
-    with pytest.raises(ArtefactError, match="another key"):
-        load_artefact(signed, Trust(frozenset()))
+    with pytest.raises(ModelFileError, match=r"unsigned\.tflite is not signed: .*--sign KEY"):
+        load_model_file(unsigned, signing_key.trust)
+    with pytest.raises(ModelFileError, match=r"signed by another key .*ed25519 key [0-9a-f]{16}\.\.\."):
+        load_model_file(signed, other_key.trust)
+    with pytest.raises(ModelFileError, match="another key"):
+        load_model_file(signed, Trust(frozenset()))
 
 
 def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path, signing_key) -> None:
@@ -62,13 +62,13 @@ def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path,
     for message in (contents.manifest, signed_bytes(contents.manifest + b" "), b"", contents.flatbuffer):
         forged = signing_key.private.sign(message) + key
         write_contents(signed, replace(contents, signature=forged))
-        with pytest.raises(ArtefactError, match="its signature is not of this manifest"):
-            load_artefact(signed, signing_key.trust)
+        with pytest.raises(ModelFileError, match="its signature is not of this manifest"):
+            load_model_file(signed, signing_key.trust)
     told = (
         b"ekd model file, signature 1\0" + contents.manifest
-    )  # as ARTEFACT.md says, and as files in the field are signed
+    )  # as MODEL_FILE.md says, and as files in the field are signed
     write_contents(signed, replace(contents, signature=signing_key.private.sign(told) + key))
-    load_artefact(signed, signing_key.trust)
+    load_model_file(signed, signing_key.trust)
 
 
 def test_every_bit_of_a_signature_counts_even_with_its_checksum_remade(signed: Path, signing_key) -> None:
@@ -77,7 +77,7 @@ def test_every_bit_of_a_signature_counts_even_with_its_checksum_remade(signed: P
     for bit in range(8 * SIGNATURE_BYTES):
         mutant = bytearray(contents.signature)
         mutant[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(ArtefactError):
+        with pytest.raises(ModelFileError):
             check_contents(signed, replace(contents, signature=bytes(mutant)), signing_key.trust)
 
 
@@ -88,29 +88,29 @@ def test_a_damaged_signature_is_refused_without_trust_as_well(signed: Path) -> N
     start = content.index(signature)
     for position in range(start, start + SIGNATURE_BYTES):
         signed.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-        with pytest.raises(ArtefactError, match="signature is damaged"):
-            load_artefact(signed)
+        with pytest.raises(ModelFileError, match="signature is damaged"):
+            load_model_file(signed)
 
 
 def test_another_models_signature_is_refused(signed: Path, tmp_path, write_model, signing_key) -> None:
     other = signing_key.sign(write_model(tmp_path / "other.tflite", made_by="another"))
     mine, theirs = read_contents(signed), read_contents(other)
     write_contents(signed, replace(mine, signature=theirs.signature))
-    with pytest.raises(ArtefactError, match="not of this manifest"):
-        load_artefact(signed, signing_key.trust)
+    with pytest.raises(ModelFileError, match="not of this manifest"):
+        load_model_file(signed, signing_key.trust)
     signed.write_bytes(pack(replace(theirs, flatbuffer=theirs.flatbuffer[:-1] + b"!")))
-    with pytest.raises(ArtefactError, match="do not match"):
-        load_artefact(signed, signing_key.trust)
+    with pytest.raises(ModelFileError, match="do not match"):
+        load_model_file(signed, signing_key.trust)
 
 
 def test_nothing_is_parsed_before_the_signature_is_checked(signed: Path, other_key, signing_key) -> None:
     contents = read_contents(signed)
     garbage = replace(contents, manifest=b"{" * 100)
     write_contents(signed, garbage)
-    with pytest.raises(ArtefactError, match="not of this manifest"):
-        load_artefact(signed, signing_key.trust)
-    with pytest.raises(ArtefactError, match="another key"):
-        load_artefact(signed, other_key.trust)
+    with pytest.raises(ModelFileError, match="not of this manifest"):
+        load_model_file(signed, signing_key.trust)
+    with pytest.raises(ModelFileError, match="another key"):
+        load_model_file(signed, other_key.trust)
 
 
 def test_what_is_no_public_key_is_told(tmp_path: Path, signing_key) -> None:

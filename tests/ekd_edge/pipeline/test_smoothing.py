@@ -2,13 +2,13 @@ import pytest
 
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.manifest import Target
-from ekd_edge.pipeline.smoothing import Steadiness, Steady
+from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 
 TARGETS = (Target("arousal", ("low", "high")),)
 
 
 def follow(shares, how, times=None, believed=None):
-    steady = Steady(TARGETS, 1.0, how)
+    steady = Smoother(TARGETS, 1.0, how)
     times = times or [(0, float(k)) for k in range(len(shares))]
     believed = believed or [True] * len(shares)
     return [steady([(1 - share, share)], at, ok) for share, at, ok in zip(shares, times, believed, strict=True)]
@@ -24,24 +24,24 @@ def high(found):
 
 def test_by_itself_nothing_changes():
     shares = [0.4, 0.6, 0.45, 0.9]
-    found = follow(shares, Steadiness())
+    found = follow(shares, Smoothing())
     assert high(found) == shares
     assert labels(found) == ["low", "high", "low", "high"]
 
 
 def test_smoothing_is_an_exponential_mean():
-    found = follow([0.0, 1.0, 1.0], Steadiness(smooth_s=1.0))
+    found = follow([0.0, 1.0, 1.0], Smoothing(smooth_s=1.0))
     assert high(found) == [0.0, round(1 - 2.718281828**-1, 6), round(1 - 2.718281828**-2, 6)]
     assert labels(found) == ["low", "high", "high"]
 
 
 def test_a_label_gives_way_only_to_a_clear_winner():
-    found = follow([0.4, 0.54, 0.56, 0.46, 0.44], Steadiness(margin=0.1))
+    found = follow([0.4, 0.54, 0.56, 0.46, 0.44], Smoothing(margin=0.1))
     assert labels(found) == ["low", "low", "high", "high", "low"]
 
 
 def test_what_is_not_believed_neither_shows_nor_counts():
-    found = follow([0.0, 1.0, 0.2], Steadiness(smooth_s=10), believed=[True, False, True])
+    found = follow([0.0, 1.0, 0.2], Smoothing(smooth_s=10), believed=[True, False, True])
     assert labels(found) == ["low", None, "low"]
     assert high(found)[1] == 1.0
     assert high(found)[2] < 0.05
@@ -49,7 +49,7 @@ def test_what_is_not_believed_neither_shows_nor_counts():
 
 @pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0)])
 def test_another_segment_and_a_pause_begin_anew(at):
-    found = follow([0.4, 0.54], Steadiness(smooth_s=10, margin=0.1), times=[(0, 0.0), at])
+    found = follow([0.4, 0.54], Smoothing(smooth_s=10, margin=0.1), times=[(0, 0.0), at])
     assert high(found)[1] == 0.54
     assert labels(found) == ["low", "high"]
 
@@ -57,4 +57,4 @@ def test_another_segment_and_a_pause_begin_anew(at):
 @pytest.mark.parametrize("how", [{"smooth_s": -1}, {"smooth_s": float("nan")}, {"margin": 1.0}, {"margin": -0.1}])
 def test_what_makes_no_sense_is_refused(how):
     with pytest.raises(ConfigError):
-        Steadiness(**how)
+        Smoothing(**how)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ekd_edge.errors import SignalError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest, Target, Training
 from ekd_edge.pipeline.stream import run
@@ -136,14 +136,14 @@ def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
 
 
 def test_the_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
-    artefact = load_artefact(model_path)
-    spec = artefact.manifest.signal
+    model_file = load_model_file(model_path)
+    spec = model_file.manifest.signal
 
     def lines(sizes: list[int]) -> str:
         stream = io.StringIO()
         sink = JsonLines(stream, flush_each=False)
-        classifier = open_classifier(artefact)
-        for found in run(cut(SIGNAL, sizes), Preprocessor(spec), classifier, artefact.manifest):
+        classifier = open_classifier(model_file)
+        for found in run(cut(SIGNAL, sizes), Preprocessor(spec), classifier, model_file.manifest):
             sink.write(replace(found, latency_ms=0.0))
         return stream.getvalue()
 

@@ -206,13 +206,13 @@ def bare(line: str) -> dict[str, Any]:
     return prediction
 
 
-@pytest.mark.parametrize("steadiness", [(), ("--smooth", "5", "--margin", "0.1")], ids=["plain", "smoothed"])
-def test_a_replayed_recording_predicts_the_same(steadiness: tuple[str, ...], model_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("smoothing", [(), ("--smooth", "5", "--margin", "0.1")], ids=["plain", "smoothed"])
+def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], model_path: Path, tmp_path: Path) -> None:
     """Through resets, damage and an unplugging; smoothed as it was when it was recorded."""
     faults = (Fault("flip", 2e-5), Fault("reset", at_s=40.0), Fault("unplug", 1.0, 80.0))
     link = tmp_path / "sensor"
     with PtyDevice(player(120, 30, faults), link) as device:
-        process = edge(str(link), model_path, "--record", tmp_path / "kept", *steadiness)
+        process = edge(str(link), model_path, "--record", tmp_path / "kept", *smoothing)
         device.wait(30)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from ekd_edge.cli.main import main
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier, softmax
 from ekd_edge.pipeline import stream
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import assess_all
-from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.sources import sensor
 
 RATE = 32
@@ -33,16 +33,16 @@ def lines() -> list[str]:
 
 def printed_plainly(lines: list[str], model_path: Path) -> str:
     """One line, one window, one dictionary at a time."""
-    artefact = load_artefact(model_path)
-    classifier, preprocessor = open_classifier(artefact), Preprocessor(artefact.manifest.signal)
+    model_file = load_model_file(model_path)
+    classifier, preprocessor = open_classifier(model_file), Preprocessor(model_file.manifest.signal)
     text = ""
     block = SampleBlock(np.array([float(line) for line in lines]), 0, Fraction(RATE))
-    batch, suspicion = preprocessor.push_batch(block), Suspicion(artefact.manifest.signal)
+    batch, suspicion = preprocessor.push_batch(block), SampleQuality(model_file.manifest.signal)
     suspicion.push(block)
     for window, shares in zip(batch, suspicion.shares(batch), strict=True):
-        (quality,) = assess_all(window.raw[None], artefact.manifest.signal, shares[None])
+        (quality,) = assess_all(window.raw[None], model_file.manifest.signal, shares[None])
         targets: dict[str, object] = {}
-        for target, row in zip(artefact.manifest.targets, classifier.predict(window.values[None])[0], strict=True):
+        for target, row in zip(model_file.manifest.targets, classifier.predict(window.values[None])[0], strict=True):
             chances = softmax(row.tolist())
             label = target.labels[chances.index(max(chances))] if quality.acceptable else None
             targets[target.name] = {"probabilities": [round(p, 6) for p in chances], "label": label}

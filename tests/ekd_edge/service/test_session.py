@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.soak.harness import Edge, until
 from ekd_edge.recording.replay import recordings_of
-from ekd_edge.service.session import ModelFile
+from ekd_edge.service.session import ModelWatcher
 from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
 from firmware_bridge.devices.waveform import Waveform
@@ -129,7 +129,7 @@ def test_a_model_that_is_replaced_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(b"old")
     told: list[str] = []
-    model = ModelFile(path, told.append)
+    model = ModelWatcher(path, told.append)
     model.look()
     assert not model.replaced
     (tmp_path / "new").write_bytes(b"new")

@@ -7,7 +7,7 @@ from ekd_edge.signal.blocks import SampleBlock, Window
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import ACCEPTABLE, Quality, assess, assess_all
-from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.sample_quality import SampleQuality
 from firmware_bridge.units import Unit
 from tests.helpers.paths import SHARED
 
@@ -107,7 +107,7 @@ def neurokit():
 
 def judged(blocks, spec=SPEC):
     """The quality of each window, and its end in seconds."""
-    preprocessor, suspicion = Preprocessor(spec), Suspicion(spec)
+    preprocessor, suspicion = Preprocessor(spec), SampleQuality(spec)
     qualities, ends = [], []
     for block in blocks:
         batch = preprocessor.push_batch(block)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.signal.sample_quality import Suspicion
+from ekd_edge.signal.sample_quality import SampleQuality
 from firmware_bridge.units import Unit
 
 SPEC = gsr_spec(rate_hz=16, window_s=4, hop_s=1)
@@ -22,7 +22,7 @@ def block(readings, first=0, segment=0, lead_off=False, rate=16):
 
 
 def shares(blocks):
-    preprocessor, suspicion = Preprocessor(SPEC), Suspicion(SPEC)
+    preprocessor, suspicion = Preprocessor(SPEC), SampleQuality(SPEC)
     found = []
     for each in blocks:
         batch = preprocessor.push_batch(each)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.quality import Quality
 from ekd_edge.sinks.jsonl import JsonLines, to_line
@@ -65,5 +65,5 @@ def test_the_example_of_the_readme() -> None:
 
 @pytest.mark.parametrize("chance", [math.nan, math.inf, -math.inf])
 def test_what_json_has_no_word_for_is_refused(chance: float) -> None:
-    with pytest.raises(ArtefactError, match=r"arousal.*no numbers: export it again"):
+    with pytest.raises(ModelFileError, match=r"arousal.*no numbers: export it again"):
         to_line(one(0.5, chance))

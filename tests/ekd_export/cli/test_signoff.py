@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import ekd_export.save
-from ekd_edge.errors import ArtefactError
-from ekd_edge.model.file import load_artefact
+from ekd_edge.errors import ModelFileError
+from ekd_edge.model.file import load_model_file
 from ekd_export.cli.export import main
 from ekd_train.run import Run
 
@@ -19,7 +19,7 @@ def test_a_loss_within_the_allowance_is_signed_off(
     assert main([str(run.path), "--int8", "--max-drop", "0.4", "-o", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"]["result"] == "passed"
-    manifest = load_artefact(output).manifest
+    manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
     assert (manifest.signoff.passed, manifest.signoff.max_drop) == (True, 0.4)
     assert json.loads(output.with_suffix(".json").read_text())["verdict"] == told["verdict"]
@@ -34,7 +34,7 @@ def test_a_loss_that_cannot_be_shown_exits_with_3(run: Run, tmp_path: Path, caps
     out, err = capsys.readouterr()
     assert "NOT SHOWN" in out
     assert "layers     that lose most" in out
-    manifest = load_artefact(output).manifest
+    manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
     assert not manifest.signoff.passed
     assert manifest.evaluation is not None
@@ -64,7 +64,7 @@ def test_every_recipe_makes_a_file_that_says_so(
     output = tmp_path / "a.tflite"
     onnx = ["--onnx"] if recipe == "dynamic" else []
     assert main([str(run.path), "--recipe", recipe, "-o", str(output), *onnx]) == 0
-    manifest = load_artefact(output).manifest
+    manifest = load_model_file(output).manifest
     assert (manifest.recipe, manifest.kind) == (recipe, kind)
     assert f"recipe {recipe}" in capsys.readouterr().out
     assert output.with_suffix(".onnx").exists() == bool(onnx)
@@ -74,9 +74,9 @@ def test_nothing_is_left_behind_where_the_file_cannot_be_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
-        raise ArtefactError("the disk is full")
+        raise ModelFileError("the disk is full")
 
-    monkeypatch.setattr(ekd_export.save, "save_artefact", full)
+    monkeypatch.setattr(ekd_export.save, "save_model_file", full)
     assert main([str(run.path), "--onnx", "-o", str(tmp_path / "a.tflite")]) == 2
     assert "disk is full" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

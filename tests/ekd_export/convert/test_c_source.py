@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, ExportError
-from ekd_edge.model.file import load_artefact, save_artefact
+from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest, Target
 from ekd_edge.signal.blocks import SampleBlock
@@ -114,8 +114,8 @@ def build(exports, tmp_path: Path) -> Build:
     def make(language: str = "C99", **changes: object) -> Harness:
         manifest: Manifest = replace(exports.int8.manifest, **changes)
         path = tmp_path / "student.tflite"
-        save_artefact(path, exports.int8.flatbuffer, manifest)
-        _, header, _ = write_c_source(load_artefact(path))
+        save_model_file(path, exports.int8.flatbuffer, manifest)
+        _, header, _ = write_c_source(load_model_file(path))
         harness = Harness(compiled(header, language), manifest.signal.window_samples)
         harness.library.harness_reset()
         return harness
@@ -297,7 +297,7 @@ def test_what_cannot_be_c_is_told_before_anything_is_written(exports, tmp_path: 
     odd = tmp_path / 'a"b.tflite'
     odd.write_bytes(exports.int8.path.read_bytes())
     with pytest.raises(ConfigError, match="name of a C file"):
-        write_c_source(load_artefact(odd))
+        write_c_source(load_model_file(odd))
     assert main([str(exports.run.path), "--c-array", "-o", str(tmp_path / "b.tflite")]) == 2
     assert "add --int8" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ['a"b.tflite']

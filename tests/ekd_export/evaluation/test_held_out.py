@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ekd_edge.errors import DataError
-from ekd_edge.model.file import Artefact, save_artefact
+from ekd_edge.model.file import ModelFile, save_model_file
 from ekd_edge.model.manifest import Target
 from ekd_export.cli.evaluate import main
 from ekd_export.evaluation.held_out import evaluate_files, unseen_subjects
@@ -84,9 +84,9 @@ def test_one_file_has_nothing_to_compare(exports, capsys) -> None:
     assert "against" not in capsys.readouterr().out
 
 
-def _variant(artefact: Artefact, folder, **changes) -> str:
+def _variant(model_file: ModelFile, folder, **changes) -> str:
     path = folder / f"variant-{len(list(folder.iterdir()))}.tflite"
-    save_artefact(path, artefact.flatbuffer, replace(artefact.manifest, **changes))
+    save_model_file(path, model_file.flatbuffer, replace(model_file.manifest, **changes))
     return str(path)
 
 

@@ -18,7 +18,7 @@ from ekd_train.models.teacher import Teacher
 from ekd_train.training.device import Resident
 from ekd_train.training.evaluation import examine
 from ekd_train.training.loop import EpochRecord, Fitted
-from ekd_train.training.partitions import Learning, StackedLearning, divide
+from ekd_train.training.partitions import StackedTrainingData, TrainingData, divide
 from ekd_train.training.stages import distil, teach
 
 NETWORK = NetworkConfig(
@@ -60,11 +60,11 @@ def people(counts: dict[str, int], one_class: Sequence[str] = ()) -> WindowSet:
     )
 
 
-def sides(windows: WindowSet, split: Split = SPLIT, rated: float = 1.0) -> Learning:
+def sides(windows: WindowSet, split: Split = SPLIT, rated: float = 1.0) -> TrainingData:
     return divide(windows, Resident.of(windows, torch.device("cpu")), split, rated)[0]
 
 
-def distilled(learning: Learning | StackedLearning, folder: Path, *changes: str) -> tuple[Fitted, ...]:
+def distilled(learning: TrainingData | StackedTrainingData, folder: Path, *changes: str) -> tuple[Fitted, ...]:
     teachers = [Teacher(NETWORK) for _ in learning.folds]
     return distil(learning, NETWORK, CONFIG.override(changes), teachers, folder, Silent())[1]
 
@@ -79,7 +79,7 @@ def test_what_the_quiz_leaves_is_learnt_from_though_it_fills_no_batch(batch: int
 def test_the_same_side_by_side(tmp_path: Path) -> None:
     windows = people({"a": 6, "b": 6, "c": 5, "v": 4, "t": 5})
     folds = [sides(windows), sides(windows, SubjectSplit(("a", "b", "t"), ("v",), ("c",)))]
-    fits = distilled(StackedLearning(folds), tmp_path, "student.batch_size=1000")
+    fits = distilled(StackedTrainingData(folds), tmp_path, "student.batch_size=1000")
     assert all(record.losses.keys() >= {"quiz", "hard"} for fitted in fits for record in fitted.history)
 
 

@@ -19,9 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import mutants
 
-from ekd_edge.errors import ArtefactError, EkdError
+from ekd_edge.errors import EkdError, ModelFileError
 from ekd_edge.model.container import pack, read_contents
-from ekd_edge.model.file import load_artefact
+from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.signature import Trust, read_trust
 
@@ -32,8 +32,8 @@ def load(path: Path, kind: str, trust: Trust) -> str:
         if reader is None and kind == mutants.SIGNATURE_ALONE:
             continue
         try:
-            load_artefact(path, reader)
-        except ArtefactError as error:
+            load_model_file(path, reader)
+        except ModelFileError as error:
             if "\n" in str(error):
                 return f"said in more than a line: {error!r}"
         else:
@@ -44,15 +44,15 @@ def load(path: Path, kind: str, trust: Trust) -> str:
 def run(path: Path, kind: str, trust: Trust) -> str:
     """With trust refused; without it, whatever the runtime makes of it."""
     try:
-        load_artefact(path, trust)
-    except ArtefactError:
+        load_model_file(path, trust)
+    except ModelFileError:
         pass
     else:
         return "accepted with trust"
     try:
-        artefact = load_artefact(path)
-        window = np.linspace(-1, 1, artefact.manifest.signal.window_samples, dtype=np.float32)
-        logits = open_classifier(artefact).predict(window[None])
+        model_file = load_model_file(path)
+        window = np.linspace(-1, 1, model_file.manifest.signal.window_samples, dtype=np.float32)
+        logits = open_classifier(model_file).predict(window[None])
     except EkdError:
         return "refused"
     except Exception as error:  # noqa: BLE001  (to be told, not to be hidden)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.errors import ArtefactError
+from ekd_edge.errors import ModelFileError
 from ekd_edge.model.container import read_contents
-from ekd_edge.model.file import load_artefact, save_artefact
+from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_export.signing import make_key, read_private_key, sign_file
 
 ATTACK = Path(__file__).with_name("attack.py")
@@ -32,11 +32,11 @@ def targets(int8_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Targe
     """The real int8 model, signed, and another model by the same hand."""
     folder = tmp_path_factory.mktemp("attacks")
     public = make_key(folder / "key")
-    artefact = load_artefact(int8_model)
+    model_file = load_model_file(int8_model)
     signed, other = folder / "signed.tflite", folder / "other.tflite"
-    save_artefact(signed, artefact.flatbuffer, artefact.manifest)
-    twin = artefact.flatbuffer[:-100] + bytes(byte ^ 1 for byte in artefact.flatbuffer[-100:])
-    save_artefact(other, twin, replace(artefact.manifest, made_by="another hand"))
+    save_model_file(signed, model_file.flatbuffer, model_file.manifest)
+    twin = model_file.flatbuffer[:-100] + bytes(byte ^ 1 for byte in model_file.flatbuffer[-100:])
+    save_model_file(other, twin, replace(model_file.manifest, made_by="another hand"))
     for path in (signed, other):
         sign_file(path, read_private_key(folder / "key"))
     return Targets(signed, other, public)
@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_files(targets: Targets) -> None:
 
 
 def test_a_hash_that_was_made_right_again_is_refused_with_trust(targets: Targets) -> None:
-    """Without trust such a model may run, and run wrong; the runtime may even die of it (ARTEFACT.md says so)."""
+    """Without trust such a model may run, and run wrong; the runtime may even die of it (MODEL_FILE.md says so)."""
     outcome = attack("rehash", targets, 1000)
     assert len(outcome.lines) == 1000
     assert outcome.counts().keys() <= {"refused", "ran", "ran to no number", "died"}
@@ -114,18 +114,18 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, what: str) -> None:
     else:
         path.symlink_to({"link to a device": "/dev/zero", "link to itself": path, "no link": "none"}[what])
     started = time.monotonic()
-    with pytest.raises(ArtefactError) as caught:
-        load_artefact(path)
+    with pytest.raises(ModelFileError) as caught:
+        load_model_file(path)
     assert time.monotonic() - started < 5
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a\0b.tflite", "x" * 5000, "\udc80.tflite", "a/" * 3000])
 def test_names_that_no_file_can_have_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ArtefactError):
-        load_artefact(tmp_path / name)
+    with pytest.raises(ModelFileError):
+        load_model_file(tmp_path / name)
 
 
 def test_a_link_to_a_model_is_as_good_as_the_model(targets: Targets, tmp_path: Path) -> None:
     (tmp_path / "link.tflite").symlink_to(targets.signed)
-    assert load_artefact(tmp_path / "link.tflite").flatbuffer == load_artefact(targets.signed).flatbuffer
+    assert load_model_file(tmp_path / "link.tflite").flatbuffer == load_model_file(targets.signed).flatbuffer

@@ -31,7 +31,7 @@ from ekd_train.training.crossfit import cross_fit
 from ekd_train.training.device import Resident, pick_device
 from ekd_train.training.evaluation import Taught, examine
 from ekd_train.training.loop import EpochRecord, Fitted
-from ekd_train.training.partitions import Exam, Learning, StackedLearning, divide
+from ekd_train.training.partitions import StackedTrainingData, TestData, TrainingData, divide
 from ekd_train.training.stages import distil, teach
 from ekd_train.training.trainer import network_of, training_windows
 
@@ -92,7 +92,7 @@ def run_stack(
         config=settled,
         cells=tuple(cells),
         folders=tuple(folders),
-        learning=learnings[0] if len(cells) == 1 else StackedLearning(learnings),
+        learning=learnings[0] if len(cells) == 1 else StackedTrainingData(learnings),
         exams=tuple(exam for _, exam, _ in prepared),
         network=network,
         reporter=_Teller(tell),
@@ -109,8 +109,8 @@ class _Room:
     config: TrainConfig
     cells: tuple[Cell, ...]
     folders: tuple[Path, ...]
-    learning: Learning | StackedLearning
-    exams: tuple[Exam, ...]
+    learning: TrainingData | StackedTrainingData
+    exams: tuple[TestData, ...]
     network: NetworkConfig
     reporter: "_Teller"
 
@@ -155,7 +155,9 @@ class _Room:
         return networks
 
 
-def _result(name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], exam: Exam, seconds: float) -> dict[str, Any]:
+def _result(
+    name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], exam: TestData, seconds: float
+) -> dict[str, Any]:
     (target,) = test.pop("targets").values()
     return {
         "format": FORMAT,
@@ -190,7 +192,9 @@ def _windows(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) 
     return _kept[config, device]
 
 
-def _prepare(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) -> tuple[Learning, Exam, NetworkConfig]:
+def _prepare(
+    config: TrainConfig, device: torch.device, tell: Tell, note: Tell
+) -> tuple[TrainingData, TestData, NetworkConfig]:
     base = TrainConfig(
         data=config.data, targets=config.targets, threshold=config.threshold, high=config.high, signal=config.signal
     )

@@ -17,14 +17,14 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.stacked import Stack
 from ekd_train.models.teacher import CrossFitted, Teacher
 from ekd_train.training.loop import Reporter, seed_of
-from ekd_train.training.partitions import Learning, StackedLearning
+from ekd_train.training.partitions import StackedTrainingData, TrainingData
 from ekd_train.training.stages import teach
 
 __all__ = ["cross_fit"]
 
 
 def cross_fit(
-    learning: Learning | StackedLearning,
+    learning: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     state: Path,
@@ -46,7 +46,7 @@ def cross_fit(
                 replace(fold, train=fold.train.without(mine[number]))
                 for fold, mine in zip(learning.folds, groups, strict=True)
             ]
-            apart = rest[0] if isinstance(learning, Learning) else StackedLearning(rest)
+            apart = rest[0] if isinstance(learning, TrainingData) else StackedTrainingData(rest)
             trained, _ = teach(apart, network, config, state, reporter, name)
             members = trained.members() if isinstance(trained, Stack) else [trained]
             for path, member in zip(paths, members, strict=True):
@@ -59,7 +59,7 @@ def cross_fit(
     return [CrossFitted(teachers, mine) for teachers, mine in zip(found, groups, strict=True)]
 
 
-def _groups(learning: Learning, config: TrainConfig) -> list[list[str]]:
+def _groups(learning: TrainingData, config: TrainConfig) -> list[list[str]]:
     """The training subjects, dealt into groups at random."""
     subjects, count = learning.train.subjects, config.distill.crossfit
     if len(subjects) < count:

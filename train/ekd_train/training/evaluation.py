@@ -14,7 +14,7 @@ from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import CrossFitted, Teacher
 from ekd_train.training.distillation import hard_loss
-from ekd_train.training.partitions import Exam, Learning, Part, StackedLearning
+from ekd_train.training.partitions import Part, StackedTrainingData, TestData, TrainingData
 
 __all__ = ["Taught", "answers", "examine", "validate"]
 
@@ -47,7 +47,7 @@ def _answers(network: Student | Teacher, part: Part, choice: Tensor) -> Output:
     return Output(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
 
-def validate(network: Network, learning: Learning | StackedLearning) -> tuple[dict[str, float], ...]:
+def validate(network: Network, learning: TrainingData | StackedTrainingData) -> tuple[dict[str, float], ...]:
     """Scores on the validation windows, of each network: loss; accuracy and macro-F1, means over subjects and targets.
 
     BatchNorm's statistics are first brought up to date on training windows, and the network is left in inference mode.
@@ -62,14 +62,14 @@ def validate(network: Network, learning: Learning | StackedLearning) -> tuple[di
     return tuple(scores)
 
 
-def _validate(network: Student | Teacher, learning: Learning) -> dict[str, float]:
+def _validate(network: Student | Teacher, learning: TrainingData) -> dict[str, float]:
     train = learning.train
     picked = torch.linspace(0, len(train) - 1, min(_SETTLING_WINDOWS, len(train)), device=train.device)
     settle_statistics(network, lambda batch: _forward(network, train, batch), picked.long().split(_BATCH))
     return _score(network, learning.validation)[0]
 
 
-def examine(network: Student | Teacher, exam: Exam) -> dict[str, Any]:
+def examine(network: Student | Teacher, exam: TestData) -> dict[str, Any]:
     """Scores on the test windows, JSON-ready: the means of `validate`, and for each target every subject's scores.
 
     "confusion" has a row a true class and a column a predicted one.

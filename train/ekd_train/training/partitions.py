@@ -1,9 +1,9 @@
 """What a stage of training may see, and what it may not.
 
-`divide` is the one place where windows are dealt out. Training is handed a `Learning`, which holds training and
-validation windows; the test windows are in an `Exam`, which only `ekd_train.training.evaluation.examine` takes, at
-the very end. A `Part` gives out its own windows and no others; one of test windows is no `LearningPart`, so a type
-checker lets none into a `Learning`. `StackedLearning` is the same for several folds trained side by side.
+`divide` is the one place where windows are dealt out. Training is handed a `TrainingData`, which holds training and
+validation windows; the test windows are in an `TestData`, which only `ekd_train.training.evaluation.examine` takes, at
+the very end. A `Part` gives out its own windows and no others; one of test windows is no `TrainingSubset`, so a type
+checker lets none into a `TrainingData`. `StackedTrainingData` is the same for several folds trained side by side.
 
 A choice is an opaque selection of a part's windows: made by `rated`, `everything` or `quiz_choice`, drawn from by
 `batches`, which yields positions for `take`.
@@ -28,7 +28,16 @@ from ekd_train.training.distillation import UNRATED
 from ekd_train.training.feedback import Batch
 from ekd_train.training.loop import seed_of
 
-__all__ = ["Exam", "Learning", "LearningPart", "Part", "StackedLearning", "StackedPart", "divide", "endless"]
+__all__ = [
+    "Part",
+    "StackedSubset",
+    "StackedTrainingData",
+    "TestData",
+    "TrainingData",
+    "TrainingSubset",
+    "divide",
+    "endless",
+]
 
 P = TypeVar("P", bound="Part")
 
@@ -126,11 +135,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class LearningPart(Part):
+class TrainingSubset(Part):
     """A part that training may see."""
 
 
-class StackedPart:
+class StackedSubset:
     """Parts of one pool, a fold each, as one: positions, windows and labels have a leading axis of folds.
 
     A choice is a mask (folds, longest part); every fold gives as many windows as the one with the fewest.
@@ -199,31 +208,31 @@ class StackedPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Learning:
+class TrainingData:
     """All that training may see. leaky: see `LeakyTrialSplit`."""
 
-    train: LearningPart
-    validation: LearningPart
+    train: TrainingSubset
+    validation: TrainingSubset
     leaky: bool
 
     @property
-    def folds(self) -> "tuple[Learning, ...]":
+    def folds(self) -> "tuple[TrainingData, ...]":
         """This one."""
         return (self,)
 
 
-class StackedLearning:
+class StackedTrainingData:
     """All that the training of several folds side by side may see. Raises ConfigError where it cannot be stacked."""
 
-    def __init__(self, folds: Sequence[Learning]) -> None:
+    def __init__(self, folds: Sequence[TrainingData]) -> None:
         if any((fold.train.labels == UNRATED).any() for fold in folds):
             raise ConfigError("folds with unrated subjects cannot be trained side by side: leave --stack out")
         self.folds = tuple(folds)
-        self.train = StackedPart([fold.train for fold in folds])
+        self.train = StackedSubset([fold.train for fold in folds])
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class TestData:
     """The test windows."""
 
     part: Part
@@ -232,7 +241,7 @@ class Exam:
 
 def divide(
     windows: WindowSet, pool: Resident, split: Split, rated: float = 1.0, seed: int = 0
-) -> tuple[Learning, Exam]:
+) -> tuple[TrainingData, TestData]:
     """Deal out windows; pool: the same windows on the device.
 
     rated: share of the training subjects whose labels are used; the others' windows are in the training part without.
@@ -245,11 +254,11 @@ def divide(
         labels = _without_ratings(windows, found.train, rated, seed)
     _check_classes(windows.targets, labels[found.train])
     leaky = not isinstance(split, SubjectSplit)
-    train, validation = (_part(LearningPart, windows, labels, pool, side) for side in (found.train, found.validation))
-    return Learning(train, validation, leaky), Exam(_part(Part, windows, labels, pool, found.test), leaky)
+    train, validation = (_part(TrainingSubset, windows, labels, pool, side) for side in (found.train, found.validation))
+    return TrainingData(train, validation, leaky), TestData(_part(Part, windows, labels, pool, found.test), leaky)
 
 
-def endless(part: Part | StackedPart, choice: Tensor, size: int) -> Iterator[Batch]:
+def endless(part: Part | StackedSubset, choice: Tensor, size: int) -> Iterator[Batch]:
     """Batches of a choice, reshuffled whenever they are used up."""
     while True:
         for positions in part.batches(choice, min(size, part.count(choice))):

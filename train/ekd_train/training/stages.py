@@ -28,7 +28,7 @@ from ekd_train.training.distillation import (
 from ekd_train.training.evaluation import Taught, answers, validate
 from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
 from ekd_train.training.loop import Fitted, Reporter, Stage, fit, seed_of
-from ekd_train.training.partitions import Learning, StackedLearning, endless
+from ekd_train.training.partitions import StackedTrainingData, TrainingData, endless
 
 __all__ = ["distil", "teach"]
 
@@ -39,7 +39,7 @@ _STAGE_TABLES = ("teacher", "student", "distill", "feedback")
 
 
 def teach(
-    learning: Learning | StackedLearning,
+    learning: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     folder: Path,
@@ -80,7 +80,7 @@ def teach(
 
 
 def distil(
-    learning: Learning | StackedLearning,
+    learning: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     teachers: Sequence[Taught],
@@ -151,7 +151,7 @@ def distil(
 
 
 def _identity(
-    learning: Learning | StackedLearning,
+    learning: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     tables: Sequence[str],
@@ -172,7 +172,10 @@ def _identity(
 
 
 def _start(
-    make: Callable[[], Teacher | Student], stream: str, learning: Learning | StackedLearning, config: TrainConfig
+    make: Callable[[], Teacher | Student],
+    stream: str,
+    learning: TrainingData | StackedTrainingData,
+    config: TrainConfig,
 ) -> Network:
     """A fresh network, or one for each fold; all start from the same weights."""
     members = []
@@ -193,7 +196,10 @@ def _compiled(network: Network, config: TrainConfig) -> Network:
 
 
 def _from_labels(
-    learning: Learning | StackedLearning, student: Network, optimizer: torch.optim.Optimizer, weights: DistillWeights
+    learning: TrainingData | StackedTrainingData,
+    student: Network,
+    optimizer: torch.optim.Optimizer,
+    weights: DistillWeights,
 ) -> Step:
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
         gsr, labels = learning.train.take_gsr(positions)
@@ -203,7 +209,7 @@ def _from_labels(
 
 
 def _from_answers(
-    learning: Learning | StackedLearning,
+    learning: TrainingData | StackedTrainingData,
     student: Network,
     teachers: Sequence[Taught],
     projection: nn.Module,
@@ -234,7 +240,7 @@ def _from_answers(
 class _Lessons:
     """Who learns and who sets the quiz, epoch by epoch."""
 
-    def __init__(self, learning: Learning | StackedLearning, learners: Tensor, config: TrainConfig) -> None:
+    def __init__(self, learning: TrainingData | StackedTrainingData, learners: Tensor, config: TrainConfig) -> None:
         self.learning, self.config = learning, config
         self._learners = learners
 

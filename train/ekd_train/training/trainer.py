@@ -20,7 +20,7 @@ from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, refuse_ex
 from ekd_train.training.device import Resident
 from ekd_train.training.evaluation import examine
 from ekd_train.training.loop import Fitted, RunReporter
-from ekd_train.training.partitions import Exam, Learning, divide
+from ekd_train.training.partitions import TestData, TrainingData, divide
 from ekd_train.training.stages import distil, teach
 
 __all__ = ["Training", "network_of", "training_windows"]
@@ -66,7 +66,7 @@ class Training:
         if source.identity != run.identity:
             raise ConfigError(f"{run.source} has changed since {run.path} was begun: start anew")
         self._source = source
-        self._divided: tuple[Learning, Exam] | None = None
+        self._divided: tuple[TrainingData, TestData] | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig, path: Path, device: torch.device, reporter: RunReporter) -> "Training":
@@ -121,7 +121,7 @@ class Training:
         save_weights(run.path / STUDENT_FILE, student)
         self._finish("student", fitted, examine(student, exam))
 
-    def _sides(self) -> tuple[Learning, Exam]:
+    def _sides(self) -> tuple[TrainingData, TestData]:
         if self._divided is None:
             if isinstance(self.run.split, LeakyTrialSplit):
                 self.reporter.note(LEAKY_WARNING)
