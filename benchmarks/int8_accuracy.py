@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.metrics import Difference, evaluate, paired_difference
+from ekd_edge.native_output import quiet
 from ekd_export.convert.fold import fold
 from ekd_export.convert.tflite import convert
 from ekd_export.quantization.quantize import calibration_windows, quantize
 from ekd_export.quantization.recipes import RECIPES
-from ekd_export.quiet import quiet
 from ekd_train.checkpoint import load_weights
 from ekd_train.cli.main import main as ekd_train
 from ekd_train.config import TrainConfig

@@ -13,10 +13,10 @@ from bench import interleave
 from int8_speed import litert
 from numpy.typing import NDArray
 
+from ekd_edge.native_output import quiet
 from ekd_export.convert.tflite import convert
 from ekd_export.quantization.quantize import quantize
 from ekd_export.quantization.recipes import RECIPES
-from ekd_export.quiet import quiet
 
 __all__ = ["Cost", "peak_gmacs", "profile"]
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ekd_edge.native_output import quiet
 from ekd_export.convert.fold import fold
 from ekd_export.convert.tflite import convert
 from ekd_export.quantization.micro import arena_bytes
 from ekd_export.quantization.quantize import quantize
 from ekd_export.quantization.recipes import RECIPES
-from ekd_export.quiet import quiet
 from ekd_train.models.config import STUDENTS, NetworkConfig
 from ekd_train.models.student import Student
 

@@ -8,7 +8,9 @@ from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
+from ekd_edge.atomic_files import cannot_write, pending_file
 from ekd_edge.deploy.pi_os import PiOs
 from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
@@ -98,15 +100,16 @@ def _about(target: PiOs, model_file: ModelFile, contents: dict[str, bytes], whee
 
 def _write(path: Path, folder: str, contents: dict[str, bytes]) -> None:
     """One rename away from whole; the wheels are compressed already."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with tarfile.open(part, "w") as archive:
+
+    def write(file: BinaryIO) -> None:
+        with tarfile.open(fileobj=file, mode="w") as archive:
             for name, data in sorted(contents.items()):
                 entry = tarfile.TarInfo(f"{folder}/{name}")
                 entry.size, entry.mode = len(data), 0o644
                 archive.addfile(entry, BytesIO(data))
-        part.replace(path)
+
+    try:
+        with pending_file(path, write) as commit:
+            commit()
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise ConfigError(cannot_write(path, error)) from error

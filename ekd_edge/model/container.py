@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ekd_edge.atomic_files import cannot_write, pending_file
 from ekd_edge.errors import ModelFileError
 
 __all__ = [
@@ -127,20 +128,11 @@ def write_contents(path: Path, contents: Contents) -> None:
             f"cannot write {path}: a model of {len(flatbuffer)} bytes or a manifest of {len(manifest)} is too "
             f"large (the limits are {MAX_FLATBUFFER_BYTES} and {MAX_MANIFEST_BYTES})"
         )
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            with aside.open("xb") as file:
-                file.write(pack(contents))
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        with pending_file(path, pack(contents)) as commit:
+            commit()
     except OSError as error:
-        raise ModelFileError(f"cannot write {path}: {error.strerror or error}") from error
+        raise ModelFileError(cannot_write(path, error)) from error
 
 
 def _open_unblocked(name: str, flags: int) -> int:
@@ -172,11 +164,3 @@ def _tail(offset: int, entries: list[bytes]) -> bytes:
         central += _CENTRAL.pack(b"PK\1\2", unix, _ZIP_VERSION, *about, 0, 0, 0, _UNIX_0644, at) + name
     count = len(entries)
     return local + central + _END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset + len(local), 0)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,10 +1,7 @@
 """Windows to logits by a TFLite runtime: LiteRT where it is installed, else tflite-runtime."""
 
-import contextlib
 import math
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from ekd_edge.errors import EkdError, ModelFileError, SignalError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Quantization, TensorQuantization
+from ekd_edge.native_output import quiet
 from firmware_bridge.dependencies import explain_no_runtime, why_not_loaded
 
 __all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
@@ -38,7 +36,7 @@ def open_classifier(model_file: ModelFile, threads: int = 1) -> Classifier:
     """
     interpreter = load_runtime()
     try:
-        with _quiet():
+        with quiet(stdout=False):
             model = interpreter(model_content=model_file.flatbuffer, num_threads=threads)
             model.allocate_tensors()
     except SystemError as error:
@@ -150,23 +148,3 @@ def _only(model_file: ModelFile, details: list[dict[str, Any]]) -> dict[str, Any
 def _quantization(source: dict[str, Any], result: dict[str, Any]) -> Quantization:
     sides = (source["quantization"], result["quantization"])
     return Quantization(*(TensorQuantization(float(scale), int(zero)) for scale, zero in sides))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the runtime's informational lines, written by C++ straight to descriptor 2, off the terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            kept = os.dup(2)
-        except OSError:
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.blocks import Baseline, BaselineOf, SampleBlock
 from ekd_edge.signal.normalize import compressed
@@ -118,14 +119,10 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: Resting) 
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps({"ekd_baselines": _VERSION, "wearer": wearer, "baselines": kept}, indent=1)
-    aside = path.with_suffix(".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with aside.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with pending_file(path, f"{text}\n".encode()) as commit:
+            commit()
     except OSError as error:
         raise ConfigError(f"cannot keep the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
     return path

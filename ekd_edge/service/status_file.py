@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import EkdError
 
 __all__ = ["StatusFile", "alive", "read_statuses", "status_folder"]
@@ -74,10 +75,9 @@ class StatusFile:
 
     def _write(self) -> None:
         text = json.dumps({**self._head, "updated": time.time(), **self._describe()})
-        aside = self._path.with_suffix(".new")
         try:
-            aside.write_text(text)
-            aside.replace(self._path)
+            with pending_file(self._path, text.encode(), sync=False) as commit:
+                commit()
         except OSError as error:
             self._complain(error)
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ekd_edge.atomic_files import cannot_write, pending_file
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import SignOff
@@ -57,13 +57,16 @@ def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], 
     }
     manifest = replace(candidate.model_file.manifest, evaluation=_compact(report), signoff=_signoff(report))
     with contextlib.ExitStack() as stack:
-        asides = {path: _write_aside(path, data, stack) for path, data in beside.items()}
-        save_model_file(output, candidate.model_file.flatbuffer, manifest)
-        for path, aside in asides.items():
-            try:
-                aside.replace(path)
-            except OSError as error:
-                raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+        path = output
+        try:
+            commits = {}
+            for path, data in beside.items():
+                commits[path] = stack.enter_context(pending_file(path, data))
+            save_model_file(output, candidate.model_file.flatbuffer, manifest)
+            for path, commit in commits.items():  # noqa: B007 (path is named in the error)
+                commit()
+        except OSError as error:
+            raise ConfigError(cannot_write(path, error)) from error
     return load_model_file(output)
 
 
@@ -77,16 +80,3 @@ def _compact(report: Mapping[str, Any]) -> dict[str, Any]:
 def _signoff(report: Mapping[str, Any]) -> SignOff | None:
     verdict = report["verdict"]
     return None if verdict["passed"] is None else SignOff(verdict["max_drop"], verdict["passed"])
-
-
-def _write_aside(path: Path, data: bytes, stack: contextlib.ExitStack) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    stack.callback(aside.unlink, missing_ok=True)
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    return aside

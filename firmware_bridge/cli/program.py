@@ -9,6 +9,7 @@ on stderr; 130 on Ctrl-C; 0 where the reader of stdout closes the pipe.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ from firmware_bridge.suggestions import closest, did_you_mean
 __all__ = ["Command", "Parser", "Program", "build_parser", "run_program"]
 
 _COMPLETION = "--print-completion"
+_WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""How writing to a stream fails that the caller opened; faults of named files carry a file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        if error.filename is not None or not _stdout_fails():
+        if error.filename is not None or error.errno not in _WRITE_FAULTS:
             raise
         discard(sys.stdout)
         return _fail(prog, f"cannot write to stdout: {error.strerror}; free some space or write elsewhere")
@@ -257,14 +260,6 @@ def _open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w", closefd=False))  # noqa: SIM115
-
-
-def _stdout_fails() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _fail(prog: str, sentence: str) -> int:

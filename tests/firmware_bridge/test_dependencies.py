@@ -1,22 +1,28 @@
 """What is said of packages that do not load. Whole installations gone wrong are tried in tests/pi."""
 
+import json
 import subprocess
 import sys
 import zipfile
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from firmware_bridge import dependencies
 from firmware_bridge.dependencies import (
     explain_import_error,
     explain_no_runtime,
+    install_command,
     processor_of,
+    require_packages,
     version_line,
     version_of,
     why_not_loaded,
 )
+from firmware_bridge.errors import ConfigError
 
 
 def elf(path: Path, machine: int, bits: int = 64) -> Path:
@@ -53,7 +59,7 @@ def import_fault(name: str) -> ImportError:
 def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
     told = why_not_loaded("numpy", ImportError("No module named 'numpy'"))
-    assert told == "numpy is not installed: run `pip install 'ekd[pi]'`"
+    assert told == "numpy is not installed: run `pip install './ekd[pi]'`"
 
 
 def test_a_package_for_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +97,8 @@ def test_an_import_error_of_our_own_is_none_of_these() -> None:
 @pytest.mark.parametrize(
     ("machine", "bits", "python", "told"),
     [
-        ("aarch64", 64, (3, 11), "no TFLite runtime is installed: run `pip install 'ekd[pi]'`"),
-        ("aarch64", 32, (3, 11), "no TFLite runtime is installed: run `pip install 'ekd[pi32]'`"),
+        ("aarch64", 64, (3, 11), f"no TFLite runtime is installed: run `{install_command('pi')}`"),
+        ("aarch64", 32, (3, 11), f"no TFLite runtime is installed: run `{install_command('pi32')}`"),
         ("armv7l", 32, (3, 13), "install the 64-bit Raspberry Pi OS"),
         ("armv6l", 32, (3, 11), "needs a Pi 2, a Zero 2 or newer"),
     ],
@@ -104,6 +110,35 @@ def test_what_to_do_without_a_runtime(
     monkeypatch.setattr("sys.maxsize", 2 ** (bits - 1) - 1)
     monkeypatch.setattr("sys.version_info", python)
     assert told in explain_no_runtime()
+
+
+def test_install_command_names_the_folder_of_the_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my ekd").mkdir()
+    (tmp_path / "my ekd/pyproject.toml").touch()
+    url = (tmp_path / "my ekd").as_uri()
+    for editable, option in ((True, "-e "), (False, "")):
+        record = json.dumps({"url": url, "dir_info": {"editable": editable}})
+        monkeypatch.setattr(
+            dependencies, "distribution", lambda _, record=record: SimpleNamespace(read_text=lambda _: record)
+        )
+        assert install_command("edf") == f"pip install {option}'{tmp_path}/my ekd[edf]'"
+
+
+@pytest.mark.parametrize(
+    "record", [None, "{}", '{"url": "file:///no/such/folder"}', '{"url": "https://ekd.test/x.whl"}', "["]
+)
+def test_install_command_without_a_folder_names_the_clone(monkeypatch: pytest.MonkeyPatch, record: str | None) -> None:
+    monkeypatch.setattr(dependencies, "distribution", lambda _: SimpleNamespace(read_text=lambda _: record))
+    assert install_command("edf") == "pip install './ekd[edf]'"
+
+
+def test_require_packages_names_all_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_packages("--onnx")
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(ConfigError, match=r"^--onnx needs onnx and onnxscript, which are not installed"):
+        require_packages("--onnx", "onnx", "onnxscript")
+    with pytest.raises(ConfigError, match=r"^--ray needs ray, which is not installed: run `.*\[cluster\]'`$"):
+        require_packages("--ray", "ray")
 
 
 def test_versions() -> None:

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import write_whole
 
 __all__ = ["checkpoint_path", "load_meta", "load_state", "load_weights", "save_state", "save_weights"]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.spec import SignalSpec
-from ekd_train.atomic_files import write_json
 from ekd_train.checkpoint import checkpoint_path, load_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import Split, SubjectSplit, split_from_json, split_to_json

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace, recipe: Recipe) -> "Exported":
-    from ekd_export.quiet import quiet
+    from ekd_edge.native_output import quiet
 
     try:
         with quiet():

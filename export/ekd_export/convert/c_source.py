@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError, ExportError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Manifest, Quantization
 from ekd_edge.signal.filter import steady_state
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR
 from ekd_edge.signal.spec import NormalizationMode, SignalSpec
-from ekd_train.atomic_files import write_whole
 
 __all__ = ["SIGNAL_HEADER", "write_c_source"]
 

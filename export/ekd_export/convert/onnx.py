@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ExportError
 from ekd_edge.model.container import MANIFEST_NAME
 from ekd_edge.model.manifest import Manifest
+from ekd_edge.native_output import quiet
 from ekd_export.convert.tflite import first_line, torch_logits
-from ekd_export.quiet import quiet
-from ekd_train.atomic_files import write_whole
 
 __all__ = ["OPSET", "write_onnx"]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ekd_edge.errors import ExportError
-from ekd_export.quiet import quiet
+from ekd_edge.native_output import quiet
 from ekd_train.models.student import Student
 
 __all__ = ["convert", "first_line", "student_logits", "torch_logits"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
 from ekd_edge.model.manifest import Kind, Quantization, TensorQuantization
-from ekd_export.quiet import quiet
+from ekd_edge.native_output import quiet
 
 __all__ = ["Audit", "audit", "check_classes", "layer_of", "read_quantization"]
 

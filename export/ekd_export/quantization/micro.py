@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
-from ekd_export.quiet import quiet
+from ekd_edge.native_output import quiet
 
 __all__ = ["arena_bytes", "micro_logits"]
 

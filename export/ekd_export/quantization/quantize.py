@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, ExportError
+from ekd_edge.native_output import quiet
 from ekd_export.quantization.ranges import activation_ranges
 from ekd_export.quantization.recipes import Recipe
-from ekd_export.quiet import quiet
 from ekd_train.data.windows import WindowSet
 
 __all__ = ["CALIBRATION_METHOD", "CALIBRATION_WINDOWS", "calibration_windows", "fingerprint", "quantize"]

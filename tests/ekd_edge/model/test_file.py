@@ -183,7 +183,7 @@ def test_a_failing_save_keeps_the_old_file(path: Path, gsr_manifest: Manifest, m
 
     before = path.read_bytes()
     monkeypatch.setattr(container.os, "fsync", fail)
-    with pytest.raises(ModelFileError, match="No space left"):
+    with pytest.raises(ModelFileError, match="the disk is full"):
         save_model_file(path, FLATBUFFER + b"!", gsr_manifest)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["student.tflite"]

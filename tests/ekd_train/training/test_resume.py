@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ekd_train.sweep.train_cell
-from ekd_train.atomic_files import write_json
+from ekd_edge.atomic_files import write_json
 from ekd_train.config import TrainConfig
 from ekd_train.sweep.train_cell import Cell, run_cell, run_stack
 

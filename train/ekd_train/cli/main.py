@@ -114,7 +114,7 @@ def _distill(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, teacher: bool, student: bool, resume: Path | None = None) -> int:
-    from ekd_train.atomic_files import alone_in
+    from ekd_edge.atomic_files import alone_in
     from ekd_train.config import load_preset
     from ekd_train.data.splits import LEAKY_WARNING, SubjectSplit, parse_split
     from ekd_train.progress import TerminalReporter

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import write_whole
 from ekd_train.report.build import FORMAT, build_report
 from ekd_train.report.collect import read_sweep
 from ekd_train.report.plots import draw_plots

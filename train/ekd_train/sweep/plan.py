@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import write_json
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source
 from ekd_train.data.splits import fold_count, make_split, parse_split

@@ -20,8 +20,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import write_whole
 from ekd_train.sweep.jobs import UNDER_WAY, Event, Job, Message, ending
 from ekd_train.sweep.worker import attempt
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ekd_edge.atomic_files import alone_in, append_line
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import alone_in, append_line
 from ekd_train.sweep.cell import Cell
 from ekd_train.sweep.jobs import Event, Executor, Job
 from ekd_train.sweep.plan import SweepPlan

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import write_json
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source

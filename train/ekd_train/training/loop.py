@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ekd_train.atomic_files import append_line
+from ekd_edge.atomic_files import append_line
 from ekd_train.checkpoint import checkpoint_path, load_meta, load_state, save_state
 
 __all__ = ["EpochRecord", "Fitted", "Reporter", "RunReporter", "Stage", "fit", "seed_of"]

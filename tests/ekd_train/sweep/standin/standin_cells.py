@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ekd_edge.atomic_files import write_json, write_whole
 from ekd_edge.errors import DataError
-from ekd_train.atomic_files import write_json, write_whole
 from ekd_train.config import TrainConfig
 from ekd_train.sweep.cell import Cell
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 import ekd_edge.signal
@@ -17,6 +16,7 @@ import ekd_train.data
 import firmware_bridge.devices
 import firmware_bridge.synthesis
 import firmware_bridge.units
+from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import DataError
 
 __all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
@@ -119,14 +119,8 @@ def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
     text = json.dumps(dict(list(memo.items())[-_REMEMBER_FILES:]))
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, aside = mkstemp(prefix=f".{MEMO}.", dir=folder)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(aside).replace(folder / MEMO)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        with pending_file(folder / MEMO, text.encode(), sync=False) as commit:
+            commit()
 
 
 def _hash_code() -> str:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from ekd_edge.atomic_files import append_line, write_json, write_whole
 from ekd_edge.errors import ConfigError
-from ekd_train.atomic_files import append_line, write_json, write_whole
 from ekd_train.checkpoint import load_weights, save_weights
 from ekd_train.cli.main import main
 
@@ -109,9 +109,9 @@ def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     for path in (tmp_path / "taken/run.json", tmp_path / "taken/deeper/run.json"):
-        with pytest.raises(ConfigError, match="no folder"):
+        with pytest.raises(ConfigError, match="not a folder"):
             write_json(path, {})
-        with pytest.raises(ConfigError, match="no folder"):
+        with pytest.raises(ConfigError, match="not a folder"):
             append_line(path, "")
     assert (tmp_path / "taken").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""Silence for libraries that write to the terminal from Python and from C++ alike."""
+"""Silence for libraries that write to the terminal from Python and from C++."""
 
 import contextlib
 import io
@@ -12,18 +12,21 @@ __all__ = ["quiet"]
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Drop everything written to stdout and stderr, logged or warned about, until the block ends.
+def quiet(*, stdout: bool = True) -> Iterator[None]:
+    """Drop log records, warnings and all that is written to stderr (and stdout) until the block ends.
 
     Exceptions pass. The whole process is silenced, other threads included.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     before = logging.root.manager.disable
     with contextlib.ExitStack() as stack:
-        for descriptor in (1, 2):
+        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+            if descriptor == 1 and not stdout:
+                continue
+            if stream is not None:
+                stream.flush()
             stack.enter_context(_discarded(descriptor))
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if stdout:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -34,7 +37,11 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _discarded(descriptor: int) -> Iterator[None]:
-    kept = os.dup(descriptor)
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # the descriptor is closed: there is nothing to silence
+        yield
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, descriptor)
