@@ -1,33 +1,72 @@
-"""What the commands' arguments have in common."""
+"""Argument types of all ekd commands: each turns the text of an option into a checked value.
+
+Every function raises argparse.ArgumentTypeError with a sentence that says what to write.
+"""
 
 import argparse
+import math
 from fractions import Fraction
 
-__all__ = ["at_least_zero", "rate_argument"]
+__all__ = ["count", "not_negative", "positive", "rate_argument", "share", "size_bytes"]
 
 _U32 = 1 << 32
+_SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def rate_argument(text: str) -> Fraction:
-    """A sampling rate in Hz, exact: "128", "19.5" or "1000/3".
-
-    Raises argparse.ArgumentTypeError for what is none, or does not fit the two u32 of a HELLO frame.
-    """
+    """A sample rate in Hz, exact: "128", "19.5" or "1000/3"; it fits the two u32 of a HELLO frame."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 128, 19.5 or 1000/3") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 128, 19.5 or 1000/3") from None
     if not 0 < rate.numerator < _U32 or rate.denominator >= _U32:
         raise argparse.ArgumentTypeError("a rate must be above zero, and a simple fraction")
     return rate
 
 
-def at_least_zero(text: str) -> float:
-    """A finite number of zero or more. Raises argparse.ArgumentTypeError for anything else."""
+def positive(text: str) -> float:
+    """A finite number above zero."""
+    number = _number(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above zero")
+    return number
+
+
+def not_negative(text: str) -> float:
+    """A finite number of zero or more."""
+    number = _number(text)
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be zero or a number above it")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 up to, but not including, 1."""
+    number = _number(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a share from 0 to below 1, such as 0.2")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above zero")
+    return int(text)
+
+
+def size_bytes(text: str) -> int:
+    """A size such as "500M" or "2G", in bytes; K, M and G are powers of 1024."""
+    number, factor = text[:-1], _SIZE_FACTORS.get(text[-1:].upper())
+    if factor is None or not (number.isascii() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
+    return int(number) * factor
+
+
+def _number(text: str) -> float:
+    """The finite number in a text; NaN, which fails every comparison, for anything else."""
     try:
         number = float(text)
     except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be zero or a number above it")
-    return number
+        return math.nan
+    return number if math.isfinite(number) else math.nan

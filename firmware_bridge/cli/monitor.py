@@ -13,7 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
-from firmware_bridge.cli.arguments import at_least_zero, rate_argument
+from firmware_bridge.cli.arguments import not_negative, rate_argument
 from firmware_bridge.devices.registry import BUILT_IN
 from firmware_bridge.devices.stated_unit import unit_of
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamOptions
@@ -102,7 +102,7 @@ def add_monitor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("--rate", metavar="HZ", type=rate_argument, help="sampling rate, where the device needs it")
     parser.add_argument("--baud", metavar="N", type=int, help="default: the format's; auto tries 115200, 9600")
-    parser.add_argument("--seconds", metavar="S", type=at_least_zero, help="stop after S seconds")
+    parser.add_argument("--seconds", metavar="S", type=not_negative, help="stop after S seconds")
     parser.add_argument("--json", action="store_true", help="one JSON object a second on stdout")
     parser.set_defaults(run=_monitor)
 

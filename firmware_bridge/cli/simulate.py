@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.cli.arguments import at_least_zero, rate_argument
+from firmware_bridge.cli.arguments import not_negative, rate_argument
 from firmware_bridge.devices.csv.decoder import CsvDecoder
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.emulator import Emulator
@@ -72,11 +72,9 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--millis", action="store_true", help="csv lines carry the time in milliseconds")
     parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the node")
-    parser.add_argument(
-        "--speed", metavar="X", type=at_least_zero, default=1.0, help="times real time, 0: flat out (1)"
-    )
-    parser.add_argument("--paced", metavar="S", type=at_least_zero, help="go on flat out after S seconds of signal")
-    parser.add_argument("--seconds", metavar="S", type=at_least_zero, help="stop after S seconds of signal")
+    parser.add_argument("--speed", metavar="X", type=not_negative, default=1.0, help="times real time, 0: flat out (1)")
+    parser.add_argument("--paced", metavar="S", type=not_negative, help="go on flat out after S seconds of signal")
+    parser.add_argument("--seconds", metavar="S", type=not_negative, help="stop after S seconds of signal")
     parser.add_argument(
         "--fault",
         metavar="KIND[=VALUE][@S]",

@@ -1,0 +1,60 @@
+"""Argument types: the value of a good text, one sentence for a bad one."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_bridge.cli.arguments import count, not_negative, positive, rate_argument, share, size_bytes
+
+Type = Callable[[str], object]
+TYPES: list[Type] = [count, not_negative, positive, rate_argument, share, size_bytes]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (rate_argument, "128", Fraction(128)),
+        (rate_argument, "19.5", Fraction(39, 2)),
+        (rate_argument, "1000/3", Fraction(1000, 3)),
+        (positive, "0.5", 0.5),
+        (not_negative, "0", 0.0),
+        (share, "0", 0.0),
+        (share, "0.999", 0.999),
+        (count, "3", 3),
+        (size_bytes, "500M", 500 << 20),
+        (size_bytes, "2g", 2 << 30),
+    ],
+)
+def test_value_of_a_good_text(kind: Type, text: str, value: object) -> None:
+    assert kind(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (rate_argument, ["0", "-1", "x", "1/0", "nan", "inf", "1e300", str(1 << 32)]),
+        (positive, ["0", "-1", "nan", "inf", ""]),
+        (not_negative, ["-0.1", "nan", "-inf", "1e999"]),
+        (share, ["1", "-0.1", "nan"]),
+        (count, ["0", "-1", "1.5", "٣", ""]),
+        (size_bytes, ["500", "M", "-1M", "1.5G", ""]),
+    ],
+)
+def test_bad_text_is_refused_with_a_remedy(kind: Type, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(ArgumentTypeError, match=r"write|must be"):
+            kind(text)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_value_or_one_sentence(text: str) -> None:
+    for kind in TYPES:
+        try:
+            kind(text)
+        except ArgumentTypeError as error:
+            sentence = str(error)
+            assert "\n" not in sentence
