@@ -1,13 +1,16 @@
-"""Argument types of all ekd commands: each turns the text of an option into a checked value.
+"""Argument types and shared options of all ekd commands.
 
-Every function raises argparse.ArgumentTypeError with a sentence that says what to write.
+A type turns the text of an option into a checked value, or raises argparse.ArgumentTypeError with a sentence that says
+what to write.
 """
 
 import argparse
 import math
 from fractions import Fraction
 
-__all__ = ["count", "not_negative", "positive", "rate_argument", "share", "size_bytes"]
+from firmware_bridge.errors import ConfigError
+
+__all__ = ["add_port_argument", "count", "not_negative", "port_of", "positive", "rate_argument", "share", "size_bytes"]
 
 _U32 = 1 << 32
 _SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -61,6 +64,20 @@ def size_bytes(text: str) -> int:
     if factor is None or not (number.isascii() and number.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
     return int(number) * factor
+
+
+def add_port_argument(parser: argparse.ArgumentParser, about: str) -> None:
+    """`--port PORT`, which may also be given without the flag; see `port_of`."""
+    parser.add_argument("port_positional", metavar="PORT", nargs="?", help=about)
+    parser.add_argument("--port", metavar="PORT", help="the same, as an option")
+
+
+def port_of(options: argparse.Namespace) -> str:
+    """The port that is named. Raises ConfigError unless it is named exactly once."""
+    named = [port for port in (options.port_positional, options.port) if port is not None]
+    if len(named) != 1:
+        raise ConfigError("name one port, such as --port /dev/ttyUSB0")
+    return str(named[0])
 
 
 def _number(text: str) -> float:

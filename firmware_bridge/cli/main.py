@@ -1,46 +1,32 @@
-"""`ekd-firmware`: tools for the device's side of the wire.
+"""`ekd-firmware`: emulate, monitor, build and flash skin-conductance sensors.
 
-Exit status: 0 when all is done, 130 on Ctrl-C or SIGTERM, 2 for a fault, told in one sentence on stderr.
+Exit status: 0 when all is done, 130 on Ctrl-C or SIGTERM, 2 for a fault, with one sentence on stderr.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from firmware_bridge.errors import EkdError
+from firmware_bridge.cli.program import Command, Program, run_program
 
-__all__ = ["main"]
+__all__ = ["PROGRAM", "main"]
+
+PROGRAM = Program(
+    "ekd-firmware",
+    "Tools for skin-conductance sensors: what is at a port, emulated devices, ekd's own firmware.",
+    (
+        Command("monitor", "show a device's format, true rate, losses and level", "firmware_bridge.cli.monitor"),
+        Command("simulate", "emulate a device on a pseudo-terminal", "firmware_bridge.cli.simulate"),
+        Command(
+            "build", "compile the firmware for an ATmega328P board (Arduino Uno, Nano)", "firmware_bridge.cli.build"
+        ),
+        Command("flash", "compile the firmware and write it to a board", "firmware_bridge.cli.flash"),
+    ),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring for the status returned."""
-    options = _parser().parse_args(argv)
-    try:
-        options.run(options)
-    except EkdError as error:
-        print(f"ekd-firmware: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    from firmware_bridge.cli.firmware import add_build, add_flash
-    from firmware_bridge.cli.monitor import add_monitor
-    from firmware_bridge.cli.simulate import add_simulate
-
-    parser = argparse.ArgumentParser(prog="ekd-firmware", description="Tools for the device's side of the wire.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_monitor(commands)
-    add_simulate(commands)
-    add_build(commands)
-    add_flash(commands)
-    return parser
+    """Run the command; see the module's docstring for the exit status."""
+    return run_program(PROGRAM, argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`ekd-firmware monitor PORT`: what a device is, how fast it really is, what gets lost, and a live trace."""
+"""`ekd-firmware monitor`: a device's format and id, its true rate, its losses and a live trace."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
-from firmware_bridge.cli.arguments import not_negative, rate_argument
+from firmware_bridge.cli.arguments import add_port_argument, count, not_negative, port_of, rate_argument
 from firmware_bridge.devices.registry import BUILT_IN
 from firmware_bridge.devices.stated_unit import unit_of
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamOptions
@@ -22,7 +22,7 @@ from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, identity_of, open_device
 from firmware_bridge.serial_port.ports import find_port
 
-__all__ = ["Reading", "add_monitor"]
+__all__ = ["Reading", "add_arguments", "run"]
 
 _EVERY_S = 1.0
 _REDRAW_S = 0.25
@@ -88,38 +88,37 @@ class Reading:
         return "  ".join(parts)
 
 
-def add_monitor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "monitor",
-        help="what is at this port: device, true rate, losses, level",
-        description="Show what a sensor is and how it fares: its format and id, its true rate and how many parts per "
-        "million its clock is off this computer's, what got lost, the level and, in a terminal, a live trace.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `monitor`."""
+    parser.description = (
+        "Show a sensor's format and id, its true rate and how many parts per million its clock is off this computer's, "
+        "what was lost, the level and, in a terminal, a live trace."
     )
-    parser.add_argument("port", metavar="PORT", help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...")
+    add_port_argument(parser, "/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...")
     parser.add_argument(
         "--format", metavar="NAME", default="auto", help=f"auto, {', '.join(BUILT_IN)}, or another installed one (auto)"
     )
     parser.add_argument("--rate", metavar="HZ", type=rate_argument, help="sampling rate, where the device needs it")
-    parser.add_argument("--baud", metavar="N", type=int, help="default: the format's; auto tries 115200, 9600")
-    parser.add_argument("--seconds", metavar="S", type=not_negative, help="stop after S seconds")
+    parser.add_argument("--baud", metavar="N", type=count, help="default: the format's; auto tries 115200, 9600")
+    parser.add_argument("--seconds", metavar="N", type=not_negative, help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="one JSON object a second on stdout")
-    parser.set_defaults(run=_monitor)
 
 
-def _monitor(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Read the port until `--seconds` are over or the device goes away."""
+    port = port_of(options)
     end = monotonic() + (math.inf if options.seconds is None else options.seconds)
     live = not options.json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     view = _Trace(sys.stdout) if live else _Lines(sys.stdout, options.json)
-    with open_device(find_port(options.port), options.format, options.baud, StreamOptions(options.rate)) as device:
+    with open_device(find_port(port), options.format, options.baud, StreamOptions(options.rate)) as device:
         level = _Level()
         try:
             for block in device.blocks(lambda: monotonic() >= end, view.notify):
-                view.show(_reading(options.port, device, block, level(block)), level.recent)
+                view.show(_reading(port, device, block, level(block)), level.recent)
         finally:
             view.close()
     if device.counts.samples == 0:
-        raise FormatError(f"nothing that could be read came from {options.port}: check the device, --format and --baud")
+        raise FormatError(f"nothing readable came from {port}: check the device, --format and --baud")
 
 
 def _reading(port: str, device: Device, block: RawBlock, level_us: float) -> Reading:
@@ -170,8 +169,8 @@ class _Lines:
         if monotonic() - self._shown_s >= _EVERY_S:
             self._print()
 
-    def notify(self, told: str) -> None:
-        print(f"ekd-firmware: {told}", file=sys.stderr, flush=True)
+    def notify(self, message: str) -> None:
+        print(f"ekd-firmware: {message}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._latest is not None:
@@ -200,9 +199,9 @@ class _Trace:
         print(reading.as_text()[:width], _trace(list(recent)[-width:]), sep="\n", file=self._stream, flush=True)
         self._drawn = True
 
-    def notify(self, told: str) -> None:
+    def notify(self, message: str) -> None:
         self._wipe()
-        print(f"ekd-firmware: {told}", file=self._stream, flush=True)
+        print(f"ekd-firmware: {message}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """What was drawn last stays."""

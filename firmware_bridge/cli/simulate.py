@@ -29,7 +29,7 @@ from firmware_bridge.firmware.toolchain import build
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
-__all__ = ["add_simulate", "interrupted_by_sigterm", "read_waveform"]
+__all__ = ["add_arguments", "interrupted_by_sigterm", "read_waveform", "run"]
 
 _CHUNK_BYTES = 1 << 16
 _BITALINO_FULL_SCALE_US, _SYNTHETIC_FULL_SCALE_US = 25.0, 50.0
@@ -38,15 +38,13 @@ _FIRMWARE_S = 3600.0
 _BLOCK_SAMPLES = 64
 
 
-def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "simulate",
-        help="an emulated device on a pseudo-terminal",
-        description="Play a recording, or a simulated person, as a sensor on a pseudo-terminal. The node's path is the "
-        "first line on stdout; sending starts when a program opens it and ends when it has read everything.",
-        epilog="faults: " + "; ".join(f"{kind}: {about}" for kind, about in FAULTS.items()),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `simulate`."""
+    parser.description = (
+        "Play a recording, or a simulated person, as a sensor on a pseudo-terminal. The node's path is the first line "
+        "on stdout. Sending starts when a program opens the node and ends when that program has read everything."
     )
+    parser.epilog = "faults: " + "; ".join(f"{kind}: {about}" for kind, about in FAULTS.items())
     parser.add_argument(
         "--waveform", metavar="FILE", type=Path, help="CSV: value, or time and value (default: a simulated person)"
     )
@@ -74,7 +72,7 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the node")
     parser.add_argument("--speed", metavar="X", type=not_negative, default=1.0, help="times real time, 0: flat out (1)")
     parser.add_argument("--paced", metavar="S", type=not_negative, help="go on flat out after S seconds of signal")
-    parser.add_argument("--seconds", metavar="S", type=not_negative, help="stop after S seconds of signal")
+    parser.add_argument("--seconds", metavar="N", type=not_negative, help="stop after N seconds of signal")
     parser.add_argument(
         "--fault",
         metavar="KIND[=VALUE][@S]",
@@ -82,10 +80,10 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[],
         help="something that goes wrong after S seconds of signal, see below; may be given again",
     )
-    parser.set_defaults(run=_simulate)
 
 
-def _simulate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Emulate the device until its reader has read everything."""
     if options.firmware:
         _run_firmware(options)
         return

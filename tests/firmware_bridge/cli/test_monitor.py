@@ -59,8 +59,8 @@ def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
         (["/dev/ttyNONE6"], "/dev/ttyNONE6 does not exist"),
         (["sim://?format=nothing"], "there is no format 'nothing'"),
         (["sim://", "--format", "ekd:x=1"], "no setting 'x'"),
-        (["sim://?format=csv", "--format", "ekd", "--seconds", "1"], "nothing that could be read came"),
-        (["loop://", "--seconds", "0.5"], "nothing that could be read came"),
+        (["sim://?format=csv", "--format", "ekd", "--seconds", "1"], "nothing readable came"),
+        (["loop://", "--seconds", "0.5"], "nothing readable came"),
     ],
 )
 def test_faults_end_in_one_sentence(arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]) -> None:

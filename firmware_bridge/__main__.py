@@ -1,0 +1,7 @@
+"""`python -m firmware_bridge` runs `ekd-firmware`."""
+
+import sys
+
+from firmware_bridge.cli.main import main
+
+sys.exit(main())
