@@ -1,23 +1,6 @@
-"""The errors of ekd, importable from where they are mostly met; see `firmware_bridge.errors` for the tree."""
+"""The errors of ekd under this package's name; `firmware_bridge.errors` defines them and shows their tree."""
 
-from firmware_bridge.errors import (
-    ConfigError,
-    DataError,
-    EkdError,
-    ExportError,
-    FormatError,
-    ModelFileError,
-    PortError,
-    SignalError,
-)
+from firmware_bridge import errors
+from firmware_bridge.errors import *  # noqa: F403  one list of names, in firmware_bridge.errors
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "EkdError",
-    "ExportError",
-    "FormatError",
-    "ModelFileError",
-    "PortError",
-    "SignalError",
-]
+__all__ = errors.__all__
