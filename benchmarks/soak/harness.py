@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.recording.format import Mark, PredictionLine, Reader
-from ekd_edge.recording.replay import read_runs, recordings_of
+from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
 from firmware_bridge.devices.waveform import Waveform
@@ -138,7 +138,7 @@ class Recorded:
 
 def check(folder: Path) -> Recorded:
     """Read recordings of a numbered device. Within a segment a sample's number goes with its index."""
-    files = recordings_of(folder)
+    files = find_recordings(folder)
     assert files is not None
     reader = Reader()
     predictions: list[str] = []
@@ -147,7 +147,7 @@ def check(folder: Path) -> Recorded:
     at: tuple[int, int] | None = None
     offset = 0.0
     segments = set()
-    for item in read_runs(files, reader):
+    for item in read_recordings(files, reader):
         if isinstance(item, PredictionLine):
             predictions.append(item.text)
         elif isinstance(item, Mark):

@@ -17,18 +17,18 @@ from ekd_edge.errors import EkdError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.interpreter import Classifier
 from ekd_edge.model.manifest import Manifest
-from ekd_edge.pipeline.baseline import baseline_of
+from ekd_edge.pipeline.baseline import baseline_lookup
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import Stream
+from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.recorder import Recorder, Retention
 from ekd_edge.service.session import ModelWatcher, Place, attend
 from ekd_edge.service.status_file import StatusFile, status_folder
-from ekd_edge.sinks.jsonl import JsonLines
-from ekd_edge.sinks.output import Output, ReaderGoneError
-from ekd_edge.sinks.queued import Queued
+from ekd_edge.sinks.jsonl import JsonLinesSink
+from ekd_edge.sinks.queued import QueuedSink
 from ekd_edge.sinks.sink import Sink
-from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting
-from ekd_edge.sources.reconnect import Connection, Persistence
+from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
+from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine
+from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["attend_ports"]
 
@@ -47,8 +47,8 @@ def attend_ports(
     """
     manifest = model_file.manifest
     with ExitStack() as open_things:
-        sinks = [Queued(sink, notify) for sink in _sinks(options, manifest)]
-        output = Output(sinks, sys.stdout)
+        sinks = [QueuedSink(sink, notify) for sink in _sinks(options, manifest)]
+        output = SinkGroup(sinks, sys.stdout)
         places: list[Place] = []
         for number, port in enumerate(options.port):
             places.append(_place(options, number, port, model_file, smoothing, output))
@@ -87,7 +87,7 @@ def attend_ports(
 
 
 def _place(
-    options: argparse.Namespace, number: int, port: str, model_file: ModelFile, smoothing: Smoothing, output: Output
+    options: argparse.Namespace, number: int, port: str, model_file: ModelFile, smoothing: Smoothing, output: SinkGroup
 ) -> Place:
     several = len(options.port) > 1
     recorder: Recorder | None = None
@@ -102,11 +102,11 @@ def _place(
         folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
         recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
-    stream = Stream(model_file.manifest, smoothing, name)
-    baseline = None if wearer is None else baseline_of(wearer, model_file.manifest.signal, tell)
-    persistence = Persistence(reconnect=not options.once, wait=options.wait)
+    stream = SensorPipeline(model_file.manifest, smoothing, name)
+    baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, tell)
+    policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)
     try:
-        connection = Connection(port, sensor_options(options), tell, persistence, baseline)
+        connection = Connection(port, sensor_options(options), tell, policy, baseline)
     except EkdError:
         if recorder is not None:
             recorder.close()
@@ -133,8 +133,8 @@ def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     needed_s = manifest.signal.settle_s + manifest.signal.window_s
     able = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
     if not options.json and able and sys.stdout.isatty():
-        return [LiveLine(sys.stdout, needed_s)]
-    sinks: list[Sink] = [(JsonLines if options.json else TextLines)(sys.stdout, flush_each=True)]
+        return [LiveLineSink(sys.stdout, needed_s)]
+    sinks: list[Sink] = [(JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=True)]
     if able and sys.stderr.isatty():
-        sinks.append(Waiting(sys.stderr, needed_s))
+        sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks

@@ -5,7 +5,7 @@ import sys
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
-from ekd_edge.sinks.output import Output
+from ekd_edge.sinks.sink_group import SinkGroup
 
 __all__ = ["banner", "closing_line", "notify"]
 
@@ -30,7 +30,7 @@ def banner(model_file: ModelFile, source: str) -> str:
     )
 
 
-def closing_line(dropped: int, rejected: int, output: Output, manifest: Manifest) -> str:
+def closing_line(dropped: int, rejected: int, output: SinkGroup, manifest: Manifest) -> str:
     """What was received and predicted in all."""
     line = (
         f"ekd-edge: {output.samples} samples received, {dropped} dropped, {rejected} rejected; "

@@ -22,15 +22,15 @@ from ekd_edge.model.find import default_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.signature import read_trust, trust_from_environment
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import check_sensor_signal, run
-from ekd_edge.recording.replay import RunReplay, recordings_of
+from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
+from ekd_edge.recording.replay import RecordingReplay, find_recordings
 from ekd_edge.service.session import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.sinks.jsonl import JsonLines
-from ekd_edge.sinks.output import Output, ReaderGoneError
-from ekd_edge.sinks.terminal import TextLines
-from ekd_edge.sources.sensor import Replay, open_replay
+from ekd_edge.sinks.jsonl import JsonLinesSink
+from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
+from ekd_edge.sinks.terminal import TextSink
+from ekd_edge.sources.sensor import SensorFileReplay, open_replay
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
 __all__ = ["main"]
@@ -107,16 +107,18 @@ def _allow_files(more: int) -> None:
 
 def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
     manifest = model_file.manifest
-    sink = (JsonLines if options.json else TextLines)(sys.stdout, flush_each=False)
+    sink = (JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=False)
     with _recorded(options) as source:
         smoothing = _smoothing(options, source)
         print(banner(model_file, str(options.replay)), file=sys.stderr)
-        output = Output([sink], sys.stdout)
-        blocks = output.following(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
+        output = SinkGroup([sink], sys.stdout)
+        blocks = output.observing(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
         reason = None
         try:
             with output:
-                for prediction in run(blocks, Preprocessor(manifest.signal), classifier, manifest, smoothing):
+                for prediction in predict_stream(
+                    blocks, Preprocessor(manifest.signal), classifier, manifest, smoothing
+                ):
                     output.write(prediction)
                     reason = prediction.quality.reason
                     if stop.event.is_set():
@@ -133,17 +135,17 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
             )
 
 
-def _recorded(options: argparse.Namespace) -> Replay | RunReplay:
-    if options.replay.exists() and (recordings := recordings_of(options.replay)) is not None:
-        return RunReplay(recordings)
+def _recorded(options: argparse.Namespace) -> SensorFileReplay | RecordingReplay:
+    if options.replay.exists() and (recordings := find_recordings(options.replay)) is not None:
+        return RecordingReplay(recordings)
     return open_replay(options.replay, sensor_options(options))
 
 
-def _smoothing(options: argparse.Namespace, source: Replay | RunReplay) -> Smoothing:
+def _smoothing(options: argparse.Namespace, source: SensorFileReplay | RecordingReplay) -> Smoothing:
     """As it was while a run was recorded, unless said otherwise."""
-    recorded = source.smoothing if isinstance(source, RunReplay) else Smoothing()
+    recorded = source.smoothing if isinstance(source, RecordingReplay) else Smoothing()
     smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
-    return Smoothing(smooth_s, recorded.margin if options.margin is None else options.margin)
+    return Smoothing(smooth_s, recorded.hysteresis if options.margin is None else options.margin)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, EkdError, FormatError, PortError
 from ekd_edge.recording.format import Mark, PredictionLine, Reader
-from ekd_edge.recording.replay import read_runs, recordings_of
+from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 
 __all__ = ["main"]
@@ -78,11 +78,11 @@ def _parser() -> argparse.ArgumentParser:
 def _items(path: Path) -> tuple[Reader, Iterator[SampleBlock | Mark | PredictionLine]]:
     if not path.exists():
         raise PortError(f"{path} does not exist: name a recording, or a folder of them")
-    found = recordings_of(path)
+    found = find_recordings(path)
     if found is None:
         raise FormatError(f"{path} is no recording: name one that ekd-edge --record made")
     reader = Reader()
-    return reader, read_runs(found, reader)
+    return reader, read_recordings(found, reader)
 
 
 def _info(options: argparse.Namespace) -> None:

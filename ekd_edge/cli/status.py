@@ -51,7 +51,7 @@ def troubles(told: dict[str, Any], now_s: float) -> list[str]:
         wrong.append(f"{told['unwritten']} predictions were not printed, for nobody took them")
     for port in told["ports"]:
         if not port["connected"]:
-            wrong.append(f"{port['port']}: {port['told'] or 'not connected'}")
+            wrong.append(f"{port['port']}: {port['message'] or 'not connected'}")
         recording, last = port["recording"], port["last"]
         if recording is not None and recording["failing"]:
             wrong.append(f"{port['port']}: recording fails: {recording['failing']}")

@@ -14,14 +14,14 @@ import numpy as np
 
 from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import ConfigError, SignalError
-from ekd_edge.signal.blocks import Baseline, BaselineOf, SampleBlock
+from ekd_edge.signal.blocks import Baseline, BaselineLookup, SampleBlock
 from ekd_edge.signal.normalize import compressed
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.signal.spec import Normalization, SignalSpec
 
-__all__ = ["Resting", "baseline_file", "baseline_of", "save_baseline", "take_baseline"]
+__all__ = ["RestingBaseline", "baseline_file", "baseline_lookup", "save_baseline", "take_baseline"]
 
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -30,7 +30,7 @@ _PATIENCE: Final = 3  # times the wanted seconds of signal, then too little of i
 
 
 @dataclass(frozen=True, slots=True)
-class Resting:
+class RestingBaseline:
     """A baseline as it was taken. level_us: mean skin conductance. drift: relative change of the level from the
     first third to the last; a wearer who is at rest shows little."""
 
@@ -44,7 +44,7 @@ def take_baseline(
     spec: SignalSpec,
     seconds: float,
     progress: Callable[[float, str | None], None] = lambda _have_s, _reason: None,
-) -> Resting:
+) -> RestingBaseline:
     """The baseline of a wearer at rest from believed stretches of 4 s, `seconds` in all, through the model's own chain.
 
     progress: called with the seconds so far, and with what is wrong with the signal, or None.
@@ -61,13 +61,13 @@ def take_baseline(
         hop_samples=piece,
         normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
     )
-    preprocessor, suspicion = Preprocessor(plain), SampleQuality(plain)
+    preprocessor, sample_quality = Preprocessor(plain), SampleQuality(plain)
     believed: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
     seen, reason = 0, None
     for block in blocks:
         batch = preprocessor.push_batch(block)
-        suspicion.push(block)
-        qualities = assess_all(batch.raw, plain, suspicion.shares(batch))
+        sample_quality.push(block)
+        qualities = assess_all(batch.raw, plain, sample_quality.bad_fractions(batch))
         for values, quality in zip(batch.values, qualities, strict=True):
             seen += 1
             reason = quality.reason
@@ -84,12 +84,14 @@ def take_baseline(
     )
 
 
-def _resting(filtered: np.ndarray[tuple[int], np.dtype[np.float64]], logarithmic: bool, seconds: float) -> Resting:
+def _resting(
+    filtered: np.ndarray[tuple[int], np.dtype[np.float64]], logarithmic: bool, seconds: float
+) -> RestingBaseline:
     level = compressed(filtered) if logarithmic else filtered
     third = len(filtered) // 3
     first, last = float(filtered[:third].mean()), float(filtered[-third:].mean())
     baseline = Baseline(float(level.mean()), float(level.var()), seconds)
-    return Resting(baseline, float(filtered.mean()), (last - first) / max(abs(first), 1e-9))
+    return RestingBaseline(baseline, float(filtered.mean()), (last - first) / max(abs(first), 1e-9))
 
 
 def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> Path:
@@ -106,7 +108,7 @@ def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> P
     return folder / f"{wearer}.json"
 
 
-def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: Resting) -> Path:
+def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBaseline) -> Path:
     """Keep a baseline beside those of the wearer's other sensors; the file is replaced whole.
 
     Raises ConfigError where it cannot be written.
@@ -128,7 +130,7 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: Resting) 
     return path
 
 
-def baseline_of(wearer: str, spec: SignalSpec, notify: Callable[[str], None]) -> BaselineOf:
+def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]) -> BaselineLookup:
     """A function from a sensor's identity to this wearer's baseline on it; it tells what it found.
 
     Raises ConfigError where the wearer's file cannot be read, or the model has no use for a baseline.

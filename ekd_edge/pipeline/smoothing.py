@@ -14,17 +14,17 @@ __all__ = ["Smoother", "Smoothing"]
 class Smoothing:
     """smooth_s: time constant of an exponential mean over probabilities of believed windows; 0 for none.
 
-    margin: by how much a label's probability must exceed that of the label shown before it takes its place; 0 to 1.
+    hysteresis: by how much a label's probability must exceed that of the label shown before it takes its place; 0 to 1.
     """
 
     smooth_s: float = 0.0
-    margin: float = 0.0
+    hysteresis: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.smooth_s) and self.smooth_s >= 0):
             raise ConfigError("the smoothing time must be zero or a positive number of seconds")
-        if not 0 <= self.margin < 1:
-            raise ConfigError("the margin must be a share of 0 or more, below 1")
+        if not 0 <= self.hysteresis < 1:
+            raise ConfigError("the hysteresis must be a share of 0 or more, below 1")
 
 
 class Smoother:
@@ -32,7 +32,7 @@ class Smoother:
 
     def __init__(self, targets: Sequence[Target], hop_s: float, smoothing: Smoothing) -> None:
         self._targets = targets
-        self._how = smoothing
+        self._smoothing = smoothing
         self._pause_s = max(smoothing.smooth_s, 2 * hop_s)
         self._at: tuple[int, float] | None = None
         self._means: Sequence[tuple[float, ...]] = []
@@ -52,7 +52,7 @@ class Smoother:
         labels = {}
         for k, (target, shares) in enumerate(zip(self._targets, smoothed, strict=True)):
             best, shown = shares.index(max(shares)), self._shown[k]
-            if shown is None or shares[best] - shares[shown] > self._how.margin:
+            if shown is None or shares[best] - shares[shown] > self._smoothing.hysteresis:
                 self._shown[k] = shown = best
             labels[target.name] = target.labels[shown]
         return dict(zip(names, smoothed, strict=True)), labels
@@ -62,10 +62,10 @@ class Smoother:
         if before is None or before[0] != at[0] or at[1] - before[1] > self._pause_s:
             self._shown = [None] * len(self._targets)
             self._means = chances
-        elif self._how.smooth_s == 0:
+        elif self._smoothing.smooth_s == 0:
             self._means = chances
         else:
-            kept = math.exp(-(at[1] - before[1]) / self._how.smooth_s)
+            kept = math.exp(-(at[1] - before[1]) / self._smoothing.smooth_s)
             self._means = [
                 tuple([kept * mean + (1 - kept) * chance for mean, chance in zip(means, row, strict=True)])
                 for means, row in zip(self._means, chances, strict=True)

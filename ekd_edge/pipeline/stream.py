@@ -17,23 +17,25 @@ from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import Quality, assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 
-__all__ = ["Due", "Stream", "check_sensor_signal", "predict", "run"]
+__all__ = ["PendingWindows", "SensorPipeline", "check_sensor_signal", "predict", "predict_stream"]
 
-_AT_ONCE = 64  # windows a call: a day pushed in one block can still be stopped at any moment
-_HELD = 256  # blocks that are kept until a window can be complete: the chain is run once a hop, not once a block
+_WINDOWS_PER_CALL = 64  # windows a call: a day pushed in one block can still be stopped at any moment
+_MAX_HELD_BLOCKS = (
+    256  # blocks that are kept until a window can be complete: the chain is run once a hop, not once a block
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class PendingWindows:
     """Windows to be classified, with what is known of them. arrived_s: on the clock of `perf_counter`."""
 
-    stream: "Stream"
+    pipeline: "SensorPipeline"
     batch: WindowBatch
     qualities: list[Quality]
     arrived_s: float
 
 
-class Stream:
+class SensorPipeline:
     """What is kept of one sensor between blocks: its chain, what is to be doubted, its smoothed probabilities.
 
     Raises SignalError where the model reads another signal than skin conductance.
@@ -49,13 +51,13 @@ class Stream:
         check_sensor_signal(manifest)
         self._spec = manifest.signal
         self._preprocessor = preprocessor or Preprocessor(manifest.signal)
-        self._suspicion = SampleQuality(manifest.signal)
+        self._sample_quality = SampleQuality(manifest.signal)
         self._source = source
         self._held: list[SampleBlock] = []
         self._missing, self._rate_hz = 0, 1.0
-        self._steady = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
+        self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
 
-    def push(self, block: SampleBlock, arrived_s: float) -> Iterator[Due]:
+    def push(self, block: SampleBlock, arrived_s: float) -> Iterator[PendingWindows]:
         """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
         if self._held and not continues(block, self._held[-1]):
             # No window spans the two, and what is held completes none.
@@ -63,18 +65,18 @@ class Stream:
             self._held = []
         self._held.append(block)
         self._missing -= block.values.shape[-1]
-        if self._missing > 0 and len(self._held) < _HELD:
+        if self._missing > 0 and len(self._held) < _MAX_HELD_BLOCKS:
             return
-        batch, shares = self._work(joined(self._held))
+        batch, bad_fractions = self._work(joined(self._held))
         self._held = []
         if len(batch) == 0:
             return
-        for start in range(0, len(batch), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
+        for start in range(0, len(batch), _WINDOWS_PER_CALL):
+            part = slice(start, start + _WINDOWS_PER_CALL)
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
-            yield Due(self, few, assess_all(few.raw, self._spec, shares[part]), arrived_s)
+            yield PendingWindows(self, few, assess_all(few.raw, self._spec, bad_fractions[part]), arrived_s)
 
     @property
     def next_window_s(self) -> float:
@@ -84,16 +86,16 @@ class Stream:
     def _work(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
         batch = self._preprocessor.push_batch(block)
         self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
-        self._suspicion.push(block)
-        return batch, self._suspicion.shares(batch)
+        self._sample_quality.push(block)
+        return batch, self._sample_quality.bad_fractions(batch)
 
-    def predictions(self, due: Due, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
+    def predictions(self, due: PendingWindows, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction a window that was due."""
         found = []
         batch = due.batch
         rows_of = zip(logits.tolist(), due.qualities, batch.first_index.tolist(), batch.end_s.tolist(), strict=True)
         for rows, quality, first_index, end_s in rows_of:
-            chances, labels = self._steady(
+            chances, labels = self._smoother(
                 [softmax(row) for row in rows], (batch.segment, end_s), believed=quality.acceptable
             )
             found.append(
@@ -111,7 +113,7 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
         )
 
 
-def predict(due: Sequence[Due], classifier: Classifier) -> Iterator[Prediction]:
+def predict(due: Sequence[PendingWindows], classifier: Classifier) -> Iterator[Prediction]:
     """The predictions of all windows that are due, in order; windows of several sensors are classified together."""
     if not due:
         return
@@ -121,11 +123,11 @@ def predict(due: Sequence[Due], classifier: Classifier) -> Iterator[Prediction]:
     start = 0
     for one in due:
         end = start + len(one.batch)
-        yield from one.stream.predictions(one, logits[start:end], (now - one.arrived_s) * 1e3)
+        yield from one.pipeline.predictions(one, logits[start:end], (now - one.arrived_s) * 1e3)
         start = end
 
 
-def run(
+def predict_stream(
     blocks: Iterable[SampleBlock],
     preprocessor: Preprocessor,
     classifier: Classifier,
@@ -136,8 +138,8 @@ def run(
 
     Raises SignalError where the samples cannot be processed, and whatever the iteration over blocks raises.
     """
-    stream = Stream(manifest, smoothing, preprocessor=preprocessor)
+    pipeline = SensorPipeline(manifest, smoothing, preprocessor=preprocessor)
     for block in blocks:
         arrived_s = perf_counter()
-        for due in stream.push(block, arrived_s):
+        for due in pipeline.push(block, arrived_s):
             yield from predict([due], classifier)

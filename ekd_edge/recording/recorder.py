@@ -46,7 +46,7 @@ class Recorder:
     Raises PortError where the folder cannot be made.
     """
 
-    watches = True
+    wants_blocks = True
 
     def __init__(
         self,

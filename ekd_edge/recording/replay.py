@@ -13,13 +13,13 @@ from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.stream import StreamCounts
 from firmware_bridge.serial_port.device import Stop, as_function
 
-__all__ = ["RunReplay", "read_runs", "recordings_of"]
+__all__ = ["RecordingReplay", "find_recordings", "read_recordings"]
 
 _CHUNK_BYTES = 1 << 18
 _BEGINNING_BYTES = 4096
 
 
-def recordings_of(path: Path) -> list[Path] | None:
+def find_recordings(path: Path) -> list[Path] | None:
     """The recordings that a path stands for: itself, or those in a folder, oldest first; None where it is none.
 
     Raises PortError where it cannot be read, FormatError for a folder without any.
@@ -36,7 +36,7 @@ def recordings_of(path: Path) -> list[Path] | None:
         raise PortError(f"cannot read {path}: {error.strerror}; check the name") from error
 
 
-def read_runs(paths: list[Path], reader: Reader) -> Iterator[SampleBlock | Mark | PredictionLine]:
+def read_recordings(paths: list[Path], reader: Reader) -> Iterator[SampleBlock | Mark | PredictionLine]:
     """Everything in these files, in order. The segments of a later run follow those of the earlier one."""
     run, base, highest = None, 0, -1
     for path in paths:
@@ -61,15 +61,15 @@ def _of_file(path: Path, reader: Reader) -> Iterator[SampleBlock | Mark | Predic
         raise PortError(f"cannot read {path}: {error.strerror}; check the name") from error
 
 
-class RunReplay:
-    """The blocks of one or several recordings: see `ekd_edge.sources.sensor.Replay`."""
+class RecordingReplay:
+    """The blocks of one or several recordings: see `ekd_edge.sources.sensor.SensorFileReplay`."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
         self._reader = Reader()
         self._samples = self._dropped = 0
 
-    def __enter__(self) -> "RunReplay":
+    def __enter__(self) -> "RecordingReplay":
         return self
 
     def __exit__(
@@ -97,7 +97,7 @@ class RunReplay:
         """The blocks as they were received, as fast as they can be read."""
         stopped = as_function(stop)
         last: Any = None
-        for item in read_runs(self._paths, self._reader):
+        for item in read_recordings(self._paths, self._reader):
             if stopped():
                 return
             if isinstance(item, SampleBlock):

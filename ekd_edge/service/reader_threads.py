@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol
 
 from ekd_edge.errors import EkdError
-from ekd_edge.pipeline.stream import Due
+from ekd_edge.pipeline.stream import PendingWindows
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop, as_function
@@ -23,7 +23,7 @@ _MOST = 256
 class Follower(Protocol):
     """What is done with the blocks of one sensor, by the thread that reads it."""
 
-    def arrived(self, block: SampleBlock, arrived_s: float) -> Sequence[Due]:
+    def arrived(self, block: SampleBlock, arrived_s: float) -> Sequence[PendingWindows]:
         """A block has arrived, at that time on the clock of `perf_counter`; the windows that are due."""
 
     def pause_s(self) -> float:
@@ -40,7 +40,7 @@ class Sensors:
     def __init__(self, connections: Sequence[tuple[Connection, Follower]], notify: Callable[[str], None]) -> None:
         self._connections = connections
         self._notify = notify
-        self._queue: Queue[Sequence[Due] | BaseException | None] = Queue(_MOST)
+        self._queue: Queue[Sequence[PendingWindows] | BaseException | None] = Queue(_MOST)
         self._given_up = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -56,7 +56,7 @@ class Sensors:
         for connection, _ in self._connections:
             connection.close()
 
-    def due(self, stop: Stop | None = None) -> Iterator[list[Due]]:
+    def due(self, stop: Stop | None = None) -> Iterator[list[PendingWindows]]:
         """All windows that are due since the last time, until told to stop or until every sensor has ended.
 
         Raises the EkdError of the last sensor that could not be read any more.
@@ -68,7 +68,7 @@ class Sensors:
             self._threads.append(thread)
         left = len(self._threads)
         while left:
-            due: list[Due] = []
+            due: list[PendingWindows] = []
             ended: list[BaseException | None] = []
             for item in self._waiting():
                 if item is None or isinstance(item, BaseException):
@@ -87,7 +87,7 @@ class Sensors:
             raise error
         self._notify(f"{error}; the other ports go on")
 
-    def _waiting(self) -> list[Sequence[Due] | BaseException | None]:
+    def _waiting(self) -> list[Sequence[PendingWindows] | BaseException | None]:
         found = []
         try:
             found.append(self._queue.get(timeout=_WAIT_S))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ekd_edge.model.interpreter import Classifier
-from ekd_edge.pipeline.stream import Due, Stream, predict
+from ekd_edge.pipeline.stream import PendingWindows, SensorPipeline, predict
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.service.reader_threads import Sensors
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.sinks.output import Output
+from ekd_edge.sinks.sink_group import SinkGroup
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop
 
@@ -29,15 +29,15 @@ class Place:
 
     name: str | None
     connection: Connection
-    stream: Stream
-    output: Output
+    stream: SensorPipeline
+    output: SinkGroup
     recorder: Recorder | None = None
     samples: int = 0
     last: Prediction | None = None
     predicted: int = 0
     withheld: int = 0
 
-    def arrived(self, block: SampleBlock, arrived_s: float) -> list[Due]:
+    def arrived(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
         """A block of this place's sensor: it is recorded, shown, and put through the chain."""
         self.samples += block.values.shape[-1]
         if self.recorder is not None:
@@ -85,14 +85,14 @@ class Place:
 def attend(
     places: Sequence[Place],
     classifier: Classifier,
-    output: Output,
+    output: SinkGroup,
     notify: Callable[[str], None],
     stop: Stop | None = None,
 ) -> None:
     """Read all sensors until told to stop or until they have ended; what they send is predicted and put out.
 
     Windows of sensors that are due together are classified together. A sensor that fails leaves the others alone.
-    Raises the EkdError of the last one that fails, and what `Output` raises.
+    Raises the EkdError of the last one that fails, and what `SinkGroup` raises.
     """
     by_name = {place.name: place for place in places}
     with Sensors([(place.connection, place) for place in places], notify) as sensors, output:

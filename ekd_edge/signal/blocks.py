@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "BaselineOf", "SampleBlock", "Window", "continues", "joined"]
+__all__ = ["Baseline", "BaselineLookup", "SampleBlock", "Window", "continues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Baseline:
     seconds: float
 
 
-BaselineOf = Callable[[str], Baseline | None]
+BaselineLookup = Callable[[str], Baseline | None]
 """The baseline to begin with on the sensor of that identity, see `ekd_edge.sources.sensor.Sensor.identity`."""
 
 

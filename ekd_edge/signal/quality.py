@@ -48,7 +48,7 @@ class Quality:
 _GOOD: Final = Quality(1.0)
 _FLAT_LINE: Final = Quality(0.0, "flat line: the reading does not change")
 _JUMP: Final = Quality(0.0, f"jumps by more than {STEEPEST_US_PER_S:g} uS a second: movement or a loose contact")
-_SUSPICIONS: Final = (
+_FAULTS: Final = (
     "saturated: the reading is at an end of the converter's range",
     "stuck: the reading has stopped changing",
     "an electrode is off, the device says",
@@ -60,11 +60,13 @@ def assess(window: Window, spec: SignalSpec) -> Quality:
     return assess_all(window.raw[np.newaxis], spec)[0]
 
 
-def assess_all(raw: NDArray[np.float32], spec: SignalSpec, shares: NDArray[np.float64] | None = None) -> list[Quality]:
+def assess_all(
+    raw: NDArray[np.float32], spec: SignalSpec, bad_fractions: NDArray[np.float64] | None = None
+) -> list[Quality]:
     """The quality of each of k windows: the share that can be believed of its samples, or of the latest ones where that
     is less; 0 for a flat line or a jump.
 
-    raw: microsiemens, shape (k, window_samples). shares: what `SampleQuality.shares` says of them, shape (k, 3).
+    raw: microsiemens, shape (k, window_samples). bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3).
     Only a window that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
     """
     lag = max(1, round(_SLOPE_S * spec.rate_hz))
@@ -82,12 +84,12 @@ def assess_all(raw: NDArray[np.float32], spec: SignalSpec, shares: NDArray[np.fl
             jumps[jumps] = (changes > largest).any(axis=-1)
         for row in zip(low.tolist(), plausible.tolist(), flat.tolist(), jumps.tolist(), strict=True):
             qualities.append(_quality(*row))
-    if shares is not None:
-        for k in np.flatnonzero(shares.any(axis=-1)).tolist():
-            worst = int(shares[k].argmax())
-            score = 1.0 - float(shares[k, worst])
+    if bad_fractions is not None:
+        for k in np.flatnonzero(bad_fractions.any(axis=-1)).tolist():
+            worst = int(bad_fractions[k].argmax())
+            score = 1.0 - float(bad_fractions[k, worst])
             if qualities[k].acceptable and score < qualities[k].score:
-                qualities[k] = Quality(score, _SUSPICIONS[worst])
+                qualities[k] = Quality(score, _FAULTS[worst])
     return qualities
 
 

@@ -55,7 +55,7 @@ class SampleQuality:
         self._waiting.append(block)
         self._at = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
 
-    def shares(self, batch: WindowBatch) -> NDArray[np.float64]:
+    def bad_fractions(self, batch: WindowBatch) -> NDArray[np.float64]:
         """Shape (k, 3): which share is saturated, stuck, and taken with an electrode off, of each window's samples or
         of its latest ones (`SignalSpec.recent_samples`), whichever is more."""
         if len(batch) == 0:

@@ -9,7 +9,7 @@ from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
-__all__ = ["JsonLines", "to_line"]
+__all__ = ["JsonLinesSink", "to_line"]
 
 
 def to_line(prediction: Prediction) -> str:
@@ -48,10 +48,10 @@ def _quoted(text: str | None) -> str:
     return json.dumps(text)
 
 
-class JsonLines:
+class JsonLinesSink:
     """Writes one JSON object a line to a text stream; flush_each: for a reader who waits for each."""
 
-    watches = False
+    wants_blocks = False
 
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
         self._stream = stream

@@ -8,13 +8,13 @@ from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink import Sink
 
-__all__ = ["Queued"]
+__all__ = ["QueuedSink"]
 
 _MOST = 1024
 _CLOSE_S = 2.0
 
 
-class Queued:
+class QueuedSink:
     """Hands everything to another sink from a thread of its own. Where that one is stuck, the oldest that waits is
     dropped and counted.
 
@@ -23,7 +23,7 @@ class Queued:
 
     def __init__(self, sink: Sink, notify: Callable[[str], None], most: int = _MOST) -> None:
         self._sink, self._notify, self._most = sink, notify, most
-        self.watches = sink.watches
+        self.wants_blocks = sink.wants_blocks
         self._items: deque[SampleBlock | Prediction] = deque()
         self._ready = threading.Condition()
         self._ending = False

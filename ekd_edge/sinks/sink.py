@@ -9,13 +9,13 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Gets every prediction, and every sample block where it `watches`, in order.
+    """Gets every prediction, and every sample block where it `wants_blocks`, in order.
 
     Each method may raise OSError, BrokenPipeError among them, where what it writes to does.
     """
 
     @property
-    def watches(self) -> bool:
+    def wants_blocks(self) -> bool:
         """Whether it has a use for sample blocks."""
 
     def observe(self, block: SampleBlock) -> None:

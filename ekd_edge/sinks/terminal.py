@@ -11,7 +11,7 @@ from typing import TextIO
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 
-__all__ = ["LiveLine", "TextLines", "Waiting", "bar", "clock", "plain_line", "sparkline"]
+__all__ = ["LiveLineSink", "TextSink", "WaitingLine", "bar", "clock", "plain_line", "sparkline"]
 
 REDRAW_S = 0.2
 COLUMN_S = 4.0
@@ -66,10 +66,10 @@ def plain_line(prediction: Prediction) -> str:
     return "  ".join(parts)
 
 
-class TextLines:
+class TextSink:
     """One plain line a prediction."""
 
-    watches = False
+    wants_blocks = False
 
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
         self._stream = stream
@@ -107,10 +107,10 @@ class _Run:
         self._next = (block.segment, block.first_index + samples)
 
 
-class Waiting:
+class WaitingLine:
     """A progress line until the first prediction, for a terminal that predictions do not go to."""
 
-    watches = True
+    wants_blocks = True
 
     def __init__(self, stream: TextIO, needed_s: float) -> None:
         self._stream = stream
@@ -148,10 +148,10 @@ def waiting_text(have_s: float, needed_s: float, after_gap: bool) -> str:
     return f"waiting for {what}: {min(have_s, needed_s):.0f} of {math.ceil(needed_s)} s"
 
 
-class LiveLine:
+class LiveLineSink:
     """One line on a terminal, redrawn in place as samples and predictions arrive."""
 
-    watches = True
+    wants_blocks = True
 
     def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None) -> None:
         """needed_s: seconds of signal before the first window. color: None leaves it to NO_COLOR."""

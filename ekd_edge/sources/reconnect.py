@@ -8,27 +8,27 @@ from time import monotonic, sleep, time
 from types import TracebackType
 
 from ekd_edge.errors import FormatError, PortError
-from ekd_edge.signal.blocks import BaselineOf, SampleBlock
-from ekd_edge.sources.rate_correction import TrueRate
+from ekd_edge.signal.blocks import BaselineLookup, SampleBlock
+from ekd_edge.sources.rate_correction import RateCorrection
 from ekd_edge.sources.sensor import Sensor, SensorOptions, Stop, open_sensor
 from firmware_bridge.devices.stream import StreamCounts
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import as_function
 from firmware_bridge.serial_port.ports import find_port
 
-__all__ = ["BackOff", "Connection", "ConnectionState", "Persistence"]
+__all__ = ["Backoff", "Connection", "ConnectionState", "ReconnectPolicy"]
 
 
-_LOOK_S = 0.25
-_SHORTEST_S, _LONGEST_S = 0.5, 60.0
-_PROMPT_S = 30.0
+_NODE_POLL_S = 0.25
+_MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 60.0
+_UNPACED_S = 30.0
 """So long after an opening everything is read as it comes, by which the device's clock is known soon."""
-_SILENT_S = 60.0
+_MAX_SILENCE_S = 60.0
 """A port that is silent for so long is opened anew, which resets many a device."""
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
+class ReconnectPolicy:
     """reconnect: open the port again when the device goes away. wait: begin even where it is not there yet."""
 
     reconnect: bool = True
@@ -45,24 +45,24 @@ class ConnectionState:
     openings: int
     rate_hz: float | None
     clock_ppm: float | None
-    told: str
+    message: str
 
 
-class BackOff:
+class Backoff:
     """Pauses that double up to a minute, each shortened at random by up to a half so that many do not retry at once."""
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._chance = chance
-        self._next_s = _SHORTEST_S
+        self._next_s = _MIN_BACKOFF_S
 
     def pause_s(self) -> float:
         """How long to wait before the next attempt."""
-        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_S)
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _MAX_BACKOFF_S)
         return pause_s * (0.5 + 0.5 * self._chance())
 
     def reset(self) -> None:
         """The last attempt succeeded."""
-        self._next_s = _SHORTEST_S
+        self._next_s = _MIN_BACKOFF_S
 
 
 class Connection:
@@ -81,21 +81,21 @@ class Connection:
         port: str,
         options: SensorOptions,
         notify: Callable[[str], None],
-        persistence: Persistence | None = None,
-        baseline_of: BaselineOf | None = None,
+        policy: ReconnectPolicy | None = None,
+        baseline_lookup: BaselineLookup | None = None,
     ) -> None:
         self._port, self._options, self._notify = port, options, notify
-        self._persistence = persistence or Persistence()
-        self._baseline_of = baseline_of
+        self._policy = policy or ReconnectPolicy()
+        self._baseline_lookup = baseline_lookup
         self._sensor: Sensor | None = None
         self._past = StreamCounts()
         self._segment = -1
-        self._told = ""
+        self._message = ""
         self._since_s = time()
         self._rate_hz: float | None = None
         self._clock: ClockRate | None = None
         self.openings = 0
-        if not self._persistence.wait:
+        if not self._policy.wait:
             self._sensor = open_sensor(find_port(port), options)
             self.openings = 1
 
@@ -126,9 +126,9 @@ class Connection:
         """For whoever looks, from any thread."""
         sensor = self._sensor
         if sensor is None:
-            return ConnectionState(False, "", self._since_s, self.openings, None, None, self._told)
+            return ConnectionState(False, "", self._since_s, self.openings, None, None, self._message)
         ppm = None if self._clock is None else self._clock.ppm
-        return ConnectionState(True, sensor.about, self._since_s, self.openings, self._rate_hz, ppm, self._told)
+        return ConnectionState(True, sensor.about, self._since_s, self.openings, self._rate_hz, ppm, self._message)
 
     @property
     def counts(self) -> StreamCounts:
@@ -151,7 +151,7 @@ class Connection:
         waited for.
         """
         stopped = as_function(stop)
-        back_off = BackOff()
+        back_off = Backoff()
         while not stopped():
             if self._sensor is None and not self._open(back_off, stopped):
                 continue
@@ -162,58 +162,58 @@ class Connection:
             except (PortError, FormatError) as error:
                 self.close()
                 self._since_s = time()
-                if not self._persistence.reconnect or (self._segment < 0 and not self._persistence.wait):
-                    self._told = str(error)
+                if not self._policy.reconnect or (self._segment < 0 and not self._policy.wait):
+                    self._message = str(error)
                     raise
-                self._tell(f"{error}; waiting for it")
+                self._notify_once(f"{error}; waiting for it")
                 self._wait(back_off, stopped)
 
     def _read(
         self,
         sensor: Sensor,
         stopped: Callable[[], bool],
-        back_off: BackOff,
+        back_off: Backoff,
         pause_s: Callable[[], float] | None,
     ) -> Iterator[SampleBlock]:
-        prompt_until_s = monotonic() + _PROMPT_S
+        prompt_until_s = monotonic() + _UNPACED_S
 
         def pause() -> float:
             return 0.0 if pause_s is None or monotonic() < prompt_until_s else pause_s()
 
-        base, first, true_rate, baseline = self._segment + 1, None, TrueRate(), None
-        for block in sensor.blocks(stopped, self._notify, _SILENT_S, pause):
+        base, first, rate_correction, baseline = self._segment + 1, None, RateCorrection(), None
+        for block in sensor.blocks(stopped, self._notify, _MAX_SILENCE_S, pause):
             if first is None:
                 first = block.segment
                 back_off.reset()
                 self._since_s = time()
-                self._tell(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
-                baseline = None if self._baseline_of is None else self._baseline_of(sensor.identity)
+                self._notify_once(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
+                baseline = None if self._baseline_lookup is None else self._baseline_lookup(sensor.identity)
             self._clock = sensor.clock
-            rate_hz = true_rate(block.rate_hz, self._clock)
+            rate_hz = rate_correction(block.rate_hz, self._clock)
             if rate_hz != block.rate_hz:
-                self._tell(
+                self._notify_once(
                     f"{sensor.about} sends {float(rate_hz):.5g} samples a second, not {float(block.rate_hz):.6g}"
                 )
             self._segment = base + block.segment - first
             self._rate_hz = float(rate_hz)
             yield replace(block, segment=self._segment, rate_hz=rate_hz, baseline=baseline)
 
-    def _open(self, back_off: BackOff, stopped: Callable[[], bool]) -> bool:
+    def _open(self, back_off: Backoff, stopped: Callable[[], bool]) -> bool:
         try:
             self._sensor = open_sensor(find_port(self._port), self._options)
         except PortError as error:
-            self._tell(f"{error}; waiting for it")
+            self._notify_once(f"{error}; waiting for it")
             self._wait(back_off, stopped)
             return False
         self.openings += 1
         return True
 
-    def _wait(self, back_off: BackOff, stopped: Callable[[], bool]) -> None:
+    def _wait(self, back_off: Backoff, stopped: Callable[[], bool]) -> None:
         """Until the next attempt is due, or the device's node is another one than now."""
         before = self._node()
         end = monotonic() + back_off.pause_s()
         while monotonic() < end and not stopped():
-            sleep(min(_LOOK_S, max(0.0, end - monotonic())))
+            sleep(min(_NODE_POLL_S, max(0.0, end - monotonic())))
             now = self._node()
             if now is not None and now != before:
                 return
@@ -229,7 +229,7 @@ class Connection:
             return None
         return node.st_rdev, node.st_ino, node.st_ctime_ns
 
-    def _tell(self, sentence: str) -> None:
-        if sentence != self._told:
-            self._told = sentence
-            self._notify(sentence)
+    def _notify_once(self, message: str) -> None:
+        if message != self._message:
+            self._message = message
+            self._notify(message)

@@ -20,8 +20,8 @@ from firmware_bridge.serial_port.device import Device, Stop, as_function, identi
 from firmware_bridge.units import Unit
 
 __all__ = [
-    "Replay",
     "Sensor",
+    "SensorFileReplay",
     "SensorOptions",
     "Stop",
     "open_replay",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
-_MANY_IMPOSSIBLE = 16
+_MIN_OUT_OF_RANGE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Microsiemens:
             if good == len(valid):
                 yield _sample_block(block, self._unit, 0, good)
                 continue
-            if self.impossible >= _MANY_IMPOSSIBLE and self.impossible > self._possible / 10:
+            if self.impossible >= _MIN_OUT_OF_RANGE and self.impossible > self._possible / 10:
                 self._unit.to_microsiemens(block.values)
             edges = np.flatnonzero(np.diff(valid, prepend=False, append=False)).tolist()
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -158,7 +158,7 @@ def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:
     return Sensor(device, options)
 
 
-class Replay:
+class SensorFileReplay:
     """A recording of a sensor's bytes, read like the sensor itself. Made by `open_replay`."""
 
     def __init__(self, path: Path, options: SensorOptions) -> None:
@@ -167,7 +167,7 @@ class Replay:
         self._decoder = open_decoder(options.format, StreamOptions(options.rate_hz, live=False, hint=hint))
         self._readings = _Microsiemens(options.unit)
 
-    def __enter__(self) -> "Replay":
+    def __enter__(self) -> "SensorFileReplay":
         return self
 
     def __exit__(
@@ -197,12 +197,12 @@ class Replay:
             yield from self._readings(self._decoder.finish())
 
 
-def open_replay(path: Path | str, options: SensorOptions | None = None) -> Replay:
+def open_replay(path: Path | str, options: SensorOptions | None = None) -> SensorFileReplay:
     """A recording, in any format of a sensor. Raises PortError where there is no such file."""
     path = Path(path)
     if not path.is_file():
         raise PortError(f"{path} is no file: name a recording after --replay")
-    return Replay(path, SensorOptions() if options is None else options)
+    return SensorFileReplay(path, SensorOptions() if options is None else options)
 
 
 def replay_blocks(path: Path | str, options: SensorOptions | None = None) -> Iterator[SampleBlock]:

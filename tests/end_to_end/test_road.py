@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
-from ekd_edge.pipeline.stream import run
+from ekd_edge.pipeline.stream import predict_stream
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
-from ekd_edge.sinks.jsonl import JsonLines
+from ekd_edge.sinks.jsonl import JsonLinesSink
 from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
 from firmware_bridge.devices.ekd.frame import Hello
 from firmware_bridge.devices.emulator import Burst
@@ -51,10 +51,10 @@ def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> F
     """The whole recording in one block, through the functions that the library offers for it."""
     model_file = load_model_file(model)
     stream = io.StringIO()
-    sink = JsonLines(stream, flush_each=False)
+    sink = JsonLinesSink(stream, flush_each=False)
     whole = SampleBlock(values_us, 0, rate_hz)
     preprocessor = Preprocessor(model_file.manifest.signal)
-    for prediction in run([whole], preprocessor, open_classifier(model_file), model_file.manifest):
+    for prediction in predict_stream([whole], preprocessor, open_classifier(model_file), model_file.manifest):
         sink.write(prediction)
     return predictions(stream.getvalue())
 
@@ -260,8 +260,8 @@ def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model
     starts = np.cumsum([0, *map(len, cuts)])[:-1]
     blocks = [SampleBlock(part, int(at), Fraction(128)) for part, at in zip(cuts, starts, strict=True)]
     stream = io.StringIO()
-    sink = JsonLines(stream, flush_each=False)
+    sink = JsonLinesSink(stream, flush_each=False)
     preprocessor, classifier = Preprocessor(model_file.manifest.signal), open_classifier(model_file)
-    for prediction in run(chain(blocks), preprocessor, classifier, model_file.manifest):
+    for prediction in predict_stream(chain(blocks), preprocessor, classifier, model_file.manifest):
         sink.write(prediction)
     assert predictions(stream.getvalue()) == offline(values, Fraction(128), int8_model)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.soak.harness import HZ, LOWEST, PERIOD, check
 from ekd_edge.recording.format import Reader
-from ekd_edge.recording.replay import read_runs, recordings_of
+from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES
 from tests.usb.edge_inside import EdgeInside, start
@@ -153,7 +153,7 @@ def _segments(recording: Path) -> list[tuple[int, int]]:
     """The same of each segment, by the numbers of its samples."""
     segments: dict[int, tuple[int, int]] = {}
     stop = 0
-    for block in read_runs(recordings_of(recording) or [], Reader()):
+    for block in read_recordings(find_recordings(recording) or [], Reader()):
         if isinstance(block, SampleBlock):
             readings = block.values if block.readings is None else block.readings
             first = stop + int(readings[0] - LOWEST - stop) % PERIOD

@@ -13,7 +13,7 @@ import pytest
 from ekd_edge.cli import calibrate
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.manifest import Manifest
-from ekd_edge.pipeline.baseline import Resting, baseline_file, baseline_of, save_baseline, take_baseline
+from ekd_edge.pipeline.baseline import RestingBaseline, baseline_file, baseline_lookup, save_baseline, take_baseline
 from ekd_edge.recording.format import Encoder, Reader
 from ekd_edge.signal.blocks import Baseline, SampleBlock
 from ekd_edge.signal.design import gsr_spec
@@ -27,7 +27,7 @@ from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
 
 SPEC = gsr_spec(16, window_s=4)
-RESTING = Resting(Baseline(1.25, 0.01, 60.0), 3.49, 0.02)
+RESTING = RestingBaseline(Baseline(1.25, 0.01, 60.0), 3.49, 0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_model_without_a_running_mean_needs_none(mode: Any) -> None:
     with pytest.raises(SignalError, match="needs no baseline"):
         take_baseline([signal(90)], spec, 60)
     with pytest.raises(ConfigError, match="needs no baseline"):
-        baseline_of("anna", spec, print)
+        baseline_lookup("anna", spec, print)
 
 
 @pytest.mark.parametrize("mode", ["log-ema", "ema", "ema-zscore"])
@@ -123,15 +123,15 @@ def test_a_recording_keeps_it() -> None:
 def test_it_is_kept_for_one_wearer_one_sensor_and_one_chain(kept_in: Path) -> None:
     told: list[str] = []
     assert save_baseline("anna", "ekd 01", SPEC, RESTING) == kept_in / "anna.json"
-    save_baseline("anna", "ekd 02", SPEC, Resting(Baseline(2.0, 0.0, 60), 7.0, 0))
-    assert baseline_of("anna", SPEC, told.append)("ekd 01") == RESTING.baseline
+    save_baseline("anna", "ekd 02", SPEC, RestingBaseline(Baseline(2.0, 0.0, 60), 7.0, 0))
+    assert baseline_lookup("anna", SPEC, told.append)("ekd 01") == RESTING.baseline
     assert "begins with the baseline of anna, 3.49 uS, taken 2" in told[-1]
     for wearer, sensor, spec in [
         ("bert", "ekd 01", SPEC),
         ("anna", "ekd 03", SPEC),
         ("anna", "ekd 01", gsr_spec(16, cutoff_hz=1.0)),
     ]:
-        assert baseline_of(wearer, spec, told.append)(sensor) is None
+        assert baseline_lookup(wearer, spec, told.append)(sensor) is None
         assert f"no baseline of {wearer} with {sensor}" in told[-1]
 
 
@@ -148,7 +148,7 @@ def test_a_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -
     kept_in.mkdir()
     (kept_in / "anna.json").write_text(text)
     with pytest.raises(ConfigError, match="holds no baselines of anna"):
-        baseline_of("anna", SPEC, print)
+        baseline_lookup("anna", SPEC, print)
 
 
 def test_where_nothing_can_be_kept_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_calibrate_takes_it_from_a_sensor(
     assert "Sit comfortably" in err
     assert found["sensor"] == "ekd ekd-sim"
     told: list[str] = []
-    kept = baseline_of("anna", gsr_manifest.signal, told.append)("ekd ekd-sim")
+    kept = baseline_lookup("anna", gsr_manifest.signal, told.append)("ekd ekd-sim")
     assert kept == Baseline(**found["baseline"])
     assert calibrate.main(["--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
     assert calibrate.main(["--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2

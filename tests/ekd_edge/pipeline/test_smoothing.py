@@ -36,7 +36,7 @@ def test_smoothing_is_an_exponential_mean():
 
 
 def test_a_label_gives_way_only_to_a_clear_winner():
-    found = follow([0.4, 0.54, 0.56, 0.46, 0.44], Smoothing(margin=0.1))
+    found = follow([0.4, 0.54, 0.56, 0.46, 0.44], Smoothing(hysteresis=0.1))
     assert labels(found) == ["low", "low", "high", "high", "low"]
 
 
@@ -49,12 +49,14 @@ def test_what_is_not_believed_neither_shows_nor_counts():
 
 @pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0)])
 def test_another_segment_and_a_pause_begin_anew(at):
-    found = follow([0.4, 0.54], Smoothing(smooth_s=10, margin=0.1), times=[(0, 0.0), at])
+    found = follow([0.4, 0.54], Smoothing(smooth_s=10, hysteresis=0.1), times=[(0, 0.0), at])
     assert high(found)[1] == 0.54
     assert labels(found) == ["low", "high"]
 
 
-@pytest.mark.parametrize("how", [{"smooth_s": -1}, {"smooth_s": float("nan")}, {"margin": 1.0}, {"margin": -0.1}])
+@pytest.mark.parametrize(
+    "how", [{"smooth_s": -1}, {"smooth_s": float("nan")}, {"hysteresis": 1.0}, {"hysteresis": -0.1}]
+)
 def test_what_makes_no_sense_is_refused(how):
     with pytest.raises(ConfigError):
         Smoothing(**how)

@@ -20,7 +20,7 @@ from ekd_edge.cli.recording import main
 from ekd_edge.errors import FormatError
 from ekd_edge.recording.format import Encoder, Mark, PredictionLine, Reader, is_recording
 from ekd_edge.recording.recorder import Recorder, Retention
-from ekd_edge.recording.replay import RunReplay, read_runs, recordings_of
+from ekd_edge.recording.replay import RecordingReplay, find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
 from firmware_bridge.devices.waveform import Waveform
@@ -144,10 +144,10 @@ def test_files_follow_one_another_as_they_grow(tmp_path: Path) -> None:
         recorder.observe(sent[-1])
         time.sleep(0.3)
     recorder.close()
-    files = recordings_of(tmp_path)
+    files = find_recordings(tmp_path)
     assert files is not None
     assert len(files) >= 4
-    assert samples(read_runs(files, Reader())) == samples(sent)
+    assert samples(read_recordings(files, Reader())) == samples(sent)
     assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
 
 
@@ -183,9 +183,9 @@ def test_a_full_disk_loses_what_it_counts_and_goes_on_when_there_is_room(small_d
     recorder.close()
     assert any("recording goes on" in sentence for sentence in told)
     assert recorder.recorded_samples + recorder.lost_samples == sent
-    files = recordings_of(small_disk)
+    files = find_recordings(small_disk)
     assert files is not None
-    found = list(read_runs(files, Reader()))
+    found = list(read_recordings(files, Reader()))
     assert samples(found)[-1][1] == 500_099
     assert any(isinstance(item, Mark) and "could not be recorded" in item.text for item in found)
 
@@ -228,7 +228,7 @@ def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], mode
     )
     assert [bare(line) for line in done.stdout.splitlines()] == live
     (file,) = (tmp_path / "kept").glob("*.ekdrec")
-    found = list(read_runs([file], Reader()))
+    found = list(read_recordings([file], Reader()))
     assert [bare(item.text) for item in found if isinstance(item, PredictionLine)] == live
     received = int(err.splitlines()[-1].split(" samples received")[0].split()[-1])
     assert len(samples(found)) == received
@@ -251,9 +251,9 @@ def test_killed_at_any_moment_it_has_all_but_the_last_second(model_path: Path, t
             process.kill()
             seconds = time.monotonic() - began
             process.communicate()
-        files = recordings_of(folder)
+        files = find_recordings(folder)
         assert files is not None
-        indices = [index for _, index, _, _ in samples(read_runs(files, Reader()))]
+        indices = [index for _, index, _, _ in samples(read_recordings(files, Reader()))]
         assert indices == list(range(len(indices)))
         assert len(indices) / 128 > seconds - 1.0
 
@@ -322,4 +322,4 @@ def test_faults_end_in_one_sentence(
 def test_an_empty_recording_holds_no_samples(tmp_path: Path) -> None:
     (tmp_path / "e.ekdrec").write_bytes(Encoder().begin({"run": "a"}))
     with pytest.raises(FormatError, match="holds no samples"):
-        list(RunReplay([tmp_path / "e.ekdrec"]).blocks())
+        list(RecordingReplay([tmp_path / "e.ekdrec"]).blocks())

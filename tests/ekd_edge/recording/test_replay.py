@@ -37,10 +37,10 @@ def printed_plainly(lines: list[str], model_path: Path) -> str:
     classifier, preprocessor = open_classifier(model_file), Preprocessor(model_file.manifest.signal)
     text = ""
     block = SampleBlock(np.array([float(line) for line in lines]), 0, Fraction(RATE))
-    batch, suspicion = preprocessor.push_batch(block), SampleQuality(model_file.manifest.signal)
-    suspicion.push(block)
-    for window, shares in zip(batch, suspicion.shares(batch), strict=True):
-        (quality,) = assess_all(window.raw[None], model_file.manifest.signal, shares[None])
+    batch, sample_quality = preprocessor.push_batch(block), SampleQuality(model_file.manifest.signal)
+    sample_quality.push(block)
+    for window, bad_fractions in zip(batch, sample_quality.bad_fractions(batch), strict=True):
+        (quality,) = assess_all(window.raw[None], model_file.manifest.signal, bad_fractions[None])
         targets: dict[str, object] = {}
         for target, row in zip(model_file.manifest.targets, classifier.predict(window.values[None])[0], strict=True):
             chances = softmax(row.tolist())
@@ -72,7 +72,7 @@ def test_neither_chunks_nor_batches_nor_speed_change_a_letter(
 ) -> None:
     (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(sensor, "_CHUNK_BYTES", chunk_bytes)
-    monkeypatch.setattr(stream, "_AT_ONCE", windows)
+    monkeypatch.setattr(stream, "_WINDOWS_PER_CALL", windows)
     source = ["--replay", str(tmp_path / "r.csv"), "--format", "csv", "--rate", str(RATE), "--unit", "uS"]
     assert main([*source, "--model", str(model_path), "--json"]) == 0
     printed = capsys.readouterr().out

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak.harness import Edge, until
-from ekd_edge.recording.replay import recordings_of
+from ekd_edge.recording.replay import find_recordings
 from ekd_edge.service.session import ModelWatcher
 from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
@@ -63,7 +63,7 @@ def test_each_port_is_predicted_as_if_it_were_alone(
         again = edge(environment, "--replay", folder, "--json", "--model", model_path)
         assert predictions(again.communicate(timeout=60)[0]) == mine
         assert len(mine) == 34
-        assert recordings_of(folder)
+        assert find_recordings(folder)
 
 
 def test_one_that_fails_leaves_the_others_alone(model_path: Path, tmp_path: Path, environment: dict[str, str]) -> None:

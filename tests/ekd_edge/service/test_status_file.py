@@ -23,7 +23,7 @@ def port(**changes: Any) -> dict[str, Any]:
         "openings": 1,
         "rate_hz": 128.0,
         "clock_ppm": 31.0,
-        "told": "",
+        "message": "",
         "samples": 1280,
         "dropped": 0,
         "rejected": 0,
@@ -72,7 +72,7 @@ def until_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"connected": False, "told": "/dev/ttyUSB0 went away; waiting for it"}, "went away"),
+        ({"connected": False, "message": "/dev/ttyUSB0 went away; waiting for it"}, "went away"),
         (
             {"recording": {"file": "r", "recorded": 1, "lost": 0, "failing": "No space left"}},
             "recording fails: No space",

@@ -107,12 +107,12 @@ def neurokit():
 
 def judged(blocks, spec=SPEC):
     """The quality of each window, and its end in seconds."""
-    preprocessor, suspicion = Preprocessor(spec), SampleQuality(spec)
+    preprocessor, sample_quality = Preprocessor(spec), SampleQuality(spec)
     qualities, ends = [], []
     for block in blocks:
         batch = preprocessor.push_batch(block)
-        suspicion.push(block)
-        qualities += assess_all(batch.raw, spec, suspicion.shares(batch))
+        sample_quality.push(block)
+        qualities += assess_all(batch.raw, spec, sample_quality.bad_fractions(batch))
         ends += batch.end_s.tolist()
     return qualities, ends
 
@@ -123,9 +123,9 @@ def accepted(block):
 
 @needs_data
 def test_real_recordings_are_believed():
-    shares = [np.mean(accepted(stress_predict(subject))) for subject in range(1, 36)]
-    assert np.mean(shares) > 0.99
-    assert min(shares) > 0.9
+    bad_fractions = [np.mean(accepted(stress_predict(subject))) for subject in range(1, 36)]
+    assert np.mean(bad_fractions) > 0.99
+    assert min(bad_fractions) > 0.9
     assert np.mean(accepted(biosppy())) == 1.0
     assert all(np.mean(accepted(block)) == 1.0 for block in neurokit())
 

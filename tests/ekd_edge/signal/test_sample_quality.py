@@ -21,13 +21,13 @@ def block(readings, first=0, segment=0, lead_off=False, rate=16):
     return SampleBlock(values, first, Fraction(rate), segment, readings, UNIT, lead_off)
 
 
-def shares(blocks):
-    preprocessor, suspicion = Preprocessor(SPEC), SampleQuality(SPEC)
+def bad_fractions(blocks):
+    preprocessor, sample_quality = Preprocessor(SPEC), SampleQuality(SPEC)
     found = []
     for each in blocks:
         batch = preprocessor.push_batch(each)
-        suspicion.push(each)
-        found.append(suspicion.shares(batch))
+        sample_quality.push(each)
+        found.append(sample_quality.bad_fractions(batch))
     return np.concatenate(found)
 
 
@@ -55,7 +55,7 @@ def test_however_it_is_cut_the_shares_are_those_of_the_rule(pieces, sizes):
     readings = np.concatenate([np.full(n, value) for value, n in pieces])
     cuts = np.cumsum(sizes)
     blocks = [block(part, first) for part, first in zip(np.split(readings, cuts), [0, *cuts], strict=True)]
-    whole, cut = shares([block(readings)]), shares(blocks)
+    whole, cut = bad_fractions([block(readings)]), bad_fractions(blocks)
     np.testing.assert_array_equal(whole, cut)
     starts = [32 + 16 * k for k in range(len(whole))]
     assert whole[:, 1].tolist() == [one_by_one(readings, start, start + 64) for start in starts]
@@ -63,31 +63,31 @@ def test_however_it_is_cut_the_shares_are_those_of_the_rule(pieces, sizes):
 
 def test_a_fine_converter_is_stuck_after_a_second_and_a_coarse_one_is_given_time():
     lively = 500 + np.arange(160) % 7
-    assert shares([block([*lively, *[503] * 64])])[-4:, 1].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert bad_fractions([block([*lively, *[503] * 64])])[-4:, 1].tolist() == [0.25, 0.5, 0.75, 1.0]
     resting = np.repeat([500, 501, 500], 30)
-    found = shares([block([*resting, *[501] * 60, *[500] * 90])])[:, 1]
+    found = bad_fractions([block([*resting, *[501] * 60, *[500] * 90])])[:, 1]
     assert found.max() <= 30 / 64, "only the first rest was doubted"
 
 
 @pytest.mark.parametrize(("reading", "share"), [(0, 1.0), (1023, 1.0), (1022, 0.0), (1, 0.0)])
 def test_a_reading_at_an_end_of_the_range_is_saturated(reading, share):
-    assert shares([block(np.full(160, reading))])[-1, 0] == share
+    assert bad_fractions([block(np.full(160, reading))])[-1, 0] == share
 
 
 def test_the_average_of_a_ten_bit_converter_at_its_top_is_saturated_in_thirteen_bits():
     top = np.full(160, 1023 * 8.0)
     unit = Unit("adc", 13)
-    found = shares([SampleBlock(unit.to_microsiemens(top), 0, Fraction(16), 0, top, unit)])
+    found = bad_fractions([SampleBlock(unit.to_microsiemens(top), 0, Fraction(16), 0, top, unit)])
     assert found[-1, 0] == 1.0
 
 
 def test_a_device_that_says_an_electrode_is_off_is_believed():
     readings = 500 + np.arange(112) % 5
-    found = shares([block(readings), block(readings, 112, lead_off=True)])
+    found = bad_fractions([block(readings), block(readings, 112, lead_off=True)])
     assert found[:, 2].tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
 
 
 def test_a_gap_ends_a_run_and_a_segment_forgets():
     still = np.full(40, 500)
-    found = shares([block(still), block(still, 50), block(np.arange(100, 228), 0, segment=1)])
+    found = bad_fractions([block(still), block(still, 50), block(np.arange(100, 228), 0, segment=1)])
     assert found[:, 1].tolist() == [0.0, 0.0, 0.0]

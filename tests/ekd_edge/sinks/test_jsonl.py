@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.quality import Quality
-from ekd_edge.sinks.jsonl import JsonLines, to_line
+from ekd_edge.sinks.jsonl import JsonLinesSink, to_line
 
 SHARES = st.floats(0, 1)
 COUNTS = st.integers(0, 2**62)
@@ -56,7 +56,7 @@ def one(*chances: float) -> Prediction:
 
 def test_the_example_of_the_readme() -> None:
     stream = io.StringIO()
-    JsonLines(stream, flush_each=True).write(one(0.1898811, 0.8101189))
+    JsonLinesSink(stream, flush_each=True).write(one(0.1898811, 0.8101189))
     assert stream.getvalue() == (
         '{"first_index": 256, "segment": 0, "time": 6.0, "targets": {"arousal": {"probabilities": '
         '[0.189881, 0.810119], "label": "high"}}, "quality": 1.0, "reason": null, "latency_ms": 2.146}\n'

@@ -10,7 +10,7 @@ import pytest
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.quality import Quality
-from ekd_edge.sinks.queued import Queued
+from ekd_edge.sinks.queued import QueuedSink
 
 BLOCK = SampleBlock(np.zeros(8), 0, Fraction(128))
 
@@ -22,7 +22,7 @@ def prediction(number: int) -> Prediction:
 class Gate:
     """A sink that takes nothing while it is shut."""
 
-    watches = True
+    wants_blocks = True
 
     def __init__(self, error: OSError | None = None) -> None:
         self.taken: list[int] = []
@@ -48,7 +48,7 @@ class Gate:
 def test_everything_is_handed_on_in_order() -> None:
     gate, told = Gate(), []
     gate.open.set()
-    sink = Queued(gate, told.append)
+    sink = QueuedSink(gate, told.append)
     for number in range(500):
         sink.observe(BLOCK)
         sink.write(prediction(number))
@@ -59,7 +59,7 @@ def test_everything_is_handed_on_in_order() -> None:
 
 def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
     gate, told = Gate(), []
-    sink = Queued(gate, told.append, most=50)
+    sink = QueuedSink(gate, told.append, most=50)
     began = time.monotonic()
     for number in range(1000):
         sink.write(prediction(number))
@@ -74,7 +74,7 @@ def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
 
 def test_one_that_stays_stuck_does_not_hold_up_the_end() -> None:
     gate = Gate()
-    sink = Queued(gate, lambda _told: None, most=50)
+    sink = QueuedSink(gate, lambda _told: None, most=50)
     for number in range(40):
         sink.write(prediction(number))
     began = time.monotonic()
@@ -87,7 +87,7 @@ def test_one_that_stays_stuck_does_not_hold_up_the_end() -> None:
 def test_what_the_sink_raises_reaches_the_caller() -> None:
     gate = Gate(BrokenPipeError())
     gate.open.set()
-    sink = Queued(gate, lambda _told: None)
+    sink = QueuedSink(gate, lambda _told: None)
     sink.write(prediction(0))
     time.sleep(0.5)
     with pytest.raises(BrokenPipeError):
@@ -97,7 +97,7 @@ def test_what_the_sink_raises_reaches_the_caller() -> None:
 def test_and_at_the_end_too() -> None:
     gate = Gate(OSError(28, "No space left on device"))
     gate.open.set()
-    sink = Queued(gate, lambda _told: None)
+    sink = QueuedSink(gate, lambda _told: None)
     sink.write(prediction(0))
     with pytest.raises(OSError, match="No space"):
         sink.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.quality import Quality
-from ekd_edge.sinks.terminal import LiveLine, TextLines, Waiting, bar, clock, plain_line, sparkline
+from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine, bar, clock, plain_line, sparkline
 
 GOOD = Prediction(
     first_index=256,
@@ -33,7 +33,7 @@ def block(seconds: float, first_s: float = 0.0, level: float = 4.83) -> SampleBl
     return SampleBlock(values, int(first_s * 16), Fraction(16))
 
 
-def shown(line: LiveLine, width: int = 200) -> str:
+def shown(line: LiveLineSink, width: int = 200) -> str:
     return "".join(text for text, _ in line.line(width))
 
 
@@ -70,7 +70,7 @@ def test_plain_line_names_each_target_and_why_it_is_withheld() -> None:
 
 def test_text_lines_are_one_line_a_prediction() -> None:
     stream = io.StringIO()
-    sink = TextLines(stream, flush_each=True)
+    sink = TextSink(stream, flush_each=True)
     sink.observe(block(1))
     sink.write(GOOD)
     sink.write(BAD)
@@ -79,7 +79,7 @@ def test_text_lines_are_one_line_a_prediction() -> None:
 
 
 def test_live_line_counts_up_to_the_first_window_then_shows_it() -> None:
-    line = LiveLine(Terminal(), needed_s=6.0, color=False)
+    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     line.observe(block(2))
     assert "4.83 µS" in shown(line)
     assert "waiting for the first window: 2 of 6 s" in shown(line)
@@ -90,7 +90,7 @@ def test_live_line_counts_up_to_the_first_window_then_shows_it() -> None:
 
 
 def test_live_line_waits_anew_after_a_gap() -> None:
-    line = LiveLine(Terminal(), needed_s=6.0, color=False)
+    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     line.observe(block(6))
     line.write(GOOD)
     line.observe(block(1, first_s=100))
@@ -98,7 +98,7 @@ def test_live_line_waits_anew_after_a_gap() -> None:
 
 
 def test_live_line_says_why_labels_are_withheld() -> None:
-    line = LiveLine(Terminal(), needed_s=6.0, color=False)
+    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     line.observe(block(6))
     line.write(BAD)
     assert "arousal -" in shown(line)
@@ -107,7 +107,7 @@ def test_live_line_says_why_labels_are_withheld() -> None:
 
 @given(st.integers(1, 250), st.sampled_from([GOOD, BAD, None]))
 def test_live_line_never_exceeds_the_terminal(width: int, prediction: Prediction | None) -> None:
-    line = LiveLine(Terminal(), needed_s=6.0, color=False)
+    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     for second in range(0, 400, 4):
         line.observe(block(4, first_s=second, level=5 + second / 100))
     if prediction is not None:
@@ -116,7 +116,7 @@ def test_live_line_never_exceeds_the_terminal(width: int, prediction: Prediction
 
 
 def test_live_line_shows_the_course_of_the_signal_where_there_is_room() -> None:
-    line = LiveLine(Terminal(), needed_s=6.0, color=False)
+    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     for second in range(0, 40, 4):
         line.observe(block(4, first_s=second, level=5 + second / 10))
     line.write(GOOD)
@@ -129,7 +129,7 @@ def test_live_line_falls_back_to_ascii() -> None:
         encoding = "ascii"  # type: ignore[assignment]
 
     stream = Old()
-    line = LiveLine(stream, needed_s=6.0, color=True)
+    line = LiveLineSink(stream, needed_s=6.0, color=True)
     line.observe(block(8))
     line.write(GOOD)
     line.close()
@@ -140,7 +140,7 @@ def test_live_line_falls_back_to_ascii() -> None:
 def test_live_line_redraws_in_place_and_ends_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     stream = Terminal()
-    line = LiveLine(stream, needed_s=6.0, color=False)
+    line = LiveLineSink(stream, needed_s=6.0, color=False)
     line.observe(block(6))
     line.write(GOOD)
     line.close()
@@ -152,7 +152,7 @@ def test_live_line_redraws_in_place_and_ends_its_line(monkeypatch: pytest.Monkey
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    line = LiveLine(stream, needed_s=6.0)
+    line = LiveLineSink(stream, needed_s=6.0)
     line.observe(block(6))
     line.write(GOOD)
     assert "\x1b[1m" not in stream.getvalue()
@@ -160,7 +160,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_waiting_wipes_itself_at_the_first_prediction() -> None:
     stream = Terminal()
-    waiting = Waiting(stream, needed_s=34.0)
+    waiting = WaitingLine(stream, needed_s=34.0)
     waiting.observe(block(12))
     assert "waiting for the first window: 12 of 34 s" in stream.getvalue()
     waiting.write(GOOD)

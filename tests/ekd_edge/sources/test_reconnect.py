@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ekd_edge.errors import PortError
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.sources.rate_correction import TrueRate
-from ekd_edge.sources.reconnect import BackOff, Connection, Persistence
+from ekd_edge.sources.rate_correction import RateCorrection
+from ekd_edge.sources.reconnect import Backoff, Connection, ReconnectPolicy
 from ekd_edge.sources.sensor import SensorOptions
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
 from firmware_bridge.devices.waveform import Waveform
@@ -41,7 +41,7 @@ def device(seconds: float = 20, faults: tuple[Fault, ...] = (), speed: float = 0
 
 @contextmanager
 def reading(
-    port: str | Path, persistence: Persistence | None = None, options: SensorOptions = EKD
+    port: str | Path, persistence: ReconnectPolicy | None = None, options: SensorOptions = EKD
 ) -> Iterator[tuple[list[SampleBlock], list[str], Connection]]:
     """Blocks and sentences of a connection that reads in the background."""
     blocks: list[SampleBlock] = []
@@ -128,7 +128,7 @@ def test_a_typing_error_is_told_at_once(tmp_path: Path) -> None:
 
 def test_told_to_wait_it_begins_when_the_sensor_comes(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
-    with reading(link, Persistence(wait=True)) as (blocks, told, _):
+    with reading(link, ReconnectPolicy(wait=True)) as (blocks, told, _):
         time.sleep(0.6)
         assert blocks == []
         with PtyDevice(device(5), link):
@@ -139,7 +139,7 @@ def test_told_to_wait_it_begins_when_the_sensor_comes(tmp_path: Path) -> None:
 
 def test_told_to_read_once_it_ends_with_the_device() -> None:
     with PtyDevice(device(3)) as plugged:
-        connection = Connection(plugged.path, EKD, lambda told: None, Persistence(reconnect=False))
+        connection = Connection(plugged.path, EKD, lambda told: None, ReconnectPolicy(reconnect=False))
         with pytest.raises(PortError, match="went away"), connection:
             list(connection.blocks())
     assert connection.counts.samples == 3 * 128
@@ -153,13 +153,13 @@ def test_a_simulated_sensor_that_ends_is_no_fault() -> None:
 @given(st.lists(st.floats(0, 1), min_size=12, max_size=12))
 def test_pauses_double_up_to_a_minute(chances: list[float]) -> None:
     drawn = iter(chances)
-    back_off = BackOff(lambda: next(drawn))
+    back_off = Backoff(lambda: next(drawn))
     pauses = [back_off.pause_s() for _ in range(12)]
     for attempt, pause in enumerate(pauses):
         full = min(0.5 * 2**attempt, 60.0)
         assert full / 2 <= pause <= full
     back_off.reset()
-    assert BackOff(lambda: 0.0).pause_s() == 0.25
+    assert Backoff(lambda: 0.0).pause_s() == 0.25
 
 
 def clock(ppm: float, error_ppm: float = 50) -> ClockRate:
@@ -167,7 +167,7 @@ def clock(ppm: float, error_ppm: float = 50) -> ClockRate:
 
 
 def test_a_clock_that_is_off_by_more_than_matters_is_replaced_once_it_is_sure() -> None:
-    rate = TrueRate()
+    rate = RateCorrection()
     assert rate(HZ, None) == 128
     assert rate(HZ, clock(30_000, 5000)) == 128
     assert rate(HZ, clock(30_000)) == Fraction(13184, 100)
@@ -179,13 +179,13 @@ def test_a_clock_that_is_off_by_more_than_matters_is_replaced_once_it_is_sure() 
 
 @pytest.mark.parametrize("ppm", [0, 1500, -1500, 60_000, 19_000_000])
 def test_other_clocks_are_left_alone(ppm: float) -> None:
-    assert TrueRate()(HZ, clock(ppm)) == 128
+    assert RateCorrection()(HZ, clock(ppm)) == 128
 
 
 @pytest.mark.parametrize("ppm", [50_000, 50_400, -50_400])
 def test_a_clock_that_may_well_be_five_percent_off_counts(ppm: float) -> None:
     """No measurement of a clock at the limit lies on the same side of it each time."""
-    assert float(TrueRate()(HZ, clock(ppm))) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-5)
+    assert float(RateCorrection()(HZ, clock(ppm))) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-5)
 
 
 @pytest.mark.slow

@@ -10,14 +10,14 @@ from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink import Sink
 
-__all__ = ["Output", "ReaderGoneError"]
+__all__ = ["ReaderGoneError", "SinkGroup"]
 
 
 class ReaderGoneError(Exception):
     """Nobody reads the output any more: a reason to stop, not a fault."""
 
 
-class Output:
+class SinkGroup:
     """A context manager that feeds each sink and counts; leaving it closes them.
 
     Raises ReaderGoneError where the reader of a pipe has left, EkdError where a sink's stream takes no more: both
@@ -27,13 +27,13 @@ class Output:
 
     def __init__(self, sinks: Sequence[Sink], stream: TextIO) -> None:
         self._sinks = sinks
-        self._watching = [sink for sink in sinks if sink.watches]
+        self._watching = [sink for sink in sinks if sink.wants_blocks]
         self._stream = stream
         self.samples = 0
         self.predicted = 0
         self.withheld = 0
 
-    def __enter__(self) -> "Output":
+    def __enter__(self) -> "SinkGroup":
         return self
 
     def __exit__(
@@ -45,7 +45,7 @@ class Output:
         except OSError as fault:
             raise self._gives_up(fault) from fault
 
-    def following(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
+    def observing(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
         """The blocks, shown to each sink as they pass."""
         for block in blocks:
             self.observe(block)
@@ -53,7 +53,7 @@ class Output:
             yield block
 
     def observe(self, block: SampleBlock) -> None:
-        """Show a block to each sink that watches; from any thread where all sinks are `Queued`."""
+        """Show a block to each sink that watches; from any thread where all sinks are `QueuedSink`."""
         try:
             for sink in self._watching:
                 sink.observe(block)
