@@ -1,4 +1,4 @@
-"""The container of a model file: a flatbuffer with a small zip appended; MODEL_FILE.md describes it.
+"""The container of a model file: a flatbuffer with a small zip appended; docs/reference/model-file.md describes it.
 
 It is canonical: for given contents there is exactly one sequence of bytes, so a reader rebuilds what follows the
 flatbuffer and compares. Nothing here interprets the contents.

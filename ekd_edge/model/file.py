@@ -1,4 +1,4 @@
-"""One file that holds a model and all that is needed to run it; MODEL_FILE.md describes the format.
+"""One file that holds a model and all that is needed to run it; docs/reference/model-file.md describes the format.
 
 The model is not interpreted before all checks have passed: container, signature (where keys are trusted), manifest,
 hash.

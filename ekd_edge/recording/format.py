@@ -1,4 +1,4 @@
-"""What a recording holds: every sample, mark and prediction of a run, as frames that survive a torn end (RECORDING.md).
+"""The format of recordings: samples, marks and predictions as frames (docs/reference/recording-format.md).
 
 The frames are those of the wire (`firmware_bridge.devices.ekd.frame`): COBS, a CRC each, a delimiter. Three types:
 

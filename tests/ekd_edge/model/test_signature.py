@@ -66,7 +66,7 @@ def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path,
             load_model_file(signed, signing_key.trust)
     told = (
         b"ekd model file, signature 1\0" + contents.manifest
-    )  # as MODEL_FILE.md says, and as files in the field are signed
+    )  # as docs/reference/model-file.md says, and as files in the field are signed
     write_contents(signed, replace(contents, signature=signing_key.private.sign(told) + key))
     load_model_file(signed, signing_key.trust)
 

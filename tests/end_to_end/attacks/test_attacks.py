@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_files(targets: Targets) -> None:
 
 
 def test_a_hash_that_was_made_right_again_is_refused_with_trust(targets: Targets) -> None:
-    """Without trust such a model may run, and run wrong; the runtime may even die of it (MODEL_FILE.md says so)."""
+    """Without trust such a model may run, and run wrong; the runtime may even die of it (model-file.md states it)."""
     outcome = attack("rehash", targets, 1000)
     assert len(outcome.lines) == 1000
     assert outcome.counts().keys() <= {"refused", "ran", "ran to no number", "died"}
