@@ -15,50 +15,21 @@ from ekd_edge.cli.arguments import add_trust_argument
 from ekd_edge.diagnostics.bench import INCLUDES, Bench, bench
 from ekd_edge.diagnostics.machine import Condition, emulator
 from ekd_edge.diagnostics.pick import Choice, check_real, pick
-from ekd_edge.errors import EkdError, ModelFileError
+from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
 
-__all__ = ["main", "to_json", "to_text"]
+__all__ = ["add_arguments", "run", "to_json", "to_text"]
 
 _MOST_THREADS = 4
 _MOST_WINDOWS = 100_000
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, measure, print; see the module's docstring for the status returned."""
-    options = _options(argv)
-    progress = _ProgressLine()
-    try:
-        trust = read_trust(options.trust) if options.trust else trust_from_environment()
-        if options.pick:
-            check_real(emulator())
-        model_files = _model_files(options.models, trust)
-        found = bench(model_files, options.threads, options.windows, progress.show)
-        progress.end()
-    except EkdError as error:
-        progress.end()
-        print(f"ekd-edge bench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        progress.end()
-        print("ekd-edge bench: stopped", file=sys.stderr)
-        return 130
-    choice = pick(found.timings, options.max_drop) if options.pick else None
-    print(json.dumps(to_json(found, choice), indent=1) if options.json else to_text(found, choice))
-    if choice is not None and choice.picked is None:
-        print(f"ekd-edge bench: {_none_allowed(options.max_drop)}", file=sys.stderr)
-        return 3
-    return 0
-
-
-def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="ekd-edge bench",
-        description="Latency and CPU time of models on this machine, on windows of a simulated sensor.",
-        epilog="Exit status: 0, 2 for a fault, 3 where --pick finds no model that may be run.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `bench`."""
+    parser.description = "Latency and CPU time of models on this machine, on windows of a simulated sensor."
+    parser.epilog = "Exit status: 0, 2 for a fault, 3 where --pick finds no model that may be run."
     parser.add_argument(
         "models",
         metavar="MODEL.tflite",
@@ -85,10 +56,26 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, to attach to a report")
     add_trust_argument(parser)
-    options = parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print; see the module's docstring for the exit status."""
     if options.max_drop is not None and not options.pick:
-        parser.error("--max-drop is about what to pick: it goes with --pick")
-    return options
+        raise ConfigError("--max-drop limits what --pick may choose: add --pick")
+    progress = _ProgressLine()
+    try:
+        trust = read_trust(options.trust) if options.trust else trust_from_environment()
+        if options.pick:
+            check_real(emulator())
+        found = bench(_model_files(options.models, trust), options.threads, options.windows, progress.show)
+    finally:
+        progress.end()
+    choice = pick(found.timings, options.max_drop) if options.pick else None
+    print(json.dumps(to_json(found, choice), indent=1) if options.json else to_text(found, choice))
+    if choice is not None and choice.picked is None:
+        print(f"ekd-edge bench: {_none_allowed(options.max_drop)}", file=sys.stderr)
+        return 3
+    return 0
 
 
 def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:

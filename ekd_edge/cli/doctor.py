@@ -19,15 +19,30 @@ from ekd_edge.diagnostics.doctor import (
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
 from firmware_bridge.dependencies import version_line
 
-__all__ = ["examine", "main"]
+__all__ = ["add_arguments", "examine", "run"]
 
 _STATUS = {"ok": 0, "note": 0, "warning": 1, "fault": 2}
 _MARKS = {"ok": "ok", "note": "note", "warning": "WARNING", "fault": "FAULT"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring for the status returned."""
-    options = _parser().parse_args(argv)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `doctor`."""
+    parser.description = "Check what may keep ekd-edge from running on this machine, and say what to do about it."
+    parser.epilog = "Exit status: 0 where nothing needs doing, 1 for a warning, 2 for a fault."
+    parser.add_argument("--port", metavar="PORT", action="append", help="a port to examine, as for ekd-edge")
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        type=Path,
+        help="a model file, or demo (default: $EKD_MODEL, else the newest export here)",
+    )
+    parser.add_argument("--trust", metavar="PUBKEY", type=Path, action="append", help="as for ekd-edge")
+    parser.add_argument("--record", metavar="DIR", type=Path, help="where recordings will go (default: here)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; see the module's docstring for the exit status."""
     machine = read_machine()
     findings = tuple(examine(options, machine))
     status = max(_STATUS[finding.level] for finding in findings)
@@ -58,28 +73,14 @@ def examine(options: argparse.Namespace, machine: Machine) -> Iterator[Finding]:
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     yield version_line()
     for finding in findings:
-        yield f"  {_MARKS[finding.level]:<7}  {finding.name:<14}  {finding.told}"
+        yield f"  {_MARKS[finding.level]:<7}  {finding.name:<14}  {finding.message}"
         if finding.remedy:
             yield f"  {'':<7}  {'':<14}  -> {finding.remedy}"
     counts = [sum(finding.level == level for finding in findings) for level in ("fault", "warning")]
     if not any(counts):
         yield "nothing needs doing"
         return
-    told = [
+    totals = [
         f"{count} {word}{'s' * (count > 1)}" for count, word in zip(counts, ("fault", "warning"), strict=True) if count
     ]
-    yield ", ".join(told)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ekd-edge doctor",
-        description="What may keep ekd-edge from running on this machine, or for weeks, and what to do about it.",
-        epilog="Exit status: 0 where nothing needs doing, 1 for a warning, 2 for a fault.",
-    )
-    parser.add_argument("--port", metavar="PORT", action="append", help="a port to examine, as for ekd-edge")
-    parser.add_argument("--model", metavar="FILE", type=Path, help="default: $EKD_MODEL, else the newest export here")
-    parser.add_argument("--trust", metavar="PUBKEY", type=Path, action="append", help="as for ekd-edge")
-    parser.add_argument("--record", metavar="DIR", type=Path, help="where recordings will go (default: here)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    return parser
+    yield ", ".join(totals)

@@ -21,7 +21,7 @@ from ekd_edge.pipeline.baseline import baseline_lookup
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.recorder import Recorder, Retention
-from ekd_edge.service.session import ModelWatcher, Place, attend
+from ekd_edge.service.session import ModelWatcher, SensorSession, run_sessions
 from ekd_edge.service.status_file import StatusFile, status_folder
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.queued import QueuedSink
@@ -30,10 +30,10 @@ from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine
 from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
-__all__ = ["attend_ports"]
+__all__ = ["run_ports"]
 
 
-def attend_ports(
+def run_ports(
     options: argparse.Namespace,
     model_file: ModelFile,
     classifier: Classifier,
@@ -49,53 +49,57 @@ def attend_ports(
     with ExitStack() as open_things:
         sinks = [QueuedSink(sink, notify) for sink in _sinks(options, manifest)]
         output = SinkGroup(sinks, sys.stdout)
-        places: list[Place] = []
+        sessions: list[SensorSession] = []
         for number, port in enumerate(options.port):
-            places.append(_place(options, number, port, model_file, smoothing, output))
-            if (recorder := places[-1].recorder) is not None:
+            sessions.append(_session(options, number, port, model_file, smoothing, output))
+            if (recorder := sessions[-1].recorder) is not None:
                 open_things.callback(recorder.close)
-            open_things.callback(places[-1].connection.close)
+            open_things.callback(sessions[-1].connection.close)
 
         def describe() -> dict[str, object]:
             model_watcher.look()
             model = {"file": str(model_file.path), "sha256": manifest.sha256, "replaced": model_watcher.replaced}
-            unwritten = sum(sink.dropped for sink in sinks)
-            return {"model": model, "unwritten": unwritten, "ports": [place.describe() for place in places]}
+            dropped = sum(sink.dropped for sink in sinks)
+            return {
+                "model": model,
+                "dropped_predictions": dropped,
+                "ports": [session.describe() for session in sessions],
+            }
 
         print(banner(model_file, ", ".join(options.port)), file=sys.stderr)
         open_things.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
-            attend(places, classifier, output, notify, stop.check)
+            run_sessions(sessions, classifier, output, notify, stop.check)
         except ReaderGoneError:
             pass
         finally:
-            for place in places:
-                if place.recorder is not None:
-                    place.recorder.close()
-            output.samples = sum(place.samples for place in places)
-            counts = [place.connection.counts for place in places]
+            for session in sessions:
+                if session.recorder is not None:
+                    session.recorder.close()
+            output.samples = sum(session.samples for session in sessions)
+            counts = [session.connection.counts for session in sessions]
             dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
             line = closing_line(dropped, rejected, output, manifest)
-            recorders = [place.recorder for place in places if place.recorder is not None]
+            recorders = [session.recorder for session in sessions if session.recorder is not None]
             if recorders:
                 recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
                 line += f"; {recorded} samples recorded, {lost} not"
-            if unwritten := sum(sink.dropped for sink in sinks):
-                line += f"; {unwritten} predictions were not printed, for nobody took them"
+            if dropped := sum(sink.dropped for sink in sinks):
+                line += f"; {dropped} predictions were dropped, for the stdout reader was too slow"
             print(line, file=sys.stderr)
 
 
-def _place(
+def _session(
     options: argparse.Namespace, number: int, port: str, model_file: ModelFile, smoothing: Smoothing, output: SinkGroup
-) -> Place:
+) -> SensorSession:
     several = len(options.port) > 1
     recorder: Recorder | None = None
 
-    def tell(told: str) -> None:
-        notify(told)
+    def notify_and_mark(message: str) -> None:
+        notify(message)
         if recorder is not None:
-            recorder.mark(told)
+            recorder.mark(message)
 
     wearer = options.wearer[number] if options.wearer else None
     if options.record is not None:
@@ -103,15 +107,15 @@ def _place(
         recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
     stream = SensorPipeline(model_file.manifest, smoothing, name)
-    baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, tell)
+    baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, notify_and_mark)
     policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)
     try:
-        connection = Connection(port, sensor_options(options), tell, policy, baseline)
+        connection = Connection(port, sensor_options(options), notify_and_mark, policy, baseline)
     except EkdError:
         if recorder is not None:
             recorder.close()
         raise
-    return Place(name, connection, stream, output, recorder)
+    return SensorSession(name, connection, stream, output, recorder)
 
 
 def _recorder(
@@ -124,7 +128,7 @@ def _recorder(
         "model": model_file.path.name,
         "model_sha256": model_file.manifest.sha256,
         "smooth_s": options.smooth or 0.0,
-        "margin": options.margin or 0.0,
+        "margin": options.hysteresis or 0.0,
     }
     return Recorder(folder, about, notify, Retention(free_bytes=options.record_free))
 

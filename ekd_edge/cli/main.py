@@ -1,40 +1,34 @@
-"""`ekd-edge` and its subcommands: which one is meant, and what to say where a package under it cannot be loaded.
+"""`ekd-edge` and its subcommands.
 
-Each has a module of its own, whose docstring gives its exit status; imported when it is meant, so that `doctor` runs
-where numpy does not load.
+Each subcommand is a module of its own, whose docstring gives its exit status. It is imported only when it is chosen, so
+that `doctor` runs where numpy does not load.
 """
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-from firmware_bridge.dependencies import explain_import_error
+from firmware_bridge.cli.program import Command, Program, run_program
 
-__all__ = ["SUBCOMMANDS", "main"]
+__all__ = ["PROGRAM", "main"]
 
-SUBCOMMANDS = {
-    "status": "ekd_edge.cli.status",
-    "calibrate": "ekd_edge.cli.calibrate",
-    "doctor": "ekd_edge.cli.doctor",
-    "bench": "ekd_edge.cli.bench",
-    "bundle": "ekd_edge.cli.bundle",
-}
+PROGRAM = Program(
+    "ekd-edge",
+    "Predict emotion from a skin-conductance sensor, live, or from a recording of one.",
+    (
+        Command("predict", "predict from sensors or from a recording", "ekd_edge.cli.predict"),
+        Command("status", "show the running ekd-edge processes and their problems", "ekd_edge.cli.status"),
+        Command("doctor", "check this machine and say what to repair", "ekd_edge.cli.doctor"),
+        Command("calibrate", "record a wearer's baseline at rest", "ekd_edge.cli.calibrate"),
+        Command("bench", "measure models on this machine and pick one", "ekd_edge.cli.bench"),
+        Command("bundle", "pack an archive that installs on a Raspberry Pi offline", "ekd_edge.cli.bundle"),
+    ),
+    default="predict",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command meant; 2 where a package that it needs is missing or cannot be loaded."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    named = SUBCOMMANDS.get(arguments[0]) if arguments else None
-    try:
-        command = import_module(named or "ekd_edge.cli.predict")
-        status: int = command.main(arguments[1:] if named else arguments)
-        return status
-    except ImportError as error:
-        told = explain_import_error(error)
-        if told is None:
-            raise
-        print(f"ekd-edge: {told}", file=sys.stderr)
-        return 2
+    """Run the command and return its exit status."""
+    return run_program(PROGRAM, argv)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
-"""`ekd-edge` without a subcommand: predictions from skin-conductance sensors, or from a recording of one.
+"""`ekd-edge predict`, the default command: predictions from skin-conductance sensors, or from a recording of one.
 
-Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout goes away;
-130 on Ctrl-C; 2 for a fault, which is told in one sentence on stderr.
+Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout closes the pipe;
+130 on Ctrl-C; 2 for a fault, with one sentence on stderr.
 """
 
 import argparse
 import math
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
-from ekd_edge.cli.arguments import edge_parser, sensor_options
-from ekd_edge.cli.live import attend_ports
+from ekd_edge.cli.arguments import add_model_arguments, add_signal_arguments, sensor_options
+from ekd_edge.cli.live import run_ports
 from ekd_edge.cli.messages import banner, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
-from ekd_edge.errors import EkdError, SignalError
+from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
@@ -31,42 +32,102 @@ from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import TextSink
 from ekd_edge.sources.sensor import SensorFileReplay, open_replay
+from firmware_bridge.cli.arguments import count, not_negative, positive, share, size_bytes
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
-__all__ = ["main"]
+__all__ = ["add_arguments", "run"]
+
+EXAMPLES = """\
+examples:
+  ekd-edge --port sim:// --model demo                      a simulated sensor and the shipped demo model
+  ekd-edge --port /dev/ttyUSB0                             a sensor whose format is detected
+  ekd-edge --port /dev/rfcomm0 --format bitalino --rate 1000
+  ekd-edge --port /dev/ttyACM0 --format csv --rate 19.5 --unit adc --adc-bits 10 --baud 9600
+  ekd-edge --port /dev/ttyUSB0 --json >> predictions.jsonl
+  ekd-edge --port /dev/ttyUSB0 --port /dev/ttyUSB1 --json  two sensors
+  ekd-edge --replay recording.csv --rate 128 --unit uS --json
+"""
 
 _FILES_A_PORT = 5  # pyserial's, with its pipes
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring for the status returned."""
-    options = _options(sys.argv[1:] if argv is None else argv)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `predict`."""
+    parser.epilog = EXAMPLES
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--port",
+        metavar="PORT",
+        action="append",
+        help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim://, socket://HOST:PORT; may be given several times",
+    )
+    source.add_argument(
+        "--replay", metavar="FILE", type=Path, help="a recording, a folder of them, or a file of a sensor's bytes"
+    )
+    add_model_arguments(parser)
+    staying = parser.add_mutually_exclusive_group()
+    staying.add_argument("--wait", action="store_true", help="start even if the sensor is not plugged in yet")
+    staying.add_argument("--once", action="store_true", help="stop when the sensor is unplugged (default: wait for it)")
+    parser.add_argument(
+        "--record", metavar="DIR", type=Path, help="record every sample, prediction and event in this folder"
+    )
+    parser.add_argument(
+        "--record-free",
+        metavar="SIZE",
+        type=size_bytes,
+        default=500 << 20,
+        help="delete the oldest recordings there while less than SIZE is free on the disk, such as 2G (500M)",
+    )
+    parser.add_argument(
+        "--wearer",
+        metavar="NAME",
+        action="append",
+        help="who wears the sensor: start from the baseline of `ekd-edge calibrate` (one for each --port)",
+    )
+    parser.add_argument(
+        "--smooth",
+        metavar="S",
+        type=not_negative,
+        help="smooth the probabilities with a time constant of S seconds (0, or as recorded)",
+    )
+    parser.add_argument(
+        "--hysteresis",
+        "--margin",
+        dest="hysteresis",
+        metavar="SHARE",
+        type=share,
+        help="keep the current label until another is more probable by SHARE, such as 0.2 (0, or as recorded)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
+    parser.add_argument("--seconds", metavar="N", type=positive, help="stop after N s (of the recording)")
+    parser.add_argument("--threads", metavar="N", type=count, default=1, help="for inference (default: 1)")
+    add_signal_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; see the module's docstring for the exit status."""
+    _check(options)
     with stop_on_signals() as stop:
         try:
             _predict(options, stop)
-        except EkdError as error:
-            print(f"ekd-edge: {error}", file=sys.stderr)
-            return 2
         except KeyboardInterrupt:
             stop.interrupted = True
     return 130 if stop.interrupted else 0
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = edge_parser()
-    options = parser.parse_args(arguments)
+def _check(options: argparse.Namespace) -> None:
+    """Raise ConfigError where options contradict each other."""
     if options.port is None and options.replay is None:
-        parser.error(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
+        raise ConfigError(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
     for what, given in (("--record", options.record), ("--wearer", options.wearer)):
         if given is not None and options.port is None:
-            parser.error(f"{what} is about what a sensor sends: it goes with --port")
+            raise ConfigError(f"{what} applies to live sensors: add --port")
     if len(set(options.port or ())) < len(options.port or ()):
-        parser.error("the same --port is named twice")
+        raise ConfigError("the same --port is named twice: name each port once")
     if options.wearer is not None and len(options.wearer) != len(options.port):
-        parser.error("name one --wearer for each --port, in the same order")
+        raise ConfigError("name one --wearer for each --port, in the same order")
     if options.unit in ("adc", "divider") and options.adc_bits is None:
-        parser.error(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
-    return options
+        raise ConfigError(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
 
 
 def _ports_here() -> str:
@@ -91,8 +152,8 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     if options.port is None:
         _replay(options, model_file, classifier, stop)
     else:
-        smoothing = Smoothing(options.smooth or 0.0, options.margin or 0.0)
-        attend_ports(options, model_file, classifier, smoothing, stop, model_watcher)
+        smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)
+        run_ports(options, model_file, classifier, smoothing, stop, model_watcher)
 
 
 def _allow_files(more: int) -> None:
@@ -145,7 +206,7 @@ def _smoothing(options: argparse.Namespace, source: SensorFileReplay | Recording
     """As it was while a run was recorded, unless said otherwise."""
     recorded = source.smoothing if isinstance(source, RecordingReplay) else Smoothing()
     smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
-    return Smoothing(smooth_s, recorded.hysteresis if options.margin is None else options.margin)
+    return Smoothing(smooth_s, recorded.hysteresis if options.hysteresis is None else options.hysteresis)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
@@ -161,7 +222,3 @@ def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[Sa
         left_s -= len(block.values) / block.rate_hz
         if left_s <= 0:
             return
-
-
-if __name__ == "__main__":
-    sys.exit(main())

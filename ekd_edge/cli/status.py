@@ -1,70 +1,73 @@
-"""`ekd-edge status`: how the running processes fare, and what needs looking after."""
+"""`ekd-edge status`: the running processes of this user and their problems."""
 
+import argparse
 import json
-import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from ekd_edge.cli.arguments import status_parser
 from ekd_edge.errors import EkdError
 from ekd_edge.service.status_file import alive, read_statuses, status_folder
 
-__all__ = ["main", "troubles"]
+__all__ = ["add_arguments", "problems_of", "run"]
 
 _STALE_S = 15.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 where all is well, 1 where something is not, 2 where nothing runs."""
-    options = status_parser().parse_args(argv)
-    try:
-        statuses = read_statuses(status_folder())
-    except EkdError as error:
-        print(f"ekd-edge status: {error}", file=sys.stderr)
-        return 2
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `status`."""
+    parser.description = "Show the running ekd-edge processes of this user and their problems."
+    parser.epilog = "Exit status: 0 without problems, 1 with problems, 2 where no process runs."
+    parser.add_argument("--json", action="store_true", help="one JSON object a process")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command: 0 without problems, 1 with problems, 2 where no process runs."""
+    statuses = read_statuses(status_folder())
     if not statuses:
-        print("ekd-edge status: no ekd-edge of this user reads a sensor", file=sys.stderr)
-        return 2
+        raise EkdError("no ekd-edge process of this user reads a sensor")
     now = time.time()
-    worst = 0
-    for told in statuses:
-        wrong = troubles(told, now)
-        worst = max(worst, bool(wrong))
+    found = [(status, problems_of(status, now)) for status in statuses]
+    for status, problems in found:
         if options.json:
-            print(json.dumps({**told, "troubles": wrong}))
+            print(json.dumps({**status, "problems": problems}))
         else:
-            print("\n".join(_lines(told, wrong, now)))
-    return int(worst)
+            print("\n".join(_lines(status, problems, now)))
+    return int(any(problems for _, problems in found))
 
 
-def troubles(told: dict[str, Any], now_s: float) -> list[str]:
-    """What needs looking after, in sentences."""
-    if not alive(told):
-        return [f"it ended without a word {_ago(now_s - told['updated'])}: it was killed, or the machine restarted"]
-    wrong = []
-    if now_s - told["updated"] > _STALE_S:
-        wrong.append(f"it has not said anything for {_ago(now_s - told['updated'])}: it is stopped or stuck")
-    if told["model"]["replaced"]:
-        wrong.append(f"{told['model']['file']} was replaced: restart ekd-edge to run the new one")
-    if told["unwritten"]:
-        wrong.append(f"{told['unwritten']} predictions were not printed, for nobody took them")
-    for port in told["ports"]:
+def problems_of(status: dict[str, Any], now_s: float) -> list[str]:
+    """The problems of one process, a sentence each.
+
+    status: of `read_statuses`. now_s: seconds since 1970.
+    """
+    age = _ago(now_s - status["updated"])
+    if not alive(status):
+        return [f"process exited without cleaning up {age} ago (killed, or the machine restarted)"]
+    problems = []
+    if now_s - status["updated"] > _STALE_S:
+        problems.append(f"process has not updated its status for {age}: it is stopped or stuck")
+    if status["model"]["replaced"]:
+        problems.append(f"{status['model']['file']} was replaced: restart ekd-edge to run the new one")
+    if status["dropped_predictions"]:
+        problems.append(f"stdout reader is too slow: {status['dropped_predictions']} predictions were dropped")
+    for port in status["ports"]:
         if not port["connected"]:
-            wrong.append(f"{port['port']}: {port['message'] or 'not connected'}")
+            problems.append(f"{port['port']}: {port['message'] or 'not connected'}")
         recording, last = port["recording"], port["last"]
         if recording is not None and recording["failing"]:
-            wrong.append(f"{port['port']}: recording fails: {recording['failing']}")
+            problems.append(f"{port['port']}: recording fails: {recording['failing']}")
         if recording is not None and recording["lost"]:
-            wrong.append(f"{port['port']}: {recording['lost']} samples could not be recorded")
+            problems.append(f"{port['port']}: {recording['lost']} samples could not be recorded")
         if port["connected"] and last is not None and last["reason"]:
-            wrong.append(f"{port['port']}: {last['reason']}")
-    return wrong
+            problems.append(f"{port['port']}: {last['reason']}")
+    return problems
 
 
-def _lines(told: dict[str, Any], wrong: list[str], now_s: float) -> list[str]:
-    lines = [f"ekd-edge {told['pid']}, running {told['model']['file']}, started {_ago(now_s - told['started'])} ago"]
-    for port in told["ports"]:
+def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[str]:
+    lines = [
+        f"ekd-edge {status['pid']}, running {status['model']['file']}, started {_ago(now_s - status['started'])} ago"
+    ]
+    for port in status["ports"]:
         about = port["about"] or port["port"]
         state = f"{port['rate_hz']:.6g} Hz" if port["rate_hz"] is not None else "not connected"
         clock = "" if port["clock_ppm"] is None else f", clock {port['clock_ppm']:+.0f} ppm"
@@ -74,11 +77,11 @@ def _lines(told: dict[str, Any], wrong: list[str], now_s: float) -> list[str]:
             f"{port['predicted']} predicted, {port['withheld']} withheld"
         )
         if (recording := port["recording"]) is not None:
-            lines.append(f"    {recording['recorded']} recorded, {recording['lost']} not, now in {recording['file']}")
+            lines.append(f"    {recording['recorded']} recorded, {recording['lost']} lost, now in {recording['file']}")
         if (last := port["last"]) is not None:
             labels = ", ".join(f"{name} {label or '-'}" for name, label in last["labels"].items())
             lines.append(f"    last: {labels}, signal {last['quality']:.0%}, {last['latency_ms']:.1f} ms")
-    return lines + [f"  ! {one}" for one in wrong]
+    return lines + [f"  ! {problem}" for problem in problems]
 
 
 def _ago(seconds: float) -> str:

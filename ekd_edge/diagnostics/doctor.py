@@ -30,11 +30,11 @@ _IMPORTED: Final = {"numpy": "numpy", "scipy": "scipy.signal", "serial": "serial
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. remedy: what to do, where `told` does not say so itself."""
+    """One thing looked at. remedy: what to do, where the message does not say so."""
 
     name: str
     level: Level
-    told: str
+    message: str
     remedy: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -45,15 +45,15 @@ class Finding:
 def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/")) -> Iterator[Finding]:
     """The board, its processor, memory, temperature and power."""
     bits = "a 32-bit Python" if machine.bits == 32 else "a 64-bit Python"
-    told = f"{machine.board or machine.processor or 'unknown board'}, {machine.architecture}, {bits}"
+    message = f"{machine.board or machine.processor or 'unknown board'}, {machine.architecture}, {bits}"
     if machine.architecture == "armv6l":
-        yield Finding("machine", "fault", told, "use a Pi 2, a Zero 2 or newer: no TFLite runtime is made for ARMv6")
+        yield Finding("machine", "fault", message, "use a Pi 2, a Zero 2 or newer: no TFLite runtime is made for ARMv6")
     elif machine.bits == 32 and sys.version_info >= (3, 12):
-        yield Finding("machine", "fault", told, "install the 64-bit Raspberry Pi OS: this one has no TFLite runtime")
+        yield Finding("machine", "fault", message, "install the 64-bit Raspberry Pi OS: this one has no TFLite runtime")
     elif machine.emulated is not None:
-        yield Finding("machine", "note", f"{told}, emulated ({machine.emulated}): times here say nothing of a board")
+        yield Finding("machine", "note", f"{message}, emulated ({machine.emulated}): times here say nothing of a board")
     else:
-        yield Finding("machine", "ok", told)
+        yield Finding("machine", "ok", message)
     available = _available_bytes(root)
     if available is not None:
         low = available < _LEAST_MEMORY_BYTES
@@ -62,9 +62,9 @@ def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/
     temperature_c = condition.temperature_c
     if temperature_c is not None:
         hot = temperature_c >= _HOT_C
-        told = f"{temperature_c:.1f} °C"
+        message = f"{temperature_c:.1f} °C"
         yield Finding(
-            "temperature", "warning" if hot else "ok", told, "give the board air or a heat sink" if hot else None
+            "temperature", "warning" if hot else "ok", message, "give the board air or a heat sink" if hot else None
         )
     throttling = condition.throttling
     if throttling is not None:
@@ -74,10 +74,10 @@ def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/
 def _power(now: tuple[str, ...], since_boot: tuple[str, ...]) -> Finding:
     if not since_boot and not now:
         return Finding("power", "ok", "never slowed down since the start")
-    told = f"now: {', '.join(now) or 'nothing'}; since the start: {', '.join(since_boot) or 'nothing'}"
+    message = f"now: {', '.join(now) or 'nothing'}; since the start: {', '.join(since_boot) or 'nothing'}"
     under_voltage = any("voltage" in each for each in (*now, *since_boot))
     remedy = "use the power supply made for this board and a short cable" if under_voltage else "give the board air"
-    return Finding("power", "warning", told, remedy)
+    return Finding("power", "warning", message, remedy)
 
 
 def examine_packages() -> Iterator[Finding]:
@@ -130,28 +130,28 @@ def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Fi
         yield Finding("model", "fault", str(error))
         return
     signoff = describe_signoff(model_file.manifest)
-    told = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for a first window"
+    message = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for a first window"
     if signoff:
-        yield Finding("model", "warning", f"{told}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
+        yield Finding("model", "warning", f"{message}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
     else:
-        yield Finding("model", "ok", told)
+        yield Finding("model", "ok", message)
 
 
 def examine_clock(root: Path = Path("/"), now_s: float | None = None) -> Iterator[Finding]:
     """Whether recordings and predictions will carry the right time of day."""
     now_s = time.time() if now_s is None else now_s
-    told = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s)) + " UTC"
+    message = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s)) + " UTC"
     remedy = "connect it to a network and run `sudo timedatectl set-ntp true`, or fit a clock module (RTC)"
     if time.gmtime(now_s).tm_year < _EARLIEST_YEAR:
-        yield Finding("clock", "warning", f"it is certainly not {told}", remedy)
+        yield Finding("clock", "warning", f"it is certainly not {message}", remedy)
         return
     synchronized = _synchronized(root)
     if synchronized is None:
-        yield Finding("clock", "note", f"{told}; whether that is kept right by a time server is not known")
+        yield Finding("clock", "note", f"{message}; whether that is kept right by a time server is not known")
     elif synchronized:
-        yield Finding("clock", "ok", f"{told}, kept right by a time server")
+        yield Finding("clock", "ok", f"{message}, kept right by a time server")
     else:
-        yield Finding("clock", "warning", f"{told}, not compared with a time server since the start", remedy)
+        yield Finding("clock", "warning", f"{message}, not compared with a time server since the start", remedy)
 
 
 def _synchronized(root: Path) -> bool | None:
@@ -178,12 +178,12 @@ def examine_disk(folder: Path) -> Iterator[Finding]:
         yield Finding("disk", "fault", f"no permission to write to {place}", "name another folder with --record")
         return
     free = shutil.disk_usage(place).free
-    told = f"{free / 1e9:.1f} GB free in {place}"
+    message = f"{free / 1e9:.1f} GB free in {place}"
     if free < _LEAST_FREE_BYTES:
         remedy = "free some: with --record, ekd-edge removes its oldest recordings below 500 MB"
-        yield Finding("disk", "warning", told, remedy)
+        yield Finding("disk", "warning", message, remedy)
     else:
-        yield Finding("disk", "ok", told)
+        yield Finding("disk", "ok", message)
 
 
 def _available_bytes(root: Path) -> int | None:

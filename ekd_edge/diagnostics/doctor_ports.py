@@ -40,19 +40,19 @@ def _examine(port: str, root: Path) -> Finding:
         return Finding("port", "fault", str(error))
     if "://" in node:
         return Finding("port", "ok", f"{port} is no device node: nothing to examine")
-    told = port if node == port else f"{node} ({port})"
+    name = port if node == port else f"{node} ({port})"
     true_name = Path(node).resolve().name
     if f"console={true_name}" in _read(root / "proc/cmdline").replace(",", " ").split():
         remedy = "sudo raspi-config nonint do_serial_cons 1, then restart"
-        return Finding("port", "warning", f"{told} is the system's console, whose words mix with the sensor's", remedy)
+        return Finding("port", "warning", f"{name} is also the system console, which writes to it", remedy)
     if holders := open_elsewhere(Path(node), root):
         if all(holder.startswith("ekd-edge ") for holder in holders):
-            return Finding("port", "ok", f"{told} is being read by {', '.join(holders)}")
-        return Finding("port", "warning", f"{told} is in use by {', '.join(holders)}", "end it before ekd-edge starts")
+            return Finding("port", "ok", f"{name} is being read by {', '.join(holders)}")
+        return Finding("port", "warning", f"{name} is in use by {', '.join(holders)}", "end it before ekd-edge starts")
     if port.startswith(("/dev/ttyUSB", "/dev/ttyACM")):
-        return Finding("port", "note", f"{told} can be opened; its number may change when it is plugged in again: "
+        return Finding("port", "note", f"{name} can be opened; its number may change when it is plugged in again: "
                        "--port usb:VID:PID or a name below /dev/serial/by-id stays")  # fmt: skip
-    return Finding("port", "ok", f"{told} can be opened")
+    return Finding("port", "ok", f"{name} can be opened")
 
 
 def open_elsewhere(node: Path, root: Path = Path("/")) -> list[str]:

@@ -23,10 +23,10 @@ _MOST = 256
 class Follower(Protocol):
     """What is done with the blocks of one sensor, by the thread that reads it."""
 
-    def arrived(self, block: SampleBlock, arrived_s: float) -> Sequence[PendingWindows]:
+    def on_block(self, block: SampleBlock, arrived_s: float) -> Sequence[PendingWindows]:
         """A block has arrived, at that time on the clock of `perf_counter`; the windows that are due."""
 
-    def pause_s(self) -> float:
+    def idle_s(self) -> float:
         """For how long no window can be due."""
 
 
@@ -100,8 +100,8 @@ class Sensors:
     def _read(self, connection: Connection, follower: Follower, stopped: Callable[[], bool]) -> None:
         ending: BaseException | None = None
         try:
-            for block in connection.blocks(lambda: stopped() or self._given_up.is_set(), follower.pause_s):
-                if due := follower.arrived(block, perf_counter()):
+            for block in connection.blocks(lambda: stopped() or self._given_up.is_set(), follower.idle_s):
+                if due := follower.on_block(block, perf_counter()):
                     self._queue.put(due)
         except BaseException as fault:  # noqa: BLE001  handed to the thread that asked
             ending = fault

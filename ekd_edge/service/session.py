@@ -1,4 +1,4 @@
-"""Everything that one process attends to: sensors, their chains, the model, and what becomes of predictions."""
+"""Sensor sessions: per port the connection, pipeline, recorder and counters; one classifier for all of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ from ekd_edge.sinks.sink_group import SinkGroup
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop
 
-__all__ = ["ModelWatcher", "Place", "attend"]
+__all__ = ["ModelWatcher", "SensorSession", "run_sessions"]
 
 
 _PAUSE_S, _SHARE, _SOON_S = 0.15, 0.7, 0.02
@@ -24,12 +24,12 @@ comes costs up to three times as much."""
 
 
 @dataclass(slots=True)
-class Place:
+class SensorSession:
     """One sensor of a station, and how it fares. name: the port, where there are several; else None."""
 
     name: str | None
     connection: Connection
-    stream: SensorPipeline
+    pipeline: SensorPipeline
     output: SinkGroup
     recorder: Recorder | None = None
     samples: int = 0
@@ -37,21 +37,21 @@ class Place:
     predicted: int = 0
     withheld: int = 0
 
-    def arrived(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
-        """A block of this place's sensor: it is recorded, shown, and put through the chain."""
+    def on_block(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
+        """A block of this session's sensor: it is recorded, shown, and put through the chain."""
         self.samples += block.values.shape[-1]
         if self.recorder is not None:
             self.recorder.observe(block)
         self.output.observe(block)
-        return list(self.stream.push(block, arrived_s))
+        return list(self.pipeline.push(block, arrived_s))
 
-    def pause_s(self) -> float:
+    def idle_s(self) -> float:
         """For how long no window can be due."""
-        left_s = self.stream.next_window_s
+        left_s = self.pipeline.next_window_s
         return 0.0 if left_s < _SOON_S else min(_PAUSE_S, _SHARE * left_s)
 
-    def told(self, prediction: Prediction) -> None:
-        """A prediction of this place's sensor was made."""
+    def on_prediction(self, prediction: Prediction) -> None:
+        """A prediction of this session's sensor was made."""
         self.last = prediction
         self.predicted += 1
         self.withheld += prediction.withheld
@@ -82,8 +82,8 @@ class Place:
         return about
 
 
-def attend(
-    places: Sequence[Place],
+def run_sessions(
+    sessions: Sequence[SensorSession],
     classifier: Classifier,
     output: SinkGroup,
     notify: Callable[[str], None],
@@ -94,11 +94,11 @@ def attend(
     Windows of sensors that are due together are classified together. A sensor that fails leaves the others alone.
     Raises the EkdError of the last one that fails, and what `SinkGroup` raises.
     """
-    by_name = {place.name: place for place in places}
-    with Sensors([(place.connection, place) for place in places], notify) as sensors, output:
+    by_name = {session.name: session for session in sessions}
+    with Sensors([(session.connection, session) for session in sessions], notify) as sensors, output:
         for due in sensors.due(stop):
             for prediction in predict(due, classifier):
-                by_name[prediction.source].told(prediction)
+                by_name[prediction.source].on_prediction(prediction)
                 output.write(prediction)
 
 

@@ -62,10 +62,10 @@ def test_the_doctor_knows_where_it_is(installed: Installed, number: str) -> None
     assert told["machine"]["architecture"] == "aarch64"
     assert told["machine"]["emulated"].startswith("qemu-user")
     found = {each["name"]: each for each in told["findings"]}
-    assert found["runtime"]["told"].startswith("ai-edge-litert")
+    assert found["runtime"]["message"].startswith("ai-edge-litert")
     faults = {name for name, each in found.items() if each["level"] == "fault"}
     assert faults == {"port"}
-    assert "/dev/null0 does not exist" in found["port"]["told"]
+    assert "/dev/null0 does not exist" in found["port"]["message"]
 
 
 def test_bench_says_that_it_is_meaningless_here(students: Students, installed: Installed) -> None:

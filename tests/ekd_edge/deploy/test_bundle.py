@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.cli.bundle import main
+from ekd_edge.cli.main import main
 from ekd_edge.deploy import offline_install
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import PI_OSES, pi_os
@@ -151,7 +151,7 @@ def test_damage_is_seen(bundle: Path, harm: str, told: str) -> None:
 def test_no_bundle_is_made_for_an_unknown_system(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"choose 12 or 13, both of 64 bits"):
         pi_os("11")
-    assert main(["--os", "12-32", "--model", str(model_path)]) == 2
+    assert main(["bundle", "--os", "12-32", "--model", str(model_path)]) == 2
     assert "a 32-bit one takes numpy and scipy from apt" in capsys.readouterr().err
 
 
@@ -160,12 +160,12 @@ def test_nothing_is_left_of_one_that_fails(
 ) -> None:
     ekd = wheel(tmp_path / "own", "ekd", "nowhere-to-be-had")
     words = ["--os", "13", "--model", str(model_path), "--wheel", str(ekd), "-o", str(tmp_path / "out" / "b.tar")]
-    assert main(words) == 2
+    assert main(["bundle", *words]) == 2
     assert "No matching distribution found for nowhere-to-be-had" in capsys.readouterr().err
     (tmp_path / "own").joinpath(ekd.name).unlink()
-    assert main(words) == 2
+    assert main(["bundle", *words]) == 2
     assert "is no file: name ekd's wheel" in capsys.readouterr().err
-    assert main([*words[:-4], "--wheel", str(wheel(tmp_path / "own", "ekd")), *words[-2:]]) == 2
+    assert main(["bundle", *words[:-4], "--wheel", str(wheel(tmp_path / "own", "ekd")), *words[-2:]]) == 2
     assert "cannot write" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ekd_edge.cli.bench import main, to_json, to_text
+from ekd_edge.cli.bench import to_json, to_text
+from ekd_edge.cli.main import main
 from ekd_edge.diagnostics.bench import Bench, bench
 from ekd_edge.diagnostics.machine import Condition, Throttling, emulator
 from ekd_edge.diagnostics.pick import pick
@@ -20,6 +21,7 @@ from ekd_edge.errors import SignalError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_edge.signal.design import gsr_spec
+from tests.helpers.exit_status import exit_status
 
 WriteModel = Callable[..., Path]
 DYNAMIC: dict[str, Any] = {"kind": "dynamic", "recipe": "dynamic"}
@@ -153,11 +155,11 @@ def test_what_was_picked_is_told_with_the_command_to_run(measured: Bench) -> Non
 
 
 def test_the_command(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(model_path), str(model_path), "--threads", "2,1", "--windows", "1", "--json"]) == 0
+    assert main(["bench", str(model_path), str(model_path), "--threads", "2,1", "--windows", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     assert [each["threads"] for each in json.loads(out)["timings"]] == [1, 2]
     assert err == ""
-    assert main([str(model_path), "--threads", "1", "--windows", "1"]) == 0
+    assert main(["bench", str(model_path), "--threads", "1", "--windows", "1"]) == 0
     assert str(model_path) in capsys.readouterr().out
 
 
@@ -166,18 +168,18 @@ def test_picking(write_model: WriteModel, tmp_path: Path, capsys: pytest.Capture
     good = str(write_model(tmp_path / "good.tflite", signoff=SignOff(0.01, True), **DYNAMIC))
     bad = str(write_model(tmp_path / "bad.tflite", signoff=SignOff(0.01, False), **DYNAMIC))
     briefly = ["--threads", "1", "--windows", "1", "--pick", "--json"]
-    assert main([good, bad, *briefly, "--max-drop", "0.01"]) == 0
+    assert main(["bench", good, bad, *briefly, "--max-drop", "0.01"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["picked"] == {"file": good, "threads": 1}
     assert list(told["reasons"]) == [bad]
-    assert main([bad, *briefly]) == 3
+    assert main(["bench", bad, *briefly]) == 3
     out, err = capsys.readouterr()
     assert json.loads(out)["picked"] is None
     assert err == (
         "ekd-edge bench: none of these models was signed off: run `ekd-export --int8 --max-drop 0.01`, or name a "
         "float32 model as well\n"
     )
-    assert main([good, *briefly, "--max-drop", "0.002"]) == 3
+    assert main(["bench", good, *briefly, "--max-drop", "0.002"]) == 3
     assert "none of these models is shown to lose at most 0.002" in capsys.readouterr().err
 
 
@@ -191,7 +193,7 @@ def test_without_a_name_all_models_beside_the_newest_are_measured(
     for name in ("a.tflite", "b.tflite"):
         write_model(folder / name)
     (folder / "cut.tflite").write_bytes(b"no model")
-    assert main(["--threads", "1", "--windows", "1", "--json"]) == 0
+    assert main(["bench", "--threads", "1", "--windows", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     assert {each["file"] for each in json.loads(out)["timings"]} == {"runs/new/a.tflite", "runs/new/b.tflite"}
     assert "passed over: runs/new/cut.tflite" in err
@@ -207,7 +209,7 @@ def test_faults_are_one_sentence(
         (["missing.tflite"], "missing.tflite"),
         ([str(model_path), "--trust", "missing.pem"], "cannot read the trusted key"),
     ):
-        assert main(arguments) == 2
+        assert main(["bench", *arguments]) == 2
         err = capsys.readouterr().err
         assert words in err
         assert err.count("\n") == 1
@@ -218,10 +220,10 @@ def test_only_what_a_trusted_key_signed_is_measured(
 ) -> None:
     path = write_model(tmp_path / "a.tflite")
     briefly = [str(path), "--threads", "1", "--windows", "1", "--trust", str(signing_key.public_path)]
-    assert main(briefly) == 2
+    assert main(["bench", *briefly]) == 2
     assert "is not signed" in capsys.readouterr().err
     signing_key.sign(path)
-    assert main(briefly) == 0
+    assert main(["bench", *briefly]) == 0
 
 
 @pytest.mark.parametrize(
@@ -233,13 +235,11 @@ def test_only_what_a_trusted_key_signed_is_measured(
         (["--windows", "0"], "whole number from 1 to"),
         (["--max-drop", "1", "--pick"], "above 0 and below 1"),
         (["--max-drop", "nan", "--pick"], "above 0 and below 1"),
-        (["--max-drop", "0.01"], "goes with --pick"),
+        (["--max-drop", "0.01"], "add --pick"),
     ],
 )
 def test_impossible_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+    assert exit_status(main, ["bench", *arguments]) == 2
     assert words in capsys.readouterr().err
 
 

@@ -51,8 +51,8 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemTotal: 3882560 kB\nMemAvailable:    2097152 kB\n")
     found = by_name(examine_machine(machine(), COOL, tmp_path))
     assert {finding.level for finding in found.values()} == {"ok"}
-    assert found["machine"].told == "Raspberry Pi 4 Model B Rev 1.4, aarch64, a 64-bit Python"
-    assert found["memory"].told == "2048 MB available"
+    assert found["machine"].message == "Raspberry Pi 4 Model B Rev 1.4, aarch64, a 64-bit Python"
+    assert found["memory"].message == "2048 MB available"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> Non
 def test_what_slows_a_board_down(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
     found = by_name(examine_machine(machine(), condition, tmp_path))[name]
     assert found.level == "warning"
-    assert words[0] in found.told
+    assert words[0] in found.message
     assert words[1] in (found.remedy or "")
 
 
@@ -100,7 +100,7 @@ def test_the_packages_here_are_well() -> None:
 def test_a_model_that_runs(model_path: Path) -> None:
     (found,) = examine_model(model_path, None)
     assert found.level == "ok"
-    assert str(model_path) in found.told
+    assert str(model_path) in found.message
 
 
 def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp
     path.write_bytes(path.read_bytes()[:-5])
     (found,) = examine_model(path, None)
     assert found.level == "fault"
-    assert str(path) in found.told
+    assert str(path) in found.message
 
 
 def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EKD_MODEL", raising=False)
     (found,) = examine_model(None, None)
     assert found.level == "fault"
-    assert "no model here" in found.told
+    assert "no model here" in found.message
 
 
 def test_clocks(tmp_path: Path) -> None:
@@ -130,40 +130,40 @@ def test_clocks(tmp_path: Path) -> None:
     assert "timedatectl set-ntp true" in (wrong.remedy or "")
     written(tmp_path / "run/systemd/timesync/synchronized")
     (right,) = examine_clock(tmp_path, NOW_S)
-    assert (right.level, right.told[:4]) == ("ok", "2026")
+    assert (right.level, right.message[:4]) == ("ok", "2026")
 
 
 def test_a_clock_without_a_battery(tmp_path: Path) -> None:
     (found,) = examine_clock(tmp_path, 0.0)
     assert found.level == "warning"
-    assert "certainly not 1970-01-01" in found.told
+    assert "certainly not 1970-01-01" in found.message
 
 
 def test_disks(tmp_path: Path) -> None:
     (found,) = examine_disk(tmp_path / "not" / "made" / "yet")
     assert found.level in ("ok", "warning")
-    assert str(tmp_path) in found.told
+    assert str(tmp_path) in found.message
 
 
 def test_a_disk_that_is_nearly_full(small_disk: Path) -> None:
     (found,) = examine_disk(small_disk)
-    assert (found.level, found.told) == ("warning", f"0.0 GB free in {small_disk}")
+    assert (found.level, found.message) == ("warning", f"0.0 GB free in {small_disk}")
 
 
 def test_a_disk_that_may_only_be_read(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     (found,) = examine_disk(small_disk)
     assert found.level == "fault"
-    assert "may only be read" in found.told
+    assert "may only be read" in found.message
 
 
 def test_ports_named_and_not(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         (good,) = examine_ports([device.path], tmp_path)
-        assert (good.level, good.told) == ("ok", f"{device.path} can be opened")
+        assert (good.level, good.message) == ("ok", f"{device.path} can be opened")
     gone, url = examine_ports(["/dev/ttyNOSUCH", "sim://"], tmp_path)
     assert gone.level == "fault"
-    assert "/dev/ttyNOSUCH does not exist" in gone.told
+    assert "/dev/ttyNOSUCH does not exist" in gone.message
     assert url.level == "ok"
 
 
@@ -178,7 +178,7 @@ def test_a_port_that_another_program_reads() -> None:
             reader.kill()
             reader.wait()
     assert found.level == "warning"
-    assert f"in use by sleep ({reader.pid})" in found.told
+    assert f"in use by sleep ({reader.pid})" in found.message
 
 
 def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
         (tmp_path / "proc/437/fd").mkdir()
         (tmp_path / "proc/437/fd/7").symlink_to(device.path)
         (found,) = examine_ports([str(tmp_path / "gsr")], tmp_path)
-    assert (found.level, found.told) == ("ok", f"{tmp_path}/gsr is being read by ekd-edge (437)")
+    assert (found.level, found.message) == ("ok", f"{tmp_path}/gsr is being read by ekd-edge (437)")
 
 
 def test_a_port_that_is_the_console(tmp_path: Path) -> None:
@@ -217,9 +217,9 @@ def test_the_command_by_the_worst_finding(
     monkeypatch.chdir(tmp_path)
     command = ["doctor", "--model", str(model_path), "--port", "sim://"]
     status = main([*command, "--json"])
-    told = json.loads(capsys.readouterr().out)
-    levels = {finding["level"] for finding in told["findings"]}
-    assert status == {"fault": 2, "warning": 1}.get(told["worst"], 0)
+    report = json.loads(capsys.readouterr().out)
+    levels = {finding["level"] for finding in report["findings"]}
+    assert status == {"fault": 2, "warning": 1}.get(report["worst"], 0)
     assert "fault" not in levels
     assert main([*command, "--port", "/dev/ttyNOSUCH"]) == 2
     shown = capsys.readouterr().out

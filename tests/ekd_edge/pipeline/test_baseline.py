@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ekd_edge.cli import calibrate
+from ekd_edge.cli.main import main
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import RestingBaseline, baseline_file, baseline_lookup, save_baseline, take_baseline
@@ -164,7 +164,7 @@ def test_calibrate_takes_it_from_a_sensor(
     waveform = Waveform(islice(simulated_blocks(128.0, 1, 128), 200), Fraction(128))
     with PtyDevice(Player(EkdEmulator(waveform), speed=0)) as device:
         arguments = ["--port", device.path, "--wearer", "anna", "--model", str(model), "--json"]
-        assert calibrate.main(arguments) == 0
+        assert main(["calibrate", *arguments]) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert "Sit comfortably" in err
@@ -172,6 +172,6 @@ def test_calibrate_takes_it_from_a_sensor(
     told: list[str] = []
     kept = baseline_lookup("anna", gsr_manifest.signal, told.append)("ekd ekd-sim")
     assert kept == Baseline(**found["baseline"])
-    assert calibrate.main(["--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
-    assert calibrate.main(["--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2
+    assert main(["calibrate", "--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
+    assert main(["calibrate", "--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2
     assert capsys.readouterr().err.count("\n") == 2

@@ -299,8 +299,8 @@ def test_info_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     [
         (["info", "nowhere"], "does not exist"),
         (["info", "."], "holds no recording"),
-        (["export", "x.csv", "--csv", "y"], "is no recording"),
-        (["export", "x.csv"], "say what to write"),
+        (["export", "x.csv", "--csv", "y"], "is not a recording"),
+        (["export", "x.csv"], "name a file to write"),
     ],
 )
 def test_faults_end_in_one_sentence(

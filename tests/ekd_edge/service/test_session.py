@@ -107,7 +107,7 @@ def test_nobody_takes_the_predictions_and_nothing_waits(
     assert "512000 samples received, 0 dropped" in err
     assert "512000 samples recorded, 0 not" in err
     assert "the oldest are dropped and counted" in err
-    dropped = int(err.split(" predictions were not printed")[0].split()[-1])
+    dropped = int(err.split(" predictions were dropped")[0].split()[-1])
     assert process.stdout is not None
     process.stdout.close()
     process.stderr.close()
@@ -121,7 +121,7 @@ def test_wearers_go_with_ports(model_path: Path, environment: dict[str, str]) ->
         ["--replay", "x.csv", "--wearer", "a"],
     ):
         process = edge(environment, *arguments, "--model", model_path)
-        assert "usage:" in process.communicate(timeout=30)[1]
+        assert "ekd-edge: " in process.communicate(timeout=30)[1]
         assert process.returncode == 2
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from ekd_edge.cli.status import main, troubles
+from ekd_edge.cli.main import main
+from ekd_edge.cli.status import problems_of
 from ekd_edge.service.status_file import StatusFile, alive, read_statuses, status_folder
 
 
 def port(**changes: Any) -> dict[str, Any]:
-    told = {
+    found = {
         "port": "/dev/ttyUSB0",
         "connected": True,
         "about": "/dev/ttyUSB0: ekd 01",
@@ -32,11 +33,15 @@ def port(**changes: Any) -> dict[str, Any]:
         "last": {"labels": {"arousal": "low"}, "quality": 1.0, "reason": None, "latency_ms": 0.8},
         "recording": {"file": "r.ekdrec", "recorded": 1280, "lost": 0, "failing": None},
     }
-    return told | changes
+    return found | changes
 
 
 def status(*ports: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {"model": {"file": "m.tflite", "sha256": "", "replaced": False}, "unwritten": 0, "ports": [*ports]} | changes
+    return {
+        "model": {"file": "m.tflite", "sha256": "", "replaced": False},
+        "dropped_predictions": 0,
+        "ports": [*ports],
+    } | changes
 
 
 @pytest.fixture
@@ -46,20 +51,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_there_while_the_process_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[str] = []
-    assert main([]) == 2
-    assert "no ekd-edge of this user reads a sensor" in capsys.readouterr().err
-    with StatusFile(folder, lambda: status(port()), told.append):
+    messages: list[str] = []
+    assert main(["status"]) == 2
+    assert "no ekd-edge process of this user reads a sensor" in capsys.readouterr().err
+    with StatusFile(folder, lambda: status(port()), messages.append):
         until_written(folder)
-        assert main(["--json"]) == 0
+        assert main(["status", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert (found["pid"], found["troubles"], found["ports"][0]["samples"]) == (os.getpid(), [], 1280)
-        assert main([]) == 0
+        assert (found["pid"], found["problems"], found["ports"][0]["samples"]) == (os.getpid(), [], 1280)
+        assert main(["status"]) == 0
         shown = capsys.readouterr().out
         assert "/dev/ttyUSB0: ekd 01: 128 Hz, clock +31 ppm, for 90 s, opened 1 times" in shown
         assert "last: arousal low, signal 100%, 0.8 ms" in shown
     assert list(folder.iterdir()) == []
-    assert told == []
+    assert messages == []
 
 
 def until_written(folder: Path) -> None:
@@ -84,21 +89,21 @@ def until_written(folder: Path) -> None:
 def test_what_needs_looking_after(changes: dict[str, Any], words: str, folder: Path) -> None:
     with StatusFile(folder, lambda: status(port(**changes), port()), print):
         until_written(folder)
-        (told,) = read_statuses(folder)
-        (wrong,) = troubles(told, time.time())
-        assert words in wrong
-        assert main([]) == 1
+        (found,) = read_statuses(folder)
+        (problems,) = problems_of(found, time.time())
+        assert words in problems
+        assert main(["status"]) == 1
 
 
 def test_so_do_a_replaced_model_a_stuck_reader_and_a_silent_process(folder: Path) -> None:
-    about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, unwritten=3)
+    about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, dropped_predictions=3)
     with StatusFile(folder, lambda: about, print):
         until_written(folder)
-        (told,) = read_statuses(folder)
-    wrong = troubles(told, time.time() + 60)
-    assert [any(word in one for one in wrong) for word in ("not said anything", "replaced", "3 predictions")] == [
-        True
-    ] * 3
+        (found,) = read_statuses(folder)
+    problems = problems_of(found, time.time() + 60)
+    assert [
+        any(word in one for one in problems) for word in ("not updated its status", "replaced", "3 predictions")
+    ] == [True] * 3
 
 
 def test_one_that_was_killed_is_told_of_until_the_next_begins(folder: Path) -> None:
@@ -115,28 +120,28 @@ with StatusFile(Path({str(folder)!r}), status, print):
     until_written(folder)
     process.kill()
     process.wait()
-    (told,) = read_statuses(folder)
-    assert not alive(told)
-    assert "ended without a word" in troubles(told, time.time())[0]
-    assert main([]) == 1
+    (found,) = read_statuses(folder)
+    assert not alive(found)
+    assert "exited without cleaning up" in problems_of(found, time.time())[0]
+    assert main(["status"]) == 1
     with StatusFile(folder, status, print):
         until_written(folder)
-        assert [told["pid"] for told in read_statuses(folder)] == [os.getpid()]
+        assert [found["pid"] for found in read_statuses(folder)] == [os.getpid()]
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     (tmp_path / "file").write_text("")
-    with StatusFile(tmp_path / "file" / "ekd", status, told.append):
+    with StatusFile(tmp_path / "file" / "ekd", status, messages.append):
         time.sleep(0.1)
-    assert len(told) == 1
-    assert "`ekd-edge status` will not show this process" in told[0]
+    assert len(messages) == 1
+    assert "`ekd-edge status` will not show this process" in messages[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"status": 99}'])
 def test_a_foreign_file_is_named(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "edge-1.json").write_text(text)
-    assert main([]) == 2
+    assert main(["status"]) == 2
     assert "edge-1.json" in capsys.readouterr().err
 
 

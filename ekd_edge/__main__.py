@@ -1,0 +1,7 @@
+"""`python -m ekd_edge` runs `ekd-edge`."""
+
+import sys
+
+from ekd_edge.cli.main import main
+
+sys.exit(main())
