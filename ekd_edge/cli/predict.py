@@ -24,14 +24,12 @@ from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.signature import read_trust, trust_from_environment
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
-from ekd_edge.recording.replay import RecordingReplay, find_recordings
+from ekd_edge.recording.replay import choose_smoothing, open_recording
 from ekd_edge.service.session import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import TextSink
-from ekd_edge.sources.sensor import SensorFileReplay, open_replay
 from firmware_bridge.cli.arguments import count, not_negative, positive, share, size_bytes
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
@@ -169,17 +167,15 @@ def _allow_files(more: int) -> None:
 def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
     manifest = model_file.manifest
     sink = (JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=False)
-    with _recorded(options) as source:
-        smoothing = _smoothing(options, source)
+    with open_recording(options.replay, sensor_options(options)) as source:
+        smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
         print(banner(model_file, str(options.replay)), file=sys.stderr)
         output = SinkGroup([sink], sys.stdout)
         blocks = output.observing(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
         reason = None
         try:
             with output:
-                for prediction in predict_stream(
-                    blocks, Preprocessor(manifest.signal), classifier, manifest, smoothing
-                ):
+                for prediction in predict_stream(blocks, manifest, classifier, smoothing):
                     output.write(prediction)
                     reason = prediction.quality.reason
                     if stop.event.is_set():
@@ -194,19 +190,6 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
                 f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
                 "how the electrodes sat"
             )
-
-
-def _recorded(options: argparse.Namespace) -> SensorFileReplay | RecordingReplay:
-    if options.replay.exists() and (recordings := find_recordings(options.replay)) is not None:
-        return RecordingReplay(recordings)
-    return open_replay(options.replay, sensor_options(options))
-
-
-def _smoothing(options: argparse.Namespace, source: SensorFileReplay | RecordingReplay) -> Smoothing:
-    """As it was while a run was recorded, unless said otherwise."""
-    recorded = source.smoothing if isinstance(source, RecordingReplay) else Smoothing()
-    smooth_s = recorded.smooth_s if options.smooth is None else options.smooth
-    return Smoothing(smooth_s, recorded.hysteresis if options.hysteresis is None else options.hysteresis)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:

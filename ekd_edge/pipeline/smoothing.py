@@ -1,4 +1,4 @@
-"""Labels that do not flicker: probabilities smoothed over time, and labels that give way only to a clear winner."""
+"""Smoothing of predictions over time: an exponential mean of probabilities, and hysteresis of labels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,10 @@ __all__ = ["Smoother", "Smoothing"]
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """smooth_s: time constant of an exponential mean over probabilities of believed windows; 0 for none.
+    """smooth_s: time constant of the exponential mean over probabilities of acceptable windows; 0 for none.
 
-    hysteresis: by how much a label's probability must exceed that of the label shown before it takes its place; 0 to 1.
+    hysteresis: the current label stays until another label's probability exceeds its own by more than this share,
+    0 to below 1.
     """
 
     smooth_s: float = 0.0
@@ -22,13 +23,13 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.smooth_s) and self.smooth_s >= 0):
-            raise ConfigError("the smoothing time must be zero or a positive number of seconds")
+            raise ConfigError(f"the smoothing time is {self.smooth_s:g} s: give zero or a positive number of seconds")
         if not 0 <= self.hysteresis < 1:
-            raise ConfigError("the hysteresis must be a share of 0 or more, below 1")
+            raise ConfigError(f"the hysteresis is {self.hysteresis:g}: give a share from 0 to below 1")
 
 
 class Smoother:
-    """Follows the predictions of one sensor. A new segment, or a pause longer than smooth_s, begins anew."""
+    """Smooths the predictions of one sensor. It restarts in a new segment and after a pause longer than smooth_s."""
 
     def __init__(self, targets: Sequence[Target], hop_s: float, smoothing: Smoothing) -> None:
         self._targets = targets
@@ -36,38 +37,47 @@ class Smoother:
         self._pause_s = max(smoothing.smooth_s, 2 * hop_s)
         self._at: tuple[int, float] | None = None
         self._means: Sequence[tuple[float, ...]] = []
-        self._shown: list[int | None] = [None] * len(targets)
+        self._current: list[int | None] = [None] * len(targets)
 
     def __call__(
-        self, chances: Sequence[tuple[float, ...]], at: tuple[int, float], believed: bool
+        self, probabilities: Sequence[tuple[float, ...]], at: tuple[int, float], acceptable: bool
     ) -> tuple[Mapping[str, tuple[float, ...]], Mapping[str, str | None]]:
-        """The probabilities and labels to show for a window; what is not believed is shown as it is, unlabeled.
+        """Smoothed probabilities and labels of the next window.
 
-        chances: of the window, one tuple a target. at: the window's segment and end in seconds.
+        Args:
+            probabilities: of the window, one tuple for each target.
+            at: the window's segment and its end in seconds.
+            acceptable: whether the signal quality is; if not, the window changes no state.
+
+        Returns:
+            Probabilities and label by target name. The label is None, and the probabilities are the window's own,
+            where the window is not acceptable.
         """
         names = [target.name for target in self._targets]
-        if not believed:
-            return dict(zip(names, chances, strict=True)), dict.fromkeys(names)
-        smoothed = self._smoothed(chances, at)
+        if not acceptable:
+            return dict(zip(names, probabilities, strict=True)), dict.fromkeys(names)
+        smoothed = self._smoothed(probabilities, at)
         labels = {}
-        for k, (target, shares) in enumerate(zip(self._targets, smoothed, strict=True)):
-            best, shown = shares.index(max(shares)), self._shown[k]
-            if shown is None or shares[best] - shares[shown] > self._smoothing.hysteresis:
-                self._shown[k] = shown = best
-            labels[target.name] = target.labels[shown]
+        for k, (target, row) in enumerate(zip(self._targets, smoothed, strict=True)):
+            best, current = row.index(max(row)), self._current[k]
+            if current is None or row[best] - row[current] > self._smoothing.hysteresis:
+                self._current[k] = current = best
+            labels[target.name] = target.labels[current]
         return dict(zip(names, smoothed, strict=True)), labels
 
-    def _smoothed(self, chances: Sequence[tuple[float, ...]], at: tuple[int, float]) -> Sequence[tuple[float, ...]]:
+    def _smoothed(
+        self, probabilities: Sequence[tuple[float, ...]], at: tuple[int, float]
+    ) -> Sequence[tuple[float, ...]]:
         before, self._at = self._at, at
         if before is None or before[0] != at[0] or at[1] - before[1] > self._pause_s:
-            self._shown = [None] * len(self._targets)
-            self._means = chances
+            self._current = [None] * len(self._targets)
+            self._means = probabilities
         elif self._smoothing.smooth_s == 0:
-            self._means = chances
+            self._means = probabilities
         else:
             kept = math.exp(-(at[1] - before[1]) / self._smoothing.smooth_s)
             self._means = [
-                tuple([kept * mean + (1 - kept) * chance for mean, chance in zip(means, row, strict=True)])
-                for means, row in zip(self._means, chances, strict=True)
+                tuple([kept * mean + (1 - kept) * new for mean, new in zip(means, row, strict=True)])
+                for means, row in zip(self._means, probabilities, strict=True)
             ]
         return self._means

@@ -1,4 +1,4 @@
-"""Sample blocks in, predictions out: the one loop behind live sensors, a replay and an offline run."""
+"""The loop from sample blocks to predictions, the same for live sensors, replays and offline runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,19 @@ from ekd_edge.signal.sample_quality import SampleQuality
 
 __all__ = ["PendingWindows", "SensorPipeline", "check_sensor_signal", "predict", "predict_stream"]
 
-_WINDOWS_PER_CALL = 64  # windows a call: a day pushed in one block can still be stopped at any moment
-_MAX_HELD_BLOCKS = (
-    256  # blocks that are kept until a window can be complete: the chain is run once a hop, not once a block
-)
+_WINDOWS_PER_CALL = 64
+"""Upper limit of windows per inference call, so that a day of samples in one block can be interrupted."""
+
+_MAX_HELD_BLOCKS = 256
+"""Blocks are collected until a window can be complete: preprocessing runs once a hop instead of once a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingWindows:
-    """Windows to be classified, with what is known of them. arrived_s: on the clock of `perf_counter`."""
+    """Preprocessed windows that wait for inference.
+
+    pipeline: the sensor's. qualities: one for each window. arrived_s: when the last samples arrived, by `perf_counter`.
+    """
 
     pipeline: "SensorPipeline"
     batch: WindowBatch
@@ -36,21 +40,21 @@ class PendingWindows:
 
 
 class SensorPipeline:
-    """What is kept of one sensor between blocks: its chain, what is to be doubted, its smoothed probabilities.
+    """The state of one sensor between blocks: preprocessing, signal quality and smoothing.
 
-    Raises SignalError where the model reads another signal than skin conductance.
+    Args:
+        manifest: of the model that classifies the windows.
+        smoothing: of probabilities and labels; None for no smoothing.
+        source: the sensor's port, copied into each prediction; None where there is only one sensor.
+
+    Raises:
+        SignalError: the model was trained on a signal other than skin conductance.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        smoothing: Smoothing | None = None,
-        source: str | None = None,
-        preprocessor: Preprocessor | None = None,
-    ) -> None:
+    def __init__(self, manifest: Manifest, smoothing: Smoothing | None = None, source: str | None = None) -> None:
         check_sensor_signal(manifest)
         self._spec = manifest.signal
-        self._preprocessor = preprocessor or Preprocessor(manifest.signal)
+        self._preprocessor = Preprocessor(manifest.signal)
         self._sample_quality = SampleQuality(manifest.signal)
         self._source = source
         self._held: list[SampleBlock] = []
@@ -58,16 +62,27 @@ class SensorPipeline:
         self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[PendingWindows]:
-        """The windows that the block completes, a limited number at a time. Raises SignalError, see `Preprocessor`."""
+        """The windows that the block completes, a limited number at a time.
+
+        Args:
+            block: the sensor's next samples.
+            arrived_s: when they arrived, by `perf_counter`.
+
+        Yields:
+            Windows for `predict`.
+
+        Raises:
+            SignalError: the samples cannot be processed, see `Preprocessor.push_batch`.
+        """
         if self._held and not continues(block, self._held[-1]):
-            # No window spans the two, and what is held completes none.
-            self._work(joined(self._held))
+            # No window spans the gap, and the held samples complete none.
+            self._preprocess(joined(self._held))
             self._held = []
         self._held.append(block)
         self._missing -= block.values.shape[-1]
         if self._missing > 0 and len(self._held) < _MAX_HELD_BLOCKS:
             return
-        batch, bad_fractions = self._work(joined(self._held))
+        batch, bad_fractions = self._preprocess(joined(self._held))
         self._held = []
         if len(batch) == 0:
             return
@@ -80,32 +95,41 @@ class SensorPipeline:
 
     @property
     def next_window_s(self) -> float:
-        """Seconds of signal until the next window can be complete; 0 where that is not known."""
+        """Seconds of signal until the next window can be complete; 0 while that is unknown."""
         return self._missing / self._rate_hz
 
-    def _work(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
+    def predictions(self, pending: PendingWindows, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
+        """One Prediction for each window.
+
+        Args:
+            pending: windows of this pipeline, in the order in which `push` returned them.
+            logits: of these windows, shape (n, targets, classes).
+            latency_ms: from the arrival of the samples to the logits.
+
+        Returns:
+            The predictions in the order of the windows, smoothed.
+        """
+        found = []
+        batch = pending.batch
+        rows_of = zip(logits.tolist(), pending.qualities, batch.first_index.tolist(), batch.end_s.tolist(), strict=True)
+        for rows, quality, first_index, end_s in rows_of:
+            probabilities, labels = self._smoother(
+                [softmax(row) for row in rows], (batch.segment, end_s), acceptable=quality.acceptable
+            )
+            found.append(
+                Prediction(first_index, end_s, batch.segment, probabilities, labels, quality, latency_ms, self._source)
+            )
+        return found
+
+    def _preprocess(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
         batch = self._preprocessor.push_batch(block)
         self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
         self._sample_quality.push(block)
         return batch, self._sample_quality.bad_fractions(batch)
 
-    def predictions(self, due: PendingWindows, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
-        """One Prediction a window that was due."""
-        found = []
-        batch = due.batch
-        rows_of = zip(logits.tolist(), due.qualities, batch.first_index.tolist(), batch.end_s.tolist(), strict=True)
-        for rows, quality, first_index, end_s in rows_of:
-            chances, labels = self._smoother(
-                [softmax(row) for row in rows], (batch.segment, end_s), believed=quality.acceptable
-            )
-            found.append(
-                Prediction(first_index, end_s, batch.segment, chances, labels, quality, latency_ms, self._source)
-            )
-        return found
-
 
 def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
-    """Raise SignalError unless the model reads what a skin-conductance sensor gives: microsiemens."""
+    """Raise SignalError unless the model's input is skin conductance in microsiemens."""
     if manifest.signal.unit != "uS":
         raise SignalError(
             f"{name} was made for a signal in {manifest.signal.unit}, not for skin conductance in uS: "
@@ -113,33 +137,45 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
         )
 
 
-def predict(due: Sequence[PendingWindows], classifier: Classifier) -> Iterator[Prediction]:
-    """The predictions of all windows that are due, in order; windows of several sensors are classified together."""
-    if not due:
+def predict(pending: Sequence[PendingWindows], classifier: Classifier) -> Iterator[Prediction]:
+    """The predictions of all pending windows, in order; windows of several sensors share one inference call."""
+    if not pending:
         return
-    values = due[0].batch.values if len(due) == 1 else np.concatenate([one.batch.values for one in due])
+    values = pending[0].batch.values if len(pending) == 1 else np.concatenate([one.batch.values for one in pending])
     logits = classifier.predict(values)
     now = perf_counter()
     start = 0
-    for one in due:
+    for one in pending:
         end = start + len(one.batch)
         yield from one.pipeline.predictions(one, logits[start:end], (now - one.arrived_s) * 1e3)
         start = end
 
 
 def predict_stream(
-    blocks: Iterable[SampleBlock],
-    preprocessor: Preprocessor,
-    classifier: Classifier,
-    manifest: Manifest,
-    smoothing: Smoothing | None = None,
+    blocks: Iterable[SampleBlock], manifest: Manifest, classifier: Classifier, smoothing: Smoothing | None = None
 ) -> Iterator[Prediction]:
-    """One Prediction a window, in order, as blocks arrive; windows that are due together are classified together.
+    """One Prediction for each window of one sensor, in order, as blocks arrive.
 
-    Raises SignalError where the samples cannot be processed, and whatever the iteration over blocks raises.
+    Args:
+        blocks: the sensor's samples.
+        manifest: of the model.
+        classifier: the model.
+        smoothing: of probabilities and labels; None for no smoothing.
+
+    Returns:
+        An iterator; windows that one block completes share an inference call.
+
+    Raises:
+        SignalError: at once where the model's input is not skin conductance; during iteration where the samples cannot
+            be processed. Errors of the iteration over `blocks` pass through.
     """
-    pipeline = SensorPipeline(manifest, smoothing, preprocessor=preprocessor)
+    return _predictions(blocks, SensorPipeline(manifest, smoothing), classifier)
+
+
+def _predictions(
+    blocks: Iterable[SampleBlock], pipeline: SensorPipeline, classifier: Classifier
+) -> Iterator[Prediction]:
     for block in blocks:
         arrived_s = perf_counter()
-        for due in pipeline.push(block, arrived_s):
-            yield from predict([due], classifier)
+        for pending in pipeline.push(block, arrived_s):
+            yield from predict([pending], classifier)

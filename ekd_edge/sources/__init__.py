@@ -1,1 +1,1 @@
-"""Where live sample blocks come from: an open sensor, its reconnection, the correction of its sample rate."""
+"""Live sample blocks: an open sensor, reconnection after unplugging, correction of the sample rate."""

@@ -1,14 +1,14 @@
-"""A sensor that is opened again whenever it comes back, for as long as the program runs."""
+"""A port that is reopened automatically after the sensor was unplugged, renamed or reset."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep, time
-from types import TracebackType
 
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.signal.blocks import BaselineLookup, SampleBlock
+from ekd_edge.sources.closable import Closable
 from ekd_edge.sources.rate_correction import RateCorrection
 from ekd_edge.sources.sensor import Sensor, SensorOptions, Stop, open_sensor
 from firmware_bridge.devices.stream import StreamCounts
@@ -22,14 +22,14 @@ __all__ = ["Backoff", "Connection", "ConnectionState", "ReconnectPolicy"]
 _NODE_POLL_S = 0.25
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 60.0
 _UNPACED_S = 30.0
-"""So long after an opening everything is read as it comes, by which the device's clock is known soon."""
+"""After an opening, samples are read without pauses for this time, so that the device's clock is measured soon."""
 _MAX_SILENCE_S = 60.0
-"""A port that is silent for so long is opened anew, which resets many a device."""
+"""A port that is silent for longer is reopened, which resets many devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconnectPolicy:
-    """reconnect: open the port again when the device goes away. wait: begin even where it is not there yet."""
+    """reconnect: reopen the port after the device was unplugged. wait: start even if the device is not there yet."""
 
     reconnect: bool = True
     wait: bool = False
@@ -37,7 +37,12 @@ class ReconnectPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """How a connection fares: open or not, to what, since when (seconds since 1970), and what was last told of it."""
+    """The state of a connection.
+
+    connected, about: whether the port is open, and to which device. since_s: of the last change, in seconds since 1970.
+    openings: how often the port was opened. rate_hz, clock_ppm: of the samples and the device's clock; None while
+    unknown. message: the last notification.
+    """
 
     connected: bool
     about: str
@@ -49,31 +54,38 @@ class ConnectionState:
 
 
 class Backoff:
-    """Pauses that double up to a minute, each shortened at random by up to a half so that many do not retry at once."""
+    """Exponential backoff with jitter: pauses double up to a minute, each shortened at random by up to a half."""
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._chance = chance
         self._next_s = _MIN_BACKOFF_S
 
     def pause_s(self) -> float:
-        """How long to wait before the next attempt."""
+        """Seconds to wait before the next attempt."""
         pause_s, self._next_s = self._next_s, min(2 * self._next_s, _MAX_BACKOFF_S)
         return pause_s * (0.5 + 0.5 * self._chance())
 
     def reset(self) -> None:
-        """The last attempt succeeded."""
+        """Start again with the shortest pause, after an attempt that succeeded."""
         self._next_s = _MIN_BACKOFF_S
 
 
-class Connection:
+class Connection(Closable):
     """The blocks of one port through unplugging, renaming and resets: a context manager.
 
-    Each opening of the port starts a new segment. A device that was there and went away is waited for: its node is
-    looked at four times a second, so that it is opened as soon as it is back, whatever the pause between attempts.
-    What fails before the first sample is a mistake of the user's and ends in an error, unless told to wait.
+    Each opening of the port starts a new segment. While a device is missing, its node is checked four times a second:
+    the port is reopened as soon as the device is back, however long the pause between attempts is. An error before the
+    first sample is the user's mistake and is raised, unless the policy says to wait.
 
-    port: a device node, "auto", usb:VID:PID[:SERIAL] or a pyserial URL, see `find_port`. notify: called with one
-    sentence whenever the state changes, and with what `Device.blocks` tells.
+    Args:
+        port: a device node, "auto", usb:VID:PID[:SERIAL] or a pyserial URL, see `find_port`.
+        options: of the sensor.
+        notify: called with a message at each change of state, and with those of `Device.blocks`.
+        policy: whether to wait and to reconnect.
+        baseline_lookup: the wearer's baseline by the sensor's identity.
+
+    Raises:
+        EkdError: the port cannot be opened, unless the policy says to wait for it.
     """
 
     def __init__(
@@ -99,14 +111,6 @@ class Connection:
             self._sensor = open_sensor(find_port(port), options)
             self.openings = 1
 
-    def __enter__(self) -> "Connection":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the port."""
         sensor = self._sensor
@@ -123,7 +127,7 @@ class Connection:
 
     @property
     def state(self) -> ConnectionState:
-        """For whoever looks, from any thread."""
+        """The present state; safe from any thread."""
         sensor = self._sensor
         if sensor is None:
             return ConnectionState(False, "", self._since_s, self.openings, None, None, self._message)
@@ -132,7 +136,7 @@ class Connection:
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived over all openings; from any thread."""
+        """What arrived over all openings; safe from any thread."""
         past, sensor = self._past, self._sensor
         now = StreamCounts() if sensor is None else sensor.counts
         return StreamCounts(
@@ -144,11 +148,15 @@ class Connection:
         )
 
     def blocks(self, stop: Stop | None = None, pause_s: Callable[[], float] | None = None) -> Iterator[SampleBlock]:
-        """Blocks in microsiemens as they arrive, until told to stop, or until a simulated sensor ends.
+        """Blocks in microsiemens as they arrive, until `stop` is set or a simulated sensor ends.
 
-        pause_s: for how long nobody waits for samples now, see `Device.blocks`.
-        Raises EkdError where the port cannot be used at all, and PortError where it goes away and is not to be
-        waited for.
+        Args:
+            stop: an Event, or a function that returns whether to stop.
+            pause_s: how long reading may pause now, see `Device.blocks`.
+
+        Raises:
+            EkdError: the port cannot be used at all.
+            PortError: the device was unplugged and the policy says not to reconnect.
         """
         stopped = as_function(stop)
         back_off = Backoff()
@@ -209,7 +217,7 @@ class Connection:
         return True
 
     def _wait(self, back_off: Backoff, stopped: Callable[[], bool]) -> None:
-        """Until the next attempt is due, or the device's node is another one than now."""
+        """Wait until the next attempt is due or the device node has changed."""
         before = self._node()
         end = monotonic() + back_off.pause_s()
         while monotonic() < end and not stopped():
@@ -219,7 +227,7 @@ class Connection:
                 return
 
     def _node(self) -> tuple[int, int, int] | None:
-        """What stands for the device node at present: another one after it was plugged in again."""
+        """Identity of the device node, which changes when the device is plugged in again; None while it is missing."""
         try:
             path = find_port(self._port)
             if "://" in path:

@@ -1,16 +1,16 @@
-"""A sensor's bytes, live or recorded, to sample blocks in microsiemens."""
+"""Decoding of a sensor's bytes, live or from a file, into sample blocks in microsiemens."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sources.closable import Closable
 from firmware_bridge.devices.detect import open_decoder
 from firmware_bridge.devices.ekd.frame import Hello
 from firmware_bridge.devices.stated_unit import unit_of
@@ -35,10 +35,10 @@ _MIN_OUT_OF_RANGE = 16
 
 @dataclass(frozen=True, slots=True)
 class SensorOptions:
-    """What is known of a sensor beforehand; None leaves it to what the sensor says.
+    """Properties of a sensor that the user states; None leaves a property to the sensor's own messages.
 
-    format: a device format's name, with its settings if any (`bitalino:channel=A2`), or "auto". rate_hz: the true
-    sampling rate. unit: of the readings. baud: bits a second on a serial line.
+    format: name of a device format, with its settings if any (`bitalino:channel=A2`), or "auto" for detection.
+    rate_hz: the true sample rate. unit: of the readings. baud: baud rate of a serial line.
     """
 
     format: str = "auto"
@@ -48,29 +48,29 @@ class SensorOptions:
 
 
 class _Microsiemens:
-    """Raw blocks to sample blocks; readings that the unit cannot express are left out as gaps."""
+    """Converts raw blocks to sample blocks; readings outside the unit's range become gaps."""
 
     def __init__(self, unit: Unit | None) -> None:
         self._option = unit
-        self._said: Hello | Declared | None = None
+        self._stated: Hello | Declared | None = None
         self._unit: Unit | None = unit
-        self._possible = 0
-        self.impossible = 0
+        self._in_range = 0
+        self.out_of_range = 0
 
     def __call__(self, blocks: Iterable[RawBlock]) -> Iterator[SampleBlock]:
-        """Raises FormatError where nothing tells the unit, SignalError where it plainly does not fit."""
+        """Raises FormatError where the unit is unknown, SignalError where most readings are outside its range."""
         for block in blocks:
-            said = block.hello or block.declared
-            if self._unit is None or (self._option is None and said != self._said):
-                self._unit, self._said = unit_of(block), said
+            stated = block.hello or block.declared
+            if self._unit is None or (self._option is None and stated != self._stated):
+                self._unit, self._stated = unit_of(block), stated
             valid = self._unit.in_range(block.values)
             good = int(np.count_nonzero(valid))
-            self._possible += good
-            self.impossible += len(valid) - good
+            self._in_range += good
+            self.out_of_range += len(valid) - good
             if good == len(valid):
                 yield _sample_block(block, self._unit, 0, good)
                 continue
-            if self.impossible >= _MIN_OUT_OF_RANGE and self.impossible > self._possible / 10:
+            if self.out_of_range >= _MIN_OUT_OF_RANGE and self.out_of_range > self._in_range / 10:
                 self._unit.to_microsiemens(block.values)
             edges = np.flatnonzero(np.diff(valid, prepend=False, append=False)).tolist()
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -86,49 +86,41 @@ def _sample_block(block: RawBlock, unit: Unit, start: int, stop: int) -> SampleB
 
 
 def _joint_counts(counts: StreamCounts, readings: _Microsiemens) -> StreamCounts:
-    lost = readings.impossible
+    lost = readings.out_of_range
     return StreamCounts(counts.samples - lost, counts.dropped + lost, counts.rejected + lost, counts.discarded_bytes)
 
 
-class Sensor:
-    """An open sensor: a context manager that stops it and closes the port. Made by `open_sensor`."""
+class Sensor(Closable):
+    """An open sensor: a context manager that stops the device and closes the port. Made by `open_sensor`."""
 
     def __init__(self, device: Device, options: SensorOptions) -> None:
         self._device = device
         self._readings = _Microsiemens(options.unit)
 
-    def __enter__(self) -> "Sensor":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Close the port; a device that has gone away already is no fault."""
+        """Close the port; an unplugged device is not an error."""
         self._device.close()
 
     @property
     def about(self) -> str:
-        """The port and what is there: "/dev/ttyUSB0: ekd 01a2b3c4d5e6f708"."""
+        """The port and its device, such as "/dev/ttyUSB0: ekd 01a2b3c4d5e6f708"."""
         return f"{self._device.url}: {self._device.about}"
 
     @property
     def identity(self) -> str:
-        """What tells this sensor from others: the id that it states, else its format and port."""
+        """Identifies the sensor among others: the id that it states, else its format and port."""
         hello = getattr(self._device.decoder, "hello", None)
         stated = identity_of(hello)
         return f"{self._device.format_name} {stated}" if stated else f"{self._device.format_name} at {self._device.url}"
 
     @property
     def clock(self) -> ClockRate | None:
-        """The device's clock against the host's; None in the first seconds."""
+        """The device's clock measured by the host's; None in the first seconds."""
         return self._device.clock
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived so far; readings that the unit cannot express count as rejected and dropped."""
+        """What arrived so far; readings outside the unit's range count as rejected and dropped."""
         return _joint_counts(self._device.counts, self._readings)
 
     def blocks(
@@ -138,18 +130,23 @@ class Sensor:
         silent_s: float = math.inf,
         pause_s: Callable[[], float] | None = None,
     ) -> Iterator[SampleBlock]:
-        """Blocks in microsiemens as they arrive, until told to stop or until a simulated sensor ends.
+        """Blocks in microsiemens as they arrive, until `stop` is set or a simulated sensor ends.
 
-        notify, silent_s, pause_s: see `Device.blocks`.
-        Raises PortError when the device goes away, FormatError where its bytes make no sense and SignalError
-        where its readings do not fit the unit; what arrived before is delivered first.
+        Args:
+            stop: an Event, or a function that returns whether to stop.
+            notify, silent_s, pause_s: see `Device.blocks`.
+
+        Raises:
+            PortError: the device was unplugged.
+            FormatError: its bytes are not in the stated format.
+            SignalError: its readings do not fit the unit. Samples that arrived before an error are delivered first.
         """
         for block in self._device.blocks(stop, notify, silent_s, pause_s):
             yield from self._readings([block])
 
 
 def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:
-    """Open a serial port, or any pyserial URL, for this program alone. sim:// is a simulated sensor.
+    """Open a serial port or another pyserial URL exclusively; sim:// is a simulated sensor.
 
     Raises PortError where it is missing, busy, forbidden or unreachable, ConfigError where the format is unknown.
     """
@@ -158,22 +155,17 @@ def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:
     return Sensor(device, options)
 
 
-class SensorFileReplay:
-    """A recording of a sensor's bytes, read like the sensor itself. Made by `open_replay`."""
+class SensorFileReplay(Closable):
+    """A file of a sensor's bytes, read like the sensor itself. Made by `open_replay`."""
 
     def __init__(self, path: Path, options: SensorOptions) -> None:
         self._path = path
-        hint = f"{path} is no recording of a sensor's bytes, neither frames nor CSV"
+        hint = f"{path} is not a recording of a sensor's bytes: it holds neither frames nor CSV"
         self._decoder = open_decoder(options.format, StreamOptions(options.rate_hz, live=False, hint=hint))
         self._readings = _Microsiemens(options.unit)
 
-    def __enter__(self) -> "SensorFileReplay":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to close: the file is open only while `blocks` runs."""
+    def __iter__(self) -> Iterator[SampleBlock]:
+        return self.blocks()
 
     @property
     def counts(self) -> StreamCounts:
@@ -181,7 +173,7 @@ class SensorFileReplay:
         return _joint_counts(self._decoder.counts, self._readings)
 
     def blocks(self, stop: Stop | None = None) -> Iterator[SampleBlock]:
-        """Blocks in microsiemens, as fast as they can be decoded. For errors see `replay_blocks`."""
+        """Blocks in microsiemens, as fast as they can be decoded. For the errors see `replay_blocks`."""
         stopped = as_function(stop)
         empty = True
         try:
@@ -190,25 +182,25 @@ class SensorFileReplay:
                     empty = False
                     yield from self._readings(self._decoder.feed(data))
         except OSError as error:
-            raise PortError(f"cannot read {self._path}: {error.strerror}; check the name after --replay") from error
+            raise PortError(f"cannot read {self._path}: {error.strerror}; check its name and permissions") from error
         if empty and not stopped():
-            raise FormatError(f"{self._path} is empty: name a recording of a sensor's bytes")
+            raise FormatError(f"{self._path} is empty: name a file that holds a sensor's bytes")
         if not stopped():
             yield from self._readings(self._decoder.finish())
 
 
 def open_replay(path: Path | str, options: SensorOptions | None = None) -> SensorFileReplay:
-    """A recording, in any format of a sensor. Raises PortError where there is no such file."""
+    """A file of a sensor's bytes in any device format. Raises PortError where the file does not exist."""
     path = Path(path)
     if not path.is_file():
-        raise PortError(f"{path} is no file: name a recording after --replay")
+        raise PortError(f"{path} is not a file: name a recording, a folder of recordings or a file of a sensor's bytes")
     return SensorFileReplay(path, SensorOptions() if options is None else options)
 
 
 def replay_blocks(path: Path | str, options: SensorOptions | None = None) -> Iterator[SampleBlock]:
-    """The blocks of a recording, as fast as they can be decoded, through the decoders of a live sensor.
+    """The blocks of a file of a sensor's bytes, by the decoders of a live sensor, as fast as they can be decoded.
 
-    Raises PortError where the file is missing or unreadable, FormatError where it is empty or no recording,
+    Raises PortError where the file is missing or unreadable, FormatError where it is empty or not a recording,
     SignalError where its readings do not fit the unit.
     """
     return open_replay(path, options).blocks()

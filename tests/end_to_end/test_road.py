@@ -22,7 +22,6 @@ from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.pipeline.stream import predict_stream
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
 from firmware_bridge.devices.ekd.frame import Hello
@@ -53,8 +52,7 @@ def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> F
     stream = io.StringIO()
     sink = JsonLinesSink(stream, flush_each=False)
     whole = SampleBlock(values_us, 0, rate_hz)
-    preprocessor = Preprocessor(model_file.manifest.signal)
-    for prediction in predict_stream([whole], preprocessor, open_classifier(model_file), model_file.manifest):
+    for prediction in predict_stream([whole], model_file.manifest, open_classifier(model_file)):
         sink.write(prediction)
     return predictions(stream.getvalue())
 
@@ -261,7 +259,7 @@ def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model
     blocks = [SampleBlock(part, int(at), Fraction(128)) for part, at in zip(cuts, starts, strict=True)]
     stream = io.StringIO()
     sink = JsonLinesSink(stream, flush_each=False)
-    preprocessor, classifier = Preprocessor(model_file.manifest.signal), open_classifier(model_file)
-    for prediction in predict_stream(chain(blocks), preprocessor, classifier, model_file.manifest):
+    classifier = open_classifier(model_file)
+    for prediction in predict_stream(chain(blocks), model_file.manifest, classifier):
         sink.write(prediction)
     assert predictions(stream.getvalue()) == offline(values, Fraction(128), int8_model)

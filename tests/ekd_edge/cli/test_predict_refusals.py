@@ -158,7 +158,7 @@ def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, mod
     ("content", "arguments", "words"),
     [
         ("", [], ["is empty"]),
-        ("# only\n# comments\n", [], ["no recording"]),
+        ("# only\n# comments\n", [], ["is not a recording"]),
         ("5.1\n5.2\n5.3\n" * 100, ["--unit", "uS"], ["--rate"]),
         ("512\n513\n514\n" * 100, ["--rate", "32"], ["--unit"]),
         ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "--adc-bits"]),

@@ -58,7 +58,7 @@ def cut(values: NDArray[np.float64], sizes: list[int]) -> list[SampleBlock]:
 
 
 def predict(blocks: list[SampleBlock]) -> list[Prediction]:
-    found = predict_stream(blocks, Preprocessor(MANIFEST.signal), Linear(MANIFEST), MANIFEST)
+    found = predict_stream(blocks, MANIFEST, Linear(MANIFEST))
     return [replace(prediction, latency_ms=0.0) for prediction in found]
 
 
@@ -84,7 +84,7 @@ def test_probabilities_are_those_of_the_logits_in_the_order_of_the_labels() -> N
 
 def test_windows_that_are_due_together_are_classified_together() -> None:
     classifier = Linear(MANIFEST)
-    found = list(predict_stream(cut(SIGNAL, [600]), Preprocessor(MANIFEST.signal), classifier, MANIFEST))
+    found = list(predict_stream(cut(SIGNAL, [600]), MANIFEST, classifier))
     assert len(classifier.batches) == 2
     assert sum(classifier.batches) == len(found)
 
@@ -119,7 +119,7 @@ def test_no_window_spans_a_gap_and_time_goes_on() -> None:
 def test_a_model_for_another_signal_is_refused() -> None:
     volts = replace(MANIFEST, signal=replace(MANIFEST.signal, unit="uV"))
     with pytest.raises(SignalError, match="made for a signal in uV"):
-        next(predict_stream([], Preprocessor(volts.signal), Linear(volts), volts))
+        next(predict_stream([], volts, Linear(volts)))
 
 
 def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
@@ -127,7 +127,7 @@ def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
     values = bad.values.copy()
     values[3] = np.nan
     blocks = [good, replace(bad, values=values)]
-    found = predict_stream(blocks, Preprocessor(MANIFEST.signal), Linear(MANIFEST), MANIFEST)
+    found = predict_stream(blocks, MANIFEST, Linear(MANIFEST))
     before = len(predict([good]))
     assert before > 20
     assert all(isinstance(next(found), Prediction) for _ in range(before))
@@ -137,13 +137,12 @@ def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
 
 def test_the_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
     model_file = load_model_file(model_path)
-    spec = model_file.manifest.signal
 
     def lines(sizes: list[int]) -> str:
         stream = io.StringIO()
         sink = JsonLinesSink(stream, flush_each=False)
         classifier = open_classifier(model_file)
-        for found in predict_stream(cut(SIGNAL, sizes), Preprocessor(spec), classifier, model_file.manifest):
+        for found in predict_stream(cut(SIGNAL, sizes), model_file.manifest, classifier):
             sink.write(replace(found, latency_ms=0.0))
         return stream.getvalue()
 

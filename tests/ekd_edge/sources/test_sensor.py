@@ -257,9 +257,9 @@ def test_readings_that_plainly_do_not_fit_the_unit_are_refused(tmp_path: Path) -
         ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "--unit uS"),
         ("adc\n1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "--adc-bits N"),
         ("# unit: bananas\n1\n2\n3\n", SensorOptions(rate_hz=RATE), SignalError, "unknown unit 'bananas'"),
-        ("<html>\n</html>\n", SensorOptions(), FormatError, "is no recording of a sensor's bytes"),
-        ("1\n2\n3\n", SensorOptions("ekd"), FormatError, "is no recording of a sensor's bytes"),
-        ("nan\nnan\nnan\n", SensorOptions("csv", RATE, ADC12), FormatError, "is no recording of a sensor's bytes"),
+        ("<html>\n</html>\n", SensorOptions(), FormatError, "is not a recording of a sensor's bytes"),
+        ("1\n2\n3\n", SensorOptions("ekd"), FormatError, "is not a recording of a sensor's bytes"),
+        ("nan\nnan\nnan\n", SensorOptions("csv", RATE, ADC12), FormatError, "is not a recording of a sensor's bytes"),
     ],
 )
 def test_recordings_that_cannot_be_read(
@@ -273,7 +273,7 @@ def test_recordings_that_cannot_be_read(
 
 def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(PortError, match="is no file: name a recording after --replay"):
+        with pytest.raises(PortError, match="is not a file: name a recording"):
             replay_blocks(path)
 
 
