@@ -26,9 +26,10 @@ from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
 from ekd_train.process_tuning import keep_freed_memory
+from ekd_train.settings import DistillConfig, FeedbackConfig
 from ekd_train.training.device import arithmetic, pick_device
-from ekd_train.training.distillation import DistillWeights, PoolProjection, hard_loss, kd_step
-from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.training.distillation import PoolProjection, hard_loss, kd_step
+from ekd_train.training.feedback import Batch, feedback_step
 
 ROOT = Path("build/bench/train")
 CONFIG = NetworkConfig()
@@ -69,14 +70,14 @@ class Room:
         """A step of distillation while the teacher trains on."""
         output, (_, gsr, labels) = self.teach(), self.lesson
         with arithmetic(self.device, self.precision):
-            kd_step(self.student, self.optimizers[0], gsr, labels, output, DistillWeights(), PoolProjection())
+            kd_step(self.student, self.optimizers[0], gsr, labels, output, DistillConfig(), PoolProjection())
 
     def feedback(self, renewed: bool = False, quiz: Batch | None = None) -> None:
         """A step of distillation with adaptive feedback."""
         with arithmetic(self.device, self.precision):
             feedback_step(
                 self.student, self.teacher, *self.optimizers, self.lesson, quiz or self.quiz, 0.05,
-                DistillWeights(), PoolProjection(), FeedbackWeights(), renewed,
+                DistillConfig(), PoolProjection(), FeedbackConfig(), renewed,
             )  # fmt: skip
 
     def every(self, k: int) -> None:

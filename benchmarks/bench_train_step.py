@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.training.distillation import DistillWeights, build_projection, kd_step
-from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.training.distillation import build_projection, kd_step
+from ekd_train.training.feedback import Batch, feedback_step
 
 CONFIG = NetworkConfig()
 KERAS = {"student": "200-284", "teacher": "100-137"}
@@ -178,7 +179,7 @@ def distillation(batch: int) -> dict[str, Callable[[], object]]:
     lesson, quiz = (
         Batch(torch.randn(batch, 28, 512), torch.randn(batch, 512), torch.randint(0, 2, (batch, 1))) for _ in range(2)
     )
-    weights, balance = DistillWeights(), FeedbackWeights()
+    weights, balance = DistillConfig(), FeedbackConfig()
 
     def kd(source: Teacher) -> None:
         with torch.no_grad():

@@ -13,16 +13,17 @@ from ekd_train.models.config import STUDENTS, NetworkConfig, Output, StudentKind
 from ekd_train.models.stacked import Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
+from ekd_train.settings import DistillConfig, FeedbackConfig
 from ekd_train.sweep.train_cell import Cell, run_cell, run_stack
-from ekd_train.training.distillation import DistillWeights, build_projection, hard_loss, kd_step, label_step
-from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.training.distillation import build_projection, hard_loss, kd_step, label_step
+from ekd_train.training.feedback import Batch, feedback_step
 
 CALM = NetworkConfig(
     window_samples=40, filters=8, kernel=16, heads=2, key_size=4, ffn=8, eeg_rows=3, targets=("valence", "arousal"),
     head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0,
 )  # fmt: skip
 MEMBERS = 3
-LESSON = DistillWeights(1.0, 0.7, 0.9, 2.0)
+LESSON = DistillConfig(1.0, 0.7, 0.9, 2.0)
 
 
 def batch() -> Batch:
@@ -67,7 +68,7 @@ def test_steps_are_those_of_each_member(kind: StudentKind) -> None:
     config = replace(CALM, student=kind, student_filters=0 if kind == "paper" else 6)
     students, teachers, lesson, quiz = networks(Student, config), networks(Teacher), batch(), batch()
     student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", CALM)
-    balance, one_by_one = FeedbackWeights(0.8, 1.3), torch.randn(MEMBERS, 6, CALM.teacher_feature).double()
+    balance, one_by_one = FeedbackConfig(hard=0.8, quiz=1.3), torch.randn(MEMBERS, 6, CALM.teacher_feature).double()
     taught = Output(torch.randn(MEMBERS, 6, 2, 2).double(), one_by_one)
     feedback_step(student, teacher, sgd(student), sgd(teacher), lesson, quiz, 0.3, LESSON, pool, balance)
     kd_step(student, sgd(student), lesson.gsr, lesson.labels, taught, LESSON, pool)

@@ -11,8 +11,8 @@ from torch import nn
 from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.student import Student
+from ekd_train.settings import DistillConfig
 from ekd_train.training.distillation import (
-    DistillWeights,
     LinearProjection,
     PoolProjection,
     build_projection,
@@ -35,7 +35,7 @@ def outputs(golden, rows):
 @pytest.mark.parametrize("soft", [1.0, 0.1])
 def test_three_terms_as_published(losses_golden, close, rows, name, soft):
     student, teacher, labels = outputs(losses_golden, rows)
-    loss = distill_loss(student, teacher, labels, DistillWeights(1, soft, 1), nn.Identity())
+    loss = distill_loss(student, teacher, labels, DistillConfig(1, soft, 1), nn.Identity())
     expected = losses_golden[f"mlkd.{name}.e_1_{soft:g}_1"]
     close(loss.hard, losses_golden[f"mlkd.hard_in_model.{name}"], 0, 1e-5)
     close(loss.soft, expected[1], 1e-6, 1e-5)
@@ -49,7 +49,7 @@ def test_terms_of_every_sample(losses_golden, close):
     for row in range(8):
         one = slice(row, row + 1)
         pair = [Output(output.logits[one], output.feature[one]) for output in (student, teacher)]
-        loss = distill_loss(*pair, labels[one], DistillWeights(1, 1, 1), nn.Identity())
+        loss = distill_loss(*pair, labels[one], DistillConfig(1, 1, 1), nn.Identity())
         close(loss.hard, losses_golden["per_sample.hard_from_logits"][row], 1e-6, 1e-5)
         close(loss.soft, losses_golden["per_sample.kl_teacher_student"][row], 1e-6, 1e-5)
         close(loss.feature, losses_golden["per_sample.mse_middle"][row], 0, 1e-5)
@@ -58,7 +58,7 @@ def test_terms_of_every_sample(losses_golden, close):
 def test_gradients_as_published(losses_golden, close):
     student, teacher, labels = outputs(losses_golden, 6)
     student = Output(*(part.clone().requires_grad_() for part in student))
-    distill_loss(student, teacher, labels, DistillWeights(1, 0.1, 1), nn.Identity()).total.backward()
+    distill_loss(student, teacher, labels, DistillConfig(1, 0.1, 1), nn.Identity()).total.backward()
     close(student.logits.grad[:, 0], losses_golden["grad.first6.e_1_0.1_1.student_logits"], 1e-6, 1e-5)
     close(student.feature.grad.norm(), losses_golden["grad.first6.e_1_0.1_1.middle_student_l2"], 0, 1e-5)
 
@@ -125,7 +125,7 @@ def test_steps_bring_the_student_towards_its_teacher(kind):
     gsr, labels = torch.randn(16, 48), torch.randint(0, 2, (16, 1))
     teacher = Output(torch.randn(16, 1, 2), torch.randn(16, TINY.teacher_feature))
     optimizer = torch.optim.Adam([*student.parameters(), *projection.parameters()], lr=1e-2)
-    losses = [kd_step(student, optimizer, gsr, labels, teacher, DistillWeights(), projection).total for _ in range(30)]
+    losses = [kd_step(student, optimizer, gsr, labels, teacher, DistillConfig(), projection).total for _ in range(30)]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert all(not loss.requires_grad for loss in losses)
 
@@ -133,7 +133,7 @@ def test_steps_bring_the_student_towards_its_teacher(kind):
 def test_a_term_of_weight_zero_is_zero():
     student = Output(torch.randn(2, 1, 2), torch.full((2, 4), math.nan))
     teacher = Output(torch.randn(2, 1, 2), torch.zeros(2, 8))
-    loss = distill_loss(student, teacher, torch.zeros(2, 1, dtype=torch.int64), DistillWeights(1, 0, 0), nn.Identity())
+    loss = distill_loss(student, teacher, torch.zeros(2, 1, dtype=torch.int64), DistillConfig(1, 0, 0), nn.Identity())
     assert loss.soft == 0
     assert loss.feature == 0
     assert loss.total == loss.hard
@@ -142,4 +142,4 @@ def test_a_term_of_weight_zero_is_zero():
 @pytest.mark.parametrize("wrong", [{"hard": -1}, {"hard": 0, "soft": 0, "feature": 0}, {"temperature": 0}])
 def test_refuses_weights_that_make_no_loss(wrong):
     with pytest.raises(ConfigError):
-        DistillWeights(**wrong)
+        DistillConfig(**wrong)

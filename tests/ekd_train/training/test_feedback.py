@@ -11,8 +11,9 @@ from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.training.distillation import DistillWeights, build_projection, distill_loss, hard_loss, kd_step
-from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_gradient, feedback_step
+from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.training.distillation import build_projection, distill_loss, hard_loss, kd_step
+from ekd_train.training.feedback import Batch, feedback_gradient, feedback_step
 
 CALM = NetworkConfig(
     window_samples=40,
@@ -29,8 +30,8 @@ CALM = NetworkConfig(
 )
 LIVELY = replace(CALM, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
 RATE = 0.3
-LESSON = DistillWeights(1.0, 0.7, 0.9, 2.0)
-BALANCE = FeedbackWeights(0.8, 1.3)
+LESSON = DistillConfig(1.0, 0.7, 0.9, 2.0)
+BALANCE = FeedbackConfig(hard=0.8, quiz=1.3)
 
 
 def classroom(config=CALM, dtype=torch.float64, seed=1):
@@ -61,7 +62,7 @@ def oracle(student, teacher, batch, quiz, rate, weights, projection, balance, cr
     lesson = lesson + student.regularization()
     steps = torch.autograd.grad(lesson, list(parameters.values()), create_graph=create_graph, materialize_grads=True)
     moved = {n: p - rate * s for (n, p), s in zip(parameters.items(), steps, strict=True)}
-    loss = balance.own * hard_loss(taught.logits, batch.labels) + teacher.regularization()
+    loss = balance.hard * hard_loss(taught.logits, batch.labels) + teacher.regularization()
     return loss + balance.quiz * hard_loss(call(moved, quiz.gsr).logits, quiz.labels)
 
 
@@ -87,7 +88,7 @@ def test_equals_double_backward(kind, training):
 def own_gradient(teacher, batch):
     buffers = {name: buffer.clone() for name, buffer in teacher.named_buffers()}
     output = functional_call(teacher, buffers, (batch.eeg, batch.gsr))
-    loss = BALANCE.own * hard_loss(output.logits, batch.labels) + teacher.regularization()
+    loss = BALANCE.hard * hard_loss(output.logits, batch.labels) + teacher.regularization()
     return torch.autograd.grad(loss, list(teacher.parameters()), materialize_grads=True)
 
 
@@ -100,7 +101,7 @@ def test_equals_central_differences(seed):
     feedback = flat(told.gradients) - flat(own_gradient(teacher, batch))
     generator = torch.Generator().manual_seed(seed)
     parameters = list(teacher.parameters())
-    quiz_only = FeedbackWeights(0.0, BALANCE.quiz)
+    quiz_only = FeedbackConfig(hard=0.0, quiz=BALANCE.quiz)
     directions = [feedback / feedback.norm()]
     directions += [d / d.norm() for d in torch.randn(3, feedback.numel(), dtype=torch.float64, generator=generator)]
 
@@ -200,7 +201,7 @@ def test_step_moves_both_and_counts_one_pass_each():
     networks = (student, teacher, projection)
     before = {n: p.clone() for network in networks for n, p in network.named_parameters(str(id(network)))}
     told = feedback_step(
-        student, teacher, *optimizers, batch, quiz, RATE, DistillWeights(), projection, FeedbackWeights()
+        student, teacher, *optimizers, batch, quiz, RATE, DistillConfig(), projection, FeedbackConfig()
     )
     after = {n: p for network in networks for n, p in network.named_parameters(str(id(network)))}
     still = {name.split(".", 1)[1] for name, p in after.items() if torch.equal(p, before[name])}
@@ -233,4 +234,4 @@ def test_the_student_takes_the_very_step_of_plain_distillation(renewed, kind):
 
 def test_refuses_negative_weights():
     with pytest.raises(ConfigError):
-        FeedbackWeights(quiz=-1.0)
+        FeedbackConfig(quiz=-1.0)

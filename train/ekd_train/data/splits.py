@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, DataError
 from ekd_train.data.windows import WindowSet
+from ekd_train.setting import check_settings, setting
 
 __all__ = [
     "LEAKY_WARNING",
@@ -53,20 +54,15 @@ class SplitConfig:
     rated: share of the training subjects whose ratings are used; the others' windows are unrated.
     """
 
-    kind: SplitKind = "holdout"
-    folds: int = 5
-    fold: int = 0
-    validation: float = 0.2
-    test: float = 0.25
-    rated: float = 1.0
+    kind: SplitKind = setting("holdout", "holdout, leave-one-out, k-fold or trial-leaky, which overstates accuracy")
+    folds: int = setting(5, "groups of k-fold and trial-leaky", at_least=2)
+    fold: int = setting(0, "which fold this is, from 0", at_least=0)
+    validation: float = setting(0.2, "share of the other subjects that choose the best epoch", above=0, below=1)
+    test: float = setting(0.25, "share of the subjects that a holdout keeps for the test", above=0, below=1)
+    rated: float = setting(1.0, "share of the training subjects whose ratings are used", above=0, at_most=1)
 
     def __post_init__(self) -> None:
-        if self.folds < 2 or self.fold < 0:
-            raise ConfigError("split.folds must be at least 2 and split.fold at least 0")
-        if not 0 < self.validation < 1:
-            raise ConfigError("split.validation must lie between 0 and 1: validation subjects choose the best epoch")
-        if not 0 < self.rated <= 1:
-            raise ConfigError("split.rated must be above 0 and at most 1")
+        check_settings(self, "split")
 
 
 @dataclass(frozen=True, slots=True)

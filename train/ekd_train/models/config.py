@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ekd_edge.errors import ConfigError
+from ekd_train.setting import check_settings, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["STUDENTS", "Fusion", "GateKind", "NetworkConfig", "Output", "StudentKind"]
+__all__ = ["STUDENTS", "Fusion", "GateKind", "NetworkConfig", "NetworkShape", "Output", "StudentKind"]
 
 Fusion = Literal["published", "figure"]
 GateKind = Literal["softsign", "hardtanh"]
@@ -41,78 +42,69 @@ class Output(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Shape of student and teacher; the defaults are the published EmotionKD networks (ACM MM 2023).
+class NetworkShape:
+    """The part of the networks' shape that a preset chooses; the defaults are the published networks (ACM MM 2023).
 
-    window_samples: samples of one window, of every channel.
-    eeg_rows: EEG channels of the teacher.
-    filters: width of a token; kernel, stride: of the temporal convolution that makes the tokens.
-    depth: transformer blocks; heads, key_size: of their attention; ffn: width of their hidden layer.
-    targets: what is predicted, one classifier each; classes: of every target.
-    fusion: which EEG depth the teacher's "after" branch takes beside GSR depth k+1: k as in the published code,
-        or k+1 as the paper's figure draws it.
-    gate: squashing function of the score gates; "hardtanh" quantizes without a division.
-    head_dropout, block_dropout, classifier_dropout: rates.
-    student: its kind, one of `STUDENTS`; student_filters, student_heads, student_key_size, student_ffn: its own sizes,
-        0 for those of its kind; student_mix: how many tokens the convolutions of the kind "edge" mix, an odd number.
+    Raises ConfigError for a value out of its range.
+    """
+
+    filters: int = setting(64, "width of a token", at_least=1)
+    kernel: int = setting(32, "samples of the temporal convolution's kernel, which makes the tokens", at_least=1)
+    stride: int = setting(8, "samples between tokens", at_least=1)
+    depth: int = setting(3, "transformer blocks", at_least=2)
+    heads: int = setting(8, "attention heads", at_least=1)
+    key_size: int = setting(64, "width of an attention head's keys", at_least=1)
+    ffn: int = setting(64, "width of a block's hidden layer", at_least=1)
+    fusion: Fusion = setting(
+        "published", "EEG depth that joins GSR depth k+1 in the teacher: k (published code) or k+1 (the paper's figure)"
+    )
+    gate: GateKind = setting("softsign", "squashing function of the score gates; hardtanh quantizes without a division")
+    head_dropout: float = setting(0.3, "dropout rate of the head", at_least=0, below=1)
+    block_dropout: float = setting(0.1, "dropout rate of the blocks", at_least=0, below=1)
+    classifier_dropout: float = setting(0.5, "dropout rate of the classifier", at_least=0, below=1)
+    student: StudentKind = setting("paper", "kind of student: as published, compact, or edge, which int8 makes fast")
+    student_filters: int = setting(0, "the student's own filters; 0 for those of its kind", at_least=0)
+    student_heads: int = setting(0, "the student's own heads; 0 for those of its kind", at_least=0)
+    student_key_size: int = setting(0, "the student's own key_size; 0 for that of its kind", at_least=0)
+    student_ffn: int = setting(0, "the student's own ffn; 0 for that of its kind", at_least=0)
+    student_mix: int = setting(9, "tokens that a convolution of the kind edge mixes, an odd number", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self, "network")
+        if self.student_mix % 2 == 0:
+            raise ConfigError(f"network.student_mix = {self.student_mix}: it must be an odd number of tokens")
+        for name, known in (("fusion", get_args(Fusion)), ("gate", get_args(GateKind)), ("student", tuple(STUDENTS))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"network.{name} = {getattr(self, name)!r}: choose one of {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig(NetworkShape):
+    """The whole shape of student and teacher: the chosen part, and what follows from the data.
+
+    window_samples: samples of one window, of every channel. eeg_rows: EEG channels of the teacher.
+    targets: names of what is predicted, one classifier each. classes: of every target.
 
     Raises ConfigError where the values cannot make a network.
     """
 
-    window_samples: int = 512
-    eeg_rows: int = 28
-    filters: int = 64
-    kernel: int = 32
-    stride: int = 8
-    depth: int = 3
-    heads: int = 8
-    key_size: int = 64
-    ffn: int = 64
+    window_samples: int = setting(512, "samples of one window", at_least=1)
+    eeg_rows: int = setting(28, "EEG channels of the teacher", at_least=1)
     targets: tuple[str, ...] = ("arousal",)
-    classes: int = 2
-    fusion: Fusion = "published"
-    gate: GateKind = "softsign"
-    head_dropout: float = 0.3
-    block_dropout: float = 0.1
-    classifier_dropout: float = 0.5
-    student: StudentKind = "paper"
-    student_filters: int = 0
-    student_heads: int = 0
-    student_key_size: int = 0
-    student_ffn: int = 0
-    student_mix: int = 9
+    classes: int = setting(2, "classes of every target", at_least=2)
 
     def __post_init__(self) -> None:
-        for name in ("window_samples", "eeg_rows", "filters", "kernel", "stride", "heads", "key_size", "ffn"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"Set {name} of the network to 1 or more; it is {getattr(self, name)}.")
+        NetworkShape.__post_init__(self)
         if self.window_samples < self.kernel:
             raise ConfigError(
-                f"Make the window at least as long as the network's kernel: {self.window_samples} samples are "
-                f"fewer than {self.kernel}."
+                f"the window of {self.window_samples} samples is shorter than network.kernel = {self.kernel}: make the "
+                "window longer or the kernel shorter"
             )
-        if self.depth < 2:
-            raise ConfigError(f"Give the network a depth of 2 or more; it is {self.depth}.")
-        if self.classes < 2:
-            raise ConfigError(f"Give the network 2 classes or more; it has {self.classes}.")
         if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise ConfigError("Name at least one target of the network, and each only once.")
+            raise ConfigError("name at least one target of the network, and each only once")
         for target in self.targets:
             if not _TARGET.fullmatch(target):
-                raise ConfigError(f"Name the target {target!r} with letters, digits and underscores only.")
-        if self.fusion not in get_args(Fusion):
-            raise ConfigError(f"Choose 'published' or 'figure' as fusion, not {self.fusion!r}.")
-        if self.gate not in get_args(GateKind):
-            raise ConfigError(f"Choose 'softsign' or 'hardtanh' as gate, not {self.gate!r}.")
-        if self.student not in STUDENTS:
-            raise ConfigError(f"Choose one of {', '.join(STUDENTS)} as student, not {self.student!r}.")
-        if min(getattr(self, f"student_{name}") for name in _OWN_SIZES) < 0:
-            raise ConfigError("Set the student's own sizes to 1 or more, or to 0 for those of its kind.")
-        if self.student_mix < 1 or self.student_mix % 2 == 0:
-            raise ConfigError(f"Set student_mix to an odd number of tokens; it is {self.student_mix}.")
-        for name in ("head_dropout", "block_dropout", "classifier_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"Set {name} of the network to 0 or more and less than 1.")
+                raise ConfigError(f"the target {target!r} must be made of letters, digits and underscores")
 
     @property
     def of_student(self) -> "NetworkConfig":

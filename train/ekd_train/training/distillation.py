@@ -3,7 +3,7 @@
     loss = hard * CE(labels, student) + soft * T^2 KL(teacher || student) + feature * MSE(teacher, student feature)
 
 The teacher's feature has twice the student's length (EEG tokens, then GSR tokens), so the published feature term
-cannot be computed; a projection makes both alike. Pooling, the default, has no weights. A learned projection on the
+cannot be computed; a projection makes both alike. Pooling, the default, has no config. A learned projection on the
 teacher's side must be watched: the term also falls when the projection forgets what it should hand over.
 
 All losses are means over a batch. Tensors may have a leading axis of networks trained side by side (see
@@ -11,7 +11,6 @@ All losses are means over a batch. Tensors may have a leading axis of networks t
 """
 
 import math
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -21,11 +20,11 @@ from torch.nn import functional as F
 from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network
+from ekd_train.settings import DistillConfig
 
 __all__ = [
     "UNRATED",
     "DistillLoss",
-    "DistillWeights",
     "LinearProjection",
     "PoolProjection",
     "ProjectionKind",
@@ -44,29 +43,6 @@ UNRATED = -100
 """Label of a window whose subject gave no rating: it has no cross entropy."""
 
 _SMALLEST = math.log(1e-7)
-
-
-@dataclass(frozen=True, slots=True)
-class DistillWeights:
-    """Weights of the three terms and the softmax temperature; the defaults are the published e = (1, 0.1, 1), T = 1.
-
-    smoothing: label smoothing of the cross entropy.
-    Raises ConfigError for negative weights, a temperature that is not positive, or a smoothing out of [0, 1).
-    """
-
-    hard: float = 1.0
-    soft: float = 0.1
-    feature: float = 1.0
-    temperature: float = 1.0
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.hard, self.soft, self.feature) < 0 or max(self.hard, self.soft, self.feature) == 0:
-            raise ConfigError("Set the distillation weights to 0 or more, and at least one of them above 0.")
-        if self.temperature <= 0:
-            raise ConfigError(f"Set the distillation temperature above 0; it is {self.temperature:g}.")
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"Set the label smoothing to 0 or more and less than 1; it is {self.smoothing:g}.")
 
 
 class DistillLoss(NamedTuple):
@@ -147,7 +123,7 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def distill_loss(
-    student: Output, teacher: Output, labels: Tensor, weights: DistillWeights, projection: nn.Module
+    student: Output, teacher: Output, labels: Tensor, config: DistillConfig, projection: nn.Module
 ) -> DistillLoss:
     """The three weighted terms; gradients flow into whichever of student, teacher and projection ask for them.
 
@@ -155,10 +131,10 @@ def distill_loss(
     A term of weight 0 costs nothing.
     """
     none = student.logits.new_zeros(())
-    soft = soft_loss(student.logits, teacher.logits, weights.temperature) if weights.soft else none
-    feature = feature_loss(student.feature, projection(teacher.feature)) if weights.feature else none
-    hard = hard_loss(student.logits, labels, weights.smoothing) if weights.hard else none
-    return DistillLoss(weights.hard * hard, weights.soft * soft, weights.feature * feature)
+    soft = soft_loss(student.logits, teacher.logits, config.temperature) if config.soft else none
+    feature = feature_loss(student.feature, projection(teacher.feature)) if config.feature else none
+    hard = hard_loss(student.logits, labels, config.label_smoothing) if config.hard else none
+    return DistillLoss(config.hard * hard, config.soft * soft, config.feature * feature)
 
 
 def label_step(
@@ -179,7 +155,7 @@ def kd_step(
     gsr: Tensor,
     labels: Tensor,
     teacher: Output,
-    weights: DistillWeights,
+    config: DistillConfig,
     projection: nn.Module,
 ) -> DistillLoss:
     """One optimizer step of the student towards fixed teacher outputs, its L2 penalty included; returns the terms.
@@ -188,7 +164,7 @@ def kd_step(
     optimizer: over the student and, where it has weights, the projection. Detached terms are returned.
     """
     taught = Output(teacher.logits.detach(), teacher.feature.detach())
-    loss = distill_loss(student(gsr), taught, labels, weights, projection)
+    loss = distill_loss(student(gsr), taught, labels, config, projection)
     optimizer.zero_grad(set_to_none=True)
     (loss.total + student.regularization()).backward()
     optimizer.step()

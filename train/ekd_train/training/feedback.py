@@ -23,19 +23,18 @@ student's backward pass more.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ekd_edge.errors import ConfigError
 from ekd_train.models.config import Output
 from ekd_train.models.stacked import Network
-from ekd_train.training.distillation import DistillLoss, DistillWeights, distill_loss, hard_loss
+from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.training.distillation import DistillLoss, distill_loss, hard_loss
 
-__all__ = ["Batch", "FeedbackGradient", "FeedbackWeights", "feedback_gradient", "feedback_step"]
+__all__ = ["Batch", "FeedbackGradient", "feedback_gradient", "feedback_step"]
 
 
 class Batch(NamedTuple):
@@ -44,18 +43,6 @@ class Batch(NamedTuple):
     eeg: Tensor
     gsr: Tensor
     labels: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackWeights:
-    """Weights of the teacher's own cross entropy and of the temporary student's on the quiz; published: 1 and 1."""
-
-    own: float = 1.0
-    quiz: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(self.own, self.quiz) < 0:
-            raise ConfigError("Set the feedback weights to 0 or more.")
 
 
 class FeedbackGradient(NamedTuple):
@@ -82,9 +69,9 @@ def feedback_gradient(
     batch: Batch,
     quiz: Batch,
     rate: float,
-    weights: DistillWeights,
+    weights: DistillConfig,
     projection: nn.Module,
-    balance: FeedbackWeights,
+    balance: FeedbackConfig,
 ) -> FeedbackGradient:
     """The exact gradient of the teacher's loss through one plain gradient step of a temporary student.
 
@@ -95,7 +82,7 @@ def feedback_gradient(
     """
     taught = teacher(batch.eeg, batch.gsr)
     own = hard_loss(taught.logits, batch.labels)
-    loss = balance.own * own + teacher.regularization()
+    loss = balance.hard * own + teacher.regularization()
 
     parameters = dict(student.named_parameters())
     learned: Output = student(batch.gsr)
@@ -133,9 +120,9 @@ def feedback_step(
     batch: Batch,
     quiz: Batch,
     rate: float,
-    weights: DistillWeights,
+    weights: DistillConfig,
     projection: nn.Module,
-    balance: FeedbackWeights,
+    balance: FeedbackConfig,
     renewed: bool = False,
 ) -> FeedbackGradient:
     """One round: the teacher's step by `feedback_gradient`, and the student's from its present or renewed answers.

@@ -15,10 +15,10 @@ from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network, Stack, assemble
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
+from ekd_train.settings import DistillConfig
 from ekd_train.training.device import Means, arithmetic, batch_size
 from ekd_train.training.distillation import (
     DistillLoss,
-    DistillWeights,
     PoolProjection,
     build_projection,
     hard_loss,
@@ -26,7 +26,7 @@ from ekd_train.training.distillation import (
     label_step,
 )
 from ekd_train.training.evaluation import Taught, answers, validate
-from ekd_train.training.feedback import Batch, FeedbackWeights, feedback_step
+from ekd_train.training.feedback import Batch, feedback_step
 from ekd_train.training.loop import Fitted, Reporter, Stage, fit, seed_of
 from ekd_train.training.partitions import StackedTrainingData, TrainingData, endless
 
@@ -99,7 +99,7 @@ def distil(
     modules: dict[str, nn.Module] = {"student": student}
     learners = train.everything() if config.distill.unrated and teachers else train.rated()
     size = batch_size(config.student.batch_size, train.count(learners))
-    weights = _weights(config)
+    weights = config.distill
     optimizers: dict[str, torch.optim.Optimizer] = {}
     choose: Callable[[int], Tensor] = lambda epoch: learners  # noqa: E731
     share = 1.0
@@ -199,11 +199,11 @@ def _from_labels(
     learning: TrainingData | StackedTrainingData,
     student: Network,
     optimizer: torch.optim.Optimizer,
-    weights: DistillWeights,
+    weights: DistillConfig,
 ) -> Step:
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
         gsr, labels = learning.train.take_gsr(positions)
-        return {"hard": label_step(student, optimizer, gsr, labels, weights.smoothing).hard}
+        return {"hard": label_step(student, optimizer, gsr, labels, weights.label_smoothing).hard}
 
     return step
 
@@ -214,7 +214,7 @@ def _from_answers(
     teachers: Sequence[Taught],
     projection: nn.Module,
     optimizer: torch.optim.Optimizer,
-    weights: DistillWeights,
+    weights: DistillConfig,
 ) -> Step:
     """Learn from teachers that do not change: their answers are computed once, and kept projected if possible."""
     fixed = [
@@ -263,17 +263,16 @@ def _with_feedback(
     teacher: Network,
     projection: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
-    weights: DistillWeights,
+    weights: DistillConfig,
 ) -> Step:
     feedback = lessons.config.feedback
-    balance = FeedbackWeights(feedback.hard, feedback.quiz)
 
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
         batch = lessons.learning.train.take(positions)
         if number % feedback.every == 0:
             told = feedback_step(
                 student, teacher, optimizers["student"], optimizers["teacher"], batch, lessons.quiz(),
-                feedback.inner_learning_rate, weights, projection, balance, feedback.renewed,
+                feedback.inner_learning_rate, weights, projection, feedback, feedback.renewed,
             )  # fmt: skip
             return {"teacher": told.own, "quiz": told.quiz, **_told(told.terms)}
         own, taught = _task_step(teacher, optimizers["teacher"], batch)
@@ -295,11 +294,6 @@ def _task_step(teacher: Network, optimizer: torch.optim.Optimizer, batch: Batch)
 
 def _told(terms: DistillLoss) -> dict[str, Tensor]:
     return {"hard": terms.hard, "soft": terms.soft, "feature": terms.feature}
-
-
-def _weights(config: TrainConfig) -> DistillWeights:
-    distill = config.distill
-    return DistillWeights(distill.hard, distill.soft, distill.feature, distill.temperature, distill.label_smoothing)
 
 
 def _projection(config: TrainConfig, network: NetworkConfig, teacher: Taught) -> nn.Module:
