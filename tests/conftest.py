@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from ekd_edge.model.file import save_model_file
@@ -22,6 +23,10 @@ from firmware_bridge.firmware.toolchain import Target, build, missing_tools
 if TYPE_CHECKING:
     from ekd_train.models.config import NetworkConfig
     from ekd_train.models.student import Student
+
+
+settings.register_profile("ekd", deadline=None)  # a busy machine is not a failure
+settings.load_profile("ekd")
 
 
 PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
