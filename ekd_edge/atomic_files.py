@@ -1,4 +1,4 @@
-"""Files that are whole or not there, lines that are never torn, folders with one writer."""
+"""Atomic file writes, appends without torn lines, and folders locked by one process."""
 
 import contextlib
 import errno
@@ -20,9 +20,9 @@ _CAUSES = {
     errno.EACCES: "writing there is not allowed: change its permissions or choose another folder",
     errno.EPERM: "writing there is not allowed: change its permissions or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
-    errno.EEXIST: "a part of the path is not a folder: choose another folder",
-    errno.ENOTDIR: "a part of the path is not a folder: choose another folder",
-    errno.ENOENT: "the folder does not exist: make it, or choose another one",
+    errno.EEXIST: "part of the path is not a folder: choose another folder",
+    errno.ENOTDIR: "part of the path is not a folder: choose another folder",
+    errno.ENOENT: "the folder does not exist: create it, or choose another one",
     errno.EISDIR: "a folder has that name: choose another file name",
 }
 _LEFTOVERS = ".*.part"
@@ -32,9 +32,9 @@ _LEFTOVERS = ".*.part"
 def pending_file(
     path: Path, content: bytes | Callable[[BinaryIO], object], *, sync: bool = True
 ) -> Iterator[Callable[[], None]]:
-    """Write a file next to `path` under a temporary name, and rename it when the block calls the function it is given.
+    """Write a temporary file next to `path`, and rename it to `path` when the block calls the function it receives.
 
-    Where the block does not call it, or raises, the temporary file is removed and what was at `path` stays.
+    Without that call, or after an error, the temporary file is removed and the old file stays.
 
     Args:
         path: the final name; its folder must exist.
@@ -70,10 +70,10 @@ def pending_file(
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data` in one step; makes the folder where it is missing.
+    """Replace the file at `path` by `data` atomically; a missing folder is created.
 
-    Raises ConfigError where it cannot be written (a full disk, a quota, no permission): what was at `path` before
-    is intact then, and nothing else is left behind.
+    Raises ConfigError where it cannot be written (a full disk, a quota, no permission): the old file is intact then,
+    and no temporary file remains.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,25 +84,25 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """The same as `write_whole` for JSON-ready data."""
+    """Write JSON-ready data as `write_whole` does."""
     write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def cannot_write(path: Path, error: OSError) -> str:
-    """The sentence for a file that cannot be written: the cause and the remedy."""
+    """The error sentence for a file that cannot be written, with cause and remedy."""
     cause = _CAUSES.get(error.errno or 0, f"{error.strerror or error}")
-    return f"cannot write {path}: {cause}; what was saved before is intact"
+    return f"cannot write {path}: {cause}; the files saved before are intact"
 
 
 def append_line(path: Path, text: str) -> None:
-    """Append one line; the half line that a killed process may have left is cut off first.
+    """Append one line; an incomplete last line, left by a killed process, is cut off first.
 
-    Raises ConfigError where it cannot be written; the lines before are intact then.
+    Raises ConfigError where it cannot be written; the existing lines are intact then.
     """
     line = f"{text}\n".encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # unbuffered: what does not fit must fail here, not when the file is closed
+        # unbuffered: a full disk must raise here, not when the file is closed
         with path.open("ab+", buffering=0) as file:
             end = _cut_half_line(file.fileno())
             try:
@@ -117,21 +117,21 @@ def append_line(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def alone_in(folder: Path, what: str) -> Iterator[None]:
-    """Lock the folder, made where it is missing, against a second `what` until the block or the process ends.
+    """Lock the folder against a second `what` until the block or the process ends; a missing folder is created.
 
-    Temporary files that a killed process left in it are removed. Raises ConfigError where the folder cannot be made
-    or is held.
+    Temporary files of a killed process are removed. Raises ConfigError where the folder cannot be created or is locked
+    by another process.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another folder") from error
+        raise ConfigError(f"cannot create the folder {folder}: {error.strerror}; choose another folder") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"another {what} is at work in {folder}: wait for it, or end it first") from None
+            raise ConfigError(f"another {what} is running in {folder}: wait until it ends, or stop it") from None
         except OSError:  # a network file system that cannot lock folders
             pass
         else:

@@ -1,4 +1,4 @@
-"""How figures read, the same in every command."""
+"""Formats of figures (percentages, differences, intervals), the same in every command."""
 
 from ekd_edge.metrics import Difference
 
@@ -21,7 +21,7 @@ def interval(low: float, high: float) -> str:
 
 
 def change(difference: Difference) -> str:
-    """A difference of shares in percentage points, with its interval and what the interval rests on."""
+    """A difference of shares in percentage points, with its interval and the number of subjects."""
     mean = f"{points(difference.mean)} points"
     if difference.low is None or difference.high is None:
         return f"{mean} (one subject: no interval)"
@@ -29,5 +29,5 @@ def change(difference: Difference) -> str:
 
 
 def origin(synthetic: bool) -> str:
-    """What to write behind a figure so that nobody takes synthetic data for people."""
+    """The mark behind a figure that was measured on synthetic data; empty for recorded people."""
     return " [synthetic data]" if synthetic else ""

@@ -1,4 +1,4 @@
-"""How well models do on people they have never seen: scores by subject, and the loss from one to another."""
+"""Metrics on held-out subjects: accuracy and macro F1 by subject, and paired differences between two models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +37,7 @@ class SubjectScores:
 
 @dataclass(frozen=True, slots=True)
 class TargetScores:
-    """One target: each subject's scores, their means over subjects, how often each class is predicted."""
+    """Scores of one target: of each subject, their means over subjects, and how often each class is predicted."""
 
     target: str
     accuracy: float
@@ -57,7 +57,7 @@ class Scores:
         return {scores.target: asdict(scores) for scores in self.targets}
 
     def hashed(self, dataset: str) -> "Scores":
-        """The same with every subject hashed and in the order of the hashes; dataset: its identity."""
+        """The same scores with hashed subjects, in the order of the hashes. dataset: its identity."""
         return Scores(tuple(_hashed(scores, dataset) for scores in self.targets))
 
 
@@ -65,8 +65,8 @@ class Scores:
 class Difference:
     """Mean over subjects of (second - first), with a 95 % interval.
 
-    Student's t over the paired differences of n subjects: it treats the subjects as drawn from a population
-    and allows for their being few. low and high are None for a single subject, who says nothing of others.
+    Student's t over the paired differences of n subjects: it treats the subjects as a random sample
+    of a population and accounts for a small number of them. low and high are None for a single subject.
     """
 
     mean: float
@@ -77,7 +77,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One target, second model against first: agreement of the predicted classes, changes of both scores."""
+    """The second model against the first for one target: agreement of predicted classes, differences of both scores."""
 
     target: str
     agreement: float
@@ -105,7 +105,17 @@ def evaluate(
     subjects: NDArray[np.str_],
     logits: NDArray[np.float32],
 ) -> Scores:
-    """Scores of logits (n, targets, classes) against labels (n, targets) of windows from subjects (n,)."""
+    """Scores of a model's logits.
+
+    Args:
+        targets: names of the targets.
+        labels: true classes, shape (n, targets).
+        subjects: name of each window's subject, shape (n,).
+        logits: of the model, shape (n, targets, classes).
+
+    Returns:
+        Scores by target and subject.
+    """
     predicted = logits.argmax(axis=2)
     classes = logits.shape[2]
     return Scores(
@@ -119,7 +129,15 @@ def evaluate(
 def compare(
     first: Scores, second: Scores, first_logits: NDArray[np.float32], second_logits: NDArray[np.float32]
 ) -> tuple[Comparison, ...]:
-    """The second model against the first, on the same windows; logits (n, targets, classes)."""
+    """The second model against the first, on the same windows.
+
+    Args:
+        first, second: scores of the two models.
+        first_logits, second_logits: shape (n, targets, classes).
+
+    Returns:
+        One comparison for each target.
+    """
     same = first_logits.argmax(axis=2) == second_logits.argmax(axis=2)
     return tuple(
         Comparison(

@@ -1,4 +1,4 @@
-"""Silence for libraries that write to the terminal from Python and from C++."""
+"""Suppression of output that libraries write to the terminal from Python and from C++."""
 
 import contextlib
 import io
@@ -13,9 +13,9 @@ __all__ = ["quiet"]
 
 @contextlib.contextmanager
 def quiet(*, stdout: bool = True) -> Iterator[None]:
-    """Drop log records, warnings and all that is written to stderr (and stdout) until the block ends.
+    """Discard log records, warnings and everything written to stderr (and stdout) until the block ends.
 
-    Exceptions pass. The whole process is silenced, other threads included.
+    Exceptions pass. The output of other threads of the process is discarded too.
     """
     before = logging.root.manager.disable
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""One prediction: what a student says about one window of skin conductance."""
+"""The prediction of a student for one window of skin conductance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ __all__ = ["Prediction"]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the student says about one window.
+    """The prediction for one window.
 
     first_index, time_s, segment: of the window, see `ekd_edge.signal.blocks.Window` (time_s is its end).
-    probabilities: for each target, one probability a label, in the order of the manifest's labels.
-    labels: for each target, the most probable label, or None where the signal's quality is not acceptable.
-    quality: of the window's signal, and what is wrong with it.
+    probabilities: for each target, one probability for each label, in the order of the manifest's labels.
+    labels: for each target, the most probable label, or None where the signal quality is not acceptable.
+    quality: of the window's signal, with the reason where it is reduced.
     latency_ms: from the arrival of the block that completed the window to this prediction.
-    source: the sensor's port, where there are several.
+    source: the sensor's port; None where there is only one sensor.
     """
 
     first_index: int
@@ -31,5 +31,5 @@ class Prediction:
 
     @property
     def withheld(self) -> bool:
-        """Whether the labels are withheld because of the signal's quality."""
+        """Whether the labels are withheld because of the signal quality."""
         return not self.quality.acceptable

@@ -1,7 +1,7 @@
 """The container of a model file: a flatbuffer with a small zip appended; docs/reference/model-file.md describes it.
 
-It is canonical: for given contents there is exactly one sequence of bytes, so a reader rebuilds what follows the
-flatbuffer and compares. Nothing here interprets the contents.
+The container is canonical: for given contents there is exactly one sequence of bytes. A reader rebuilds the bytes after
+the flatbuffer and compares them. This module does not interpret the contents.
 """
 
 import errno
@@ -47,7 +47,7 @@ _UNIX_0644 = 0o100644 << 16
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a model file holds: a TFLite flatbuffer, the manifest's JSON, and `SIGNATURE_BYTES` where it is signed."""
+    """The contents of a model file: TFLite flatbuffer, JSON of the manifest, and `SIGNATURE_BYTES` if it is signed."""
 
     flatbuffer: bytes = field(repr=False)
     manifest: bytes
@@ -60,9 +60,9 @@ def pack(contents: Contents) -> bytes:
 
 
 def unpack(path: Path, content: bytes) -> Contents:
-    """The contents of a canonical container; `path` is for the complaint.
+    """The contents of a canonical container. path: named in error sentences.
 
-    Raises ModelFileError where it is anything else, in any bit.
+    Raises ModelFileError if any bit differs from a canonical container.
     """
     if content[4:8] != _MAGIC:
         raise ModelFileError(f"{path} is not a TFLite model: name a .tflite file that ekd-export wrote")
@@ -80,7 +80,7 @@ def unpack(path: Path, content: bytes) -> Contents:
         _LOCAL.size + _CENTRAL.size + 2 * len(name) + each for name, each in zip(_NAMES, sizes, strict=False)
     )
     if not (1 <= count <= 2 and 8 <= length <= MAX_FLATBUFFER_BYTES and 0 < size <= MAX_MANIFEST_BYTES):
-        raise ModelFileError(f"{path} was altered: its parts do not fit together; copy or export it again")
+        raise ModelFileError(f"{path} was altered: its parts do not match; copy or export it again")
     found = []
     start = length
     for name, each in zip(_NAMES, sizes, strict=False):
@@ -95,18 +95,18 @@ def unpack(path: Path, content: bytes) -> Contents:
 def read_contents(path: Path) -> Contents:
     """The contents of a file.
 
-    Raises ModelFileError where there is none, it is no regular file, cannot be read, or is no canonical container.
+    Raises ModelFileError if the file is missing, not a regular file, unreadable, or not a canonical container.
     """
     limit = len(_tail(0, [b""] * 2)) + MAX_FLATBUFFER_BYTES + MAX_MANIFEST_BYTES + SIGNATURE_BYTES
     try:
         size = _size_of_file(path, path.stat())
-        # O_NONBLOCK, and to ask again: a pipe may have been put in its place meanwhile
+        # O_NONBLOCK and a second check: a pipe may have replaced the file in the meantime
         with open(path, "rb", opener=_open_unblocked) as file:
             _size_of_file(path, os.fstat(file.fileno()))
             content = file.read(limit + 1) if size <= limit else None
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise ModelFileError(f"there is no model file {path}: make one with `ekd-export --int8`") from error
+            raise ModelFileError(f"there is no model file {path}: create one with `ekd-export --int8`") from error
         reason = error.strerror if isinstance(error, OSError) else None
         raise ModelFileError(f"cannot read {str(path)!r}: {reason or error}") from error
     if content is None or len(content) > limit:
@@ -115,14 +115,14 @@ def read_contents(path: Path) -> Contents:
 
 
 def write_contents(path: Path, contents: Contents) -> None:
-    """Write a model file in one step: a reader finds the old file or the whole new one, never a part.
+    """Write a model file atomically: a reader finds the old file or the complete new one.
 
-    Raises ModelFileError where the flatbuffer is none, something is too large or the file cannot be written; nothing
-    is left behind then.
+    Raises ModelFileError if the flatbuffer is not a TFLite model, a part is too large or the file cannot be written; no
+    temporary file remains then.
     """
     flatbuffer, manifest = contents.flatbuffer, contents.manifest
     if flatbuffer[4:8] != _MAGIC:
-        raise ModelFileError(f"cannot write {path}: this is no TFLite model")
+        raise ModelFileError(f"cannot write {path}: this is not a TFLite model")
     if len(flatbuffer) > MAX_FLATBUFFER_BYTES or len(manifest) > MAX_MANIFEST_BYTES:
         raise ModelFileError(
             f"cannot write {path}: a model of {len(flatbuffer)} bytes or a manifest of {len(manifest)} is too "
@@ -154,7 +154,7 @@ def _entries(contents: Contents) -> list[bytes]:
 
 
 def _tail(offset: int, entries: list[bytes]) -> bytes:
-    """The zip for appending to `offset` bytes."""
+    """The zip that follows `offset` bytes of flatbuffer."""
     local, central = b"", b""
     unix = _ZIP_VERSION | 3 << 8
     for name, entry in zip(_NAMES, entries, strict=False):

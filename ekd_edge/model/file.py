@@ -1,7 +1,6 @@
-"""One file that holds a model and all that is needed to run it; docs/reference/model-file.md describes the format.
+"""The model file: a model with everything that running it needs; docs/reference/model-file.md describes the format.
 
-The model is not interpreted before all checks have passed: container, signature (where keys are trusted), manifest,
-hash.
+The model is interpreted only after all checks have passed: container, signature (if keys are trusted), manifest, hash.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ __all__ = ["ModelFile", "check_contents", "load_model_file", "save_model_file"]
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A verified model file: its manifest, its TFLite flatbuffer and where it was read from."""
+    """A verified model file: its manifest, its TFLite flatbuffer and its path."""
 
     manifest: Manifest
     flatbuffer: bytes = field(repr=False)
@@ -27,10 +26,19 @@ class ModelFile:
 
 
 def save_model_file(path: Path, flatbuffer: bytes, manifest: Manifest) -> Manifest:
-    """Write a model file, unsigned, in one step: a reader finds the old file or the whole new one, never a part.
+    """Write an unsigned model file atomically: a reader finds the old file or the complete new one.
 
-    Returns the manifest as written, with sha256 and size_bytes of `flatbuffer`. Raises ModelFileError where
-    the flatbuffer is none, something is too large or the file cannot be written; nothing is left behind then.
+    Args:
+        path: of the file.
+        flatbuffer: the TFLite model.
+        manifest: of the model; its sha256 and size_bytes are replaced by those of `flatbuffer`.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        ModelFileError: the flatbuffer is not a TFLite model, a part is too large or the file cannot be written; no
+            temporary file remains then.
     """
     manifest = replace(manifest, sha256=hashlib.sha256(flatbuffer).hexdigest(), size_bytes=len(flatbuffer))
     write_contents(path, Contents(flatbuffer, encode_manifest(manifest)))
@@ -38,16 +46,16 @@ def save_model_file(path: Path, flatbuffer: bytes, manifest: Manifest) -> Manife
 
 
 def load_model_file(path: Path, trust: Trust | None = None) -> ModelFile:
-    """Read and verify a model file; with `trust`, only one that a trusted key has signed.
+    """Read and verify a model file; with `trust`, it must be signed by a trusted key.
 
-    Raises ModelFileError, in one sentence, where it is missing, cut short, foreign, altered, of another format version
-    or not to be trusted.
+    Raises ModelFileError if it is missing, truncated, of another kind or format version, altered, or not signed by a
+    trusted key.
     """
     return check_contents(path, read_contents(path), trust)
 
 
 def check_contents(path: Path, contents: Contents, trust: Trust | None = None) -> ModelFile:
-    """The model_file in a file's contents; see `load_model_file`."""
+    """Verify the contents of a file; see `load_model_file`."""
     if trust is not None:
         check_signature(path, contents, trust)
     try:

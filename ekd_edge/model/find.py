@@ -1,4 +1,4 @@
-"""Which model `ekd-edge` runs when none is named."""
+"""The default model of `ekd-edge`, when none is named."""
 
 import os
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ def default_model(
 ) -> Path:
     """The file that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
 
-    The newest file decides on the folder; of its models the newest int8 one is taken, else the newest. Files that
-    are no valid model_file, that `trust` refuses, or that were refused sign-off are passed over. Raises ConfigError
-    where none is left.
+    The newest file determines the folder; the result is the newest int8 model in it, else the newest model. Files are
+    skipped if they are not valid model files, are not trusted, or were refused sign-off. Raises ConfigError if no
+    file remains.
     """
     named = environment.get("EKD_MODEL")
     if named:
@@ -31,13 +31,13 @@ def default_model(
         try:
             manifest = load_model_file(path, trust).manifest
             if manifest.signoff is not None and not manifest.signoff.passed:
-                faults.append(f"{path} was {describe_signoff(manifest)}, name it to run it all the same")
+                faults.append(f"{path} was {describe_signoff(manifest)}: name it with --model to run it anyway")
             else:
                 valid.append((path.stat().st_mtime, path, manifest.kind))
         except (ModelFileError, OSError) as error:
             faults.append(str(error))
     if not valid:
-        passed_over = f" (passed over: {'; '.join(faults)})" if faults else ""
+        passed_over = f" (skipped: {'; '.join(faults)})" if faults else ""
         raise ConfigError("no model here: run `ekd-export --int8`, or name one with --model or EKD_MODEL" + passed_over)
     newest = max(valid)[1].parent
     siblings = [(kind == "int8", changed, path) for changed, path, kind in valid if path.parent == newest]
@@ -45,7 +45,7 @@ def default_model(
 
 
 def describe_signoff(manifest: Manifest) -> str:
-    """What is to be known of a model's sign-off, in a few words; empty where it passed or needs none."""
+    """The state of a model's sign-off in a few words; empty if it passed or needs none."""
     signoff = manifest.signoff
     if signoff is None:
         return "" if manifest.kind == "float32" else "never signed off"

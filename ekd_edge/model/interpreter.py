@@ -1,4 +1,4 @@
-"""Windows to logits by a TFLite runtime: LiteRT where it is installed, else tflite-runtime."""
+"""Inference by a TFLite runtime: LiteRT if it is installed, else tflite-runtime."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,20 +19,20 @@ __all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
 
 
 class Classifier(Protocol):
-    """Whatever turns windows into logits."""
+    """A model that computes logits from windows."""
 
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
 
-        Raises SignalError for windows of another length, and ModelFileError where the runtime fails.
+        Raises SignalError for windows of another length, and ModelFileError if the runtime fails.
         """
 
 
 def open_classifier(model_file: ModelFile, threads: int = 1) -> Classifier:
-    """The model_file's model, ready to run.
+    """A model file's model in a TFLite runtime, ready to run. threads: of the runtime.
 
-    Raises ModelFileError where the model is not what its manifest says or the runtime cannot run it, and
-    EkdError where no usable TFLite runtime is installed.
+    Raises ModelFileError if the model does not match its manifest or the runtime cannot run it, and EkdError if no
+    usable TFLite runtime is installed.
     """
     interpreter = load_runtime()
     try:
@@ -49,7 +49,7 @@ def open_classifier(model_file: ModelFile, threads: int = 1) -> Classifier:
 
 
 def load_runtime() -> Any:
-    """The Interpreter class of the TFLite runtime here. Raises EkdError where none is installed or can be loaded."""
+    """The Interpreter class of the installed TFLite runtime. Raises EkdError if none is installed or none loads."""
     faults = []
     for package in ("ai_edge_litert", "tflite_runtime"):
         if find_spec(package) is None:
@@ -68,7 +68,7 @@ def load_runtime() -> Any:
 
 
 def softmax(logits: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities of one window's logits, in plain floats: the same however many windows came together."""
+    """Probabilities of one window's logits in Python floats: independent of the number of windows in a batch."""
     top = max(logits)
     powers = [math.exp(logit - top) for logit in logits]
     total = math.fsum(powers)
@@ -78,8 +78,8 @@ def softmax(logits: Sequence[float]) -> tuple[float, ...]:
 class _Interpreted:
     """A model in a TFLite interpreter, one window at a time.
 
-    The tensors are written and read in place: their views are taken anew for each window because an
-    interpreter refuses to run while one is held.
+    The tensors are written and read in place. Their views are created again for each window because an interpreter
+    refuses to run while a view exists.
     """
 
     def __init__(self, model_file: ModelFile, model: Any) -> None:
@@ -95,17 +95,13 @@ class _Interpreted:
         )
         wanted = (1, self._window), (1, self._shape[0] * self._shape[1])
         if (tuple(source["shape"]), tuple(result["shape"])) != wanted:
-            raise ModelFileError(
-                f"{model_file.path}: the model's shapes are not those of its manifest: export it again"
-            )
+            raise ModelFileError(f"{model_file.path}: the model's shapes differ from its manifest: export it again")
         if source["dtype"] is not self._dtype or result["dtype"] is not self._dtype:
             raise ModelFileError(
-                f"{model_file.path}: the model is not {manifest.kind} as its manifest says: export again"
+                f"{model_file.path}: the model is not {manifest.kind}, as its manifest states: export it again"
             )
         if self._quantization is not None and _quantization(source, result) != self._quantization:
-            raise ModelFileError(
-                f"{model_file.path}: the model's scales are not those of its manifest: export it again"
-            )
+            raise ModelFileError(f"{model_file.path}: the model's scales differ from its manifest: export it again")
         self._input: Callable[[], NDArray[Any]] = model.tensor(source["index"])
         self._output: Callable[[], NDArray[Any]] = model.tensor(result["index"])
         self._invoke: Callable[[], None] = model.invoke

@@ -1,4 +1,4 @@
-"""The manifest: what a model file says about itself, as typed nouns; `ekd_edge.model.manifest_json` has their JSON."""
+"""The manifest of a model file, as dataclasses; `ekd_edge.model.manifest_json` reads and writes their JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,16 +23,16 @@ FORMAT_VERSION = 2
 """Rises with every change of the manifest's fields or of the container around it."""
 
 Kind = Literal["int8", "dynamic", "float16", "float32"]
-"""int8: every tensor is an integer, input and output included. The others take and give float32: dynamic has int8
-weights, float16 has float16 weights, float32 is float32 throughout."""
+"""int8: every tensor is an integer, input and output included. The others have float32 inputs and outputs: dynamic has
+int8 weights, float16 has float16 weights, float32 is float32 throughout."""
 
 HighRule = Literal["above", "at-or-above"]
-"""Which ratings are high: those above the threshold alone, or those at it as well. Studies use both."""
+"""Whether a rating equal to the threshold is high; studies use both rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing the model predicts: its name ("arousal") and its labels in logit order ("low", "high")."""
+    """One prediction target: its name ("arousal") and its labels in logit order ("low", "high")."""
 
     name: str
     labels: tuple[str, ...]
@@ -56,7 +56,7 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the activation ranges were measured on: float32 windows (n, window_samples) of training subjects.
+    """The calibration windows of the activation ranges: float32 (n, window_samples) of training subjects.
 
     subjects: hashed as in `Training`. sha256: of those windows' bytes, little-endian, row after row.
     """
@@ -70,14 +70,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Where the model comes from.
+    """The training data of a model.
 
     source: the `--data` text that loads the dataset; dataset: the dataset's identity, which two sources share
-    only if they hold the same recordings. synthetic: no person was recorded. The subject sets are disjoint, and
-    hold `ekd_edge.model.subject_hash.hash_subject` of each name: a model file names nobody.
-    threshold: a rating above it is label 1. high: whether one at the threshold is label 1 as well.
+    only if they hold the same recordings. synthetic: no person was recorded. The subject sets are disjoint and contain
+    `ekd_edge.model.subject_hash.hash_subject` of each name, so that a model file contains no names.
+    threshold: a rating above it is label 1. high: whether a rating equal to it is label 1 as well.
     window_hashes: of a few windows of each recording of training and validation (16 hex digits of SHA-256 over the
-    window's float32 bytes), by which the same recording is known under another name.
+    window's float32 bytes), which identify the same recording under another name.
     """
 
     source: str
@@ -92,15 +92,15 @@ class Training:
 
     @property
     def seen_subjects(self) -> frozenset[str]:
-        """Subjects, hashed, that shaped the model in any way: held-out figures must exclude them."""
+        """Hashed subjects of training and validation; held-out figures must exclude them."""
         return frozenset(self.train_subjects) | frozenset(self.validation_subjects)
 
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """The verdict of `ekd-export --max-drop`: whether the loss of accuracy was shown to be at most max_drop.
+    """The result of `ekd-export --max-drop`: whether the loss of accuracy was shown to be at most max_drop.
 
-    max_drop: share of windows, 0.01 is one point of accuracy.
+    max_drop: share of windows; 0.01 is one percentage point of accuracy.
     """
 
     max_drop: float
@@ -109,13 +109,13 @@ class SignOff:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a model file says about itself.
+    """All metadata of a model file.
 
     The model has one input (1, signal.window_samples) and one output (1, targets * classes), the logits of
-    target after target. recipe: name of the quantization recipe ("static", "qat", "float32"); student: which student
-    of the family ("paper"). quantization and calibration are there exactly for kind "int8". signoff: None where
-    nobody asked for a verdict. evaluation: figures measured at export, free JSON, its subjects hashed too. made_by:
-    name and version of the program. sha256, size_bytes: of the flatbuffer alone; `save_model_file` fills them in.
+    one target after the other. recipe: name of the quantization recipe ("static", "qat", "float32"); student: name
+    of the student ("paper"). quantization and calibration exist exactly for kind "int8". signoff: None if none
+    was requested. evaluation: figures measured at export, free JSON, with hashed subjects. made_by:
+    name and version of the program. sha256, size_bytes: of the flatbuffer alone; `save_model_file` sets them.
     """
 
     kind: Kind
@@ -139,5 +139,5 @@ class Manifest:
         return len(self.targets[0].labels)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; `ekd_edge.model.manifest_json` writes and reads it."""
+        """A JSON-ready dict; `ekd_edge.model.manifest_json` encodes and parses it."""
         return asdict(self) | {"signal": self.signal.to_json()}

@@ -1,7 +1,6 @@
 """The manifest's JSON form. `encode_manifest` and `parse_manifest` are exact inverses.
 
-Parsing trusts nothing: every field is checked for its kind and range, and a field that this version does not know is
-refused.
+Parsing treats the JSON as untrusted: the type and range of every field are checked, and unknown fields are rejected.
 """
 
 import json
@@ -38,7 +37,7 @@ _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 def encode_manifest(manifest: Manifest) -> bytes:
     """UTF-8 JSON, indented for people who unzip it.
 
-    Raises ModelFileError where the manifest would not be accepted by `parse_manifest`.
+    Raises ModelFileError if `parse_manifest` would reject the manifest.
     """
     try:
         encoded = json.dumps(manifest.to_json(), indent=1, allow_nan=False, ensure_ascii=False).encode()
@@ -51,7 +50,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def parse_manifest(encoded: bytes) -> Manifest:
     """The manifest in UTF-8 JSON.
 
-    Raises ModelFileError where it is malformed, or of another format version.
+    Raises ModelFileError if it is malformed or of another format version.
     """
     root = Fields("manifest", parse_object(encoded))
     version = root.integer("format_version", 1)
@@ -115,7 +114,7 @@ def _signal(data: dict[str, Any]) -> SignalSpec:
     except (SignalError, TypeError, ValueError) as error:
         raise ModelFileError(f"manifest: signal: {error}") from error
     if not exact:
-        raise ModelFileError("manifest: signal is no signal specification of this format version")
+        raise ModelFileError("manifest: signal is not a signal specification of this format version")
     return spec
 
 
@@ -184,12 +183,12 @@ def _signoff(fields: Fields) -> SignOff:
     signoff = SignOff(max_drop=fields.number("max_drop"), passed=fields.flag("passed"))
     fields.done()
     if not 0 <= signoff.max_drop <= 1:
-        raise ModelFileError("manifest: signoff.max_drop must lie between 0 and 1")
+        raise ModelFileError("manifest: signoff.max_drop must be between 0 and 1")
     return signoff
 
 
 def _check_hashed(figures: Any, name: str = "", depth: int = 0) -> None:
-    """Refuse a text in `figures` that stands under a key of subjects and is no hash: a model file names nobody."""
+    """Reject a text under a key of subjects that is not a hash: a model file contains no names."""
     if depth > MAX_DEPTH:
         raise ModelFileError(f"manifest: evaluation is nested more than {MAX_DEPTH} deep")
     if isinstance(figures, dict):

@@ -1,7 +1,7 @@
-"""Signatures of model files: which keys are trusted, and whether one of them signed this file.
+"""Signatures of model files: trusted keys, and the check that one of them signed a file.
 
-Ed25519 (RFC 8032) by the cryptography package, which is loaded only where somebody trusts a key or signs.
-A signature covers the manifest's exact bytes; those hold the flatbuffer's size and SHA-256, and so cover it too.
+Ed25519 (RFC 8032) by the cryptography package, which is loaded only for trusted keys and for signing. A signature
+covers the exact bytes of the manifest. They contain size and SHA-256 of the flatbuffer, which is thus covered too.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ekd_edge.errors import ConfigError, EkdError, ModelFileError
 from ekd_edge.model.container import Contents
+from firmware_bridge.dependencies import install_command
 
 __all__ = [
     "Trust",
@@ -29,33 +30,33 @@ _LARGEST_PEM = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The public keys, 32 bytes each, whose model files may run; at least one."""
+    """The trusted public keys, 32 bytes each; at least one. Only model files signed by one of them may run."""
 
     keys: frozenset[bytes]
 
 
 def signed_bytes(manifest: bytes) -> bytes:
-    """What a signature is made over: a text that no other program's signatures begin with, then the manifest."""
+    """The bytes that a signature covers: a prefix that only ekd's signatures have, then the manifest."""
     return _CONTEXT + manifest
 
 
 def signer(signature: bytes) -> str:
-    """How people are told of the key in a container's signature entry: its first 16 hex digits."""
+    """A short name of the key in a container's signature entry: its first 16 hex digits."""
     return f"ed25519 key {signature[_SIGNATURE_BYTES:].hex()[:16]}..."
 
 
 def read_trust(paths: Sequence[Path]) -> Trust:
-    """The public keys in these PEM files, one a file.
+    """The public keys in these PEM files, one key in each file.
 
-    Raises ConfigError where one is missing or holds anything else, and EkdError where cryptography is not installed.
+    Raises ConfigError if a file is missing or is not a public key, and EkdError if cryptography is not installed.
     """
     return Trust(frozenset(_public_key(path) for path in paths))
 
 
 def trust_from_environment(environment: Mapping[str, str] = os.environ) -> Trust | None:
-    """The keys in the files that EKD_TRUST names, separated by colons; None where it is not set.
+    """The keys in the files that EKD_TRUST names, separated by colons; None if it is not set.
 
-    Raises ConfigError where it is set and names none: whoever sets it wants signatures.
+    Raises ConfigError if it is set but names no file: a set variable means that signatures are required.
     """
     named = environment.get("EKD_TRUST")
     if named is None:
@@ -68,14 +69,14 @@ def trust_from_environment(environment: Mapping[str, str] = os.environ) -> Trust
 
 
 def check_signature(path: Path, contents: Contents, trust: Trust) -> None:
-    """Raise ModelFileError unless a trusted key signed the manifest's very bytes."""
+    """Raise ModelFileError unless a trusted key signed the exact bytes of the manifest."""
     if contents.signature is None:
         raise ModelFileError(
             f"{path} is not signed: sign it with `ekd-export --sign KEY {path}`, or run without --trust"
         )
     value, key = contents.signature[:_SIGNATURE_BYTES], contents.signature[_SIGNATURE_BYTES:]
     if key not in trust.keys:
-        raise ModelFileError(f"{path} is signed by another key than those trusted ({signer(contents.signature)})")
+        raise ModelFileError(f"{path} is signed by a key that is not trusted ({signer(contents.signature)})")
     require_cryptography()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -83,7 +84,7 @@ def check_signature(path: Path, contents: Contents, trust: Trust) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(value, signed_bytes(contents.manifest))
     except (InvalidSignature, ValueError) as error:
-        raise ModelFileError(f"{path} was altered: its signature is not of this manifest; copy it again") from error
+        raise ModelFileError(f"{path} was altered: its signature does not match its manifest; copy it again") from error
 
 
 def _public_key(path: Path) -> bytes:
@@ -99,23 +100,25 @@ def _public_key(path: Path) -> bytes:
         raise ConfigError(f"cannot read the trusted key {path}: {error.strerror or error}") from error
     if b"PRIVATE KEY" in pem:
         raise ConfigError(
-            f"{path} is a private key, which belongs only where models are signed: trust its public key "
+            f"{path} is a private key, which is for signing only: trust its public key "
             f"(`openssl pkey -in {path} -pubout`)"
         )
     try:
         if pem.count(b"-----BEGIN ") != 1:
-            raise ValueError("there must be one key in it")
+            raise ValueError("the file must contain one key")
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path} is no public key in PEM form: `ekd-export --new-key KEY` makes KEY.pub") from error
+        raise ConfigError(
+            f"{path} is not a public key in PEM form: `ekd-export --new-key KEY` creates KEY.pub"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path} is not of the kind ed25519: make one with `ekd-export --new-key KEY`")
+        raise ConfigError(f"{path} is not an ed25519 key: create one with `ekd-export --new-key KEY`")
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def require_cryptography() -> None:
-    """Raise EkdError where the cryptography package is not installed."""
+    """Raise EkdError if the cryptography package is not installed."""
     try:
         import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
     except ImportError as error:
-        raise EkdError("signatures need the cryptography package: run `pip install 'ekd[pi]'`") from error
+        raise EkdError(f"signatures need the cryptography package: run `{install_command('pi')}`") from error

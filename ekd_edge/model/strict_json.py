@@ -1,4 +1,4 @@
-"""JSON of a stranger: objects whose every field is asked for by its kind, and nothing else may be in them."""
+"""Strict parsing of untrusted JSON: the type of every field is checked, and unknown fields are rejected."""
 
 import json
 import math
@@ -15,14 +15,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class Fields:
-    """Typed, consuming access to one JSON object; every complaint, an ModelFileError, names the field."""
+    """Typed access to one JSON object that consumes its fields; every ModelFileError names the field."""
 
     def __init__(self, name: str, data: Mapping[str, Any]) -> None:
         self._name = name
         self._left = dict(data)
 
     def take(self, key: str, kind: type, what: str) -> Any:
-        """Remove the value under this key; `kind` is its exact type, `what` its name in the complaint."""
+        """Remove and return the value of a key. kind: its exact type. what: the type's name in the error sentence."""
         value = self._left.pop(key, None)
         if type(value) is not kind:
             raise ModelFileError(f"manifest: {self._name}.{key} must be {what}")
@@ -36,7 +36,7 @@ class Fields:
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of different printable texts."""
+        """A list of distinct printable texts."""
         return check_texts(f"{self._name}.{key}", self.items(key))
 
     def name(self, key: str) -> str:
@@ -47,7 +47,7 @@ class Fields:
         return value
 
     def hashes(self, key: str) -> tuple[str, ...]:
-        """A list of different hashes, see `ekd_edge.model.subject_hash`."""
+        """A list of distinct hashes, see `ekd_edge.model.subject_hash`."""
         values = self.texts(key)
         if not all(is_subject_hash(value) for value in values):
             raise ModelFileError(f"manifest: {self._name}.{key} must hold hashes, 16 hex digits each")
@@ -57,7 +57,7 @@ class Fields:
         """A whole number in this range, both ends included."""
         value: int = self.take(key, int, f"a whole number from {low}")
         if not low <= value <= high:
-            raise ModelFileError(f"manifest: {self._name}.{key} must lie between {low} and {high}")
+            raise ModelFileError(f"manifest: {self._name}.{key} must be between {low} and {high}")
         return value
 
     def number(self, key: str) -> float:
@@ -88,13 +88,13 @@ class Fields:
         return value
 
     def optional(self, key: str) -> dict[str, Any] | None:
-        """An object, or None where null is written."""
+        """An object, or None for null."""
         if key in self._left and self._left[key] is None:
             return self._left.pop(key)  # type: ignore[no-any-return]
         return self.mapping(key)
 
     def done(self) -> None:
-        """Refuse what was not asked for."""
+        """Reject the fields that were not read."""
         if self._left:
             raise ModelFileError(f"manifest: {self._name} has unknown fields: {', '.join(sorted(self._left))}")
 
@@ -104,9 +104,9 @@ def parse_object(encoded: bytes) -> Mapping[str, Any]:
     try:
         data = json.loads(encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"the manifest is no valid JSON: {error}") from error
+        raise ModelFileError(f"the manifest is not valid JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ModelFileError("the manifest is no JSON object")
+        raise ModelFileError("the manifest is not a JSON object")
     return data
 
 
@@ -118,7 +118,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _finite(text: str) -> float:
@@ -129,10 +129,10 @@ def _finite(text: str) -> float:
 
 
 def check_texts(name: str, values: Iterable[Any]) -> tuple[str, ...]:
-    """The values, if all are texts, printable, and no two alike. Raises ModelFileError."""
+    """The values, if all are distinct printable texts. Raises ModelFileError."""
     texts = tuple(values)
     if not all(type(text) is str and text and text.isprintable() for text in texts):
         raise ModelFileError(f"manifest: {name} must be a list of printable texts")
     if len(set(texts)) != len(texts):
-        raise ModelFileError(f"manifest: {name} names something twice")
+        raise ModelFileError(f"manifest: {name} holds a text twice")
     return texts

@@ -1,7 +1,7 @@
-"""Subjects by hash: a model file says who shaped it without naming anybody.
+"""Hashes of subjects, by which a model file lists its training subjects without their names.
 
-A pseudonym, not anonymity: whoever knows a dataset's identity can hash its subjects' names and compare. That is what
-held-out evaluation does.
+A hash is a pseudonym, not anonymity: with a dataset's identity and its subjects' names, anyone can compute the hashes
+and compare them, as held-out evaluation does.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 
 def hash_subject(dataset_identity: str, name: str) -> str:
     """16 hex digits of SHA-256, the same for the same subject of the same dataset."""
-    told = "\0".join(("ekd subject", dataset_identity, name))
-    return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()[:16]
+    text = "\0".join(("ekd subject", dataset_identity, name))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def hash_subjects(dataset_identity: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The hash of each, sorted, so that the order tells nothing."""
+    """The hash of each name, sorted, so that the order reveals nothing."""
     return tuple(sorted(hash_subject(dataset_identity, name) for name in names))
 
 

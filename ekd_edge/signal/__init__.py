@@ -1,1 +1,1 @@
-"""The one preprocessing chain of training and device: resampling, filter, normalization, windows, signal quality."""
+"""The signal chain of training and device: resampling, filter, normalization, windows, signal quality."""

@@ -1,4 +1,4 @@
-"""The nouns that travel along the signal chain."""
+"""The data types of the signal chain: sample blocks, windows and baselines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,10 @@ __all__ = ["Baseline", "BaselineLookup", "SampleBlock", "Window", "continues", "
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A wearer at rest: what the running normalization would have seen in so many seconds.
+    """Statistics of a wearer at rest, from which the running normalization starts.
 
-    mean, variance: of the filtered signal, of its logarithm where the normalization takes that. seconds: how long.
+    mean, variance: of the filtered signal, or of its logarithm where the normalization uses the logarithm.
+    seconds: length of the signal that they were measured on.
     """
 
     mean: float
@@ -25,7 +26,7 @@ class Baseline:
 
 
 BaselineLookup = Callable[[str], Baseline | None]
-"""The baseline to begin with on the sensor of that identity, see `ekd_edge.sources.sensor.Sensor.identity`."""
+"""The wearer's baseline by the sensor's identity, see `ekd_edge.sources.sensor.Sensor.identity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ class SampleBlock:
     values: float64, shape (n,) for GSR in microsiemens, or (channels, n) for a multi-channel recording.
     first_index: index of values[..., 0] in the sensor's own count; a jump between blocks is a gap.
     rate_hz: the sensor's true rate, exact.
-    segment: rises by one when the sensor's count restarts (reset, reconnection): nothing spans two segments.
-    readings, unit: what the values were made from, where they come from a device: float64, shape (n,).
-    lead_off: whether the device says that an electrode is off.
-    baseline: what the normalization begins with where this block begins a segment; None for nothing.
+    segment: rises by one when the sensor's count restarts (reset, reconnection): no window spans two segments.
+    readings, unit: the device's readings from which the values were computed, float64, shape (n,); else None.
+    lead_off: whether the device reports that an electrode is off.
+    baseline: start of the normalization where this block starts a segment; None for no baseline.
     """
 
     values: NDArray[np.float64]
@@ -52,7 +53,7 @@ class SampleBlock:
 
 
 def continues(block: SampleBlock, last: SampleBlock) -> bool:
-    """Whether a block follows another without a gap and says the same of itself."""
+    """Whether a block follows another without a gap and with the same metadata."""
     return (
         block.first_index == last.first_index + last.values.shape[-1]
         and (block.segment, block.rate_hz, block.lead_off) == (last.segment, last.rate_hz, last.lead_off)
@@ -61,7 +62,7 @@ def continues(block: SampleBlock, last: SampleBlock) -> bool:
 
 
 def joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
-    """One block of several, each of which `continues` the one before."""
+    """Concatenates blocks, each of which `continues` the one before."""
     first = blocks[0]
     if len(blocks) == 1:
         return first
@@ -74,13 +75,13 @@ def joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One epoch, ready for the classifier.
+    """One window, ready for the classifier.
 
     values: float32, shape (window_samples,) or (channels, window_samples): resampled, filtered, normalized.
-    raw: float32, same shape: resampled only, still in the sensor's unit (microsiemens for GSR).
+    raw: float32, same shape: resampled only, in the sensor's unit (microsiemens for GSR).
     first_index: index, in the sensor's own count, of the sample at (or just before) the window's start.
-    end_s: the window's end on the sensor's own clock: seconds since sample 0 of its segment.
-    segment: the segment that holds the whole window.
+    end_s: end of the window on the sensor's own clock, in seconds since sample 0 of its segment.
+    segment: the window's segment.
     """
 
     values: NDArray[np.float32]

@@ -1,6 +1,6 @@
-"""Design of signal specifications: filter coefficients from a recipe, once, for training.
+"""Design of signal specifications: filter coefficients, computed once for training.
 
-The edge never designs: it takes the coefficients from the model_file.
+The device designs no filters: it reads the coefficients from the model file.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> 
     Raises SignalError unless 0 < cutoff_hz < rate_hz / 2 and order is at least 1.
     """
     _check_band(rate_hz, order, cutoff_hz)
-    from scipy.signal import butter  # a second of import, for training only
+    from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, cutoff_hz, "lowpass", output="sos", fs=float(rate_hz)))
 
@@ -38,7 +38,7 @@ def bandpass_sos(rate_hz: Fraction | float, low_hz: float, high_hz: float, order
     Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1.
     """
     _check_band(rate_hz, order, low_hz, high_hz)
-    from scipy.signal import butter  # a second of import, for training only
+    from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, (low_hz, high_hz), "bandpass", output="sos", fs=float(rate_hz)))
 
@@ -53,8 +53,8 @@ def gsr_spec(
 ) -> SignalSpec:
     """Skin conductance in uS: low-pass of fourth order (BioSPPy's choice for EDA), then `Normalization()`.
 
-    At low rates the cutoff is at most 0.45 of the rate. Raises SignalError where window or hop are no whole
-    number of samples.
+    At low rates the cutoff is at most 0.45 of the rate. Raises SignalError where window or hop are not a
+    whole number of samples.
     """
     rate = _rate(rate_hz)
     return SignalSpec(
@@ -76,9 +76,9 @@ def eeg_spec(
     normalization: Normalization | None = None,
     settle_s: float = 2.0,
 ) -> SignalSpec:
-    """EEG in uV, already band-passed unless `sos` says how: each channel a causal 90 s z-score.
+    """EEG in uV, band-passed before or by `sos`; each channel is normalized by a causal z-score of 90 s.
 
-    With the same rate, window, hop and settle time as a `gsr_spec`, window for window in step with it.
+    With the same rate, window, hop and settle time as a `gsr_spec`, its windows are aligned with those of the GSR.
     """
     rate = _rate(rate_hz)
     return SignalSpec(
@@ -115,7 +115,7 @@ def _check_band(rate_hz: Fraction | float, order: int, *edges_hz: float) -> None
     marks = (0.0, *edges_hz, float(rate_hz) / 2)
     if not all(a < b for a, b in itertools.pairwise(marks)):
         edges = " and ".join(f"{edge:g}" for edge in edges_hz)
-        raise SignalError(f"a filter of {edges} Hz cannot be made at {float(rate_hz):g} Hz")
+        raise SignalError(f"a filter of {edges} Hz is not possible at {float(rate_hz):g} Hz: choose others")
     if order < 1:
         raise SignalError("a filter needs order 1 or more")
 

@@ -1,4 +1,4 @@
-"""Causal IIR filtering with carried state, bit-identical however the stream is cut."""
+"""Causal IIR filtering with carried state, bit-identical for any division of the stream into blocks."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ __all__ = ["CausalFilter", "steady_state"]
 
 
 class CausalFilter:
-    """Second-order sections (b0 b1 b2 1 a1 a2) along the last axis, a piece at a time.
+    """Second-order sections (b0 b1 b2 1 a1 a2) along the last axis, block by block.
 
-    The state starts as if the first sample had lasted forever, so a constant passes without a transient.
-    Without sections the samples pass untouched.
+    The state starts in equilibrium with the first sample, so a constant passes without a transient.
+    Without sections the samples are returned unchanged.
     """
 
     def __init__(self, sos: Sequence[Sequence[float]]) -> None:
@@ -21,15 +21,15 @@ class CausalFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the next sample is the first."""
+        """Discard the state: the next sample is the first."""
         self._states: list[NDArray[np.float64]] = []
 
     def push(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """The filtered samples, shape (..., n), of x, shape (..., n)."""
         if len(self._sos) == 0 or x.shape[-1] == 0:
             return x
-        # A second of import, so only where a filter runs. A cascade of lfilter computes what sosfilt does, at
-        # a fifth of its cost for the eight samples of a live block.
+        # The import takes a second, hence only where a filter runs. A cascade of lfilter computes the same as
+        # sosfilt, at a fifth of its cost for the eight samples of a live block.
         from scipy.signal import lfilter
 
         if not self._states:

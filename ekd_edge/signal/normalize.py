@@ -1,4 +1,4 @@
-"""Causal normalizations, bit-identical however the stream is cut.
+"""Causal normalizations, bit-identical for any division of the stream into blocks.
 
 With x a filtered sample, g the gain and M the bias-corrected exponential mean of time constant T,
 M(y)_n = s_n / w_n, s_n = a s_(n-1) + (1 - a) y_n, w_n = a w_(n-1) + 1 - a, a = exp(-1 / (T rate)):
@@ -23,7 +23,7 @@ from ekd_edge.signal.spec import Normalization
 __all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer", "compressed"]
 
 LOG_FLOOR: Final = 0.01
-"""Conductances below this many microsiemens are taken to be it before the logarithm."""
+"""Lower limit of the conductance, in microsiemens, before the logarithm."""
 
 VARIANCE_FLOOR: Final = 1e-6
 """Added to the running variance, in squared input units."""
@@ -32,9 +32,9 @@ _WINDOWS_AT_ONCE: Final = 1024
 
 
 class Normalizer:
-    """One `Normalization` along the last axis, a piece at a time.
+    """One `Normalization` along the last axis, block by block.
 
-    "window" passes samples here and subtracts each window's mean in `finish`.
+    In mode "window", `push` returns the samples unchanged and `finish` subtracts each window's mean.
     """
 
     def __init__(self, normalization: Normalization, rate_hz: Fraction) -> None:
@@ -46,7 +46,7 @@ class Normalizer:
         self._variance = _RunningMean(decay)
 
     def reset(self, baseline: Baseline | None = None) -> None:
-        """Forget the running mean and variance, or go on as after a baseline (one channel only)."""
+        """Discard the running mean and variance, or continue from a baseline (one channel only)."""
         self._mean.reset()
         self._variance.reset()
         if baseline is not None:
@@ -67,7 +67,7 @@ class Normalizer:
         return self._gain * deviation
 
     def finish(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Whole windows, shape (k, ..., window): in mode "window" less their mean and times the gain."""
+        """Complete windows, shape (k, ..., window); in mode "window" their mean is subtracted and the gain applied."""
         if self._mode != "window":
             return windows
         centered = np.empty(windows.shape, np.float32)
@@ -79,7 +79,7 @@ class Normalizer:
 
 
 def compressed(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """l of the module's docstring."""
+    """The logarithm l of the module's docstring."""
     logarithms: NDArray[np.float64] = np.log(np.maximum(x, LOG_FLOOR))
     return logarithms
 
@@ -98,16 +98,16 @@ class _RunningMean:
         self._weight_settled = False
 
     def begin(self, mean: float, weight: float) -> None:
-        """Go on as after values of one row with this mean, whose weights sum to `weight`."""
+        """Continue as after values of one channel with this mean and with weights of this sum."""
         self._state = self._decay * np.array([[mean * weight], [weight]])
         self._weight = weight
 
     def push(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """M(y), shape (..., n), of y, shape (..., n) with n > 0."""
-        from scipy.signal import lfilter  # a second of import: only where a mean runs
+        from scipy.signal import lfilter  # the import takes a second: only where a mean runs
 
         n = y.shape[-1]
-        # The weights are one more row through the same recursion, until they no longer change.
+        # The weights pass the same recursion as one more row, until they no longer change.
         rows = y.reshape(-1, n)
         if not self._weight_settled:
             rows = np.concatenate((rows, np.ones((1, n))))

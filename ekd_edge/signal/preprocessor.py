@@ -1,4 +1,4 @@
-"""The only road from samples to network input: training, replay and the live edge all take it."""
+"""Preprocessing from samples to network input, the same for training, replay and live prediction."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ from ekd_edge.signal.window import Windower
 
 __all__ = ["Preprocessor", "WindowBatch"]
 
-_STEP: Final = 2**15  # samples worked on at once: what bounds the memory of a day pushed in one block
+_STEP: Final = 2**15  # samples processed at once, which limits the memory for a day of samples in one block
 
-_LARGEST: Final = 1e30  # what no unit reaches and float32 still holds
+_LARGEST: Final = 1e30  # above the range of every unit, within that of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class WindowBatch:
     """Consecutive windows of one segment, as arrays; `Window` describes the fields.
 
     values, raw: float32, shape (k, window_samples) or (k, channels, window_samples); read-only, and mostly
-        overlapping views of one stream: copy what is to be kept for long.
+        overlapping views of one stream: copy windows before keeping them.
     first_index: int64, shape (k,). end_s: float64, shape (k,).
     """
 
@@ -49,12 +49,12 @@ class WindowBatch:
 
 
 class Preprocessor:
-    """Resample, filter, normalize and window samples as a `SignalSpec` says.
+    """Resampling, filtering, normalization and windowing as a `SignalSpec` defines them.
 
-    Blocks may be of any size: the windows are bit-identical however a recording is cut. The sensor's rate is
-    learnt from the blocks. A new segment or another rate starts anew. A gap (or a step back) of `first_index`
-    restarts resampling, filtering, windowing and settle time, so that no window spans it; the running mean of
-    the normalization survives where the gap is shorter than its time constant.
+    Blocks may have any size: the windows are bit-identical for any division of a recording into blocks. The sensor's
+    rate is taken from the blocks. A new segment or another rate resets everything. A gap (or a step back) of
+    `first_index` restarts resampling, filtering, windowing and settle time, so that no window spans it; the running
+    mean of the normalization is kept if the gap is shorter than its time constant.
     """
 
     def __init__(self, spec: SignalSpec) -> None:
@@ -66,7 +66,7 @@ class Preprocessor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, the sensor's rate included."""
+        """Discard the whole state, the sensor's rate included."""
         self._resampler: Resampler | None = None
         self._rate_hz = Fraction(0)
         self._segment = 0
@@ -78,7 +78,7 @@ class Preprocessor:
 
     @property
     def missing(self) -> int:
-        """How many more samples of the sensor, without a gap, the next window needs; 0 while nothing has come."""
+        """Number of further samples that the next window needs, without a gap; 0 before the first block."""
         return 0 if self._resampler is None else self._resampler.needed(self._windower.missing)
 
     def push(self, block: SampleBlock) -> list[Window]:
@@ -93,9 +93,8 @@ class Preprocessor:
     def push_batch(self, block: SampleBlock) -> WindowBatch:
         """The windows that the block completes, as arrays; an empty block completes none.
 
-        Raises SignalError, leaving the state as it was, for values that are no finite numbers, of another
-        shape than (n,) or (channels, n), of another number of channels than the segment's, or at a rate that
-        `Resampler` refuses.
+        Raises SignalError, with the state unchanged, for values that are not finite, a shape other than (n,) or
+        (channels, n), a number of channels other than the segment's, or a rate that `Resampler` refuses.
         """
         x = np.asarray(block.values, dtype=np.float64)
         if x.ndim not in (1, 2):
@@ -125,7 +124,7 @@ class Preprocessor:
         return batch
 
     def _admit(self, block: SampleBlock, x: NDArray[np.float64]) -> Resampler:
-        """Check a block, and start anew where it does not continue what came before."""
+        """Check a block, and restart where it does not continue the block before."""
         if not np.abs(x).max() <= _LARGEST:
             position = int(np.argmin((np.abs(x) <= _LARGEST).reshape(-1, x.shape[-1]).all(axis=0)))
             worst = np.abs(x[..., position]).max()

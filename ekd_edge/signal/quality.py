@@ -1,4 +1,4 @@
-"""How far a window's signal can be skin conductance at all."""
+"""Signal quality of a window: whether its values are plausible skin conductance."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,31 +17,31 @@ HIGHEST_US: Final = 60.0
 """Bounds of plausible skin conductance in microsiemens; beyond them the electrodes are off or shorted."""
 
 STEEPEST_US_PER_S: Final = 10.0
-"""Skin conductance does not change faster than so many microsiemens a second: a contact moved.
+"""Upper limit of the slope of skin conductance; a steeper change is a moved contact.
 
-The bounds and the slope are those of Kleckner et al. 2018 (IEEE Trans. Biomed. Eng. 65(7), 1460-1467), who also
-distrust what lies within 5 s of such a change; hence one makes a whole window unbelievable.
+The bounds and the slope are those of Kleckner et al. 2018 (IEEE Trans. Biomed. Eng. 65(7), 1460-1467). They also
+discard 5 s around such a change; here one such change makes the whole window unacceptable.
 """
 
 ACCEPTABLE: Final = 0.8
-"""The score from which a window's prediction may be trusted: of the four latest hops of the second window after a fault
-began, one at least shows it, and the window is withheld."""
+"""The lowest score of a window whose label is shown. In the second window after a fault began, at least one of the four
+latest hops has the fault, which brings the score below this value."""
 
-_FLAT: Final = 1e-6  # of the level: what rounding to float32 leaves of a constant
+_FLAT: Final = 1e-6  # of the level: the rounding error of a constant in float32
 _ROWS: Final = 1024
 _SLOPE_S: Final = Fraction(1, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A score from 0 (no signal) to 1 (nothing to complain of), and what is wrong where it is below 1."""
+    """score: from 0 (no signal) to 1 (no fault). reason: the fault, where the score is below 1."""
 
     score: float
     reason: str | None = None
 
     @property
     def acceptable(self) -> bool:
-        """Whether a prediction from this window may be trusted."""
+        """Whether the quality is sufficient for a label."""
         return self.score >= ACCEPTABLE
 
 
@@ -63,11 +63,19 @@ def assess(window: Window, spec: SignalSpec) -> Quality:
 def assess_all(
     raw: NDArray[np.float32], spec: SignalSpec, bad_fractions: NDArray[np.float64] | None = None
 ) -> list[Quality]:
-    """The quality of each of k windows: the share that can be believed of its samples, or of the latest ones where that
-    is less; 0 for a flat line or a jump.
+    """The quality of each of k windows.
 
-    raw: microsiemens, shape (k, window_samples). bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3).
-    Only a window that does not change at all counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
+    The score is the fraction of plausible samples, of the whole window or of its latest samples, whichever is less. It
+    is 0 for a flat line or a jump. Only a window without any change counts as flat: 4 s of a dry wrist at rest may
+    span no more than 0.002 uS.
+
+    Args:
+        raw: microsiemens, shape (k, window_samples).
+        spec: of the windows.
+        bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3); None to assess the values alone.
+
+    Returns:
+        One Quality for each window.
     """
     lag = max(1, round(_SLOPE_S * spec.rate_hz))
     largest = STEEPEST_US_PER_S * lag / float(spec.rate_hz)

@@ -1,6 +1,6 @@
-"""Streaming resampling by windowed-sinc interpolation, bit-identical however the stream is cut.
+"""Streaming resampling by windowed-sinc interpolation, bit-identical for any division of the stream into blocks.
 
-Output k lies exactly k / rate_out seconds after the first input sample. Its value is a dot product of the
+Output k is exactly k / rate_out seconds after the first input sample. Its value is a dot product of the
 input around that instant with a Kaiser-windowed sinc (about 80 dB) of `ZERO_CROSSINGS` zero crossings a side,
 whose cutoff is half the lower of the two rates: anti-aliased downwards, interpolated upwards. Positions are
 integers over an integer denominator, so nothing drifts over weeks. J. O. Smith, "Digital Audio Resampling",
@@ -28,12 +28,12 @@ _SCRATCH_ENTRIES: Final = 2**15
 
 
 class Resampler:
-    """From rate_in to rate_out along the last axis, a piece at a time.
+    """From rate_in to rate_out along the last axis, block by block.
 
-    Every output is the same sum in the same order whatever the pieces, so the concatenated outputs are
-    bit-identical for any cutting of the input. The past before the first sample is taken to be that sample.
-    An output appears once `ZERO_CROSSINGS` periods of the lower rate after it have arrived (`latency_s`).
-    Equal rates pass the samples through untouched.
+    Every output is the same sum in the same order for any division into blocks, so the concatenated outputs are
+    bit-identical. The signal before the first sample is assumed to equal that sample. An output appears once
+    `ZERO_CROSSINGS` periods of the lower rate after it have arrived (`latency_s`). With equal rates the samples are
+    returned unchanged.
 
     A rate ratio whose denominator exceeds 2**24 is approximated to better than 1e-10. A ratio of more phases
     than the tap table holds (16384 for upsampling) takes the nearest phase: the instants stay exact on
@@ -66,7 +66,7 @@ class Resampler:
         return self._latency_s
 
     def needed(self, outputs: int) -> int:
-        """How many more input samples the next so many outputs need."""
+        """Number of further input samples that the next `outputs` outputs need."""
         if self._identity or outputs == 0:
             return outputs
         last = (self._next_output + outputs - 1) * self._step // self._denominator
@@ -74,7 +74,7 @@ class Resampler:
         return max(0, last + self._half + 1 - arrived)
 
     def reset(self) -> None:
-        """Forget the past: the next sample is the first."""
+        """Discard the state: the next sample is the first."""
         self._history: NDArray[np.float64] | None = None
         self._history_start = 0
         self._next_output = 0

@@ -1,4 +1,4 @@
-"""What single readings give away that a window's values do not: saturation, a stuck converter, a loose electrode."""
+"""Quality of single readings: saturation, a stuck converter, a loose electrode."""
 
 from fractions import Fraction
 from typing import Final
@@ -16,17 +16,17 @@ __all__ = ["SampleQuality"]
 _STUCK_S: Final = 1
 _STUCK_SAMPLES: Final = 16
 _LONGER: Final = 4
-"""Readings that stay the same are stuck where they do so 4 times as long as ever before in the segment, and 1 s and 16
-samples at least: a fine converter shows it within a second, and a coarse one that rests is doubted a few times only."""
+"""Constant readings count as stuck once they last 4 times as long as any constant run before in the segment, and at
+least 1 s and 16 samples. A fine converter is detected within a second; a coarse converter at rest rarely counts."""
 
 _OF_RAW: Final = 2**-10
-"""Averages of a 10-bit converter at its top stay below a finer one's top code by so much of the range."""
+"""Averages of a saturated 10-bit converter stay below the top code of a finer one by this fraction of the range."""
 
 
 class SampleQuality:
-    """Follows the samples of one sensor; tells, for each window, the share of its samples that are not to be believed.
+    """Tracks the samples of one sensor and computes, for each window, the fractions of bad samples.
 
-    What it says of a window depends on the samples up to the window's end alone, not on how they were cut into blocks.
+    The fractions depend only on the samples up to the window's end, not on their division into blocks.
     spec: of the windows.
     """
 
@@ -42,7 +42,7 @@ class SampleQuality:
         self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
 
     def push(self, block: SampleBlock) -> None:
-        """Samples have arrived; windows that they complete are asked about before the next are pushed."""
+        """Add samples; call `bad_fractions` for the windows that they complete before the next push."""
         if block.values.shape[-1] == 0:
             return
         if self._at != (block.segment, block.rate_hz, block.first_index):
@@ -56,8 +56,10 @@ class SampleQuality:
         self._at = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
 
     def bad_fractions(self, batch: WindowBatch) -> NDArray[np.float64]:
-        """Shape (k, 3): which share is saturated, stuck, and taken with an electrode off, of each window's samples or
-        of its latest ones (`SignalSpec.recent_samples`), whichever is more."""
+        """Fractions of saturated, stuck and electrode-off samples, shape (k, 3), of k windows.
+
+        Each is the larger one of the whole window and of its latest samples (`SignalSpec.recent_samples`).
+        """
         if len(batch) == 0:
             return np.empty((0, 3))
         self._read()
@@ -71,7 +73,7 @@ class SampleQuality:
         lasts = firsts + lengths - 1
         reached = np.repeat(self._so_far[lasts] >= self._limit[lasts], lengths)
         stuck = _between(reached, start, end)
-        # Of the run at the window's end only what had happened by then counts.
+        # Of a constant run at the window's end, only the samples up to that end count.
         last = end - 1
         early = reached[last] & (self._so_far[last] < self._limit[last])
         stuck -= np.where(early, np.minimum(self._so_far[last], end - start), 0)
@@ -96,7 +98,7 @@ class SampleQuality:
         self._so_far, self._limit = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def _read(self) -> None:
-        """Work through the blocks that wait, all at once."""
+        """Process all waiting blocks at once."""
         if not self._waiting:
             return
         blocks, self._waiting = self._waiting, []
@@ -110,7 +112,7 @@ class SampleQuality:
         self._limit = np.concatenate((self._limit, limit))
 
     def _runs(self, readings: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each reading, how often it has come in a row by then, and from how often on it is stuck."""
+        """For each reading, the length of its constant run so far, and the length at which the run counts as stuck."""
         changes = np.empty(len(readings), np.bool_)
         changes[0] = self._last is None or readings[0] != self._last
         np.not_equal(readings[1:], readings[:-1], out=changes[1:])
@@ -133,14 +135,14 @@ class SampleQuality:
 
 
 def _between(flags: NDArray[np.bool_], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many flags are set from start up to end."""
+    """Number of flags set from start up to end."""
     total = np.concatenate(([0], np.cumsum(flags)))
     counts: NDArray[np.int64] = total[end] - total[start]
     return counts
 
 
 def _saturated(block: SampleBlock) -> NDArray[np.bool_]:
-    """Which readings are at an end of the converter's range."""
+    """Flags of the readings at an end of the converter's range."""
     unit, readings = block.unit, block.readings
     if unit is None or readings is None or unit.kind not in ("adc", "divider"):
         return np.zeros(block.values.shape[-1], np.bool_)

@@ -1,4 +1,4 @@
-"""SignalSpec: everything the edge must know to process a signal exactly as training did."""
+"""SignalSpec: the signal chain as data, so that the device processes a signal exactly as training did."""
 
 import math
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """The signal chain as data: it travels in the model_file, and the edge builds its chain from it alone.
+    """The signal chain as data, stored in the model file; the device builds its chain from it alone.
 
     rate_hz: rate of the network's input, an exact fraction of Hz.
     window_samples, hop_samples: epoch length and step, in samples at rate_hz.
@@ -74,8 +74,8 @@ class SignalSpec:
 
     @property
     def recent_samples(self) -> int:
-        """The latest samples of a window, by which it is judged as well as by all: four hops of it at most. A fault
-        that lasts shows in the second window after it began, however long windows are."""
+        """Number of a window's latest samples, at most four hops, whose quality is assessed in addition to the whole
+        window's. A lasting fault is thus detected in the second window after its start, even in long windows."""
         return min(self.window_samples, 4 * self.hop_samples)
 
     @property
@@ -100,4 +100,4 @@ class SignalSpec:
             fields["normalization"] = Normalization(**fields["normalization"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-            raise SignalError(f"this is no signal specification: {error}") from error
+            raise SignalError(f"this is not a signal specification: {error}") from error

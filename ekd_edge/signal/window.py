@@ -1,4 +1,4 @@
-"""Epochs of fixed length and step out of a stream, identical however the stream is cut."""
+"""Windows of fixed length and step from a stream, identical for any division of the stream into blocks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ __all__ = ["Epochs", "Windower"]
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
-    """Windows cut from one piece of a stream.
+    """Windows from one block of a stream.
 
     data: float32, shape (k, ..., window), a view of the stream wherever windows overlap.
     starts: int64, shape (k,): index in the stream of each window's first sample.
@@ -29,18 +29,18 @@ class Windower:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the next sample has index 0."""
-        self._pieces: list[NDArray[np.float32]] = []  # all received since the next window's begin
+        """Discard the state: the next sample has index 0."""
+        self._pieces: list[NDArray[np.float32]] = []  # all samples since the start of the next window
         self._end = 0  # index after the last sample received
-        self._next = self._settle  # where the next window begins
+        self._next = self._settle  # start of the next window
 
     @property
     def missing(self) -> int:
-        """How many more samples the next window needs."""
+        """Number of further samples that the next window needs."""
         return max(0, self._next + self._window - self._end)
 
     def push(self, x: NDArray[np.float32]) -> Epochs:
-        """The windows that x, shape (..., n), completes; bounded memory, no copy of old samples per push."""
+        """The windows that x, shape (..., n), completes; memory is bounded, and a push copies no old samples."""
         n = x.shape[-1]
         self._end += n
         wanted = self._end - self._next

@@ -55,10 +55,10 @@ def test_a_container_in_a_container_is_the_outer_ones_model() -> None:
 
 def test_an_empty_or_a_huge_manifest_is_refused(tmp_path: Path) -> None:
     whole = Contents(b"\x1c\0\0\0TFL3", b"")
-    with pytest.raises(ModelFileError, match="do not fit together"):
+    with pytest.raises(ModelFileError, match="its parts do not match"):
         unpack(NOWHERE, pack(whole))
     huge = replace(whole, manifest=b" " * (MAX_MANIFEST_BYTES + 1))
-    with pytest.raises(ModelFileError, match="do not fit together"):
+    with pytest.raises(ModelFileError, match="its parts do not match"):
         unpack(NOWHERE, pack(huge))
     with pytest.raises(ModelFileError, match="too large"):
         write_contents(tmp_path / "a.tflite", huge)

@@ -169,7 +169,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path, gsr_manifest: Manifest) -> None:
     path = tmp_path / "a.tflite"
     huge = FLATBUFFER + bytes(MAX_FLATBUFFER_BYTES)
-    for flatbuffer, complaint in ((b"no model", "no TFLite model"), (huge, "too large")):
+    for flatbuffer, complaint in ((b"no model", "not a TFLite model"), (huge, "too large")):
         with pytest.raises(ModelFileError, match=complaint):
             save_model_file(path, flatbuffer, gsr_manifest)
     with pytest.raises(ModelFileError, match="cannot write"):

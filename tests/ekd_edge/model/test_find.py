@@ -59,13 +59,13 @@ def test_nothing_here_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model here: run `ekd-export --int8`"):
         default_model(tmp_path, {})
     (tmp_path / "cut.tflite").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"passed over: .*cut\.tflite"):
+    with pytest.raises(ConfigError, match=r"skipped: .*cut\.tflite"):
         default_model(tmp_path, {})
 
 
 def test_what_was_refused_sign_off_is_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
     refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, False))
-    with pytest.raises(ConfigError, match=r"student-int8.tflite was refused sign-off for --max-drop 0.01, name it"):
+    with pytest.raises(ConfigError, match=r"student-int8.tflite was refused sign-off for --max-drop 0.01: name it"):
         default_model(tmp_path, {})
     never = aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2000)
     assert default_model(tmp_path, {}) == never
@@ -93,5 +93,5 @@ def test_with_trust_only_signed_models_are_taken(tmp_path: Path, write_model: Wr
     assert default_model(tmp_path, {}) == unsigned
     assert default_model(tmp_path, {}, signing_key.trust) == signed
     signed.unlink()
-    with pytest.raises(ConfigError, match=r"passed over: .*unsigned\.tflite is not signed"):
+    with pytest.raises(ConfigError, match=r"skipped: .*unsigned\.tflite is not signed"):
         default_model(tmp_path, {}, signing_key.trust)

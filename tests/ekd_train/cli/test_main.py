@@ -166,7 +166,7 @@ def test_a_run_has_one_process_at_a_time(preset: Path, tmp_path: Path, capsys: p
     assert _train("teacher", "--preset", preset, "--out", run, *SHORT) == 0
     with alone_in(run, "ekd-train"):
         assert _train("--resume", run) == 2
-    assert f"another ekd-train is at work in {run}: wait for it" in capsys.readouterr().err
+    assert f"another ekd-train is running in {run}: wait until it ends" in capsys.readouterr().err
     assert _train("--resume", run) == 0
 
 
