@@ -1,31 +1,33 @@
-"""Options that several `ekd-edge` commands share: the model, the trusted keys, the sensor."""
+"""Groups of options that several subcommands of `ekd-edge` share.
+
+Nothing here imports numpy before an option needs it: `ekd-edge doctor` runs where numpy does not load.
+"""
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from ekd_edge.sources.sensor import SensorOptions
 from firmware_bridge.cli.arguments import count, positive, rate_argument
-from firmware_bridge.devices.registry import BUILT_IN
-from firmware_bridge.units import BITALINO_FULL_SCALE_US, UnitKind, parse_unit
+from firmware_bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ekd_edge.model.signature import Trust
+    from ekd_edge.sources.sensor import SensorOptions
 
 __all__ = [
     "add_model_argument",
     "add_model_arguments",
-    "add_signal_arguments",
+    "add_sensor_arguments",
     "add_trust_argument",
+    "check_sensor_arguments",
     "sensor_options",
+    "trust_of",
 ]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """`--model` and `--trust`."""
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        type=Path,
-        help="a model file, or demo (default: $EKD_MODEL, else the newest export here)",
-    )
+    add_model_argument(parser)
     add_trust_argument(parser)
 
 
@@ -40,41 +42,63 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """`--trust`."""
+    """`--trust`; see `trust_of`."""
     parser.add_argument(
         "--trust",
         metavar="PUBKEY",
         type=Path,
         action="append",
-        help="run only models signed by this key, or by one of several (default: $EKD_TRUST, else unsigned ones too)",
+        help="run only models signed by this key; may be given several times (default: $EKD_TRUST, else run unsigned "
+        "models too)",
     )
 
 
-def add_signal_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that describe the sensor."""
-    signal_of = parser.add_argument_group("the sensor (ekd's own firmware states all of it)")
-    signal_of.add_argument(
+def trust_of(options: argparse.Namespace) -> "Trust | None":
+    """The keys that models must be signed by; None where unsigned models may run too.
+
+    Raises ConfigError where a key cannot be read.
+    """
+    from ekd_edge.model.signature import read_trust, trust_from_environment
+
+    return read_trust(options.trust) if options.trust else trust_from_environment()
+
+
+def add_sensor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Format, rate, unit and baud rate of a sensor; see `sensor_options`."""
+    from firmware_bridge.devices.registry import BUILT_IN
+    from firmware_bridge.units import UnitKind
+
+    sensor = parser.add_argument_group("sensor options (a device that sends frame v1 states its own)")
+    sensor.add_argument(
         "--format",
         metavar="NAME",
         default="auto",
-        help=f"auto, {', '.join(BUILT_IN)}, or another installed one; NAME:key=value sets what is special to it (auto)",
+        help=f"auto, {', '.join(BUILT_IN)}, or an installed format; NAME:key=value sets an option of the format "
+        "(default: auto)",
     )
-    signal_of.add_argument(
+    sensor.add_argument(
         "--rate",
         metavar="HZ",
         type=rate_argument,
         help="sampling rate: 128, 19.5 or 1000/3; some devices are set to it",
     )
-    signal_of.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
-    signal_of.add_argument("--adc-bits", metavar="N", type=count, help="resolution, for adc and divider")
-    signal_of.add_argument(
-        "--full-scale-us", metavar="X", type=positive, help="uS at full scale, for adc (default: 25)"
-    )
-    signal_of.add_argument("--baud", metavar="N", type=count, help="default: the format's; auto tries 115200, 9600")
+    sensor.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
+    sensor.add_argument("--adc-bits", metavar="N", type=count, help="resolution of the converter, for adc and divider")
+    sensor.add_argument("--full-scale-us", metavar="X", type=positive, help="uS at full scale, for adc (default: 25)")
+    sensor.add_argument("--baud", metavar="N", type=count, help="default: the format's; auto tries 115200, 9600")
 
 
-def sensor_options(options: argparse.Namespace) -> SensorOptions:
-    """The sensor that the options of `add_signal_arguments` describe."""
+def check_sensor_arguments(options: argparse.Namespace) -> None:
+    """Raise ConfigError where the options of a sensor do not go together."""
+    if options.unit in ("adc", "divider") and options.adc_bits is None:
+        raise ConfigError(f"--unit {options.unit} needs the converter's resolution: add --adc-bits 10, for example")
+
+
+def sensor_options(options: argparse.Namespace) -> "SensorOptions":
+    """The options of `add_sensor_arguments` as data."""
+    from ekd_edge.sources.sensor import SensorOptions
+    from firmware_bridge.units import BITALINO_FULL_SCALE_US, parse_unit
+
     unit = None
     if options.unit is not None:
         full_scale_us = options.full_scale_us or BITALINO_FULL_SCALE_US

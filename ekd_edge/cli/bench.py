@@ -1,6 +1,6 @@
-"""`ekd-edge bench`: how fast models are on this very board, and which to run.
+"""`ekd-edge bench`: measures how fast models are on this machine, and picks one.
 
-Exit status: 0; 3 where --pick finds no model that may be run; 130 on Ctrl-C; 2 for a fault.
+Exit status: 0; 3 where --pick finds no model that is allowed; 130 on Ctrl-C; 2 for a fault.
 """
 
 import argparse
@@ -11,25 +11,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ekd_edge.cli.arguments import add_trust_argument
+from ekd_edge.cli.arguments import add_trust_argument, trust_of
 from ekd_edge.diagnostics.bench import INCLUDES, Bench, bench
 from ekd_edge.diagnostics.machine import Condition, emulator
 from ekd_edge.diagnostics.pick import Choice, check_real, pick
 from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
-from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
+from ekd_edge.model.signature import Trust
+from firmware_bridge.cli.arguments import count, share
 
 __all__ = ["add_arguments", "run", "to_json", "to_text"]
 
-_MOST_THREADS = 4
-_MOST_WINDOWS = 100_000
+_MAX_THREADS = 4
+_MAX_WINDOWS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bench`."""
-    parser.description = "Latency and CPU time of models on this machine, on windows of a simulated sensor."
-    parser.epilog = "Exit status: 0, 2 for a fault, 3 where --pick finds no model that may be run."
+    """The options of `ekd-edge bench`."""
+    parser.description = "Measure latency and CPU time of models on this machine, on windows of a simulated sensor."
+    parser.epilog = "Exit status: 0, 2 for a fault, 3 where --pick finds no model that is allowed."
     parser.add_argument(
         "models",
         metavar="MODEL.tflite",
@@ -52,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         metavar="SHARE",
         type=_max_drop,
-        help="the loss allowed, such as 0.01 for one point (default: what each model was signed off for)",
+        help="the allowed loss, such as 0.01 for one point (default: the one that each model was signed off for)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, to attach to a report")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, to attach to a report")
     add_trust_argument(parser)
 
 
@@ -62,16 +63,17 @@ def run(options: argparse.Namespace) -> int:
     """Measure and print; see the module's docstring for the exit status."""
     if options.max_drop is not None and not options.pick:
         raise ConfigError("--max-drop limits what --pick may choose: add --pick")
+    trust = trust_of(options)
+    if options.pick:
+        check_real(emulator())
+    model_files = _model_files(options.models, trust)
     progress = _ProgressLine()
     try:
-        trust = read_trust(options.trust) if options.trust else trust_from_environment()
-        if options.pick:
-            check_real(emulator())
-        found = bench(_model_files(options.models, trust), options.threads, options.windows, progress.show)
+        measured = bench(model_files, options.threads, options.windows, progress.show)
     finally:
         progress.end()
-    choice = pick(found.timings, options.max_drop) if options.pick else None
-    print(json.dumps(to_json(found, choice), indent=1) if options.json else to_text(found, choice))
+    choice = pick(measured.timings, options.max_drop) if options.pick else None
+    print(json.dumps(to_json(measured, choice), indent=1) if options.json else to_text(measured, choice))
     if choice is not None and choice.picked is None:
         print(f"ekd-edge bench: {_none_allowed(options.max_drop)}", file=sys.stderr)
         return 3
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:
-    """Those named, else all valid ones beside the one that `ekd-edge` would run."""
+    """The named models, else all valid ones in the folder of the default model."""
     if named:
         return [load_model_file(path, trust) for path in dict.fromkeys(named)]
     default = default_model(trust=trust)
@@ -90,35 +92,35 @@ def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:
         try:
             model_files.append(load_model_file(path, trust))
         except ModelFileError as error:
-            print(f"ekd-edge bench: passed over: {error}", file=sys.stderr)
+            print(f"ekd-edge bench: skipped: {error}", file=sys.stderr)
     return model_files
 
 
-def to_json(found: Bench, choice: Choice | None = None) -> dict[str, Any]:
-    """What was measured, and what was picked where that was asked for."""
+def to_json(measured: Bench, choice: Choice | None = None) -> dict[str, Any]:
+    """The measurement, and the choice where there is one, JSON-ready."""
     if choice is None:
-        return found.to_json()
+        return measured.to_json()
     picked = choice.picked
     named = None if picked is None else {"file": str(picked.model_file.path), "threads": picked.threads}
-    return {**found.to_json(), "picked": named, "reasons": dict(choice.reasons)}
+    return {**measured.to_json(), "picked": named, "reasons": dict(choice.reasons)}
 
 
-def to_text(found: Bench, choice: Choice | None = None) -> str:
-    """The machine, the table, how the machine fared, and what was picked where that was asked for."""
-    return "\n".join(_lines(found, choice))
+def to_text(measured: Bench, choice: Choice | None = None) -> str:
+    """The machine, the table of timings, the machine's condition, and the choice where there is one."""
+    return "\n".join(_lines(measured, choice))
 
 
-def _lines(found: Bench, choice: Choice | None) -> Iterator[str]:
-    if found.meaningless is not None:
-        yield f"These figures are meaningless: {found.meaningless}"
-    yield from found.machine.lines
+def _lines(measured: Bench, choice: Choice | None) -> Iterator[str]:
+    if measured.meaningless is not None:
+        yield f"These figures are meaningless: {measured.meaningless}"
+    yield from measured.machine.lines
     yield ""
-    width = max(5, *(len(str(timing.model_file.path)) for timing in found.timings))
+    width = max(5, *(len(str(timing.model_file.path)) for timing in measured.timings))
     yield (
         f"{'model':{width}}  {'kind':<7}  {'threads':>7}  {'p50 ms':>8}  {'p99 ms':>8}  {'paced ms':>8}  "
         f"{'CPU s/h':>7}  {'size kB':>7}"
     )
-    for each in found.timings:
+    for each in measured.timings:
         manifest = each.model_file.manifest
         p99 = "-" if each.p99_ms is None else f"{each.p99_ms:.3f}"
         yield (
@@ -126,30 +128,31 @@ def _lines(found: Bench, choice: Choice | None) -> Iterator[str]:
             f"{each.paced_ms:>8.3f}  {each.cpu_s:>7.2f}  {manifest.size_bytes / 1000:>7.0f}"
         )
     yield ""
-    windows = found.timings[0].windows
-    yield f"p50, p99     {windows} windows, one right after another, of a simulated sensor [synthetic data]"
-    yield "paced        the median with a rest before each window, as ekd-edge has one"
+    windows = measured.timings[0].windows
+    yield f"p50, p99     {windows} consecutive windows of a simulated sensor [synthetic data]"
+    yield "paced        the median with a pause before each window, as in ekd-edge"
     yield f"CPU s/h      {INCLUDES}"
-    yield from _condition_lines(found)
+    yield from _condition_lines(measured)
     if choice is not None:
         yield ""
         yield from _choice_lines(choice)
 
 
-def _condition_lines(found: Bench) -> Iterator[str]:
-    before, after = found.before, found.after
-    hottest = "" if found.hottest_c is None else f", {found.hottest_c:.1f} at most"
+def _condition_lines(measured: Bench) -> Iterator[str]:
+    before, after = measured.before, measured.after
+    hottest = "" if measured.hottest_c is None else f", highest {measured.hottest_c:.1f}"
     yield f"temperature  {_degrees(before)} before, {_degrees(after)} after{hottest}"
     yield f"governor     {after.governor or 'not known'}"
     if after.throttling is None:
-        yield "throttling   not known: vcgencmd gives no answer here"
+        yield "throttling   not known: vcgencmd does not work here"
     else:
         now, since_boot = (", ".join(each) or "none" for each in (after.throttling.now, after.throttling.since_boot))
         yield f"throttling   now: {now}; since boot: {since_boot}"
-    if found.slowed_by:
+    if measured.slowed_by:
+        causes = ", ".join(measured.slowed_by)
         yield (
-            f"warning      the machine was slowed down meanwhile ({', '.join(found.slowed_by)}): cool it or give it a "
-            "stronger supply, then measure again"
+            f"warning      the machine was slowed down during the measurement ({causes}): cool it or use a stronger "
+            "power supply, then measure again"
         )
 
 
@@ -169,25 +172,25 @@ def _choice_lines(choice: Choice) -> Iterator[str]:
 
 
 def _none_allowed(max_drop: float | None) -> str:
-    fault = "was signed off" if max_drop is None else f"is shown to lose at most {max_drop:g}"
+    condition = "was signed off" if max_drop is None else f"is shown to lose at most {max_drop:g}"
     return (
-        f"none of these models {fault}: run `ekd-export --int8 --max-drop {max_drop or 0.01:g}`, or name a float32 "
+        f"none of these models {condition}: run `ekd-export --int8 --max-drop {max_drop or 0.01:g}`, or name a float32 "
         "model as well"
     )
 
 
 class _ProgressLine:
-    """How far it is, redrawn in place on a terminal."""
+    """The progress in percent, redrawn in place on a terminal."""
 
     def __init__(self) -> None:
-        self._able = sys.stderr.isatty()
+        self._on_terminal = sys.stderr.isatty()
 
     def show(self, share: float) -> None:
-        if self._able:
+        if self._on_terminal:
             print(f"\rmeasuring {share:4.0%}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        if self._able:
+        if self._on_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
@@ -197,22 +200,20 @@ def _default_threads() -> tuple[int, ...]:
 
 def _threads(text: str) -> tuple[int, ...]:
     numbers = {int(one) if one.isascii() and one.isdecimal() else 0 for one in text.split(",")}
-    if not all(1 <= number <= _MOST_THREADS for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 1 to {_MOST_THREADS}, such as 1,2,4")
+    if not all(1 <= number <= _MAX_THREADS for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 1 to {_MAX_THREADS}, such as 1,2,4")
     return tuple(sorted(numbers))
 
 
 def _windows(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_WINDOWS):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to {_MOST_WINDOWS}")
-    return int(text)
+    number = count(text)
+    if number > _MAX_WINDOWS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to {_MAX_WINDOWS}")
+    return number
 
 
 def _max_drop(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
+    number = share(text)
+    if number == 0:
         raise argparse.ArgumentTypeError(f"{text!r} must be a share above 0 and below 1, such as 0.01 for one point")
-    return share
+    return number

@@ -1,4 +1,4 @@
-"""`ekd-edge --port`: sensors, what is recorded of them, and where their predictions go."""
+"""`ekd-edge --port`: connects sensors, recorders, sinks and the status file, and runs them."""
 
 import argparse
 import math
@@ -21,7 +21,8 @@ from ekd_edge.pipeline.baseline import baseline_lookup
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.recorder import Recorder, Retention
-from ekd_edge.service.session import ModelWatcher, SensorSession, run_sessions
+from ekd_edge.service.model_watcher import ModelWatcher
+from ekd_edge.service.session import SensorSession, run_sessions
 from ekd_edge.service.status_file import StatusFile, status_folder
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.queued import QueuedSink
@@ -41,20 +42,29 @@ def run_ports(
     stop: Stopping,
     model_watcher: ModelWatcher,
 ) -> None:
-    """Predict what the sensors send until told to stop; `options` as `edge_parser` reads them.
+    """Predict from sensors until the process is stopped or the last sensor ends.
 
-    Raises EkdError where no sensor is left that can be read, and where predictions cannot be written.
+    Args:
+        options: of `ekd-edge predict`.
+        model_file: the model that is run.
+        classifier: the same, opened.
+        smoothing: of the predictions of each sensor.
+        stop: set by signals; its deadline is set here, from --seconds.
+        model_watcher: reports in the status file whether the model file was replaced.
+
+    Raises:
+        EkdError: no sensor is left that can be read, or predictions cannot be written.
     """
     manifest = model_file.manifest
-    with ExitStack() as open_things:
+    with ExitStack() as stack:
         sinks = [QueuedSink(sink, notify) for sink in _sinks(options, manifest)]
         output = SinkGroup(sinks, sys.stdout)
         sessions: list[SensorSession] = []
         for number, port in enumerate(options.port):
             sessions.append(_session(options, number, port, model_file, smoothing, output))
             if (recorder := sessions[-1].recorder) is not None:
-                open_things.callback(recorder.close)
-            open_things.callback(sessions[-1].connection.close)
+                stack.callback(recorder.close)
+            stack.callback(sessions[-1].connection.close)
 
         def describe() -> dict[str, object]:
             model_watcher.look()
@@ -67,7 +77,7 @@ def run_ports(
             }
 
         print(banner(model_file, ", ".join(options.port)), file=sys.stderr)
-        open_things.enter_context(StatusFile(status_folder(), describe, notify))
+        stack.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
             run_sessions(sessions, classifier, output, notify, stop.check)
@@ -85,8 +95,8 @@ def run_ports(
             if recorders:
                 recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
                 line += f"; {recorded} samples recorded, {lost} not"
-            if dropped := sum(sink.dropped for sink in sinks):
-                line += f"; {dropped} predictions were dropped, for the stdout reader was too slow"
+            if unprinted := sum(sink.dropped for sink in sinks):
+                line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
             print(line, file=sys.stderr)
 
 
@@ -106,7 +116,7 @@ def _session(
         folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
         recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
-    stream = SensorPipeline(model_file.manifest, smoothing, name)
+    pipeline = SensorPipeline(model_file.manifest, smoothing, name)
     baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, notify_and_mark)
     policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)
     try:
@@ -115,7 +125,7 @@ def _session(
         if recorder is not None:
             recorder.close()
         raise
-    return SensorSession(name, connection, stream, output, recorder)
+    return SensorSession(name, connection, pipeline, output, recorder)
 
 
 def _recorder(
@@ -135,10 +145,10 @@ def _recorder(
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     needed_s = manifest.signal.settle_s + manifest.signal.window_s
-    able = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
-    if not options.json and able and sys.stdout.isatty():
+    redrawable = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
+    if not options.json and redrawable and sys.stdout.isatty():
         return [LiveLineSink(sys.stdout, needed_s)]
     sinks: list[Sink] = [(JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=True)]
-    if able and sys.stderr.isatty():
+    if redrawable and sys.stderr.isatty():
         sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks

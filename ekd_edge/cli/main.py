@@ -1,7 +1,6 @@
-"""`ekd-edge` and its subcommands.
+"""`ekd-edge`: predictions from skin-conductance sensors, and what belongs to running them on a small board.
 
-Each subcommand is a module of its own, whose docstring gives its exit status. It is imported only when it is chosen, so
-that `doctor` runs where numpy does not load.
+Exit status: the docstring of each subcommand's module gives it; 2 for a fault, with one sentence on stderr.
 """
 
 import sys
@@ -15,19 +14,19 @@ PROGRAM = Program(
     "ekd-edge",
     "Predict emotion from a skin-conductance sensor, live, or from a recording of one.",
     (
-        Command("predict", "predict from sensors or from a recording", "ekd_edge.cli.predict"),
+        Command("predict", "predict from sensors or a recording", "ekd_edge.cli.predict"),
         Command("status", "show the running ekd-edge processes and their problems", "ekd_edge.cli.status"),
-        Command("doctor", "check this machine and say what to repair", "ekd_edge.cli.doctor"),
-        Command("calibrate", "record a wearer's baseline at rest", "ekd_edge.cli.calibrate"),
-        Command("bench", "measure models on this machine and pick one", "ekd_edge.cli.bench"),
-        Command("bundle", "pack an archive that installs on a Raspberry Pi offline", "ekd_edge.cli.bundle"),
+        Command("calibrate", "take the baseline of a wearer at rest", "ekd_edge.cli.calibrate"),
+        Command("doctor", "check this machine, its packages, ports and model", "ekd_edge.cli.doctor"),
+        Command("bench", "measure how fast models are on this machine", "ekd_edge.cli.bench"),
+        Command("bundle", "pack an archive that installs without a network", "ekd_edge.cli.bundle"),
     ),
     default="predict",
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+    """Run the command; see the module's docstring for the exit status."""
     return run_program(PROGRAM, argv)
 
 

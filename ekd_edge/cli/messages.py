@@ -1,4 +1,4 @@
-"""What `ekd-edge` says on stderr: first, last, and in between."""
+"""Messages of `ekd-edge` on stderr: the first line, the last line and notices in between."""
 
 import sys
 
@@ -10,14 +10,14 @@ from ekd_edge.sinks.sink_group import SinkGroup
 __all__ = ["banner", "closing_line", "notify"]
 
 
-def notify(told: str) -> None:
-    """Tell the user, or the journal, a sentence."""
+def notify(message: str) -> None:
+    """Print one sentence on stderr, for the user or the journal."""
     wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
-    print(f"{wipe}ekd-edge: {told}", file=sys.stderr, flush=True)
+    print(f"{wipe}ekd-edge: {message}", file=sys.stderr, flush=True)
 
 
 def banner(model_file: ModelFile, source: str) -> str:
-    """Which model reads which source, and what is to be known of it."""
+    """The first line: the model, its sign-off, its training data and the source."""
     manifest = model_file.manifest
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
@@ -31,7 +31,7 @@ def banner(model_file: ModelFile, source: str) -> str:
 
 
 def closing_line(dropped: int, rejected: int, output: SinkGroup, manifest: Manifest) -> str:
-    """What was received and predicted in all."""
+    """The last line: counts of samples and predictions."""
     line = (
         f"ekd-edge: {output.samples} samples received, {dropped} dropped, {rejected} rejected; "
         f"{output.predicted} windows predicted, {output.withheld} withheld"

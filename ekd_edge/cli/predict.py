@@ -6,6 +6,7 @@ Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when t
 
 import argparse
 import math
+import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from ekd_edge.cli.arguments import add_model_arguments, add_signal_arguments, sensor_options
+from ekd_edge.cli.arguments import (
+    add_model_arguments,
+    add_sensor_arguments,
+    check_sensor_arguments,
+    sensor_options,
+    trust_of,
+)
 from ekd_edge.cli.live import run_ports
 from ekd_edge.cli.messages import banner, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
@@ -21,11 +28,10 @@ from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
-from ekd_edge.model.signature import read_trust, trust_from_environment
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
 from ekd_edge.recording.replay import choose_smoothing, open_recording
-from ekd_edge.service.session import ModelWatcher
+from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
@@ -35,10 +41,12 @@ from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
 __all__ = ["add_arguments", "run"]
 
-EXAMPLES = """\
+_FILES_PER_PORT = 5
+"""Descriptors that pyserial opens for a port, its pipes included."""
+_EXAMPLES = """\
 examples:
   ekd-edge --port sim:// --model demo                      a simulated sensor and the shipped demo model
-  ekd-edge --port /dev/ttyUSB0                             a sensor whose format is detected
+  ekd-edge --port /dev/ttyUSB0                             a sensor; its format is detected
   ekd-edge --port /dev/rfcomm0 --format bitalino --rate 1000
   ekd-edge --port /dev/ttyACM0 --format csv --rate 19.5 --unit adc --adc-bits 10 --baud 9600
   ekd-edge --port /dev/ttyUSB0 --json >> predictions.jsonl
@@ -46,12 +54,10 @@ examples:
   ekd-edge --replay recording.csv --rate 128 --unit uS --json
 """
 
-_FILES_A_PORT = 5  # pyserial's, with its pipes
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `predict`."""
-    parser.epilog = EXAMPLES
+    """The options of `ekd-edge` and `ekd-edge predict`."""
+    parser.epilog = _EXAMPLES
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--port",
@@ -63,9 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replay", metavar="FILE", type=Path, help="a recording, a folder of them, or a file of a sensor's bytes"
     )
     add_model_arguments(parser)
-    staying = parser.add_mutually_exclusive_group()
-    staying.add_argument("--wait", action="store_true", help="start even if the sensor is not plugged in yet")
-    staying.add_argument("--once", action="store_true", help="stop when the sensor is unplugged (default: wait for it)")
+    unplugged = parser.add_mutually_exclusive_group()
+    unplugged.add_argument("--wait", action="store_true", help="start even where the sensor is not connected yet")
+    unplugged.add_argument("--once", action="store_true", help="end when the sensor goes away (default: wait for it)")
     parser.add_argument(
         "--record", metavar="DIR", type=Path, help="record every sample, prediction and event in this folder"
     )
@@ -74,77 +80,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         type=size_bytes,
         default=500 << 20,
-        help="delete the oldest recordings there while less than SIZE is free on the disk, such as 2G (500M)",
+        help="remove the oldest recordings there while less than SIZE is free on the disk, such as 2G (default: 500M)",
     )
     parser.add_argument(
         "--wearer",
         metavar="NAME",
         action="append",
-        help="who wears the sensor: start from the baseline of `ekd-edge calibrate` (one for each --port)",
+        help="start from the baseline that `ekd-edge calibrate` took of this wearer (one for each --port)",
     )
     parser.add_argument(
         "--smooth",
         metavar="S",
         type=not_negative,
-        help="smooth the probabilities with a time constant of S seconds (0, or as recorded)",
+        help="average probabilities over about S seconds (default: 0, or as recorded)",
     )
     parser.add_argument(
         "--hysteresis",
         "--margin",
-        dest="hysteresis",
         metavar="SHARE",
         type=share,
-        help="keep the current label until another is more probable by SHARE, such as 0.2 (0, or as recorded)",
+        help="keep the current label until another one is more probable by SHARE, such as 0.2 (default: 0, or as "
+        "recorded)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a prediction on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each prediction on stdout")
     parser.add_argument("--seconds", metavar="N", type=positive, help="stop after N s (of the recording)")
     parser.add_argument("--threads", metavar="N", type=count, default=1, help="for inference (default: 1)")
-    add_signal_arguments(parser)
+    add_sensor_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; see the module's docstring for the exit status."""
+    """Predict until the source ends or the process is stopped; see the module's docstring for the exit status."""
     _check(options)
     with stop_on_signals() as stop:
-        try:
-            _predict(options, stop)
-        except KeyboardInterrupt:
-            stop.interrupted = True
+        _predict(options, stop)
     return 130 if stop.interrupted else 0
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise ConfigError where options contradict each other."""
+    """Raise ConfigError for options that do not go together."""
     if options.port is None and options.replay is None:
         raise ConfigError(f"name a sensor with --port or a recording with --replay; {_ports_here()}")
-    for what, given in (("--record", options.record), ("--wearer", options.wearer)):
+    for name, given in (("--record", options.record), ("--wearer", options.wearer)):
         if given is not None and options.port is None:
-            raise ConfigError(f"{what} applies to live sensors: add --port")
+            raise ConfigError(f"{name} needs a sensor: name one with --port")
     if len(set(options.port or ())) < len(options.port or ()):
         raise ConfigError("the same --port is named twice: name each port once")
     if options.wearer is not None and len(options.wearer) != len(options.port):
         raise ConfigError("name one --wearer for each --port, in the same order")
-    if options.unit in ("adc", "divider") and options.adc_bits is None:
-        raise ConfigError(f"--unit {options.unit} needs the converter's resolution, such as --adc-bits 10")
+    check_sensor_arguments(options)
+    if options.record is not None:
+        _check_record_folder(options.record)
+
+
+def _check_record_folder(folder: Path) -> None:
+    """Raise ConfigError where recordings can never be written to the folder.
+
+    A full or read-only disk is not refused: recording starts as soon as the disk can be written.
+    """
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(each))
+    if not existing.is_dir():
+        raise ConfigError(f"cannot record in {folder}: {existing} is not a folder; choose another one with --record")
+    read_only = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
+    if not read_only and not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"cannot record in {folder}: writing to {existing} is not allowed; change its permissions or choose "
+            "another folder with --record"
+        )
 
 
 def _ports_here() -> str:
     names = port_names()
-    return f"ports here: {', '.join(names)}" if names else "no serial port is here, but sim:// simulates one"
+    return f"ports here: {', '.join(names)}" if names else "no serial port was found; sim:// simulates a sensor"
 
 
 def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     if options.port is not None:
-        _allow_files(_FILES_A_PORT * len(options.port))
+        _allow_files(_FILES_PER_PORT * len(options.port))
     if options.port is not None and not options.wait:
         for port in options.port:
             check_port(find_port(port))
-    trust = read_trust(options.trust) if options.trust else trust_from_environment()
+    trust = trust_of(options)
     path = options.model or default_model(trust=trust)
     model_watcher = ModelWatcher(path, notify)
     model_file = load_model_file(path, trust)
     check_sensor_signal(model_file.manifest, path.name)
-    import scipy.signal  # noqa: F401  (a second of import, while no sensor waits to be read)
+    import scipy.signal  # noqa: F401  (takes a second: imported before the sensor is read)
 
     classifier = open_classifier(model_file, options.threads)
     if options.port is None:
@@ -155,7 +175,7 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
 
 
 def _allow_files(more: int) -> None:
-    """Raise the limit of open files as far as it may be raised, where many ports need it."""
+    """Raise the soft limit of open files where it is too low for `more` files, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = more + 100
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -187,13 +207,13 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
             print(closing_line(counts.dropped, counts.rejected, output, manifest), file=sys.stderr)
         if 0 < output.predicted == output.withheld:
             raise SignalError(
-                f"no window of {options.replay} could be believed (the last: {reason}): check --unit, --adc-bits and "
-                "how the electrodes sat"
+                f"no window of {options.replay} has a usable signal (the last: {reason}): check --unit, --adc-bits and "
+                "how the electrodes were attached"
             )
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
-    """The blocks up to so many seconds of samples."""
+    """The blocks, cut after the given seconds of samples."""
     if math.isinf(seconds):
         yield from blocks
         return

@@ -1,4 +1,4 @@
-"""When a command is to stop: on a signal, or when its time is over."""
+"""Clean stops: on SIGINT, on SIGTERM and at a deadline."""
 
 import math
 import signal
@@ -12,7 +12,7 @@ __all__ = ["Stopping", "stop_on_signals"]
 
 
 class Stopping:
-    """Whether and why to stop; `check` is asked by whoever waits for bytes."""
+    """Whether and why to stop; code that waits for bytes calls `check`."""
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -26,7 +26,10 @@ class Stopping:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stopping]:
-    """The first SIGINT or SIGTERM asks for a clean stop, a further one raises KeyboardInterrupt."""
+    """Turn the first SIGINT or SIGTERM into a clean stop; a second one raises KeyboardInterrupt.
+
+    Outside the main thread no handler is installed: Python allows them there only.
+    """
     stop = Stopping()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,7 @@
-"""`ekd-edge status`: the running processes of this user and their problems."""
+"""`ekd-edge status`: the running ekd-edge processes of this user, and their problems.
+
+Exit status: 0 where there is no problem, 1 where there is one, 2 where no process runs.
+"""
 
 import argparse
 import json
@@ -8,83 +11,95 @@ from typing import Any
 from ekd_edge.errors import EkdError
 from ekd_edge.service.status_file import alive, read_statuses, status_folder
 
-__all__ = ["add_arguments", "problems_of", "run"]
+__all__ = ["add_arguments", "find_problems", "run"]
 
 _STALE_S = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `status`."""
-    parser.description = "Show the running ekd-edge processes of this user and their problems."
-    parser.epilog = "Exit status: 0 without problems, 1 with problems, 2 where no process runs."
-    parser.add_argument("--json", action="store_true", help="one JSON object a process")
+    """The options of `ekd-edge status`."""
+    parser.epilog = "Exit status: 0 where there is no problem, 1 where there is one, 2 where no process runs."
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each process")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command: 0 without problems, 1 with problems, 2 where no process runs."""
+    """Print the status of every process; see the module's docstring for the exit status."""
     statuses = read_statuses(status_folder())
     if not statuses:
-        raise EkdError("no ekd-edge process of this user reads a sensor")
-    now = time.time()
-    found = [(status, problems_of(status, now)) for status in statuses]
-    for status, problems in found:
+        raise EkdError("no ekd-edge process of this user is running: start one with `ekd-edge --port PORT`")
+    now_s = time.time()
+    any_problem = False
+    for status in statuses:
+        problems = find_problems(status, now_s)
+        any_problem = any_problem or bool(problems)
         if options.json:
             print(json.dumps({**status, "problems": problems}))
         else:
-            print("\n".join(_lines(status, problems, now)))
-    return int(any(problems for _, problems in found))
+            print("\n".join(_lines(status, problems, now_s)))
+    return int(any_problem)
 
 
-def problems_of(status: dict[str, Any], now_s: float) -> list[str]:
-    """The problems of one process, a sentence each.
+def find_problems(status: dict[str, Any], now_s: float) -> list[str]:
+    """The problems of a process, one sentence each.
 
-    status: of `read_statuses`. now_s: seconds since 1970.
+    Args:
+        status: as `read_statuses` returns it.
+        now_s: seconds since 1970.
+
+    Returns:
+        Sentences; empty where there is no problem.
     """
-    age = _ago(now_s - status["updated"])
+    silent_s = now_s - status["updated"]
     if not alive(status):
-        return [f"process exited without cleaning up {age} ago (killed, or the machine restarted)"]
+        return [f"process exited without cleaning up {_duration(silent_s)} ago (killed or rebooted)"]
     problems = []
-    if now_s - status["updated"] > _STALE_S:
-        problems.append(f"process has not updated its status for {age}: it is stopped or stuck")
+    if silent_s > _STALE_S:
+        problems.append(f"process has not updated its status for {_duration(silent_s)}: it is stopped or stuck")
     if status["model"]["replaced"]:
         problems.append(f"{status['model']['file']} was replaced: restart ekd-edge to run the new one")
-    if status["dropped_predictions"]:
-        problems.append(f"stdout reader is too slow: {status['dropped_predictions']} predictions were dropped")
+    if dropped := status["dropped_predictions"]:
+        problems.append(f"stdout reader is too slow: {dropped} predictions dropped (oldest first)")
     for port in status["ports"]:
-        if not port["connected"]:
-            problems.append(f"{port['port']}: {port['message'] or 'not connected'}")
-        recording, last = port["recording"], port["last"]
-        if recording is not None and recording["failing"]:
-            problems.append(f"{port['port']}: recording fails: {recording['failing']}")
-        if recording is not None and recording["lost"]:
-            problems.append(f"{port['port']}: {recording['lost']} samples could not be recorded")
-        if port["connected"] and last is not None and last["reason"]:
-            problems.append(f"{port['port']}: {last['reason']}")
+        problems += [f"{port['port']}: {problem}" for problem in _port_problems(port)]
+    return problems
+
+
+def _port_problems(port: dict[str, Any]) -> list[str]:
+    problems = []
+    recording, last = port["recording"], port["last"]
+    if not port["connected"]:
+        problems.append(port["message"] or "not connected")
+    if recording is not None and recording["failing"]:
+        problems.append(f"recording fails: {recording['failing']}")
+    if recording is not None and recording["lost"]:
+        problems.append(f"{recording['lost']} samples could not be recorded")
+    if port["connected"] and last is not None and last["reason"]:
+        problems.append(last["reason"])
     return problems
 
 
 def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[str]:
-    lines = [
-        f"ekd-edge {status['pid']}, running {status['model']['file']}, started {_ago(now_s - status['started'])} ago"
-    ]
+    started = _duration(now_s - status["started"])
+    lines = [f"ekd-edge {status['pid']}, running {status['model']['file']}, started {started} ago"]
     for port in status["ports"]:
         about = port["about"] or port["port"]
         state = f"{port['rate_hz']:.6g} Hz" if port["rate_hz"] is not None else "not connected"
         clock = "" if port["clock_ppm"] is None else f", clock {port['clock_ppm']:+.0f} ppm"
-        lines.append(f"  {about}: {state}{clock}, for {_ago(now_s - port['since_s'])}, opened {port['openings']} times")
+        since = _duration(now_s - port["since_s"])
+        lines.append(f"  {about}: {state}{clock}, for {since}, opened {port['openings']} times")
         lines.append(
             f"    {port['samples']} samples, {port['dropped']} dropped, {port['rejected']} rejected; "
             f"{port['predicted']} predicted, {port['withheld']} withheld"
         )
         if (recording := port["recording"]) is not None:
-            lines.append(f"    {recording['recorded']} recorded, {recording['lost']} lost, now in {recording['file']}")
+            lines.append(f"    {recording['recorded']} recorded, {recording['lost']} not, now in {recording['file']}")
         if (last := port["last"]) is not None:
             labels = ", ".join(f"{name} {label or '-'}" for name, label in last["labels"].items())
             lines.append(f"    last: {labels}, signal {last['quality']:.0%}, {last['latency_ms']:.1f} ms")
     return lines + [f"  ! {problem}" for problem in problems]
 
 
-def _ago(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{max(0.0, seconds):.0f} s"
     if seconds < 6000:

@@ -1,4 +1,4 @@
-"""Several sensors at once, each read by a thread of its own."""
+"""Reads several sensors at once, each in its own thread."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,97 +13,98 @@ from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop, as_function
 
-__all__ = ["Follower", "Sensors"]
+__all__ = ["BlockHandler", "ReaderThreads"]
 
 _WAIT_S = 0.1
-_MOST = 256
-"""Arrivals that wait to be classified; a reader that finds so many waits itself, and the system's buffer fills."""
+_MAX_QUEUED = 256
+"""Entries that wait to be classified. A reader thread waits while the queue is full; the system's serial buffer then
+fills."""
 
 
-class Follower(Protocol):
-    """What is done with the blocks of one sensor, by the thread that reads it."""
+class BlockHandler(Protocol):
+    """Handles the blocks of one sensor, in the thread that reads it."""
 
     def on_block(self, block: SampleBlock, arrived_s: float) -> Sequence[PendingWindows]:
-        """A block has arrived, at that time on the clock of `perf_counter`; the windows that are due."""
+        """Take a block that arrived at `arrived_s` on the clock of `perf_counter`; return the complete windows."""
 
     def idle_s(self) -> float:
-        """For how long no window can be due."""
+        """Seconds for which the reader may pause: no window can be complete before."""
 
 
-class Sensors:
-    """A context manager around open connections; it closes them.
+class ReaderThreads:
+    """A context manager that reads connections in threads and closes them at the end.
 
-    connections: with who follows each. One sensor that cannot be read any more, or whose
-    samples cannot be used, is told of and left behind while there are others.
+    connections: each with the handler of its blocks. notify: called with one sentence for a sensor that fails while
+    others are left; those continue.
     """
 
-    def __init__(self, connections: Sequence[tuple[Connection, Follower]], notify: Callable[[str], None]) -> None:
+    def __init__(self, connections: Sequence[tuple[Connection, BlockHandler]], notify: Callable[[str], None]) -> None:
         self._connections = connections
         self._notify = notify
-        self._queue: Queue[Sequence[PendingWindows] | BaseException | None] = Queue(_MOST)
-        self._given_up = threading.Event()
+        self._queue: Queue[Sequence[PendingWindows] | BaseException | None] = Queue(_MAX_QUEUED)
+        self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> "Sensors":
+    def __enter__(self) -> "ReaderThreads":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._given_up.set()
+        self._closing.set()
         while any(thread.is_alive() for thread in self._threads):
-            self._waiting()
+            self._take_queued()  # a reader may wait for room in the queue
         for connection, _ in self._connections:
             connection.close()
 
-    def due(self, stop: Stop | None = None) -> Iterator[list[PendingWindows]]:
-        """All windows that are due since the last time, until told to stop or until every sensor has ended.
+    def pending(self, stop: Stop | None = None) -> Iterator[list[PendingWindows]]:
+        """Yield the windows that became complete since the last time, until stopped or until every sensor ended.
 
-        Raises the EkdError of the last sensor that could not be read any more.
+        Raises the EkdError of the last sensor that failed.
         """
         stopped = as_function(stop)
-        for number, (connection, follower) in enumerate(self._connections):
-            thread = threading.Thread(target=self._read, args=(connection, follower, stopped), name=f"reader {number}")
+        for number, (connection, handler) in enumerate(self._connections):
+            thread = threading.Thread(target=self._read, args=(connection, handler, stopped), name=f"reader {number}")
             thread.start()
             self._threads.append(thread)
-        left = len(self._threads)
-        while left:
-            due: list[PendingWindows] = []
+        running = len(self._threads)
+        while running:
+            windows: list[PendingWindows] = []
             ended: list[BaseException | None] = []
-            for item in self._waiting():
+            for item in self._take_queued():
                 if item is None or isinstance(item, BaseException):
                     ended.append(item)
                 else:
-                    due += item
-            if due:
-                yield due
+                    windows += item
+            if windows:
+                yield windows
             for error in ended:
-                left -= 1
+                running -= 1
                 if error is not None:
-                    self._failed(error, left)
+                    self._handle_failure(error, running)
 
-    def _failed(self, error: BaseException, left: int) -> None:
-        if left == 0 or not isinstance(error, EkdError):
+    def _handle_failure(self, error: BaseException, running: int) -> None:
+        if running == 0 or not isinstance(error, EkdError):
             raise error
-        self._notify(f"{error}; the other ports go on")
+        self._notify(f"{error}; the other ports continue")
 
-    def _waiting(self) -> list[Sequence[PendingWindows] | BaseException | None]:
-        found = []
+    def _take_queued(self) -> list[Sequence[PendingWindows] | BaseException | None]:
+        items = []
         try:
-            found.append(self._queue.get(timeout=_WAIT_S))
-            while len(found) < _MOST:
-                found.append(self._queue.get_nowait())
+            items.append(self._queue.get(timeout=_WAIT_S))
+            while len(items) < _MAX_QUEUED:
+                items.append(self._queue.get_nowait())
         except Empty:
             pass
-        return found
+        return items
 
-    def _read(self, connection: Connection, follower: Follower, stopped: Callable[[], bool]) -> None:
+    def _read(self, connection: Connection, handler: BlockHandler, stopped: Callable[[], bool]) -> None:
         ending: BaseException | None = None
         try:
-            for block in connection.blocks(lambda: stopped() or self._given_up.is_set(), follower.idle_s):
-                if due := follower.on_block(block, perf_counter()):
-                    self._queue.put(due)
-        except BaseException as fault:  # noqa: BLE001  handed to the thread that asked
+            for block in connection.blocks(lambda: stopped() or self._closing.is_set(), handler.idle_s):
+                if windows := handler.on_block(block, perf_counter()):
+                    self._queue.put(windows)
+        except BaseException as fault:  # noqa: BLE001  raised again by the thread that calls `pending`
             ending = fault
         finally:
             connection.close()

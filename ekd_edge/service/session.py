@@ -1,31 +1,33 @@
-"""Sensor sessions: per port the connection, pipeline, recorder and counters; one classifier for all of them."""
+"""Sensor sessions: each sensor with its connection, pipeline and recorder; and the loop that runs them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ekd_edge.model.interpreter import Classifier
 from ekd_edge.pipeline.stream import PendingWindows, SensorPipeline, predict
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.recorder import Recorder
-from ekd_edge.service.reader_threads import Sensors
+from ekd_edge.service.reader_threads import ReaderThreads
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink_group import SinkGroup
 from ekd_edge.sources.reconnect import Connection
 from firmware_bridge.serial_port.device import Stop
 
-__all__ = ["ModelWatcher", "SensorSession", "run_sessions"]
+__all__ = ["SensorSession", "run_sessions"]
 
 
-_PAUSE_S, _SHARE, _SOON_S = 0.15, 0.7, 0.02
-"""Samples are read every 0.15 s at least, and as they come once a window is about to be complete: reading each as it
-comes costs up to three times as much."""
+_MAX_IDLE_S, _IDLE_SHARE, _NEXT_WINDOW_S = 0.15, 0.7, 0.02
+"""Samples are read at least every 0.15 s, and without a pause when a window is nearly complete. Reading each sample as
+it arrives costs up to three times as much CPU."""
 
 
 @dataclass(slots=True)
 class SensorSession:
-    """One sensor of a station, and how it fares. name: the port, where there are several; else None."""
+    """One sensor of a running process, with its counts.
+
+    name: the port, where the process reads several sensors; else None.
+    """
 
     name: str | None
     connection: Connection
@@ -38,7 +40,15 @@ class SensorSession:
     withheld: int = 0
 
     def on_block(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
-        """A block of this session's sensor: it is recorded, shown, and put through the chain."""
+        """Record a block, show it to the sinks and preprocess it.
+
+        Args:
+            block: of this session's sensor.
+            arrived_s: when it arrived, on the clock of `perf_counter`.
+
+        Returns:
+            The windows that are complete.
+        """
         self.samples += block.values.shape[-1]
         if self.recorder is not None:
             self.recorder.observe(block)
@@ -46,12 +56,12 @@ class SensorSession:
         return list(self.pipeline.push(block, arrived_s))
 
     def idle_s(self) -> float:
-        """For how long no window can be due."""
+        """Seconds for which the reader may pause: no window can be complete before."""
         left_s = self.pipeline.next_window_s
-        return 0.0 if left_s < _SOON_S else min(_PAUSE_S, _SHARE * left_s)
+        return 0.0 if left_s < _NEXT_WINDOW_S else min(_MAX_IDLE_S, _IDLE_SHARE * left_s)
 
     def on_prediction(self, prediction: Prediction) -> None:
-        """A prediction of this session's sensor was made."""
+        """Count and record a prediction of this session's sensor."""
         self.last = prediction
         self.predicted += 1
         self.withheld += prediction.withheld
@@ -59,7 +69,7 @@ class SensorSession:
             self.recorder.write(prediction if self.name is None else replace(prediction, source=None))
 
     def describe(self) -> dict[str, Any]:
-        """How it fares, for a status file."""
+        """State and counts for the status file, JSON-ready."""
         counts = self.connection.counts
         about: dict[str, Any] = {
             "port": self.connection.port,
@@ -89,36 +99,24 @@ def run_sessions(
     notify: Callable[[str], None],
     stop: Stop | None = None,
 ) -> None:
-    """Read all sensors until told to stop or until they have ended; what they send is predicted and put out.
+    """Read all sensors, classify complete windows and write predictions, until stopped or until all sensors ended.
 
-    Windows of sensors that are due together are classified together. A sensor that fails leaves the others alone.
-    Raises the EkdError of the last one that fails, and what `SinkGroup` raises.
+    Windows that are complete at the same time are classified together. A sensor that fails does not end the others.
+
+    Args:
+        sessions: with unique names.
+        classifier: of the model.
+        output: where predictions are written.
+        notify: called with one sentence for each sensor that fails while others are left.
+        stop: ends the loop.
+
+    Raises:
+        EkdError: of the last sensor that failed, and of `output`.
+        ReaderGoneError: of `output`.
     """
     by_name = {session.name: session for session in sessions}
-    with Sensors([(session.connection, session) for session in sessions], notify) as sensors, output:
-        for due in sensors.due(stop):
-            for prediction in predict(due, classifier):
+    with ReaderThreads([(session.connection, session) for session in sessions], notify) as readers, output:
+        for pending in readers.pending(stop):
+            for prediction in predict(pending, classifier):
                 by_name[prediction.source].on_prediction(prediction)
                 output.write(prediction)
-
-
-class ModelWatcher:
-    """The file that a running model was read from; it is in memory as a whole, whatever becomes of the file."""
-
-    def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
-        self._path, self._notify = path, notify
-        self._known = self._identity()
-        self.replaced = False
-
-    def look(self) -> None:
-        """Tell once that another file has taken its place."""
-        if not self.replaced and self._identity() != self._known:
-            self.replaced = True
-            self._notify(f"{self._path} is not the file that runs any more: restart ekd-edge to run the new one")
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns

@@ -1,4 +1,4 @@
-"""How the `ekd-edge` processes of this user fare: each keeps a small file up to date, `ekd-edge status` reads them."""
+"""Status files: each ekd-edge process writes one every two seconds, and `ekd-edge status` reads those of this user."""
 
 import json
 import os
@@ -32,26 +32,26 @@ def status_folder(environment: Mapping[str, str] = os.environ) -> Path:
 class StatusFile:
     """A context manager that writes what `describe` returns, as JSON, every two seconds, from a thread of its own.
 
-    The file is replaced whole, and removed at the end: one that stays behind is that of a process that was killed.
-    Where it cannot be written, that is told once.
+    The file is replaced in one step and removed at the end. A file that is left belongs to a process that was killed.
+    notify: called once where the file cannot be written.
     """
 
     def __init__(self, folder: Path, describe: Callable[[], dict[str, Any]], notify: Callable[[str], None]) -> None:
         self._folder, self._describe, self._notify = folder, describe, notify
         self._path = folder / f"{_PREFIX}{os.getpid()}.json"
         self._ending = threading.Event()
-        self._told = False
+        self._notified = False
         self._head = {"status": VERSION, "pid": os.getpid(), "started": time.time(), "process": _start_of(os.getpid())}
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def __enter__(self) -> "StatusFile":
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for told in read_statuses(self._folder):
-                if not alive(told):
-                    Path(told["file"]).unlink(missing_ok=True)
+            for status in read_statuses(self._folder):
+                if not alive(status):
+                    Path(status["file"]).unlink(missing_ok=True)
         except OSError as error:
-            self._complain(error)
+            self._notify_failure(error)
         except EkdError as error:
             self._notify(str(error))
         self._thread.start()
@@ -65,7 +65,7 @@ class StatusFile:
         try:
             self._path.unlink(missing_ok=True)
         except OSError as fault:
-            self._complain(fault)
+            self._notify_failure(fault)
 
     def _run(self) -> None:
         while True:
@@ -79,37 +79,40 @@ class StatusFile:
             with pending_file(self._path, text.encode(), sync=False) as commit:
                 commit()
         except OSError as error:
-            self._complain(error)
+            self._notify_failure(error)
 
-    def _complain(self, error: OSError) -> None:
-        if not self._told:
-            self._told = True
+    def _notify_failure(self, error: OSError) -> None:
+        if not self._notified:
+            self._notified = True
             self._notify(f"`ekd-edge status` will not show this process: {self._folder}: {error.strerror}")
 
 
 def read_statuses(folder: Path) -> list[dict[str, Any]]:
-    """What each process has written, oldest process first; "file" is its file. Raises EkdError for a foreign file."""
+    """The status of each process, oldest process first; "file" is the status file.
+
+    Raises EkdError for a file that is not a status file, or is of another version.
+    """
     found = []
     for path in folder.glob(f"{_PREFIX}*.json"):
         try:
-            told = json.loads(path.read_text())
-            if told["status"] != VERSION:
+            status = json.loads(path.read_text())
+            if status["status"] != VERSION:
                 raise EkdError(f"{path} is of another version of ekd: use the same for both, or remove it")
-            found.append({**told, "file": str(path)})
+            found.append({**status, "file": str(path)})
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EkdError(f"{path} is no status of ekd-edge: remove it") from error
-    return sorted(found, key=lambda told: (told["started"], told["pid"]))
+            raise EkdError(f"{path} is not a status file of ekd-edge: remove it") from error
+    return sorted(found, key=lambda status: (status["started"], status["pid"]))
 
 
-def alive(told: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote this still runs."""
-    return told["process"] is not None and _start_of(told["pid"]) == told["process"]
+def alive(status: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote the status still runs."""
+    return status["process"] is not None and _start_of(status["pid"]) == status["process"]
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process started, in ticks since boot: it tells a process from a later one of the same number."""
+    """When a process started, in ticks since boot; tells apart processes that had the same pid one after another."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

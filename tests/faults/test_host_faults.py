@@ -219,7 +219,7 @@ def test_nobody_reads_the_predictions(model_path: Path, tmp_path: Path, row: Row
     assert " samples received, " in err, err
     found = check(tmp_path / "r")
     assert (found.samples, found.wrong, len(found.predictions)) == (6000 * HZ, 0, 5994)
-    dropped = int(err.split(" predictions were dropped")[0].split()[-1])
+    dropped = int(err.split(" predictions dropped")[0].split()[-1])
     assert 4000 < dropped < 5994
     row(
         "stuck sink",

@@ -1,4 +1,4 @@
-"""ekd-edge as a real process, and what it printed."""
+"""Runs ekd-edge as a process and parses its output."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def edge(*arguments: object, timeout: float = 60, **options: object) -> subproce
 
 @contextmanager
 def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """The command once it reads: its banner has been printed and read."""
+    """The running command; entered when it has printed its first line."""
     process = subprocess.Popen([EDGE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -36,7 +36,7 @@ def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def predictions(stdout: str) -> list[dict[str, object]]:
-    """What was printed with --json, without the one figure that differs from run to run."""
+    """The predictions that --json printed, without the latency, which differs between runs."""
     found = [json.loads(line) for line in stdout.splitlines()]
     for prediction in found:
         assert prediction.pop("latency_ms") >= 0
@@ -44,16 +44,16 @@ def predictions(stdout: str) -> list[dict[str, object]]:
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """The command ended with exit 2 and one sentence that holds the words."""
+    """Assert exit status 2 and one sentence on stderr that contains the words."""
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    around = (" predicts ", " samples received, ")  # what is printed at the start and at the end of each run
-    told = [line for line in done.stderr.splitlines() if not any(word in line for word in around)]
-    assert len(told) == 1, done.stderr
-    assert told[0].startswith("ekd-edge: ")
+    first_and_last = (" predicts ", " samples received, ")
+    messages = [line for line in done.stderr.splitlines() if not any(word in line for word in first_and_last)]
+    assert len(messages) == 1, done.stderr
+    assert messages[0].startswith("ekd-edge: ")
     for word in words:
-        assert word in told[0]
+        assert word in messages[0]
 
 
 def recording(path: Path, seconds: float = 20, rate: int = 32, header: str = "") -> Path:
@@ -64,7 +64,7 @@ def recording(path: Path, seconds: float = 20, rate: int = 32, header: str = "")
 
 @dataclass
 class Wire:
-    """A pseudo-terminal: the test holds the sensor's end."""
+    """A pseudo-terminal; the test writes to its master end as a sensor would."""
 
     master: int
     name: str
@@ -74,7 +74,7 @@ class Wire:
             data = data[os.write(self.master, data) :]
 
     def send_until(self, ended: threading.Event, data: bytes) -> None:
-        """Send over and over, as fast as it is read."""
+        """Send the data repeatedly, as fast as it is read, until the event is set."""
         os.set_blocking(self.master, False)
         while not ended.is_set():
             if select.select([], [self.master], [], 0.05)[1]:

@@ -1,7 +1,9 @@
-"""The commands of ekd-edge: help and suggestions. tests/contracts/test_commands.py holds what all programs share."""
+"""The subcommands of ekd-edge; tests/contracts/test_commands.py holds what all commands have in common."""
 
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -9,20 +11,40 @@ from ekd_edge.cli.main import PROGRAM, main
 
 
 @pytest.mark.parametrize("name", [command.name for command in PROGRAM.commands])
-def test_command_is_named_in_the_help_and_has_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_subcommand_is_in_the_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    assert f"    {name} " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"    {name} " in shown
+    assert "[COMMAND]" in shown
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
     assert f"usage: ekd-edge {name} " in capsys.readouterr().out
 
 
-def test_mistyped_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bundel"]) == 2
-    assert capsys.readouterr().err.endswith("did you mean bundle?\n")
+def test_mistyped_subcommand_names_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundel", "--os", "12"]) == 2
+    message = capsys.readouterr().err
+    assert "unknown command 'bundel'" in message
+    assert message.endswith("did you mean bundle?\n")
 
 
-def test_module_runs_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "ekd_edge", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("ekd ")
+def test_predict_by_name_is_the_default_command(capsys: pytest.CaptureFixture[str]) -> None:
+    messages = []
+    for command in ([], ["predict"]):
+        assert main([*command, "--record", "r", "--replay", "x.csv"]) == 2
+        messages.append(capsys.readouterr().err)
+    assert messages == ["ekd-edge: --record needs a sensor: name one with --port\n"] * 2
+
+
+def test_help_where_numpy_does_not_load(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "packages.zip", "w") as archive:
+        archive.writestr("numpy/__init__.py", "from numpy._core import _multiarray_umath\n")
+        archive.writestr("numpy/_core/__init__.py", "")
+    command = [sys.executable, "-m", "ekd_edge.cli.main"]
+    for arguments in (["--help"], ["doctor", "--help"]):
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path / "packages.zip")}
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "doctor" in done.stdout

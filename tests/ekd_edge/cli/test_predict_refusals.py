@@ -1,4 +1,4 @@
-"""The real command as a real process: what it says where it cannot work, and that nothing else comes of it."""
+"""Refusals of the real command as a process: exit status 2, one sentence, no output."""
 
 import fcntl
 import os
@@ -17,16 +17,15 @@ import pytest
 from ekd_edge.cli.main import main
 from ekd_edge.model.manifest import Manifest
 from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, refused, running
-from tests.helpers.exit_status import exit_status
 
 WriteModel = Callable[..., Path]
 
 
-def test_neither_port_nor_recording_lists_the_ports(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_source_lists_the_ports(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    stderr = capsys.readouterr().err
-    assert "--port" in stderr
-    assert "ports here: " in stderr or "sim://" in stderr
+    message = capsys.readouterr().err
+    assert "--port" in message
+    assert "ports here: " in message or "sim://" in message
 
 
 @pytest.mark.parametrize(
@@ -39,22 +38,46 @@ def test_neither_port_nor_recording_lists_the_ports(capsys: pytest.CaptureFixtur
         ["--seconds", "-1"],
         ["--seconds", "nan"],
         ["--unit", "volts"],
-        ["--unit", "adc"],
         ["--replay", "x.csv"],
+        ["--hysteresis", "1"],
+        ["--margin", "-0.1"],
     ],
 )
 def test_usage_errors_exit_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status(main, ["--port", "sim://", *arguments]) == 2
-    stderr = capsys.readouterr().err
-    assert stderr.startswith("ekd-edge: ")
-    assert stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as stopped:
+        main(["--port", "sim://", *arguments])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("ekd-edge: argument ")
+    assert message.count("\n") == 1
+
+
+def test_converter_without_its_resolution(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["calibrate", "--wearer", "a"]):
+        assert main([*command, "--port", "sim://", "--unit", "adc"]) == 2
+        assert "add --adc-bits 10" in capsys.readouterr().err
+
+
+def test_record_folder_below_a_file(tmp_path: Path, model_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = edge("--port", "sim://", "--model", model_path, "--record", tmp_path / "file" / "r")
+    refused(done, f"{tmp_path}/file is not a folder")
+
+
+def test_record_folder_without_permission(tmp_path: Path, model_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    command = [EDGE, "--port", "sim://", "--model", str(model_path), "--record", str(tmp_path / "locked" / "r")]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    refused(done, f"writing to {tmp_path}/locked is not allowed")
 
 
 def test_missing_port(model_path: Path) -> None:
     refused(edge("--port", "/dev/ttyNONE9", "--model", model_path), "/dev/ttyNONE9 does not exist")
 
 
-def test_missing_port_is_told_before_a_missing_model(tmp_path: Path) -> None:
+def test_missing_port_is_reported_before_a_missing_model(tmp_path: Path) -> None:
     refused(edge("--port", "/dev/ttyNONE9", cwd=tmp_path), "/dev/ttyNONE9 does not exist")
 
 
@@ -78,7 +101,7 @@ def test_no_permission_names_the_group_of_the_node(wire: Wire, model_path: Path)
 
 
 @pytest.mark.parametrize("format", ["auto", "ekd", "csv"])
-def test_bytes_at_a_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
+def test_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
     with running("--port", wire.name, "--format", format, "--model", model_path, "--json") as process:
         noise = np.random.default_rng(2).integers(0, 256, 4096, dtype=np.uint8).tobytes()
         ended = threading.Event()
@@ -90,7 +113,7 @@ def test_bytes_at_a_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -
     refused(subprocess.CompletedProcess([], process.returncode, out, err), "--baud")
 
 
-def test_device_that_goes_away(model_path: Path) -> None:
+def test_unplugged_device_with_once(model_path: Path) -> None:
     master, slave = pty.openpty()
     tty.setraw(slave)
     with running("--port", os.ttyname(slave), "--once", *CSV, "--json", "--model", model_path) as process:
@@ -108,16 +131,16 @@ def test_device_that_goes_away(model_path: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_model_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_model(tmp_path: Path) -> None:
     refused(edge("--port", "sim://", "--model", tmp_path / "no.tflite"), "no model file", "ekd-export")
 
 
-def test_no_model_at_all(tmp_path: Path) -> None:
+def test_no_model_in_the_folder(tmp_path: Path) -> None:
     refused(edge("--port", "sim://", cwd=tmp_path), "no model here: run `ekd-export --int8`")
 
 
 @pytest.mark.parametrize("fault", ["truncated", "foreign", "altered", "bare"])
-def test_model_that_cannot_be_trusted(tmp_path: Path, model_path: Path, fault: str) -> None:
+def test_damaged_model(tmp_path: Path, model_path: Path, fault: str) -> None:
     content = bytearray(model_path.read_bytes())
     if fault == "truncated":
         del content[-100:]
@@ -140,16 +163,16 @@ def test_model_for_another_signal(tmp_path: Path, write_model: WriteModel, gsr_m
     refused(edge("--port", "sim://", "--model", brain), "eeg.tflite was made for a signal in uV")
 
 
-def test_recording_that_is_not_there(tmp_path: Path, model_path: Path) -> None:
+def test_missing_recording(tmp_path: Path, model_path: Path) -> None:
     refused(edge("--replay", tmp_path / "no.csv", "--model", model_path), "no.csv")
     refused(edge("--replay", tmp_path, "--model", model_path), "holds no recording")
 
 
-def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, model_path: Path) -> None:
+def test_recording_in_another_unit_gets_no_label(tmp_path: Path, model_path: Path) -> None:
     (tmp_path / "r.csv").write_text("2669\n2671\n2670\n" * 200)
     done = edge("--replay", tmp_path / "r.csv", "--rate", "32", "--unit", "uS", "--model", model_path, "--json")
     assert done.returncode == 2
-    assert "no window" in done.stderr
+    assert "has a usable signal" in done.stderr
     assert "--unit" in done.stderr
     assert all(p["targets"]["arousal"]["label"] is None for p in predictions(done.stdout))  # type: ignore[index]
 
@@ -167,7 +190,7 @@ def test_recording_in_another_unit_gets_no_label_and_says_so(tmp_path: Path, mod
     ],
     ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
 )
-def test_recording_that_cannot_be_used(
+def test_unusable_recording(
     tmp_path: Path, model_path: Path, content: str, arguments: list[str], words: list[str]
 ) -> None:
     (tmp_path / "r.csv").write_text(content)

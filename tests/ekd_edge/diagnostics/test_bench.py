@@ -21,7 +21,6 @@ from ekd_edge.errors import SignalError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_edge.signal.design import gsr_spec
-from tests.helpers.exit_status import exit_status
 
 WriteModel = Callable[..., Path]
 DYNAMIC: dict[str, Any] = {"kind": "dynamic", "recipe": "dynamic"}
@@ -104,7 +103,7 @@ def test_an_emulated_machine_is_told_first(measured: Bench) -> None:
     assert to_json(emulated)["meaningless"] == "emulated by qemu-user: the kernel is of x86_64"
 
 
-def test_how_the_machine_fared(measured: Bench) -> None:
+def test_condition_of_the_machine(measured: Bench) -> None:
     unknown = replace(measured, before=Condition(None, None, None), after=Condition(None, None, None), hottest_c=None)
     text = to_text(unknown)
     assert "temperature  not known before, not known after\n" in text
@@ -118,16 +117,16 @@ def test_how_the_machine_fared(measured: Bench) -> None:
     )
     lines = to_text(hot).splitlines()
     assert lines[-4:] == [
-        "temperature  48.2 °C before, 81.2 °C after, 82.0 at most",
+        "temperature  48.2 °C before, 81.2 °C after, highest 82.0",
         "governor     ondemand",
         "throttling   now: soft temperature limit; since boot: frequency capped, throttled, soft temperature limit",
-        "warning      the machine was slowed down meanwhile (soft temperature limit, throttled): cool it or give it a "
-        "stronger supply, then measure again",
+        "warning      the machine was slowed down during the measurement (soft temperature limit, throttled): cool it "
+        "or use a stronger power supply, then measure again",
     ]
     assert to_json(hot)["after"]["throttling"]["now"] == ["soft temperature limit"]
 
 
-def test_what_slows_the_machine_down_meanwhile_is_noticed(model_path: Path, tmp_path: Path) -> None:
+def test_throttling_during_the_measurement_is_reported(model_path: Path, tmp_path: Path) -> None:
     vcgencmd = tmp_path / "usr/bin/vcgencmd"
     vcgencmd.parent.mkdir(parents=True)
     asked = tmp_path / "asked"
@@ -138,7 +137,7 @@ def test_what_slows_the_machine_down_meanwhile_is_noticed(model_path: Path, tmp_
     found = bench([load_model_file(model_path)], (1,), 1, root=tmp_path)
     assert found.slowed_by == ("frequency capped", "throttled")
     assert (found.before.throttling, found.after.throttling) == (Throttling(0x10000), Throttling(0x50002))
-    assert "slowed down meanwhile (frequency capped, throttled)" in to_text(found)
+    assert "slowed down during the measurement (frequency capped, throttled)" in to_text(found)
     assert bench([load_model_file(model_path)], (1,), 1, root=tmp_path / "none").slowed_by == ()
 
 
@@ -183,7 +182,7 @@ def test_picking(write_model: WriteModel, tmp_path: Path, capsys: pytest.Capture
     assert "none of these models is shown to lose at most 0.002" in capsys.readouterr().err
 
 
-def test_without_a_name_all_models_beside_the_newest_are_measured(
+def test_without_a_name_all_models_next_to_the_newest_are_measured(
     write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,7 +195,7 @@ def test_without_a_name_all_models_beside_the_newest_are_measured(
     assert main(["bench", "--threads", "1", "--windows", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     assert {each["file"] for each in json.loads(out)["timings"]} == {"runs/new/a.tflite", "runs/new/b.tflite"}
-    assert "passed over: runs/new/cut.tflite" in err
+    assert "skipped: runs/new/cut.tflite" in err
 
 
 def test_faults_are_one_sentence(
@@ -215,7 +214,7 @@ def test_faults_are_one_sentence(
         assert err.count("\n") == 1
 
 
-def test_only_what_a_trusted_key_signed_is_measured(
+def test_unsigned_model_is_refused_with_trust(
     write_model: WriteModel, tmp_path: Path, signing_key: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_model(tmp_path / "a.tflite")
@@ -232,18 +231,26 @@ def test_only_what_a_trusted_key_signed_is_measured(
         (["--threads", "0"], "numbers from 1 to 4"),
         (["--threads", "1,5"], "numbers from 1 to 4"),
         (["--threads", ""], "numbers from 1 to 4"),
-        (["--windows", "0"], "whole number from 1 to"),
-        (["--max-drop", "1", "--pick"], "above 0 and below 1"),
-        (["--max-drop", "nan", "--pick"], "above 0 and below 1"),
-        (["--max-drop", "0.01"], "add --pick"),
+        (["--windows", "0"], "whole number above zero"),
+        (["--windows", "100001"], "whole number from 1 to"),
+        (["--max-drop", "1", "--pick"], "share from 0 to below 1"),
+        (["--max-drop", "0", "--pick"], "above 0 and below 1"),
+        (["--max-drop", "nan", "--pick"], "share from 0 to below 1"),
     ],
 )
 def test_impossible_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status(main, ["bench", *arguments]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *arguments])
+    assert ended.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_the_command_loads_nothing_slow() -> None:
+def test_max_drop_without_pick(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--max-drop", "0.01"]) == 2
+    assert capsys.readouterr().err == "ekd-edge bench: --max-drop limits what --pick may choose: add --pick\n"
+
+
+def test_bench_loads_nothing_slow() -> None:
     slow = {"scipy", "ai_edge_litert", "tflite_runtime", "cryptography", "rich"}
     program = "import sys, ekd_edge.cli.bench; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The small file that each process keeps, and what `ekd-edge status` makes of it."""
+"""Status files and `ekd-edge status`."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from ekd_edge.cli.main import main
-from ekd_edge.cli.status import problems_of
+from ekd_edge.cli.status import find_problems
 from ekd_edge.service.status_file import StatusFile, alive, read_statuses, status_folder
 
 
 def port(**changes: Any) -> dict[str, Any]:
-    found = {
+    state = {
         "port": "/dev/ttyUSB0",
         "connected": True,
         "about": "/dev/ttyUSB0: ekd 01",
@@ -33,7 +33,7 @@ def port(**changes: Any) -> dict[str, Any]:
         "last": {"labels": {"arousal": "low"}, "quality": 1.0, "reason": None, "latency_ms": 0.8},
         "recording": {"file": "r.ekdrec", "recorded": 1280, "lost": 0, "failing": None},
     }
-    return found | changes
+    return state | changes
 
 
 def status(*ports: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_is_there_while_the_process_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_file_exists_while_the_process_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     messages: list[str] = []
     assert main(["status"]) == 2
-    assert "no ekd-edge process of this user reads a sensor" in capsys.readouterr().err
+    assert "no ekd-edge process of this user is running" in capsys.readouterr().err
     with StatusFile(folder, lambda: status(port()), messages.append):
         until_written(folder)
         assert main(["status", "--json"]) == 0
@@ -86,27 +86,27 @@ def until_written(folder: Path) -> None:
         ({"last": {"labels": {}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
     ],
 )
-def test_what_needs_looking_after(changes: dict[str, Any], words: str, folder: Path) -> None:
+def test_port_problems(changes: dict[str, Any], words: str, folder: Path) -> None:
     with StatusFile(folder, lambda: status(port(**changes), port()), print):
         until_written(folder)
         (found,) = read_statuses(folder)
-        (problems,) = problems_of(found, time.time())
-        assert words in problems
+        (problem,) = find_problems(found, time.time())
+        assert words in problem
         assert main(["status"]) == 1
 
 
-def test_so_do_a_replaced_model_a_stuck_reader_and_a_silent_process(folder: Path) -> None:
+def test_problems_of_a_process(folder: Path) -> None:
     about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, dropped_predictions=3)
     with StatusFile(folder, lambda: about, print):
         until_written(folder)
         (found,) = read_statuses(folder)
-    problems = problems_of(found, time.time() + 60)
+    problems = find_problems(found, time.time() + 60)
     assert [
-        any(word in one for one in problems) for word in ("not updated its status", "replaced", "3 predictions")
+        any(word in one for one in problems) for word in ("not updated its status", "replaced", "3 predictions dropped")
     ] == [True] * 3
 
 
-def test_one_that_was_killed_is_told_of_until_the_next_begins(folder: Path) -> None:
+def test_killed_process_is_reported_until_the_next_one_starts(folder: Path) -> None:
     code = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -122,14 +122,14 @@ with StatusFile(Path({str(folder)!r}), status, print):
     process.wait()
     (found,) = read_statuses(folder)
     assert not alive(found)
-    assert "exited without cleaning up" in problems_of(found, time.time())[0]
+    assert "exited without cleaning up" in find_problems(found, time.time())[0]
     assert main(["status"]) == 1
     with StatusFile(folder, status, print):
         until_written(folder)
         assert [found["pid"] for found in read_statuses(folder)] == [os.getpid()]
 
 
-def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+def test_unwritable_folder_is_notified_once(tmp_path: Path) -> None:
     messages: list[str] = []
     (tmp_path / "file").write_text("")
     with StatusFile(tmp_path / "file" / "ekd", status, messages.append):
@@ -139,13 +139,13 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"status": 99}'])
-def test_a_foreign_file_is_named(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_status_file_is_named(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "edge-1.json").write_text(text)
     assert main(["status"]) == 2
     assert "edge-1.json" in capsys.readouterr().err
 
 
-def test_the_folder_is_the_users_own() -> None:
+def test_status_folder_belongs_to_the_user() -> None:
     assert status_folder({"EKD_STATUS": "/a"}) == Path("/a")
     assert status_folder({"XDG_RUNTIME_DIR": "/run/user/7"}) == Path("/run/user/7/ekd")
     assert status_folder({}).name == f"ekd-{os.getuid()}"
