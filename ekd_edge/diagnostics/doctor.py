@@ -1,4 +1,4 @@
-"""What may keep `ekd-edge` from running on this machine, or from running for weeks, and what to do about each."""
+"""The checks of `ekd-edge doctor`: machine, packages, model, clock and disk, with a remedy for each problem."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ from ekd_edge.diagnostics.machine import Condition, Machine
 from ekd_edge.errors import EkdError
 from firmware_bridge.dependencies import PACKAGES, is_32_bit, version_of, why_not_loaded
 
-__all__ = ["Finding", "Level", "examine_clock", "examine_disk", "examine_machine", "examine_model", "examine_packages"]
+__all__ = ["Finding", "Level", "check_clock", "check_disk", "check_machine", "check_model", "check_packages"]
 
 Level = Literal["ok", "note", "warning", "fault"]
-"""fault: ekd-edge cannot run; warning: it can, but not well or not for long; note: worth knowing."""
+"""fault: ekd-edge cannot run. warning: it runs, but not well or not for long. note: for information."""
 
 _LEAST_FREE_BYTES: Final = 500 << 20
 _LEAST_MEMORY_BYTES: Final = 200 << 20
@@ -30,7 +30,7 @@ _IMPORTED: Final = {"numpy": "numpy", "scipy": "scipy.signal", "serial": "serial
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. remedy: what to do, where the message does not say so."""
+    """The result of one check. remedy: what to do, where `message` does not include it."""
 
     name: str
     level: Level
@@ -42,16 +42,22 @@ class Finding:
         return asdict(self)
 
 
-def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/")) -> Iterator[Finding]:
+def check_machine(machine: Machine, condition: Condition, root: Path = Path("/")) -> Iterator[Finding]:
     """The board, its processor, memory, temperature and power."""
     bits = "a 32-bit Python" if machine.bits == 32 else "a 64-bit Python"
     message = f"{machine.board or machine.processor or 'unknown board'}, {machine.architecture}, {bits}"
     if machine.architecture == "armv6l":
-        yield Finding("machine", "fault", message, "use a Pi 2, a Zero 2 or newer: no TFLite runtime is made for ARMv6")
+        yield Finding(
+            "machine", "fault", message, "use a Pi 2, a Zero 2 or newer: there is no TFLite runtime for ARMv6"
+        )
     elif machine.bits == 32 and sys.version_info >= (3, 12):
-        yield Finding("machine", "fault", message, "install the 64-bit Raspberry Pi OS: this one has no TFLite runtime")
+        yield Finding(
+            "machine", "fault", message, "install the 64-bit Raspberry Pi OS: there is no TFLite runtime for this one"
+        )
     elif machine.emulated is not None:
-        yield Finding("machine", "note", f"{message}, emulated ({machine.emulated}): times here say nothing of a board")
+        yield Finding(
+            "machine", "note", f"{message}, emulated ({machine.emulated}): times measured here do not apply to a board"
+        )
     else:
         yield Finding("machine", "ok", message)
     available = _available_bytes(root)
@@ -64,7 +70,10 @@ def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/
         hot = temperature_c >= _HOT_C
         message = f"{temperature_c:.1f} °C"
         yield Finding(
-            "temperature", "warning" if hot else "ok", message, "give the board air or a heat sink" if hot else None
+            "temperature",
+            "warning" if hot else "ok",
+            message,
+            "improve the airflow or fit a heat sink" if hot else None,
         )
     throttling = condition.throttling
     if throttling is not None:
@@ -73,27 +82,27 @@ def examine_machine(machine: Machine, condition: Condition, root: Path = Path("/
 
 def _power(now: tuple[str, ...], since_boot: tuple[str, ...]) -> Finding:
     if not since_boot and not now:
-        return Finding("power", "ok", "never slowed down since the start")
-    message = f"now: {', '.join(now) or 'nothing'}; since the start: {', '.join(since_boot) or 'nothing'}"
+        return Finding("power", "ok", "never slowed down since boot")
+    message = f"now: {', '.join(now) or 'nothing'}; since boot: {', '.join(since_boot) or 'nothing'}"
     under_voltage = any("voltage" in each for each in (*now, *since_boot))
-    remedy = "use the power supply made for this board and a short cable" if under_voltage else "give the board air"
+    remedy = "use the power supply made for this board and a short cable" if under_voltage else "improve the airflow"
     return Finding("power", "warning", message, remedy)
 
 
-def examine_packages() -> Iterator[Finding]:
-    """Python and each package under ekd-edge, by loading it."""
+def check_packages() -> Iterator[Finding]:
+    """Python, and each package that ekd-edge needs, by importing it."""
     place = sys.prefix if sys.prefix != sys.base_prefix else "no virtual environment"
     yield Finding("Python", "ok", f"{sys.version.split()[0]} ({32 if is_32_bit() else 64}-bit), {place}")
-    whole = True
+    complete = True
     for package, module in _IMPORTED.items():
         try:
             import_module(module)
         except ImportError as error:
-            whole = False
+            complete = False
             yield Finding(PACKAGES[package], "fault", why_not_loaded(package, error))
         else:
             yield Finding(PACKAGES[package], "ok", version_of(PACKAGES[package]) or "version unknown")
-    if not whole:
+    if not complete:
         return
     from ekd_edge.model.interpreter import load_runtime
 
@@ -106,8 +115,8 @@ def examine_packages() -> Iterator[Finding]:
     yield Finding("runtime", "ok", f"{name} {version_of(name)} with numpy {version_of('numpy')}")
 
 
-def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Finding]:
-    """The model that would run: whether it is whole, trusted and signed off, and runs; needs numpy."""
+def check_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Finding]:
+    """The model that would run: whether it is intact, trusted, signed off and runs. Needs numpy."""
     import numpy as np
 
     from ekd_edge.model.file import load_model_file
@@ -130,28 +139,28 @@ def examine_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Fi
         yield Finding("model", "fault", str(error))
         return
     signoff = describe_signoff(model_file.manifest)
-    message = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for a first window"
+    message = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for the first window"
     if signoff:
         yield Finding("model", "warning", f"{message}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
     else:
         yield Finding("model", "ok", message)
 
 
-def examine_clock(root: Path = Path("/"), now_s: float | None = None) -> Iterator[Finding]:
-    """Whether recordings and predictions will carry the right time of day."""
+def check_clock(root: Path = Path("/"), now_s: float | None = None) -> Iterator[Finding]:
+    """Whether the clock is synchronized: recordings and predictions carry its time."""
     now_s = time.time() if now_s is None else now_s
     message = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s)) + " UTC"
     remedy = "connect it to a network and run `sudo timedatectl set-ntp true`, or fit a clock module (RTC)"
     if time.gmtime(now_s).tm_year < _EARLIEST_YEAR:
-        yield Finding("clock", "warning", f"it is certainly not {message}", remedy)
+        yield Finding("clock", "warning", f"the clock is wrong: it shows {message}", remedy)
         return
     synchronized = _synchronized(root)
     if synchronized is None:
-        yield Finding("clock", "note", f"{message}; whether that is kept right by a time server is not known")
+        yield Finding("clock", "note", f"{message}; it is not known whether a time server sets the clock")
     elif synchronized:
-        yield Finding("clock", "ok", f"{message}, kept right by a time server")
+        yield Finding("clock", "ok", f"{message}, synchronized with a time server")
     else:
-        yield Finding("clock", "warning", f"{message}, not compared with a time server since the start", remedy)
+        yield Finding("clock", "warning", f"{message}, not synchronized with a time server since boot", remedy)
 
 
 def _synchronized(root: Path) -> bool | None:
@@ -167,12 +176,12 @@ def _synchronized(root: Path) -> bool | None:
     return {"yes": True, "no": False}.get(done.stdout.strip())
 
 
-def examine_disk(folder: Path) -> Iterator[Finding]:
-    """Whether recordings and predictions can be written there, and for how long."""
+def check_disk(folder: Path) -> Iterator[Finding]:
+    """Whether recordings can be written to the folder, and how much space is free."""
     place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     if os.statvfs(place).f_flag & os.ST_RDONLY:
-        remedy = "a worn card is mounted so: look into `dmesg`, and replace it"
-        yield Finding("disk", "fault", f"{place} is on a disk that may only be read", remedy)
+        remedy = "a worn SD card is mounted read-only: read `dmesg` and replace the card"
+        yield Finding("disk", "fault", f"{place} is on a read-only disk", remedy)
         return
     if not os.access(place, os.W_OK):
         yield Finding("disk", "fault", f"no permission to write to {place}", "name another folder with --record")
@@ -180,7 +189,7 @@ def examine_disk(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     message = f"{free / 1e9:.1f} GB free in {place}"
     if free < _LEAST_FREE_BYTES:
-        remedy = "free some: with --record, ekd-edge removes its oldest recordings below 500 MB"
+        remedy = "free some space: with --record, ekd-edge removes its oldest recordings below 500 MB"
         yield Finding("disk", "warning", message, remedy)
     else:
         yield Finding("disk", "ok", message)

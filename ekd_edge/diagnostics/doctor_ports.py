@@ -1,4 +1,4 @@
-"""Serial ports as `ekd-edge doctor` sees them: who may open them, who has, and who might."""
+"""The checks of `ekd-edge doctor` for serial ports: permissions, processes that use them and interfering programs."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,54 +9,61 @@ from ekd_edge.diagnostics.doctor import Finding
 from ekd_edge.errors import EkdError
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
-__all__ = ["examine_meddlers", "examine_ports", "open_elsewhere"]
+__all__ = ["check_interfering_programs", "check_ports", "processes_using"]
 
-_MEDDLERS: Final = {
-    "ModemManager": "it talks to every new serial port for seconds, as if to a modem",
-    "brltty": "it takes CH340 adapters for braille displays and removes their ports",
+_INTERFERING: Final = {
+    "ModemManager": "it sends modem commands to every new serial port for seconds",
+    "brltty": "it claims CH340 adapters as braille displays and removes their ports",
 }
 
 
-def examine_ports(named: Sequence[str], root: Path = Path("/")) -> Iterator[Finding]:
-    """Each port named, or those that are here."""
+def check_ports(named: Sequence[str], root: Path = Path("/")) -> Iterator[Finding]:
+    """Check each named port; list the ports of this machine where none is named."""
     if not named:
         names = port_names()
         if names:
-            yield Finding("port", "ok", f"here: {', '.join(names)}; examine one with --port")
+            yield Finding("port", "ok", f"found {', '.join(names)}; check one with --port")
         else:
             yield Finding(
-                "port", "warning", "no serial port is here", "plug the sensor in; `lsusb` shows if it is seen"
+                "port",
+                "warning",
+                "no serial port was found",
+                "plug the sensor in; `lsusb` shows whether it is detected",
             )
         return
     for port in named:
-        yield _examine(port, root)
+        yield _check_port(port, root)
 
 
-def _examine(port: str, root: Path) -> Finding:
+def _check_port(port: str, root: Path) -> Finding:
     try:
         node = find_port(port)
         check_port(node)
     except EkdError as error:
         return Finding("port", "fault", str(error))
     if "://" in node:
-        return Finding("port", "ok", f"{port} is no device node: nothing to examine")
-    name = port if node == port else f"{node} ({port})"
+        return Finding("port", "ok", f"{port} is not a device node: nothing to check")
+    message = port if node == port else f"{node} ({port})"
     true_name = Path(node).resolve().name
     if f"console={true_name}" in _read(root / "proc/cmdline").replace(",", " ").split():
         remedy = "sudo raspi-config nonint do_serial_cons 1, then restart"
-        return Finding("port", "warning", f"{name} is also the system console, which writes to it", remedy)
-    if holders := open_elsewhere(Path(node), root):
+        return Finding(
+            "port", "warning", f"{message} is the system console: its output mixes with the sensor's", remedy
+        )
+    if holders := processes_using(Path(node), root):
         if all(holder.startswith("ekd-edge ") for holder in holders):
-            return Finding("port", "ok", f"{name} is being read by {', '.join(holders)}")
-        return Finding("port", "warning", f"{name} is in use by {', '.join(holders)}", "end it before ekd-edge starts")
+            return Finding("port", "ok", f"{message} is read by {', '.join(holders)}")
+        return Finding(
+            "port", "warning", f"{message} is in use by {', '.join(holders)}", "end that program before ekd-edge starts"
+        )
     if port.startswith(("/dev/ttyUSB", "/dev/ttyACM")):
-        return Finding("port", "note", f"{name} can be opened; its number may change when it is plugged in again: "
-                       "--port usb:VID:PID or a name below /dev/serial/by-id stays")  # fmt: skip
-    return Finding("port", "ok", f"{name} can be opened")
+        return Finding("port", "note", f"{message} can be opened, but its number may change when it is replugged: use "
+                       "--port usb:VID:PID or a name in /dev/serial/by-id")  # fmt: skip
+    return Finding("port", "ok", f"{message} can be opened")
 
 
-def open_elsewhere(node: Path, root: Path = Path("/")) -> list[str]:
-    """The processes, of those this user may look into, that have this device node open."""
+def processes_using(node: Path, root: Path = Path("/")) -> list[str]:
+    """The processes that have this device node open, among those that this user may inspect."""
     true_name, holders = node.resolve(), []
     for process in _processes(root):
         if process.name == str(os.getpid()):
@@ -69,14 +76,14 @@ def open_elsewhere(node: Path, root: Path = Path("/")) -> list[str]:
     return holders
 
 
-def examine_meddlers(root: Path = Path("/")) -> Iterator[Finding]:
-    """Programs known to meddle with serial ports, where they run."""
+def check_interfering_programs(root: Path = Path("/")) -> Iterator[Finding]:
+    """Whether programs run that are known to interfere with serial ports."""
     running = {_read(process / "comm").strip() for process in _processes(root)}
-    for name, what in _MEDDLERS.items():
+    for name, what in _INTERFERING.items():
         if name in running:
-            yield Finding(name, "warning", f"it runs: {what}", f"sudo systemctl disable --now {name}")
+            yield Finding(name, "warning", f"running: {what}", f"sudo systemctl disable --now {name}")
         else:
-            yield Finding(name, "ok", "it does not run")
+            yield Finding(name, "ok", "not running")
 
 
 def _processes(root: Path) -> list[Path]:

@@ -12,13 +12,13 @@ import pytest
 from ekd_edge.cli.main import main
 from ekd_edge.diagnostics.doctor import (
     Finding,
-    examine_clock,
-    examine_disk,
-    examine_machine,
-    examine_model,
-    examine_packages,
+    check_clock,
+    check_disk,
+    check_machine,
+    check_model,
+    check_packages,
 )
-from ekd_edge.diagnostics.doctor_ports import examine_meddlers, examine_ports, open_elsewhere
+from ekd_edge.diagnostics.doctor_ports import check_interfering_programs, check_ports, processes_using
 from ekd_edge.diagnostics.machine import Condition, Machine, Throttling
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
@@ -49,7 +49,7 @@ def written(path: Path, text: str = "") -> Path:
 
 def test_a_machine_that_is_well(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemTotal: 3882560 kB\nMemAvailable:    2097152 kB\n")
-    found = by_name(examine_machine(machine(), COOL, tmp_path))
+    found = by_name(check_machine(machine(), COOL, tmp_path))
     assert {finding.level for finding in found.values()} == {"ok"}
     assert found["machine"].message == "Raspberry Pi 4 Model B Rev 1.4, aarch64, a 64-bit Python"
     assert found["memory"].message == "2048 MB available"
@@ -64,7 +64,7 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
     ],
 )
 def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> None:
-    assert by_name(examine_machine(machine(**changes), COOL, tmp_path))["machine"].level == level
+    assert by_name(check_machine(machine(**changes), COOL, tmp_path))["machine"].level == level
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> Non
     [
         (Condition(83.4, None, None), "temperature", ("83.4 °C", "heat sink")),
         (Condition(None, None, Throttling(0x50005)), "power", ("now: under-voltage, throttled", "power supply")),
-        (Condition(None, None, Throttling(0x40000)), "power", ("now: nothing; since the start: throttled", "air")),
+        (Condition(None, None, Throttling(0x40000)), "power", ("now: nothing; since boot: throttled", "air")),
     ],
 )
 def test_what_slows_a_board_down(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
-    found = by_name(examine_machine(machine(), condition, tmp_path))[name]
+    found = by_name(check_machine(machine(), condition, tmp_path))[name]
     assert found.level == "warning"
     assert words[0] in found.message
     assert words[1] in (found.remedy or "")
@@ -84,31 +84,31 @@ def test_what_slows_a_board_down(tmp_path: Path, condition: Condition, name: str
 
 def test_little_memory(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemAvailable:      102400 kB\n")
-    assert by_name(examine_machine(machine(), COOL, tmp_path))["memory"].level == "warning"
+    assert by_name(check_machine(machine(), COOL, tmp_path))["memory"].level == "warning"
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
-    assert list(by_name(examine_machine(machine(), Condition(None, None, None), tmp_path))) == ["machine"]
+    assert list(by_name(check_machine(machine(), Condition(None, None, None), tmp_path))) == ["machine"]
 
 
 def test_the_packages_here_are_well() -> None:
-    found = by_name(examine_packages())
+    found = by_name(check_packages())
     assert {finding.level for finding in found.values()} == {"ok"}
     assert set(found) == {"Python", "numpy", "scipy", "pyserial", "cobs", "runtime"}
 
 
 def test_a_model_that_runs(model_path: Path) -> None:
-    (found,) = examine_model(model_path, None)
+    (found,) = check_model(model_path, None)
     assert found.level == "ok"
     assert str(model_path) in found.message
 
 
 def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
     path = write_model(tmp_path / "a.tflite")
-    (found,) = examine_model(path, None)
+    (found,) = check_model(path, None)
     assert found.level == "ok"
     path.write_bytes(path.read_bytes()[:-5])
-    (found,) = examine_model(path, None)
+    (found,) = check_model(path, None)
     assert found.level == "fault"
     assert str(path) in found.message
 
@@ -116,52 +116,52 @@ def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp
 def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EKD_MODEL", raising=False)
-    (found,) = examine_model(None, None)
+    (found,) = check_model(None, None)
     assert found.level == "fault"
     assert "no model here" in found.message
 
 
 def test_clocks(tmp_path: Path) -> None:
-    (unknown,) = examine_clock(tmp_path, NOW_S)
+    (unknown,) = check_clock(tmp_path, NOW_S)
     assert unknown.level == "note"
     written(tmp_path / "usr/bin/timedatectl", '#!/bin/sh\n[ "$3" = NTPSynchronized ] && echo no\n').chmod(0o755)
-    (wrong,) = examine_clock(tmp_path, NOW_S)
+    (wrong,) = check_clock(tmp_path, NOW_S)
     assert wrong.level == "warning"
     assert "timedatectl set-ntp true" in (wrong.remedy or "")
     written(tmp_path / "run/systemd/timesync/synchronized")
-    (right,) = examine_clock(tmp_path, NOW_S)
+    (right,) = check_clock(tmp_path, NOW_S)
     assert (right.level, right.message[:4]) == ("ok", "2026")
 
 
 def test_a_clock_without_a_battery(tmp_path: Path) -> None:
-    (found,) = examine_clock(tmp_path, 0.0)
+    (found,) = check_clock(tmp_path, 0.0)
     assert found.level == "warning"
-    assert "certainly not 1970-01-01" in found.message
+    assert "the clock is wrong: it shows 1970-01-01" in found.message
 
 
 def test_disks(tmp_path: Path) -> None:
-    (found,) = examine_disk(tmp_path / "not" / "made" / "yet")
+    (found,) = check_disk(tmp_path / "not" / "made" / "yet")
     assert found.level in ("ok", "warning")
     assert str(tmp_path) in found.message
 
 
 def test_a_disk_that_is_nearly_full(small_disk: Path) -> None:
-    (found,) = examine_disk(small_disk)
+    (found,) = check_disk(small_disk)
     assert (found.level, found.message) == ("warning", f"0.0 GB free in {small_disk}")
 
 
 def test_a_disk_that_may_only_be_read(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    (found,) = examine_disk(small_disk)
+    (found,) = check_disk(small_disk)
     assert found.level == "fault"
-    assert "may only be read" in found.message
+    assert "read-only disk" in found.message
 
 
 def test_ports_named_and_not(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
-        (good,) = examine_ports([device.path], tmp_path)
+        (good,) = check_ports([device.path], tmp_path)
         assert (good.level, good.message) == ("ok", f"{device.path} can be opened")
-    gone, url = examine_ports(["/dev/ttyNOSUCH", "sim://"], tmp_path)
+    gone, url = check_ports(["/dev/ttyNOSUCH", "sim://"], tmp_path)
     assert gone.level == "fault"
     assert "/dev/ttyNOSUCH does not exist" in gone.message
     assert url.level == "ok"
@@ -172,8 +172,8 @@ def test_a_port_that_another_program_reads() -> None:
         with Path(device.path).open("rb") as node:
             reader = subprocess.Popen(["sleep", "60"], stdin=node)
         try:
-            (found,) = examine_ports([device.path])
-            assert open_elsewhere(Path(device.path)) == [f"sleep ({reader.pid})"]
+            (found,) = check_ports([device.path])
+            assert processes_using(Path(device.path)) == [f"sleep ({reader.pid})"]
         finally:
             reader.kill()
             reader.wait()
@@ -188,15 +188,15 @@ def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
         written(tmp_path / "proc/437/comm", "ekd-edge\n")
         (tmp_path / "proc/437/fd").mkdir()
         (tmp_path / "proc/437/fd/7").symlink_to(device.path)
-        (found,) = examine_ports([str(tmp_path / "gsr")], tmp_path)
-    assert (found.level, found.message) == ("ok", f"{tmp_path}/gsr is being read by ekd-edge (437)")
+        (found,) = check_ports([str(tmp_path / "gsr")], tmp_path)
+    assert (found.level, found.message) == ("ok", f"{tmp_path}/gsr is read by ekd-edge (437)")
 
 
 def test_a_port_that_is_the_console(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         name = Path(device.path).resolve().name
         written(tmp_path / "proc/cmdline", f"console={name},115200 console=tty1 root=PARTUUID=1 rootwait\n")
-        (found,) = examine_ports([device.path], tmp_path)
+        (found,) = check_ports([device.path], tmp_path)
     assert found.level == "warning"
     assert "do_serial_cons" in (found.remedy or "")
 
@@ -205,7 +205,7 @@ def test_programs_that_meddle(tmp_path: Path) -> None:
     written(tmp_path / "proc/412/comm", "ModemManager\n")
     written(tmp_path / "proc/1/comm", "systemd\n")
     written(tmp_path / "proc/self/comm", "brltty\n")
-    found = by_name(examine_meddlers(tmp_path))
+    found = by_name(check_interfering_programs(tmp_path))
     assert found["ModemManager"].level == "warning"
     assert found["ModemManager"].remedy == "sudo systemctl disable --now ModemManager"
     assert found["brltty"].level == "ok"
@@ -217,9 +217,9 @@ def test_the_command_by_the_worst_finding(
     monkeypatch.chdir(tmp_path)
     command = ["doctor", "--model", str(model_path), "--port", "sim://"]
     status = main([*command, "--json"])
-    report = json.loads(capsys.readouterr().out)
-    levels = {finding["level"] for finding in report["findings"]}
-    assert status == {"fault": 2, "warning": 1}.get(report["worst"], 0)
+    told = json.loads(capsys.readouterr().out)
+    levels = {finding["level"] for finding in told["findings"]}
+    assert status == {"fault": 2, "warning": 1}.get(told["worst"], 0)
     assert "fault" not in levels
     assert main([*command, "--port", "/dev/ttyNOSUCH"]) == 2
     shown = capsys.readouterr().out
