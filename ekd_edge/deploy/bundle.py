@@ -1,4 +1,4 @@
-"""One archive that puts ekd-edge, a model and its service on a Raspberry Pi that has no network."""
+"""Packs one archive that installs ekd-edge, a model and its service on a Raspberry Pi without a network."""
 
 import json
 import tarfile
@@ -15,14 +15,14 @@ from ekd_edge.deploy.pi_os import PiOs
 from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile
-from firmware_bridge.dependencies import version_of
+from firmware_bridge.dependencies import require_packages
 
 __all__ = ["Bundle", "make_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An archive that was written. wheels: (name, version) of each package in it."""
+    """A written archive. wheels: (name, version) of each package in it."""
 
     path: Path
     size_bytes: int
@@ -39,13 +39,23 @@ def make_bundle(
 ) -> Bundle:
     """Gather the wheels for `target` and pack them with the model, a systemd unit, its settings and an installer.
 
-    options: of ekd-edge as a service; key: the public key that models must be signed by; wheel: ekd's own (default: of
-    the ekd that runs). Raises ConfigError where something cannot be had; no archive is left then.
+    Args:
+        path: of the archive.
+        target: the system that it installs on.
+        model_file: the model.
+        options: of ekd-edge as a service.
+        key: the public key that models must be signed by.
+        wheel: ekd's own wheel; None builds it from the ekd that runs.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ConfigError: a wheel cannot be fetched or built, or the archive cannot be written. No archive is left then.
     """
-    if version_of("packaging") is None or version_of("pip") is None:
-        raise ConfigError("making a bundle needs pip and packaging: run `pip install 'ekd[bundle]'`")
+    require_packages("ekd-edge bundle", "packaging", "pip")
     if wheel is not None and not wheel.is_file():
-        raise ConfigError(f"{wheel} is no file: name ekd's wheel with --wheel")
+        raise ConfigError(f"{wheel} is not a file: name ekd's wheel with --wheel")
     with TemporaryDirectory() as folder:
         fetched = Path(folder) / "wheels"
         fetched.mkdir()
@@ -60,9 +70,9 @@ def make_bundle(
 def _contents(
     target: PiOs, model_file: ModelFile, options: str, key: Path | None, wheels: tuple[Wheel, ...]
 ) -> dict[str, bytes]:
-    """The files by their names in the archive."""
+    """The contents of each file, by its name in the archive."""
     settings = [
-        "# Read by ekd-edge.service; kept as it is when a newer bundle is installed.",
+        "# Settings of ekd-edge.service. A newer bundle does not overwrite this file.",
         f"EKD_MODEL=@FOLDER@/{model_file.path.name}",
         f"EKD_OPTIONS={options}",
     ]
@@ -99,7 +109,7 @@ def _about(target: PiOs, model_file: ModelFile, contents: dict[str, bytes], whee
 
 
 def _write(path: Path, folder: str, contents: dict[str, bytes]) -> None:
-    """One rename away from whole; the wheels are compressed already."""
+    """Write the archive in one step, uncompressed: wheels are compressed already."""
 
     def write(file: BinaryIO) -> None:
         with tarfile.open(fileobj=file, mode="w") as archive:

@@ -1,12 +1,12 @@
-"""Install ekd-edge on a Raspberry Pi from the folder that this file lies in; no network is needed.
+"""Install ekd-edge on a Raspberry Pi from the folder that contains this file, without a network.
 
     python3 install.py [--to ~/ekd] [--service]
 
-`ekd-edge bundle` packs this file as install.py. It needs Python's standard library alone, and neither pip nor the
-package python3-venv. What is there already (the settings, an older version) is kept or brought up to date.
+`ekd-edge bundle` packs this file as install.py. It needs only Python's standard library: neither pip nor the package
+python3-venv. Settings of an earlier installation are kept; an older version is updated.
 """
 
-from __future__ import annotations  # an older Python must come as far as to be told that it does not fit
+from __future__ import annotations  # an older Python must get as far as `misfit`
 
 import argparse
 import hashlib
@@ -25,10 +25,10 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, install, say what to do next; 2 where something does not fit, in one sentence."""
+    """Check, install and print the next steps. Returns 2 for a fault, with one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="install.py", description="Install ekd-edge from this folder.")
     parser.add_argument("--to", metavar="FOLDER", type=Path, default=Path.home() / "ekd", help="default: ~/ekd")
-    parser.add_argument("--service", action="store_true", help="a systemd service of this user as well")
+    parser.add_argument("--service", action="store_true", help="install a systemd service of this user too")
     options = parser.parse_args(argv)
     here = Path(__file__).resolve().parent
     try:
@@ -45,19 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def misfit(bundle: dict[str, Any]) -> str | None:
-    """Why this bundle is not for this machine and Python."""
+    """Why this bundle does not fit this machine and Python; None where it fits."""
     python = "{}.{}".format(*sys.version_info[:2])
     machine = f"{platform.machine()}, 32-bit Python" if sys.maxsize < 2**32 else platform.machine()
     if (machine, python) == (bundle["machine"], bundle["python"]):
         return None
     return (
         f"this bundle is for {bundle['system']} ({bundle['machine']}, Python {bundle['python']}), and this is "
-        f"{machine}, Python {python}: take the bundle that `ekd-edge bundle --os` makes for this system, if it does"
+        f"{machine}, Python {python}: use a bundle that `ekd-edge bundle --os` made for this system"
     )
 
 
 def damaged(bundle: dict[str, Any], here: Path) -> str | None:
-    """Which file of the bundle is missing or is not what was packed."""
+    """Which file of the bundle is missing or has other contents than were packed; None where all are intact."""
     for name, sha256 in bundle["files"].items():
         file = here / name
         if not file.is_file():
@@ -68,7 +68,7 @@ def damaged(bundle: dict[str, Any], here: Path) -> str | None:
 
 
 def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> str | None:
-    """Install into `folder`; why that failed, else None."""
+    """Install into `folder`. Returns why it failed, else None."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=False, symlinks=True)
@@ -78,7 +78,7 @@ def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> 
     packages = ["--find-links", str(here / "wheels"), "--requirement", str(here / "requirements.txt")]
     done = subprocess.run([str(python), f"{pip}/pip", *words, *packages], check=False)
     if done.returncode:
-        return "pip could not install: its words are above"
+        return "pip could not install: its messages are above"
     model = folder / bundle["model"]
     part = model.with_name(model.name + ".part")
     shutil.copy2(here / bundle["model"], part)
@@ -99,7 +99,7 @@ def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> 
     unit.write_text((here / unit.name).read_text(encoding="utf-8").replace("@FOLDER@", str(folder)), encoding="utf-8")
     print(f"settings:      {settings}")
     print("start it:      systemctl --user daemon-reload && systemctl --user enable --now ekd-edge")
-    print("keep it going: sudo loginctl enable-linger $USER")
+    print("start at boot: sudo loginctl enable-linger $USER")
     return None
 
 

@@ -1,4 +1,4 @@
-"""The systems of a Raspberry Pi that packages are gathered for: what decides on which wheels fit."""
+"""The Raspberry Pi systems that bundles are made for, with the properties that decide which wheels fit."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _OLDEST_GLIBC_MINOR = 17
 
 @dataclass(frozen=True, slots=True)
 class PiOs:
-    """python: of the system, (major, minor); glibc_minor: of its C library 2.x; Debian of the same number is alike."""
+    """One system. python: (major, minor). glibc_minor: of its C library 2.x. Debian of the same number is equal."""
 
     name: str
     title: str
@@ -21,18 +21,18 @@ class PiOs:
 
     @property
     def python_version(self) -> str:
-        """Such as 3.11."""
+        """For example 3.11."""
         return ".".join(map(str, self.python))
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """The platform tags of wheels that run there (PEP 600), the newest first."""
+        """Platform tags of wheels that run on the system (PEP 600), newest first."""
         minors = range(self.glibc_minor, _OLDEST_GLIBC_MINOR - 1, -1)
         return (*(f"manylinux_2_{minor}_{self.machine}" for minor in minors), f"manylinux2014_{self.machine}")
 
     @property
     def markers(self) -> dict[str, str]:
-        """The environment there, for the markers of requirements (PEP 508)."""
+        """The environment of the system, for markers of requirements (PEP 508)."""
         return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python_version}.0",
@@ -55,7 +55,7 @@ PI_OSES = {
 
 
 def pi_os(number: str) -> PiOs:
-    """The system of that number. Raises ConfigError for one that no bundle can be made for."""
+    """The system with that number. Raises ConfigError where no bundle can be made for it."""
     if number not in PI_OSES:
         raise ConfigError(
             f"no bundle can be made for Raspberry Pi OS {number}: choose {' or '.join(PI_OSES)}, both of 64 bits (a "

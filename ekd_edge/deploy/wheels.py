@@ -1,8 +1,8 @@
-"""The wheels that `pip install 'ekd[pi]'` would take on a Raspberry Pi, gathered on another machine.
+"""Gathers the wheels that pip would install with ekd's extra `pi` on a Raspberry Pi, on another machine.
 
-pip fetches for another system, but takes requirements that hold for some systems only as if it were for this one. So
-what it fetched is checked with the markers of the system that is meant: what lacks is fetched as well, what is too much
-is dropped.
+pip downloads wheels for another system, but evaluates environment markers for this one. The download is therefore
+checked with the markers of the target system: missing requirements are downloaded too, and superfluous wheels are
+dropped.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A package file. name: normalized; requires: its requirements, as PEP 508 writes them."""
+    """A wheel. name: normalized. requires: its requirements (PEP 508)."""
 
     path: Path
     name: str
@@ -39,14 +39,23 @@ class Wheel:
 
     @property
     def sha256(self) -> str:
-        """Of the file, in hexadecimal."""
+        """SHA-256 of the file, in hexadecimal."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
 def gather_wheels(target: PiOs, ekd: Path, folder: Path) -> tuple[Wheel, ...]:
-    """ekd's wheel, all that its extra `pi` needs on `target`, and pip, fetched into `folder`.
+    """Download ekd's wheel, the requirements of its extra `pi`, and pip.
 
-    Raises ConfigError where something cannot be had or has no wheel for `target`.
+    Args:
+        target: the system that the wheels are for.
+        ekd: ekd's own wheel.
+        folder: where the wheels are put.
+
+    Returns:
+        The wheels.
+
+    Raises:
+        ConfigError: a requirement cannot be downloaded, or has no wheel for `target`.
     """
     wanted = [f"{ekd}[{EXTRA}]", "pip"]
     for _ in range(_ROUNDS):
@@ -58,18 +67,18 @@ def gather_wheels(target: PiOs, ekd: Path, folder: Path) -> tuple[Wheel, ...]:
                 wheels.pop(name).path.unlink()
             return tuple(wheels.values())
         wanted += sorted(missing)
-    raise ConfigError(f"the requirements of ekd[{EXTRA}] on {target.title} do not come to an end: {', '.join(wanted)}")
+    raise ConfigError(f"the requirements of ekd[{EXTRA}] on {target.title} cannot be resolved: {', '.join(wanted)}")
 
 
 def own_wheel(folder: Path) -> Path:
-    """The wheel of the ekd that runs here: built from its source tree, copied, or fetched into `folder`.
+    """The wheel of the ekd that runs here: built from its source tree, found, or downloaded into `folder`.
 
     Raises ConfigError where that fails.
     """
     try:
         installed = distribution("ekd")
     except PackageNotFoundError as error:
-        raise ConfigError("ekd is not installed here, so its wheel is unknown: name one with --wheel") from error
+        raise ConfigError("ekd is not installed here, so its wheel cannot be built: name one with --wheel") from error
     origin: dict[str, Any] = json.loads(installed.read_text("direct_url.json") or "{}")
     place = urlsplit(origin.get("url", ""))
     source = Path(url2pathname(place.path)) if place.scheme == "file" else None
@@ -94,8 +103,8 @@ def _pip(*words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        told = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        why = told[-1] if told else (done.stderr.strip().splitlines() or ["no word"])[-1]
+        errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        why = errors[-1] if errors else (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ConfigError(f"pip {words[0]} failed: {why}")
 
 
@@ -108,11 +117,11 @@ def _read(path: Path) -> Wheel:
         found = PathDistribution(about)
         return Wheel(path, canonicalize_name(found.metadata["Name"]), found.version, tuple(found.requires or ()))
     except (BadZipFile, OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} is no wheel: {error}") from error
+        raise ConfigError(f"{path} is not a wheel: {error}") from error
 
 
 def _closure(target: PiOs, wheels: Mapping[str, Wheel], roots: Mapping[str, set[str]]) -> tuple[set[str], set[str]]:
-    """Names that are needed from the roots (with their extras), and requirements that no wheel meets."""
+    """Names of the wheels that the roots (with their extras) need, and requirements that no wheel meets."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 

@@ -159,13 +159,23 @@ def test_nothing_is_left_of_one_that_fails(
     index: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ekd = wheel(tmp_path / "own", "ekd", "nowhere-to-be-had")
-    words = ["--os", "13", "--model", str(model_path), "--wheel", str(ekd), "-o", str(tmp_path / "out" / "b.tar")]
-    assert main(["bundle", *words]) == 2
+    words = [
+        "bundle",
+        "--os",
+        "13",
+        "--model",
+        str(model_path),
+        "--wheel",
+        str(ekd),
+        "-o",
+        str(tmp_path / "out" / "b.tar"),
+    ]
+    assert main(words) == 2
     assert "No matching distribution found for nowhere-to-be-had" in capsys.readouterr().err
     (tmp_path / "own").joinpath(ekd.name).unlink()
-    assert main(["bundle", *words]) == 2
-    assert "is no file: name ekd's wheel" in capsys.readouterr().err
-    assert main(["bundle", *words[:-4], "--wheel", str(wheel(tmp_path / "own", "ekd")), *words[-2:]]) == 2
+    assert main(words) == 2
+    assert "is not a file: name ekd's wheel" in capsys.readouterr().err
+    assert main([*words[:-4], "--wheel", str(wheel(tmp_path / "own", "ekd")), *words[-2:]]) == 2
     assert "cannot write" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
