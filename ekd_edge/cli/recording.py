@@ -1,6 +1,6 @@
-"""`ekd-recording`: show and export the recordings that `ekd-edge --record` made.
+"""`ekd-recording`: shows recordings and exports them for other programs.
 
-Exit status: 0, 130 on Ctrl-C, or 2 for a fault, with one sentence on stderr.
+Exit status: 0, or 2 for a fault, with one sentence on stderr.
 """
 
 import sys
@@ -12,16 +12,16 @@ __all__ = ["PROGRAM", "main"]
 
 PROGRAM = Program(
     "ekd-recording",
-    "Show and export the recordings that ekd-edge --record made.",
+    "Show and export recordings that `ekd-edge --record` made.",
     (
-        Command("info", "show what a recording contains", "ekd_edge.cli.recording_info"),
+        Command("info", "show the contents of a recording", "ekd_edge.cli.recording_info"),
         Command("export", "write samples and predictions for other programs", "ekd_edge.cli.recording_export"),
     ),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+    """Run the command; see the module's docstring for the exit status."""
     return run_program(PROGRAM, argv)
 
 

@@ -319,6 +319,16 @@ def test_faults_end_in_one_sentence(
     assert err.count("\n") == 1
 
 
+def test_export_is_refused_before_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "nowhere", "--csv", str(tmp_path / "no" / "a.csv")]) == 2
+    assert "the folder does not exist" in capsys.readouterr().err
+    monkeypatch.setattr("firmware_bridge.dependencies.PathFinder.find_spec", lambda name: None)
+    assert main(["export", "nowhere", "--edf", "a.edf"]) == 2
+    assert "--edf needs edfio, which is not installed" in capsys.readouterr().err
+
+
 def test_an_empty_recording_holds_no_samples(tmp_path: Path) -> None:
     (tmp_path / "e.ekdrec").write_bytes(Encoder().begin({"run": "a"}))
     with pytest.raises(FormatError, match="holds no samples"):
