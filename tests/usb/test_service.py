@@ -43,7 +43,7 @@ class Pi:
         """Unpack and install, then do to the letter what the installer says."""
         self.run(f"tar xf bundle.tar && python3 {FOLDER}/install.py --service > told", timeout_s=300)
         told = self.run("cat told")
-        ((start, linger),) = re.findall(r"^start it: +(.+)\nkeep it going: sudo (.+)$", told, re.MULTILINE)
+        ((start, linger),) = re.findall(r"^start it: +(.+)\nstart at boot: sudo (.+)$", told, re.MULTILINE)
         self.guest.run(f"USER=pi; {linger}")
         self.until(lambda: self.run("systemctl --user is-active default.target || true") == "active\n")
         self.run(start)
