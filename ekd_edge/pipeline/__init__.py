@@ -1,1 +1,1 @@
-"""From sample blocks to predictions: the per-sensor pipeline, smoothing with hysteresis, a wearer's baseline."""
+"""The pipeline from sample blocks to predictions, smoothing with hysteresis, and the wearer's baseline."""

@@ -1,4 +1,4 @@
-"""A wearer's baseline: taken at rest, kept for each wearer and sensor, and never given to anybody else."""
+"""A wearer's baseline, measured at rest and stored for each wearer and sensor."""
 
 import hashlib
 import json
@@ -26,13 +26,13 @@ __all__ = ["RestingBaseline", "baseline_file", "baseline_lookup", "save_baseline
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PIECE_S: Final = 4
-_PATIENCE: Final = 3  # times the wanted seconds of signal, then too little of it could be believed
+_PATIENCE: Final = 3  # times the requested seconds of signal; then too little of it was acceptable
 
 
 @dataclass(frozen=True, slots=True)
 class RestingBaseline:
-    """A baseline as it was taken. level_us: mean skin conductance. drift: relative change of the level from the
-    first third to the last; a wearer who is at rest shows little."""
+    """A measured baseline. level_us: mean skin conductance. drift: relative change of the level from the first third to
+    the last third; it is small at rest."""
 
     baseline: Baseline
     level_us: float
@@ -45,11 +45,20 @@ def take_baseline(
     seconds: float,
     progress: Callable[[float, str | None], None] = lambda _have_s, _reason: None,
 ) -> RestingBaseline:
-    """The baseline of a wearer at rest from believed stretches of 4 s, `seconds` in all, through the model's own chain.
+    """Measure the baseline of a wearer at rest with the model's own signal chain, from acceptable windows of 4 s.
 
-    progress: called with the seconds so far, and with what is wrong with the signal, or None.
-    Raises SignalError where the normalization has no use for a baseline, where the signal ends too early, and where
-    too little of it can be believed.
+    Args:
+        blocks: samples of the wearer at rest.
+        spec: the model's signal chain.
+        seconds: of acceptable signal in all.
+        progress: called with the seconds so far, and with the fault of the signal or None.
+
+    Returns:
+        The baseline.
+
+    Raises:
+        SignalError: the model's normalization uses no baseline, the signal ended too early, or too little of it was
+            acceptable.
     """
     mode = spec.normalization.mode
     if mode in ("window", "none"):
@@ -62,7 +71,7 @@ def take_baseline(
         normalization=Normalization("none", spec.normalization.time_constant_s, gain=1.0),
     )
     preprocessor, sample_quality = Preprocessor(plain), SampleQuality(plain)
-    believed: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
+    accepted: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
     seen, reason = 0, None
     for block in blocks:
         batch = preprocessor.push_batch(block)
@@ -71,16 +80,16 @@ def take_baseline(
         for values, quality in zip(batch.values, qualities, strict=True):
             seen += 1
             reason = quality.reason
-            if quality.acceptable and len(believed) * plain.window_s < seconds:
-                believed.append(values.astype(np.float64))
-        progress(len(believed) * plain.window_s, reason)
-        if len(believed) * plain.window_s >= seconds:
-            return _resting(np.concatenate(believed), mode == "log-ema", len(believed) * plain.window_s)
+            if quality.acceptable and len(accepted) * plain.window_s < seconds:
+                accepted.append(values.astype(np.float64))
+        progress(len(accepted) * plain.window_s, reason)
+        if len(accepted) * plain.window_s >= seconds:
+            return _resting(np.concatenate(accepted), mode == "log-ema", len(accepted) * plain.window_s)
         if seen * plain.window_s > _PATIENCE * seconds:
             break
     raise SignalError(
-        f"only {len(believed) * plain.window_s:g} of {seconds:g} s could be believed"
-        f"{f' ({reason})' if reason else ''}: see to the electrodes, then calibrate again"
+        f"only {len(accepted) * plain.window_s:g} of {seconds:g} s were of acceptable quality"
+        f"{f' ({reason})' if reason else ''}: check the electrodes and calibrate again"
     )
 
 
@@ -95,12 +104,12 @@ def _resting(
 
 
 def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the baselines of a wearer are kept: $EKD_BASELINES, else in the user's data folder.
+    """The file of a wearer's baselines: in $EKD_BASELINES, else in the user's data folder.
 
-    Raises ConfigError for a name that is no file name everywhere.
+    Raises ConfigError for a name that is not a portable file name.
     """
     if not _NAME.fullmatch(wearer):
-        raise ConfigError(f"{wearer!r} names no wearer: use up to 64 letters, digits, dots, hyphens and underscores")
+        raise ConfigError(f"{wearer!r} is not a valid wearer: use up to 64 letters, digits and . _ -")
     if named := environment.get("EKD_BASELINES"):
         folder = Path(named)
     else:
@@ -109,9 +118,19 @@ def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> P
 
 
 def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBaseline) -> Path:
-    """Keep a baseline beside those of the wearer's other sensors; the file is replaced whole.
+    """Store a baseline next to those of the wearer's other sensors; the file is replaced atomically.
 
-    Raises ConfigError where it cannot be written.
+    Args:
+        wearer: name of the wearer.
+        sensor: identity of the sensor.
+        spec: the model's signal chain.
+        resting: the baseline.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: the file cannot be written.
     """
     path = baseline_file(wearer)
     kept = _read(path, wearer)
@@ -126,14 +145,14 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBa
         with pending_file(path, f"{text}\n".encode()) as commit:
             commit()
     except OSError as error:
-        raise ConfigError(f"cannot keep the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
+        raise ConfigError(f"cannot store the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
     return path
 
 
 def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]) -> BaselineLookup:
-    """A function from a sensor's identity to this wearer's baseline on it; it tells what it found.
+    """A function from a sensor's identity to this wearer's baseline on it; it calls `notify` with the result.
 
-    Raises ConfigError where the wearer's file cannot be read, or the model has no use for a baseline.
+    Raises ConfigError where the wearer's file cannot be read, or the model's normalization uses no baseline.
     """
     if spec.normalization.mode in ("window", "none"):
         raise ConfigError("this model needs no baseline: leave out --wearer")
@@ -145,10 +164,10 @@ def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]
         if found is None:
             notify(
                 f"no baseline of {wearer} with {sensor} and this model's filter: the first minutes are less certain; "
-                "`ekd-edge calibrate` takes one"
+                "`ekd-edge calibrate` measures one"
             )
             return None
-        notify(f"begins with the baseline of {wearer}, {found['level_us']:.2f} uS, taken {str(found['taken'])[:10]}")
+        notify(f"starting from the baseline of {wearer}, {found['level_us']:.2f} uS, taken {str(found['taken'])[:10]}")
         return Baseline(float(found["mean"]), float(found["variance"]), float(found["seconds"]))
 
     return find
@@ -156,20 +175,20 @@ def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]
 
 def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
     try:
-        told = json.loads(path.read_text())
-        if told["ekd_baselines"] != _VERSION or told["wearer"] != wearer:
+        data = json.loads(path.read_text())
+        if data["ekd_baselines"] != _VERSION or data["wearer"] != wearer:
             raise ValueError
-        kept: dict[str, dict[str, float | str]] = told["baselines"]
+        kept: dict[str, dict[str, float | str]] = data["baselines"]
         for one in kept.values():
             float(one["mean"]), float(one["variance"]), float(one["seconds"]), float(one["level_us"]), str(one["taken"])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} holds no baselines of {wearer}: remove it and calibrate again") from error
+        raise ConfigError(f"{path} holds no baselines of {wearer}: delete it and calibrate again") from error
     return kept
 
 
 def _key(sensor: str, spec: SignalSpec) -> str:
-    """The sensor, and the part of the chain that a baseline depends on."""
+    """The sensor, and a hash of the part of the chain that a baseline depends on."""
     chain = json.dumps([str(spec.rate_hz), spec.sos, spec.normalization.mode])
     return f"{sensor} / {hashlib.sha256(chain.encode()).hexdigest()[:12]}"

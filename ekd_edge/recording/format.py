@@ -31,12 +31,12 @@ _TEXT, _COUNTS, _VALUES = 0x41, 0x42, 0x43
 _HEAD, _SOURCE, _MARK, _PREDICTION = b"hsmp"
 _PART_BYTES = 247
 _BLOCK = struct.Struct("<BHQB")
-_MOST_COUNTS, _MOST_VALUES = 119, 29
+_MAX_COUNTS, _MAX_VALUES = 119, 29
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened. time_s: seconds since 1970 on the host's wall clock."""
+    """An event with a message. time_s: seconds since 1970 on the host's wall clock."""
 
     time_s: float
     text: str
@@ -44,14 +44,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class PredictionLine:
-    """A prediction as it was printed: one line of JSON."""
+    """A prediction as its line of JSON."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What the readings that follow are. unit: None where they are microsiemens of no known device."""
+    """Metadata of the readings that follow. unit: None where they are microsiemens without a known device."""
 
     segment: int
     rate_hz: Fraction
@@ -61,19 +61,19 @@ class _Source:
 
 
 class Encoder:
-    """Blocks, marks and predictions to bytes; each file begins with `begin`."""
+    """Encodes blocks, marks and predictions; each file starts with `begin`."""
 
     def __init__(self) -> None:
         self._source: _Source | None = None
         self._number = 0
 
     def begin(self, about: dict[str, Any]) -> bytes:
-        """The head of a file. about: what is known of the run, for whoever finds the file."""
+        """The head of a file. about: JSON-ready facts about the run."""
         self._source = None
         return DELIMITER + _text(_HEAD, json.dumps({"ekd_recording": VERSION, **about}))
 
     def block(self, block: SampleBlock) -> bytes:
-        """A block's readings, after its source where that is another than before."""
+        """A block's readings, preceded by its source if that has changed."""
         source = _Source(block.segment, block.rate_hz, block.unit, block.lead_off, block.baseline)
         parts = []
         if source != self._source:
@@ -92,7 +92,7 @@ class Encoder:
 
     @staticmethod
     def prediction(line: str) -> bytes:
-        """A prediction, as the line that was printed."""
+        """A prediction. line: its JSON, as printed."""
         return _text(_PREDICTION, line)
 
 
@@ -107,25 +107,28 @@ def _text(kind: int, text: str) -> bytes:
 def _readings(readings: NDArray[np.float64], first_index: int, source: int) -> list[bytes]:
     whole = readings.astype(np.uint16) if len(readings) and 0 <= readings.min() <= readings.max() <= 65535 else None
     if whole is not None and np.array_equal(whole, readings):
-        kind, most, data = _COUNTS, _MOST_COUNTS, whole.astype("<u2")
+        kind, max_items, data = _COUNTS, _MAX_COUNTS, whole.astype("<u2")
     else:
-        kind, most, data = _VALUES, _MOST_VALUES, readings.astype("<f8")
+        kind, max_items, data = _VALUES, _MAX_VALUES, readings.astype("<f8")
     return [
-        wrap(_BLOCK.pack(kind, source, first_index + at, len(data[at : at + most])) + data[at : at + most].tobytes())
-        for at in range(0, len(data), most)
+        wrap(
+            _BLOCK.pack(kind, source, first_index + at, len(data[at : at + max_items]))
+            + data[at : at + max_items].tobytes()
+        )
+        for at in range(0, len(data), max_items)
     ]
 
 
 def is_recording(beginning: bytes) -> bool:
-    """Whether a file that begins so is a recording of this kind."""
+    """Whether a file with these first bytes is a recording."""
     heads = (payload for payload in Decoder().payloads(beginning) if payload[:2] == bytes([_TEXT, _HEAD]))
     return any(b'"ekd_recording"' in payload for payload in heads)
 
 
 class Reader:
-    """Bytes of one or several files of a run to blocks, marks and predictions, in order.
+    """Decodes the bytes of one or several files of a run into blocks, marks and predictions, in order.
 
-    A frame that is torn or damaged is counted and skipped: its samples are a gap.
+    A torn or damaged frame is counted and skipped; its samples become a gap.
     """
 
     def __init__(self) -> None:
@@ -138,18 +141,18 @@ class Reader:
 
     @property
     def damaged(self) -> int:
-        """Frames that were refused."""
+        """Number of rejected frames."""
         return self._frames.rejected
 
     def feed(self, data: bytes) -> Iterator[SampleBlock | Mark | PredictionLine]:
-        """What these bytes complete; neighbouring readings are joined. Raises FormatError for a later version."""
+        """The items that these bytes complete; consecutive readings are joined. Raises FormatError for a newer format."""
         run: list[NDArray[np.float64]] = []
         first = expected = 0
         for payload in self._frames.payloads(data):
             if payload[0] in (_COUNTS, _VALUES):
                 source, at, values = _parsed(payload)
                 if source != self._number:
-                    self._frames.refuse(payload)  # what says how to read it was damaged
+                    self._frames.refuse(payload)  # the frame of its source was damaged
                     continue
                 if run and at != expected:
                     yield self._block(run, first)
@@ -161,7 +164,7 @@ class Reader:
                 yield self._block(run, first)
                 run = []
             if payload[0] == _TEXT and len(payload) > 3:
-                yield from self._told(payload)
+                yield from self._text_items(payload)
         if run:
             yield self._block(run, first)
 
@@ -177,7 +180,7 @@ class Reader:
             values, first_index, source.rate_hz, source.segment, kept, unit, source.lead_off, source.baseline
         )
 
-    def _told(self, payload: bytes) -> Iterator[Mark | PredictionLine]:
+    def _text_items(self, payload: bytes) -> Iterator[Mark | PredictionLine]:
         kind, part, last = payload[1:4]
         if part == 0:
             self._kind, self._parts = kind, []
@@ -192,16 +195,16 @@ class Reader:
             yield PredictionLine(text)
             return
         try:
-            told = json.loads(text)
+            data = json.loads(text)
             if kind == _MARK:
-                yield Mark(float(told["time"]), str(told["text"]))
+                yield Mark(float(data["time"]), str(data["text"]))
             elif kind == _SOURCE:
-                self._source = _source(told)
-                self._number = int(told["source"])
+                self._source = _source(data)
+                self._number = int(data["source"])
             elif kind == _HEAD:
-                self._take_head(told)
+                self._take_head(data)
         except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, SignalError) as error:
-            raise FormatError(f"the recording says what makes no sense: {text[:80]!r}") from error
+            raise FormatError(f"the recording has invalid metadata {text[:80]!r}: restore it from a copy") from error
 
     def _take_head(self, head: dict[str, Any]) -> None:
         if head["ekd_recording"] != VERSION:
@@ -212,10 +215,10 @@ class Reader:
         self._source = None
 
 
-def _source(told: dict[str, Any]) -> _Source:
-    unit = None if told["unit"] is None else Unit(**told["unit"])
-    baseline = None if told["baseline"] is None else Baseline(**told["baseline"])
-    return _Source(int(told["segment"]), Fraction(told["rate_hz"]), unit, bool(told["lead_off"]), baseline)
+def _source(data: dict[str, Any]) -> _Source:
+    unit = None if data["unit"] is None else Unit(**data["unit"])
+    baseline = None if data["baseline"] is None else Baseline(**data["baseline"])
+    return _Source(int(data["segment"]), Fraction(data["rate_hz"]), unit, bool(data["lead_off"]), baseline)
 
 
 def _parsed(payload: bytes) -> tuple[int, int, NDArray[np.float64]]:

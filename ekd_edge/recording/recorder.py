@@ -1,4 +1,4 @@
-"""`--record DIR`: everything that is received and predicted, on disk within a second, whatever else happens."""
+"""`--record DIR`: samples, predictions and messages are written to disk within a second."""
 
 import os
 import shutil
@@ -22,15 +22,15 @@ __all__ = ["Recorder", "Retention"]
 _EVERY_S = 0.25
 _SYNC_S = 1.0
 _RETRY_S = 5.0
-_MOST_ITEMS = 1 << 16
-"""Blocks, marks and predictions that wait for a stuck disk; beyond, the oldest are dropped and counted."""
+_MAX_ITEMS = 1 << 16
+"""Upper limit of items that wait for a slow disk; beyond it, the oldest are dropped and counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """file_bytes: a file that has become so large is followed by a new one, as is each at the end of a day (UTC).
+    """file_bytes: size at which a new file is started; a new one is also started at the end of a day (UTC).
 
-    free_bytes: the oldest recordings in the folder are removed while less is free on its disk.
+    free_bytes: the oldest recordings in the folder are removed while less than this is free on its disk.
     """
 
     file_bytes: int = 64 << 20
@@ -38,12 +38,19 @@ class Retention:
 
 
 class Recorder:
-    """A sink that writes from a thread of its own, so that a slow or full disk never delays sampling.
+    """A sink that writes in its own thread, so that a slow or full disk never delays sampling.
 
-    Four times a second what has come is appended; once a second it is forced to the disk. What a disk does not take is
-    lost, counted, told once and tried again: recording goes on as soon as there is room.
+    Items are appended four times a second and synchronized to the disk once a second. Items that cannot be written are
+    lost and counted, and the user is notified once; recording resumes as soon as writing succeeds.
 
-    Raises PortError where the folder cannot be made.
+    Args:
+        folder: of the recordings; created if it is missing.
+        about: JSON-ready facts about the run, for the head of each file.
+        notify: called with a message when recording fails and when it resumes.
+        retention: of files; None for the defaults.
+
+    Raises:
+        PortError: the folder cannot be created.
     """
 
     wants_blocks = True
@@ -60,7 +67,7 @@ class Recorder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PortError(f"cannot make the folder {folder}: {error.strerror}; check --record") from error
+            raise PortError(f"cannot create the folder {folder}: {error.strerror}; check --record") from error
         self._items: deque[SampleBlock | Mark | str] = deque()
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -70,7 +77,7 @@ class Recorder:
         self._size, self._day = 0, ""
         self._synced_s = 0.0
         self._retry_s = 0.0
-        self._told: str | None = None
+        self._failing: str | None = None
         self._number = 0
         self.recorded_samples = 0
         self.lost_samples = 0
@@ -87,27 +94,27 @@ class Recorder:
         self._put(to_line(prediction))
 
     def mark(self, text: str) -> None:
-        """Record what the user was told."""
+        """Record a message to the user."""
         self._put(Mark(time.time(), text))
 
     def describe(self) -> dict[str, Any]:
-        """How recording fares, for a status file. failing: why nothing can be recorded now, or null."""
+        """The state of recording, for a status file. failing: the present error, or None."""
         path = self._path
         return {
             "file": None if path is None else str(path),
             "recorded": self.recorded_samples,
             "lost": self.lost_samples,
-            "failing": self._told,
+            "failing": self._failing,
         }
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write the remaining items and stop."""
         self._ending.set()
         self._thread.join(10)
 
     def _put(self, item: SampleBlock | Mark | str) -> None:
         with self._lock:
-            if len(self._items) >= _MOST_ITEMS:
+            if len(self._items) >= _MAX_ITEMS:
                 self._lose([self._items.popleft()])
             self._items.append(item)
 
@@ -127,23 +134,23 @@ class Recorder:
             self._lose(items)
             return
         try:
-            self._open_when_due()
+            self._open_file()
             self._append(b"".join(map(self._encoded, _gathered(items))))
         except OSError as error:
             self._lose(items)
-            self._give_up(error)
+            self._pause(error)
             return
         self.recorded_samples += _samples(items)
-        if self._told is not None:
-            self._told = None
-            self._notify(f"recording goes on in {self._path}")
+        if self._failing is not None:
+            self._failing = None
+            self._notify(f"recording resumes in {self._path}")
 
     def _encoded(self, item: SampleBlock | Mark | str) -> bytes:
         if isinstance(item, SampleBlock):
             return self._encoder.block(item)
         return self._encoder.mark(item) if isinstance(item, Mark) else self._encoder.prediction(item)
 
-    def _open_when_due(self) -> None:
+    def _open_file(self) -> None:
         day = time.strftime("%Y%m%d", time.gmtime())
         if self._file is not None and (self._size >= self._retention.file_bytes or day != self._day):
             self._finish_file()
@@ -171,7 +178,7 @@ class Recorder:
         left = memoryview(data)
         while left:
             left = left[os.write(self._file, left) :]
-        # What a failing write leaves behind is cut off again: recorded and lost samples add up exactly.
+        # A partial write is truncated later, so that recorded and lost samples add up exactly.
         self._size += len(data)
         if time.monotonic() - self._synced_s >= _SYNC_S:
             os.fdatasync(self._file)
@@ -185,8 +192,8 @@ class Recorder:
         finally:
             os.close(file)
 
-    def _give_up(self, error: OSError) -> None:
-        """For now: the next attempt begins a new file, as what was written may be torn."""
+    def _pause(self, error: OSError) -> None:
+        """Pause recording; the next attempt starts a new file, because the last write may be torn."""
         self._retry_s = time.monotonic() + _RETRY_S
         if self._file is not None:
             with suppress(OSError):
@@ -194,10 +201,10 @@ class Recorder:
             os.close(self._file)
             self._file = None
         reason = error.strerror or str(error)
-        if reason != self._told:
-            self._told = reason
+        if reason != self._failing:
+            self._failing = reason
             self._notify(
-                f"recording to {self._folder} fails: {reason}; predictions go on, what is not recorded is counted"
+                f"recording to {self._folder} fails: {reason}; prediction continues and lost samples are counted"
             )
 
     def _lose(self, items: list[SampleBlock | Mark | str]) -> None:
@@ -214,7 +221,7 @@ class Recorder:
 
 
 def _gathered(items: list[SampleBlock | Mark | str]) -> Iterator[SampleBlock | Mark | str]:
-    """The items with blocks that continue one another joined: a frame a block would double the file."""
+    """The items with consecutive blocks joined: one frame for each block would double the file."""
     held: list[SampleBlock] = []
     for item in items:
         if held and not (isinstance(item, SampleBlock) and continues(item, held[-1])):

@@ -7,28 +7,28 @@ from typing import TextIO
 
 from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sinks.line_sink import LineSink
 
 __all__ = ["JsonLinesSink", "to_line"]
 
 
 def to_line(prediction: Prediction) -> str:
-    """One prediction as one line of JSON, letter for letter as `json.dumps` writes it, in two thirds of its time.
+    """One prediction as one line of JSON, identical to the output of `json.dumps`, in two thirds of its time.
 
-    first_index, segment: where the window begins in the sensor's own count.
+    first_index, segment: start of the window in the sensor's own count.
     time: the window's end, in seconds on the sensor's own clock.
-    targets: {name: {"probabilities": [one a label], "label": text, or null where withheld}}.
-    quality, reason: 0 to 1, and what is wrong with the signal, or null.
+    targets: {name: {"probabilities": [one for each label], "label": text, or null where withheld}}.
+    quality, reason: 0 to 1, and the fault of the signal, or null.
     latency_ms: from the arrival of the last samples to the prediction.
-    port: the sensor's, first, where there are several.
+    port: the sensor's, as the first key, where there are several sensors.
 
-    Raises ModelFileError where a probability is no number: JSON has no word for that.
+    Raises ModelFileError where a probability is not finite, which JSON cannot express.
     """
     targets = []
     for name, probabilities in prediction.probabilities.items():
         if not math.isfinite(sum(probabilities)):
             raise ModelFileError(
-                f"the model's probabilities of {name} are {probabilities}, no numbers: export it again"
+                f"the model's probabilities of {name} are {probabilities}, which are not finite: export the model again"
             )
         chances = ", ".join([repr(round(chance, 6)) for chance in probabilities])
         label = _quoted(prediction.labels[name])
@@ -48,24 +48,8 @@ def _quoted(text: str | None) -> str:
     return json.dumps(text)
 
 
-class JsonLinesSink:
-    """Writes one JSON object a line to a text stream; flush_each: for a reader who waits for each."""
-
-    wants_blocks = False
+class JsonLinesSink(LineSink):
+    """Writes one JSON object for each prediction; see `LineSink`."""
 
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
-        self._stream = stream
-        self._flush_each = flush_each
-
-    def observe(self, block: SampleBlock) -> None:
-        """Nothing to write for a block."""
-
-    def write(self, prediction: Prediction) -> None:
-        """Write one line."""
-        self._stream.write(to_line(prediction) + "\n")
-        if self._flush_each:
-            self._stream.flush()
-
-    def close(self) -> None:
-        """Flush what is buffered; the stream stays open."""
-        self._stream.flush()
+        super().__init__(stream, flush_each, to_line)

@@ -1,4 +1,4 @@
-"""A sink behind a bounded queue: however slow it is, nothing waits for it."""
+"""A sink behind a bounded queue with its own thread: a slow reader never blocks prediction."""
 
 import threading
 from collections import deque
@@ -10,19 +10,23 @@ from ekd_edge.sinks.sink import Sink
 
 __all__ = ["QueuedSink"]
 
-_MOST = 1024
+_MAX_ITEMS = 1024
 _CLOSE_S = 2.0
 
 
 class QueuedSink:
-    """Hands everything to another sink from a thread of its own. Where that one is stuck, the oldest that waits is
-    dropped and counted.
+    """Passes everything to another sink in its own thread. If the queue is full, the oldest item is dropped.
 
-    What the other sink raises is raised by the next call. notify: told once each time that dropping begins.
+    An error of the other sink is raised by the next call.
+
+    Args:
+        sink: the other sink.
+        notify: called with a message each time that dropping starts.
+        max_items: of the queue.
     """
 
-    def __init__(self, sink: Sink, notify: Callable[[str], None], most: int = _MOST) -> None:
-        self._sink, self._notify, self._most = sink, notify, most
+    def __init__(self, sink: Sink, notify: Callable[[str], None], max_items: int = _MAX_ITEMS) -> None:
+        self._sink, self._notify, self._max_items = sink, notify, max_items
         self.wants_blocks = sink.wants_blocks
         self._items: deque[SampleBlock | Prediction] = deque()
         self._ready = threading.Condition()
@@ -30,41 +34,41 @@ class QueuedSink:
         self._error: OSError | None = None
         self._dropping = False
         self.dropped = 0
-        """Predictions that were never handed on."""
+        """Number of predictions that were dropped."""
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._thread.start()
 
     def observe(self, block: SampleBlock) -> None:
-        """Hand a block on."""
+        """Pass a block on."""
         self._put(block)
 
     def write(self, prediction: Prediction) -> None:
-        """Hand a prediction on."""
+        """Pass a prediction on."""
         self._put(prediction)
 
     def close(self) -> None:
-        """Wait for the other sink to take what is left, for two seconds at most."""
+        """Wait at most two seconds for the other sink to take the remaining items."""
         with self._ready:
             self._ending = True
             self._ready.notify()
         self._thread.join(_CLOSE_S)
         with self._ready:
-            # What a stuck sink has not taken by now is lost when the process ends.
+            # The items that a blocked sink has not taken are lost when the process ends.
             self.dropped += sum(isinstance(item, Prediction) for item in self._items)
             self._items.clear()
         self._raise()
 
     def _put(self, item: SampleBlock | Prediction) -> None:
         self._raise()
-        began = False
+        dropping_started = False
         with self._ready:
-            if len(self._items) >= self._most:
-                began, self._dropping = not self._dropping, True
+            if len(self._items) >= self._max_items:
+                dropping_started, self._dropping = not self._dropping, True
                 self.dropped += isinstance(self._items.popleft(), Prediction)
             self._items.append(item)
             self._ready.notify()
-        if began:
-            self._notify("nobody takes the predictions that are printed: the oldest are dropped and counted")
+        if dropping_started:
+            self._notify("the reader of stdout is too slow: the oldest predictions are dropped (and counted)")
 
     def _raise(self) -> None:
         error, self._error = self._error, None
@@ -88,6 +92,6 @@ class QueuedSink:
                 self._ready.wait()
             if not self._items:
                 return None
-            if len(self._items) < self._most // 2:
+            if len(self._items) < self._max_items // 2:
                 self._dropping = False
             return self._items.popleft()

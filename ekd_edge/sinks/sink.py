@@ -1,4 +1,4 @@
-"""What every place that predictions go to has in common."""
+"""The interface of all sinks, the destinations of predictions."""
 
 from typing import Protocol
 
@@ -9,20 +9,20 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Gets every prediction, and every sample block where it `wants_blocks`, in order.
+    """Receives every prediction, and every sample block if it `wants_blocks`, in order.
 
-    Each method may raise OSError, BrokenPipeError among them, where what it writes to does.
+    Each method may raise the OSError of the stream that it writes to, such as BrokenPipeError.
     """
 
     @property
     def wants_blocks(self) -> bool:
-        """Whether it has a use for sample blocks."""
+        """Whether `observe` is to be called."""
 
     def observe(self, block: SampleBlock) -> None:
-        """A block has arrived; its predictions, if any, follow."""
+        """A block has arrived; its predictions follow."""
 
     def write(self, prediction: Prediction) -> None:
         """A prediction was made."""
 
     def close(self) -> None:
-        """Nothing more comes: finish the line and flush."""
+        """End the output and flush it."""

@@ -1,4 +1,4 @@
-"""All sinks of a run behind one door, and what becomes of a stream that takes no more."""
+"""All sinks of a run as one, with the handling of a broken pipe and of a full disk."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,20 +14,20 @@ __all__ = ["ReaderGoneError", "SinkGroup"]
 
 
 class ReaderGoneError(Exception):
-    """Nobody reads the output any more: a reason to stop, not a fault."""
+    """The reader of stdout closed the pipe: a reason to stop, not an error."""
 
 
 class SinkGroup:
-    """A context manager that feeds each sink and counts; leaving it closes them.
+    """A context manager that writes to each sink, counts predictions, and closes the sinks at its end.
 
-    Raises ReaderGoneError where the reader of a pipe has left, EkdError where a sink's stream takes no more: both
-    are thus told apart from what goes wrong with the sensor. `stream` is where the sinks write; it is pointed at
-    nothing then, for Python would try to write what is left, and complain once more, at exit.
+    Raises ReaderGoneError on a broken pipe and EkdError where a stream cannot be written, which separates both from
+    errors of the sensor. `stream` is the stream of the sinks; after such an error it is redirected to /dev/null,
+    because Python would otherwise write the buffered rest at exit and fail again.
     """
 
     def __init__(self, sinks: Sequence[Sink], stream: TextIO) -> None:
         self._sinks = sinks
-        self._watching = [sink for sink in sinks if sink.wants_blocks]
+        self._observers = [sink for sink in sinks if sink.wants_blocks]
         self._stream = stream
         self.samples = 0
         self.predicted = 0
@@ -43,34 +43,34 @@ class SinkGroup:
             for sink in self._sinks:
                 sink.close()
         except OSError as fault:
-            raise self._gives_up(fault) from fault
+            raise self._discard_output(fault) from fault
 
     def observing(self, blocks: Iterable[SampleBlock]) -> Iterator[SampleBlock]:
-        """The blocks, shown to each sink as they pass."""
+        """Pass blocks through, and show each to the sinks."""
         for block in blocks:
             self.observe(block)
             self.samples += block.values.shape[-1]
             yield block
 
     def observe(self, block: SampleBlock) -> None:
-        """Show a block to each sink that watches; from any thread where all sinks are `QueuedSink`."""
+        """Show a block to each sink that wants blocks; safe from any thread if all sinks are `QueuedSink`."""
         try:
-            for sink in self._watching:
+            for sink in self._observers:
                 sink.observe(block)
         except OSError as fault:
-            raise self._gives_up(fault) from fault
+            raise self._discard_output(fault) from fault
 
     def write(self, prediction: Prediction) -> None:
-        """Hand a prediction to each sink."""
+        """Write a prediction to each sink."""
         try:
             for sink in self._sinks:
                 sink.write(prediction)
         except OSError as fault:
-            raise self._gives_up(fault) from fault
+            raise self._discard_output(fault) from fault
         self.predicted += 1
         self.withheld += prediction.withheld
 
-    def _gives_up(self, fault: OSError) -> Exception:
+    def _discard_output(self, fault: OSError) -> Exception:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Predictions for people: a live line on a terminal, plain lines elsewhere, a progress line while waiting."""
+"""Predictions as text: a live line on a terminal, plain lines elsewhere, a progress line before the first window."""
 
 import math
 import os
@@ -10,13 +10,14 @@ from typing import TextIO
 
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.sinks.line_sink import LineSink
 
 __all__ = ["LiveLineSink", "TextSink", "WaitingLine", "bar", "clock", "plain_line", "sparkline"]
 
 REDRAW_S = 0.2
 COLUMN_S = 4.0
 COLUMNS = 45
-LEAST_SPAN_US = 0.2
+MIN_SPAN_US = 0.2
 
 _BAR_WIDTHS = (10, 5, 0)
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -29,11 +30,11 @@ Piece = tuple[str, str]
 
 
 def sparkline(values: Sequence[float], levels: str = _BLOCKS) -> str:
-    """One character a value, scaled to the values' own range, which is taken to be at least LEAST_SPAN_US."""
+    """One character for each value, scaled to the range of the values, at least MIN_SPAN_US."""
     if not values:
         return ""
     low, high = min(values), max(values)
-    slack = max(0.0, LEAST_SPAN_US - (high - low)) / 2
+    slack = max(0.0, MIN_SPAN_US - (high - low)) / 2
     low, high = low - slack, high + slack
     top = len(levels) - 1
     return "".join(levels[round((value - low) / (high - low) * top)] for value in values)
@@ -66,27 +67,11 @@ def plain_line(prediction: Prediction) -> str:
     return "  ".join(parts)
 
 
-class TextSink:
-    """One plain line a prediction."""
-
-    wants_blocks = False
+class TextSink(LineSink):
+    """Writes one plain line for each prediction; see `LineSink`."""
 
     def __init__(self, stream: TextIO, flush_each: bool) -> None:
-        self._stream = stream
-        self._flush_each = flush_each
-
-    def observe(self, block: SampleBlock) -> None:
-        """Nothing to show for a block."""
-
-    def write(self, prediction: Prediction) -> None:
-        """Write one line."""
-        self._stream.write(plain_line(prediction) + "\n")
-        if self._flush_each:
-            self._stream.flush()
-
-    def close(self) -> None:
-        """Flush what is buffered."""
-        self._stream.flush()
+        super().__init__(stream, flush_each, plain_line)
 
 
 class _Run:
@@ -108,7 +93,7 @@ class _Run:
 
 
 class WaitingLine:
-    """A progress line until the first prediction, for a terminal that predictions do not go to."""
+    """A progress line until the first prediction, on a terminal where no predictions are printed."""
 
     wants_blocks = True
 
@@ -121,7 +106,7 @@ class WaitingLine:
         self._drawn = -math.inf
 
     def observe(self, block: SampleBlock) -> None:
-        """Count the block's samples and redraw, a few times a second."""
+        """Count the block's samples and redraw a few times a second."""
         self._run.extend(block)
         if self._done or monotonic() - self._drawn < REDRAW_S:
             return
@@ -131,11 +116,11 @@ class WaitingLine:
         self._stream.flush()
 
     def write(self, prediction: Prediction) -> None:
-        """The wait is over: wipe the line."""
+        """Erase the line at the first prediction."""
         self.close()
 
     def close(self) -> None:
-        """Wipe the line and stay silent."""
+        """Erase the line and print nothing more."""
         if self._shown and not self._done:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
@@ -143,9 +128,9 @@ class WaitingLine:
 
 
 def waiting_text(have_s: float, needed_s: float, after_gap: bool) -> str:
-    """How far the next window is, in words."""
-    what = "a window after the gap" if after_gap else "the first window"
-    return f"waiting for {what}: {min(have_s, needed_s):.0f} of {math.ceil(needed_s)} s"
+    """Progress towards the next window as a sentence."""
+    window = "a window after the gap" if after_gap else "the first window"
+    return f"waiting for {window}: {min(have_s, needed_s):.0f} of {math.ceil(needed_s)} s"
 
 
 class LiveLineSink:
@@ -154,7 +139,7 @@ class LiveLineSink:
     wants_blocks = True
 
     def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None) -> None:
-        """needed_s: seconds of signal before the first window. color: None leaves it to NO_COLOR."""
+        """needed_s: seconds of signal before the first window. color: None reads NO_COLOR."""
         self._stream = stream
         self._needed_s = needed_s
         self._color = color if color is not None else not os.environ.get("NO_COLOR")
@@ -165,7 +150,7 @@ class LiveLineSink:
         self._drawn = -math.inf
 
     def observe(self, block: SampleBlock) -> None:
-        """Follow the signal and redraw, a few times a second."""
+        """Update the signal's curve and redraw a few times a second."""
         self._run.extend(block)
         if block.values.size:
             end_s = float((block.first_index + block.values.shape[-1]) / block.rate_hz)
@@ -177,18 +162,18 @@ class LiveLineSink:
             self._draw()
 
     def write(self, prediction: Prediction) -> None:
-        """Show this prediction from now on."""
+        """Show this prediction until the next."""
         self._last = prediction
         self._draw()
 
     def close(self) -> None:
-        """Leave the line as it is and move on to the next."""
+        """End the line with a newline."""
         if self._drawn > 0:
             self._stream.write("\n")
         self._stream.flush()
 
     def line(self, width: int) -> list[Piece]:
-        """The line's pieces, at most `width` characters in all: what matters less gives way first."""
+        """The line's pieces, at most `width` characters in all; less important pieces are left out first."""
         unit = "µS" if self._unicode else "uS"
         level = f"{self._columns[-1][1]:6.2f} {unit}" if self._columns else f"     - {unit}"
         waiting = self._last is None or self._run.seconds < self._needed_s
@@ -228,7 +213,7 @@ class LiveLineSink:
             if label is None:
                 pieces.append(("-", "warn"))
                 continue
-            # Of two labels the last one's probability is a gauge: low on the left, high on the right.
+            # With two labels, the bar shows the probability of the last one: low on the left, high on the right.
             shown = probabilities[-1] if len(probabilities) == 2 else max(probabilities)
             if bar_width:
                 pieces.append((f"{bar(shown, bar_width, self._unicode)} ", "good"))

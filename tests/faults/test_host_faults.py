@@ -142,7 +142,7 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
             filler.unlink(missing_ok=True)
             for path in small_disk.glob("*.ekdrec"):
                 path.unlink()
-            until(lambda: "recording goes on" in edge.err, 40)
+            until(lambda: "recording resumes" in edge.err, 40)
             edge.process.wait(60)
             received, dropped = edge.received
     recorded, lost = edge.recorded
@@ -155,7 +155,7 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
     row(
         "full disk",
         "a disk of 256 kB that fills, and is emptied later",
-        "predictions go on; recorded and lost add up; recording goes on",
+        "prediction continues; recorded and lost add up; recording resumes",
         f"{received} received = {recorded} recorded + {lost} lost",
     )
 
@@ -167,7 +167,7 @@ def test_a_read_only_disk(model_path: Path, tmp_path: Path, small_disk: Path, ro
         with Edge(tmp_path, *arguments, "--record", small_disk, "--record-free", "0K") as edge:
             until(lambda: "Read-only file system" in edge.err, 30)
             subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-            until(lambda: "recording goes on" in edge.err, 20)
+            until(lambda: "recording resumes" in edge.err, 20)
             edge.process.wait(60)
             received, dropped = edge.received
     recorded, lost = edge.recorded
@@ -179,7 +179,7 @@ def test_a_read_only_disk(model_path: Path, tmp_path: Path, small_disk: Path, ro
     row(
         "read-only disk",
         "from the start, writable later",
-        "predictions go on; recorded and lost add up; recording goes on",
+        "prediction continues; recorded and lost add up; recording resumes",
         f"{received} received = {recorded} recorded + {lost} lost",
     )
 

@@ -65,5 +65,5 @@ def test_the_example_of_the_readme() -> None:
 
 @pytest.mark.parametrize("chance", [math.nan, math.inf, -math.inf])
 def test_what_json_has_no_word_for_is_refused(chance: float) -> None:
-    with pytest.raises(ModelFileError, match=r"arousal.*no numbers: export it again"):
+    with pytest.raises(ModelFileError, match=r"arousal.*not finite: export the model again"):
         to_line(one(0.5, chance))

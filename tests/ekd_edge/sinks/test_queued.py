@@ -59,7 +59,7 @@ def test_everything_is_handed_on_in_order() -> None:
 
 def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
     gate, told = Gate(), []
-    sink = QueuedSink(gate, told.append, most=50)
+    sink = QueuedSink(gate, told.append, max_items=50)
     began = time.monotonic()
     for number in range(1000):
         sink.write(prediction(number))
@@ -74,7 +74,7 @@ def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
 
 def test_one_that_stays_stuck_does_not_hold_up_the_end() -> None:
     gate = Gate()
-    sink = QueuedSink(gate, lambda _told: None, most=50)
+    sink = QueuedSink(gate, lambda _told: None, max_items=50)
     for number in range(40):
         sink.write(prediction(number))
     began = time.monotonic()
