@@ -1,1 +1,1 @@
-"""What this machine is and can do: `doctor`, `bench` and the choice of a model."""
+"""Diagnostics of this machine: `doctor`, `bench` and the choice of a model."""

@@ -1,8 +1,8 @@
-"""How fast model files are on this machine, what they cost it, and which one to run.
+"""Measures latency and CPU time of model files on this machine.
 
-Two passes, both through all models and numbers of threads in turn, so that whatever drifts hits all alike. *Hot*:
-windows one right after another, which is what other benchmarks report. *Paced*: with a rest before each window, as
-`ekd-edge` has one a hop; caches and clock frequency have forgotten the model by then. CPU time is taken paced.
+Two passes, each through all models and numbers of threads in turn, so that drift affects all equally. *Hot*:
+consecutive windows, as other benchmarks measure. *Paced*: with a pause before each window, as in `ekd-edge`, where the
+model has left the caches and the clock frequency has dropped. CPU time is measured paced.
 """
 
 import math
@@ -36,14 +36,14 @@ _DISTINCT_WINDOWS = 32
 _WARM_UPS = 20
 _BURST = 10
 _BURST_WARM_UPS = 3
-_SETTLE_S = 0.005  # worker threads of the model before spin on for a while
+_SETTLE_S = 0.005  # worker threads of the previous model still spin for a while
 _PACED = 20
-_REST_S = 0.05  # after one of a second latency and CPU time were the same
+_REST_S = 0.05  # a pause of 1 s gave the same latency and CPU time
 _WATCH_S = 1.0
 _LEAST_FOR_P99 = 100
 
 Progress = Callable[[float], None]
-"""Called with the share that is done."""
+"""Called with the share of the measurement that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Timing:
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of CPU an hour; INCLUDES says of what."""
+        """Seconds of CPU an hour; INCLUDES names the parts."""
         return self.inference_cpu_s + self.chain_cpu_s
 
     def to_json(self) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What was measured, in the order of models and threads, on which machine, and how that fared.
+    """A measurement: timings in the order of models and threads, the machine and its condition.
 
-    before, after: its condition. hottest_c: the highest temperature seen. slowed_by: what slowed it down meanwhile.
+    before, after: its condition. hottest_c: the highest temperature. slowed_by: causes of throttling in between.
     """
 
     machine: Machine
@@ -107,7 +107,7 @@ class Bench:
 
     @property
     def meaningless(self) -> str | None:
-        """Why the figures say nothing of any board; None where they do."""
+        """Why the figures do not apply to any board; None where they do."""
         return None if self.machine.emulated is None else f"emulated by {self.machine.emulated}"
 
     def to_json(self) -> dict[str, Any]:
@@ -135,10 +135,21 @@ def bench(
     progress: Progress = lambda share: None,
     root: Path = Path("/"),
 ) -> Bench:
-    """Measure each model with each number of threads over so many windows of a simulated sensor; all at least one.
+    """Measure each model with each number of threads on windows of a simulated sensor.
 
-    root: where `ekd_edge.diagnostics.machine` reads of the machine.
-    Raises SignalError for a model of another signal than skin conductance, and what `open_classifier` raises.
+    Args:
+        model_files: at least one.
+        threads: numbers of threads, at least one.
+        windows: timed for each model and number of threads, at least one.
+        progress: called with the share that is done.
+        root: of the file system that describes the machine.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        SignalError: a model is for another signal than skin conductance.
+        EkdError: a model cannot be opened.
     """
     for model_file in model_files:
         check_sensor_signal(model_file.manifest, model_file.path.name)
@@ -164,7 +175,7 @@ def bench(
 
 
 class _Step:
-    """Something that is done once a hop, and the seconds that each time took, hot, paced and of CPU."""
+    """Work that is done once a hop, with the seconds of each run: hot, paced and of CPU."""
 
     def __init__(self) -> None:
         self.hot_s: list[float] = []
@@ -177,7 +188,7 @@ class _Step:
 
 
 class _Chain(_Step):
-    """The signal chain of one specification, fed by a simulated sensor a hop at a time, and windows that it gave."""
+    """The signal chain of one specification, fed by a simulated sensor one hop at a time, and its windows."""
 
     def __init__(self, spec: SignalSpec) -> None:
         super().__init__()
@@ -188,7 +199,7 @@ class _Chain(_Step):
         self.windows: list[NDArray[np.float32]] = []
         while len(self.windows) < _DISTINCT_WINDOWS:
             self.windows += [window.values[np.newaxis] for window in self._preprocessor.push(next(sensor))]
-        self._ahead = iter(list(islice(sensor, _PACED)))  # made before the clock runs
+        self._ahead = iter(list(islice(sensor, _PACED)))  # made before timing starts
 
     def run(self) -> None:
         self._preprocessor.push_batch(next(self._ahead))
@@ -204,7 +215,7 @@ def _sensor(block_samples: int) -> Iterator[SampleBlock]:
 
 
 class _Inference(_Step):
-    """One model with one number of threads, which goes through the chain's windows in turn."""
+    """One model with one number of threads, run on the windows of the chain in turn."""
 
     def __init__(self, model_file: ModelFile, threads: int, chain: _Chain) -> None:
         super().__init__()
@@ -230,7 +241,7 @@ class _Inference(_Step):
 
 
 def _hot(steps: Sequence[_Step], windows: int) -> Iterator[float]:
-    """Bursts of each in turn, another one first in each round; yields the share done."""
+    """Run bursts of each step in turn, starting with another one in each round; yields the share done."""
     rounds = math.ceil(windows / _BURST)
     for number in range(rounds):
         for place in range(len(steps)):
@@ -248,7 +259,7 @@ def _hot(steps: Sequence[_Step], windows: int) -> Iterator[float]:
 
 
 def _paced(steps: Sequence[_Step], rounds: int) -> Iterator[float]:
-    """One run of each in turn, with a rest before each; yields the share done."""
+    """Run each step in turn, with a pause before each; yields the share done."""
     for number in range(rounds):
         for step in steps:
             sleep(_REST_S)
@@ -261,7 +272,7 @@ def _paced(steps: Sequence[_Step], rounds: int) -> Iterator[float]:
 
 
 class _Watch:
-    """The machine's condition from the first look to the last, and what slowed it down in between."""
+    """The machine's condition from the first look to the last, and the causes of throttling in between."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

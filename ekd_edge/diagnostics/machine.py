@@ -1,7 +1,7 @@
-"""What this machine is, and how it fares: the board, its temperature, whether it is slowed down, whether it is real.
+"""Describes this machine: board, temperature, throttling, and whether it is emulated.
 
-Read from files below a root, "/" unless a test has another. Whatever is absent is None, and nothing here raises for it.
-It needs no package: `ekd-edge doctor` asks where numpy does not load.
+Read from files below a root, which tests replace. A missing or unreadable file gives None and never an error. No
+package is needed: `ekd-edge doctor` runs where numpy does not load.
 """
 
 import os
@@ -22,7 +22,7 @@ _SLOWDOWNS = ("under-voltage", "frequency capped", "throttled", "soft temperatur
 _SINCE_BOOT = 16
 _VCGENCMD = ("usr/bin/vcgencmd", "bin/vcgencmd", "opt/vc/bin/vcgencmd")
 _VCGENCMD_S = 5.0
-_ZONES = ("cpu", "soc", "pkg")  # what the thermal zone of a processor is called: cpu-thermal on a Pi
+_ZONES = ("cpu", "soc", "pkg")  # names of the thermal zone of a processor; cpu-thermal on a Pi
 _LARGEST_FILE = 1 << 20
 
 
@@ -34,15 +34,15 @@ class Throttling:
 
     @property
     def now(self) -> tuple[str, ...]:
-        """What slows the machine down at this moment: bits 0 to 3."""
-        return self._told(0)
+        """Causes of throttling at this moment: bits 0 to 3."""
+        return self._names(0)
 
     @property
     def since_boot(self) -> tuple[str, ...]:
-        """What has done so since the start: bits 16 to 19."""
-        return self._told(_SINCE_BOOT)
+        """Causes of throttling since boot: bits 16 to 19."""
+        return self._names(_SINCE_BOOT)
 
-    def _told(self, first: int) -> tuple[str, ...]:
+    def _names(self, first: int) -> tuple[str, ...]:
         return tuple(name for bit, name in enumerate(_SLOWDOWNS, first) if self.word >> bit & 1)
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What changes while a machine runs. throttling: None where it is no Raspberry Pi, or vcgencmd may not ask."""
+    """Properties that change while a machine runs. throttling: None where vcgencmd does not exist or does not work."""
 
     temperature_c: float | None
     governor: str | None
@@ -66,12 +66,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What stays. No host name, serial number or user is in it, so that it can be shown to others.
+    """Properties that do not change. Without host name, serial number and user, so that it can be published.
 
     board: by the device tree ("Raspberry Pi 5 Model B Rev 1.0"). processor: by /proc/cpuinfo, where that has a name.
     architecture: as the kernel says; bits: of this Python, 32 on a 64-bit kernel too. system: the name of the operating
-    system. runtime: the TFLite runtime that ekd-edge would use. emulated: by what, and how that is known; None for a
-    real machine.
+    system. runtime: the TFLite runtime that ekd-edge would use. emulated: the emulator and its sign; None for a real
+    machine.
     """
 
     board: str | None
@@ -89,7 +89,7 @@ class Machine:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """For people: the machine, and what runs on it."""
+        """Two lines of text: the hardware and the software."""
         cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
         kernel = None if self.kernel is None else f"kernel {self.kernel}"
         hardware = [self.board or self.processor or "unknown board", self.architecture, cores, self.system, kernel]
@@ -104,7 +104,7 @@ class Machine:
 
 
 def read_machine(root: Path = Path("/"), architecture: str | None = None) -> Machine:
-    """This machine; architecture: what `platform.machine()` says, unless a test has another."""
+    """Read this machine. architecture: as `platform.machine()` returns it, unless a test replaces it."""
     architecture = architecture or platform.machine()
     runtime, runtime_version = _runtime()
     return Machine(
@@ -124,17 +124,17 @@ def read_machine(root: Path = Path("/"), architecture: str | None = None) -> Mac
 
 
 def read_condition(root: Path = Path("/")) -> Condition:
-    """How the machine fares at this moment."""
+    """Read temperature, governor and throttling at this moment."""
     governor = _line(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Condition(_temperature_c(root), governor, _throttling(root))
 
 
 def emulator(root: Path = Path("/"), architecture: str | None = None) -> str | None:
-    """What emulates this machine and how that is known: "qemu-user: ..." or "qemu-system: ..."; None for a real one.
+    """The emulator of this machine and its sign, "qemu-user: ..." or "qemu-system: ..."; None for a real machine.
 
-    Under qemu-user the kernel is the host's: it says so itself (Linux 6.1 and newer), and qemu feigns /proc/self/exe
-    but not /proc/thread-self/exe. Older ones show the host's /proc/cpuinfo. A virtual machine is told by what its
-    firmware says; one that feigns a certain board down to its processor is not.
+    Under qemu-user the kernel is the host's. It states its architecture (Linux 6.1 and newer), and qemu fakes
+    /proc/self/exe but not /proc/thread-self/exe. Older versions show the host's /proc/cpuinfo. A virtual machine is
+    recognised by its firmware; one that imitates a board down to the processor is not.
     """
     architecture = architecture or platform.machine()
     return next(_signs(root, architecture), None)
@@ -167,14 +167,14 @@ def _signs(root: Path, architecture: str) -> Iterator[str]:
 
 
 def _family(architecture: str) -> str:
-    """Architectures that one processor and kernel may run: a 64-bit kernel runs 32-bit programs."""
+    """The family of an architecture: a 64-bit kernel also runs 32-bit programs of its family."""
     if architecture.startswith(("arm", "aarch64")):
         return "arm"
     return "x86" if re.fullmatch(r"x86(_64)?|i[3-6]86", architecture) else architecture
 
 
 def _temperature_c(root: Path) -> float | None:
-    """Of the processor's thermal zone, else of the first that there is."""
+    """Temperature of the processor's thermal zone, else of the first zone."""
     found: list[tuple[int, str, float]] = []
     for zone in (root / "sys/class/thermal").glob("thermal_zone*"):
         kind, value = (_line(zone / "type") or "").lower(), _line(zone / "temp") or ""
@@ -192,8 +192,8 @@ def _throttling(root: Path) -> Throttling | None:
             )
         except (OSError, ValueError, subprocess.SubprocessError):
             continue
-        told = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", done.stdout.strip())
-        return Throttling(int(told[1], 16)) if told else None
+        answer = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", done.stdout.strip())
+        return Throttling(int(answer[1], 16)) if answer else None
     return None
 
 
@@ -226,7 +226,7 @@ def _target(link: Path) -> str | None:
 
 
 def _line(path: Path) -> str | None:
-    """A file's text in one printable line: the device tree's ends with NUL, and has it between its entries."""
+    """The text of a file as one printable line; the device tree separates and ends its entries with NUL."""
     shown = "".join(letter if letter.isprintable() else " " for letter in _text(path))
     return " ".join(shown.split()) or None
 

@@ -1,4 +1,4 @@
-"""Which of several measured models to run: the fastest of those whose loss of accuracy was shown to be allowed."""
+"""Picks the fastest of several measured models whose loss of accuracy is shown to be within the limit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to run, None where no model may be; reasons: why each other file is out, by its path."""
+    """picked: None where no model is allowed. reasons: why each other file was not picked, by its path."""
 
     picked: Timing | None
     reasons: Mapping[str, str]
 
 
 def check_real(emulated: str | None) -> None:
-    """Raise ConfigError on an emulated machine: which model is fastest there says nothing of a board."""
+    """Raise ConfigError on an emulated machine: speed there does not apply to a board."""
     if emulated is not None:
         raise ConfigError(
-            f"this machine is emulated ({emulated}), and what is fastest here says nothing of a board: run `ekd-edge "
-            "bench --pick` there"
+            f"this machine is emulated ({emulated}), and its speed does not apply to a board: run `ekd-edge bench "
+            "--pick` on the board"
         )
 
 
 def pick(timings: Sequence[Timing], max_drop: float | None = None) -> Choice:
-    """The lowest p50 of the models that may be run; within 2 % of it, the fewest threads, then the smallest file.
+    """Pick the lowest p50 of the allowed models; within 2 % of it, the fewest threads, then the smallest file.
 
     max_drop: see `why_not`.
     """
@@ -65,10 +65,10 @@ def pick(timings: Sequence[Timing], max_drop: float | None = None) -> Choice:
 
 
 def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
-    """Why a model may not be picked, in a few words; None where it may.
+    """Why a model is not allowed, in a few words; None where it is.
 
-    A float32 model loses nothing. Another must have been signed off: for max_drop or less, or with intervals in the
-    file that show as much; without max_drop, for what its own sign-off allowed.
+    A float32 model loses no accuracy. Any other must be signed off for max_drop or less, or the intervals in its file
+    must show that its loss is at most max_drop. Without max_drop, its own sign-off decides.
     """
     signoff = manifest.signoff
     if manifest.kind == "float32":
@@ -80,7 +80,7 @@ def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
     shown = shown_drop(manifest)
     if shown is None:
         judged = "signed off" if signoff.passed else "refused sign-off"
-        return f"{judged} for --max-drop {signoff.max_drop:g}, and the file has no intervals to judge by another"
+        return f"{judged} for --max-drop {signoff.max_drop:g}, and the file has no intervals for another limit"
     if shown <= max_drop + _ROUNDING:
         return None
     return (
@@ -89,9 +89,9 @@ def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
 
 
 def shown_drop(manifest: Manifest) -> float | None:
-    """The largest loss, as a share, that the file's intervals leave possible; None where any of them is missing.
+    """The largest loss, as a share, within the intervals of the file; None where an interval is missing.
 
-    They are those of the sign-off itself: of accuracy and macro-F1, of every target, by both methods.
+    The intervals are those of the sign-off: accuracy and macro-F1 of every target, by both methods.
     """
     try:
         verdicts = {each["target"]: each for each in (manifest.evaluation or {})["verdict"]["targets"]}

@@ -1,4 +1,4 @@
-"""The real command as a real process: what it prints and how it stops."""
+"""ekd-edge as a real process: its output, and how it stops."""
 
 import os
 import pty
@@ -43,13 +43,13 @@ def test_seconds_ends_a_recording_at_that_sample(tmp_path: Path, model_path: Pat
     assert part.stderr.splitlines()[-1].startswith("ekd-edge: 384 samples received, 0 dropped")
 
 
-def test_a_recording_too_short_for_a_window_says_so(tmp_path: Path, model_path: Path) -> None:
+def test_recording_too_short_for_a_window(tmp_path: Path, model_path: Path) -> None:
     done = edge("--replay", recording(tmp_path / "r.csv", seconds=3), *CSV, "--json", "--model", model_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith("the first window takes 6 s of uninterrupted signal\n")
 
 
-def test_a_garbled_line_is_left_out_as_a_gap(tmp_path: Path, model_path: Path) -> None:
+def test_garbled_line_becomes_a_gap(tmp_path: Path, model_path: Path) -> None:
     path = recording(tmp_path / "r.csv", seconds=30)
     lines = path.read_text().splitlines()
     lines[480] = "4.9?8"
@@ -115,7 +115,7 @@ def test_signals_stop_cleanly_with_exact_counts(
     ]
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path, model_path: Path) -> None:
+def test_broken_pipe_ends_the_command_quietly(tmp_path: Path, model_path: Path) -> None:
     path = recording(tmp_path / "r.csv", seconds=4000)
     command = f"{EDGE} --replay {path} {' '.join(CSV)} --json --model {model_path} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
@@ -126,7 +126,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path, model_pat
 
 
 @pytest.mark.parametrize("seconds", [20, 4000])
-def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, model_path: Path, seconds: int) -> None:
+def test_full_disk_is_reported_in_one_sentence(tmp_path: Path, model_path: Path, seconds: int) -> None:
     path = recording(tmp_path / "r.csv", seconds)
     command = [EDGE, "--replay", str(path), *CSV, "--json", "--model", str(model_path)]
     with Path("/dev/full").open("w") as full:
@@ -175,7 +175,7 @@ def read_until(screen: int, text: bytes, timeout_s: float = 20) -> bytes:
     return shown
 
 
-def test_the_banner_says_what_became_of_sign_off(tmp_path: Path, write_model: WriteModel) -> None:
+def test_banner_states_the_sign_off(tmp_path: Path, write_model: WriteModel) -> None:
     source = recording(tmp_path / "a.csv")
     for signoff, about in (
         (None, "(dynamic, never signed off)"),

@@ -56,7 +56,7 @@ def gathered(index: Path, folder: Path, *requires: str) -> set[str]:
     return {f"{each.name} {each.version}" for each in found}
 
 
-def test_what_the_extra_needs_comes_along_with_what_that_needs(index: Path, tmp_path: Path) -> None:
+def test_requirements_of_the_extra_are_gathered_recursively(index: Path, tmp_path: Path) -> None:
     wheel(index, "base", "below>=2")
     wheel(index, "below", version="2.1")
     wheel(index, "runtime", tag="cp311-cp311-manylinux_2_28_aarch64")
@@ -64,8 +64,8 @@ def test_what_the_extra_needs_comes_along_with_what_that_needs(index: Path, tmp_
     assert found == {"ekd 1.0", "pip 1.0", "base 1.0", "below 2.1", "runtime 1.0"}
 
 
-def test_markers_are_judged_by_the_system_that_is_meant(index: Path, tmp_path: Path) -> None:
-    """pip judges them by the machine that it runs on."""
+def test_markers_are_evaluated_for_the_target_system(index: Path, tmp_path: Path) -> None:
+    """pip evaluates them for the machine that it runs on."""
     for name in ("there", "nowhere", "below", "fast", "old"):
         wheel(index, name, *(["below"] if name == "there" else []))
     found = gathered(
@@ -75,7 +75,7 @@ def test_markers_are_judged_by_the_system_that_is_meant(index: Path, tmp_path: P
     assert found == {"ekd 1.0", "pip 1.0", "there 1.0", "below 1.0", "old 1.0"}
 
 
-def test_the_newest_wheel_that_runs_there(index: Path, tmp_path: Path) -> None:
+def test_newest_wheel_for_the_target_is_taken(index: Path, tmp_path: Path) -> None:
     wheel(index, "base", version="1.0", tag="cp311-cp311-manylinux_2_17_aarch64")
     wheel(index, "base", version="2.0", tag="cp311-cp311-manylinux_2_40_aarch64")
     wheel(index, "base", version="3.0", tag="cp313-cp313-manylinux_2_17_aarch64")
@@ -83,7 +83,7 @@ def test_the_newest_wheel_that_runs_there(index: Path, tmp_path: Path) -> None:
     assert "base 1.0" in gathered(index, tmp_path / "a", "base")
 
 
-def test_what_has_no_wheel_there_is_named(index: Path, tmp_path: Path) -> None:
+def test_requirement_without_a_wheel_is_named(index: Path, tmp_path: Path) -> None:
     wheel(index, "base", tag="cp311-cp311-manylinux_2_17_x86_64")
     with pytest.raises(ConfigError, match=r"pip download failed: No matching distribution found for base"):
         gathered(index, tmp_path / "a", "base")
@@ -111,7 +111,7 @@ def bundle(index: Path, model_path: Path, tmp_path: Path) -> Path:
     return tmp_path / "unpacked" / "ekd-pi-os-12"
 
 
-def test_what_a_bundle_holds(bundle: Path, model_path: Path) -> None:
+def test_contents_of_a_bundle(bundle: Path, model_path: Path) -> None:
     assert (bundle / model_path.name).read_bytes() == model_path.read_bytes()
     assert "EKD_OPTIONS=--port usb:1:2\n" in (bundle / "ekd-edge.env").read_text()
     assert "EKD_TRUST=@FOLDER@/trust.pub\n" in (bundle / "ekd-edge.env").read_text()
@@ -126,7 +126,7 @@ def test_what_a_bundle_holds(bundle: Path, model_path: Path) -> None:
     assert (about["machine"], about["python"]) == ("aarch64", "3.11")
 
 
-def test_its_installer_needs_nothing_but_python_and_refuses_other_machines(bundle: Path, tmp_path: Path) -> None:
+def test_installer_needs_only_python_and_refuses_other_machines(bundle: Path, tmp_path: Path) -> None:
     about = bundle / "bundle.json"
     about.write_text(about.read_text().replace("aarch64", "riscv64"))
     command = [sys.executable, "-I", "-S", str(bundle / "install.py"), "--to", str(tmp_path / "there")]
@@ -137,15 +137,15 @@ def test_its_installer_needs_nothing_but_python_and_refuses_other_machines(bundl
     assert not (tmp_path / "there").exists()
 
 
-@pytest.mark.parametrize(("harm", "told"), [("missing", "is missing"), ("changed", "is damaged")])
-def test_damage_is_seen(bundle: Path, harm: str, told: str) -> None:
+@pytest.mark.parametrize(("harm", "message"), [("missing", "is missing"), ("changed", "is damaged")])
+def test_damaged_bundle_is_refused(bundle: Path, harm: str, message: str) -> None:
     about = json.loads((bundle / "bundle.json").read_text())
     assert offline_install.damaged(about, bundle) is None
     if harm == "missing":
         (bundle / "ekd-edge.env").unlink()
     else:
         (bundle / "ekd-edge.env").write_text("EKD_MODEL=/elsewhere\n")
-    assert f"{bundle / 'ekd-edge.env'} {told}: copy and unpack" in (offline_install.damaged(about, bundle) or "")
+    assert f"{bundle / 'ekd-edge.env'} {message}: copy and unpack" in (offline_install.damaged(about, bundle) or "")
 
 
 def test_no_bundle_is_made_for_an_unknown_system(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_no_bundle_is_made_for_an_unknown_system(capsys: pytest.CaptureFixture[s
     assert "a 32-bit one takes numpy and scipy from apt" in capsys.readouterr().err
 
 
-def test_nothing_is_left_of_one_that_fails(
+def test_failed_bundle_leaves_no_file(
     index: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ekd = wheel(tmp_path / "own", "ekd", "nowhere-to-be-had")

@@ -1,4 +1,4 @@
-"""What is measured and how it is told. How long anything takes is nobody's business here."""
+"""`ekd-edge bench`: its measurements and reports, without any expectation of speed."""
 
 import json
 import math
@@ -67,13 +67,13 @@ def test_a_model_of_another_signal_is_refused(write_model: WriteModel, tmp_path:
         bench([model_file], (1,), 1)
 
 
-def test_json_says_all_of_it(measured: Bench) -> None:
-    told = json.loads(json.dumps(to_json(measured), allow_nan=False))
-    assert told["meaningless"] == measured.meaningless
-    assert told["machine"]["architecture"] == measured.machine.architecture
-    assert told["synthetic_windows"] is True
-    assert "picked" not in told
-    first = told["timings"][0]
+def test_json_report(measured: Bench) -> None:
+    report = json.loads(json.dumps(to_json(measured), allow_nan=False))
+    assert report["meaningless"] == measured.meaningless
+    assert report["machine"]["architecture"] == measured.machine.architecture
+    assert report["synthetic_windows"] is True
+    assert "picked" not in report
+    first = report["timings"][0]
     assert (first["kind"], first["threads"], first["windows"], first["p99_ms"]) == ("float32", 1, 13, None)
     assert first["sha256"] == measured.timings[0].model_file.manifest.sha256
     total = first["inference_cpu_s_per_hour"] + first["chain_cpu_s_per_hour"]
@@ -95,7 +95,7 @@ def test_the_table(measured: Bench) -> None:
     assert "synthetic data" in lines[9]
 
 
-def test_an_emulated_machine_is_told_first(measured: Bench) -> None:
+def test_emulated_machine_is_reported_first(measured: Bench) -> None:
     emulated = replace(measured, machine=replace(measured.machine, emulated="qemu-user: the kernel is of x86_64"))
     assert to_text(emulated).splitlines()[0] == (
         "These figures are meaningless: emulated by qemu-user: the kernel is of x86_64"
@@ -141,16 +141,16 @@ def test_throttling_during_the_measurement_is_reported(model_path: Path, tmp_pat
     assert bench([load_model_file(model_path)], (1,), 1, root=tmp_path / "none").slowed_by == ()
 
 
-def test_what_was_picked_is_told_with_the_command_to_run(measured: Bench) -> None:
+def test_picked_model_is_reported_with_the_command_to_run(measured: Bench) -> None:
     choice = pick(measured.timings)
     assert choice.picked is not None
     path, threads = choice.picked.model_file.path, choice.picked.threads
     text = to_text(measured, choice)
     assert text.endswith(f"next         ekd-edge --model {path} --threads {threads} --port auto")
     assert "b.tflite: never signed off" in text
-    told = to_json(measured, choice)
-    assert told["picked"] == {"file": str(path), "threads": threads}
-    assert told["reasons"] == {str(measured.timings[2].model_file.path): "never signed off"}
+    report = to_json(measured, choice)
+    assert report["picked"] == {"file": str(path), "threads": threads}
+    assert report["reasons"] == {str(measured.timings[2].model_file.path): "never signed off"}
 
 
 def test_the_command(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,9 +168,9 @@ def test_picking(write_model: WriteModel, tmp_path: Path, capsys: pytest.Capture
     bad = str(write_model(tmp_path / "bad.tflite", signoff=SignOff(0.01, False), **DYNAMIC))
     briefly = ["--threads", "1", "--windows", "1", "--pick", "--json"]
     assert main(["bench", good, bad, *briefly, "--max-drop", "0.01"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["picked"] == {"file": good, "threads": 1}
-    assert list(told["reasons"]) == [bad]
+    report = json.loads(capsys.readouterr().out)
+    assert report["picked"] == {"file": good, "threads": 1}
+    assert list(report["reasons"]) == [bad]
     assert main(["bench", bad, *briefly]) == 3
     out, err = capsys.readouterr()
     assert json.loads(out)["picked"] is None

@@ -47,7 +47,7 @@ def written(path: Path, text: str = "") -> Path:
     return path
 
 
-def test_a_machine_that_is_well(tmp_path: Path) -> None:
+def test_healthy_machine(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemTotal: 3882560 kB\nMemAvailable:    2097152 kB\n")
     found = by_name(check_machine(machine(), COOL, tmp_path))
     assert {finding.level for finding in found.values()} == {"ok"}
@@ -75,7 +75,7 @@ def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> Non
         (Condition(None, None, Throttling(0x40000)), "power", ("now: nothing; since boot: throttled", "air")),
     ],
 )
-def test_what_slows_a_board_down(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
+def test_throttling_and_heat(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
     found = by_name(check_machine(machine(), condition, tmp_path))[name]
     assert found.level == "warning"
     assert words[0] in found.message
@@ -87,23 +87,23 @@ def test_little_memory(tmp_path: Path) -> None:
     assert by_name(check_machine(machine(), COOL, tmp_path))["memory"].level == "warning"
 
 
-def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
+def test_unknown_properties_are_left_out(tmp_path: Path) -> None:
     assert list(by_name(check_machine(machine(), Condition(None, None, None), tmp_path))) == ["machine"]
 
 
-def test_the_packages_here_are_well() -> None:
+def test_packages_of_this_machine() -> None:
     found = by_name(check_packages())
     assert {finding.level for finding in found.values()} == {"ok"}
     assert set(found) == {"Python", "numpy", "scipy", "pyserial", "cobs", "runtime"}
 
 
-def test_a_model_that_runs(model_path: Path) -> None:
+def test_model_that_runs(model_path: Path) -> None:
     (found,) = check_model(model_path, None)
     assert found.level == "ok"
     assert str(model_path) in found.message
 
 
-def test_a_model_that_was_never_signed_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
+def test_model_without_sign_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
     path = write_model(tmp_path / "a.tflite")
     (found,) = check_model(path, None)
     assert found.level == "ok"
@@ -145,12 +145,12 @@ def test_disks(tmp_path: Path) -> None:
     assert str(tmp_path) in found.message
 
 
-def test_a_disk_that_is_nearly_full(small_disk: Path) -> None:
+def test_nearly_full_disk(small_disk: Path) -> None:
     (found,) = check_disk(small_disk)
     assert (found.level, found.message) == ("warning", f"0.0 GB free in {small_disk}")
 
 
-def test_a_disk_that_may_only_be_read(small_disk: Path) -> None:
+def test_read_only_disk(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     (found,) = check_disk(small_disk)
     assert found.level == "fault"
@@ -182,7 +182,7 @@ def test_a_port_that_another_program_reads() -> None:
 
 
 def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
-    """As where the service runs: nothing to put right. The port is named by a link, as udev makes them."""
+    """As while the service runs: there is no problem. The port is named by a link, as udev makes it."""
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         (tmp_path / "gsr").symlink_to(device.path)
         written(tmp_path / "proc/437/comm", "ekd-edge\n")
@@ -201,7 +201,7 @@ def test_a_port_that_is_the_console(tmp_path: Path) -> None:
     assert "do_serial_cons" in (found.remedy or "")
 
 
-def test_programs_that_meddle(tmp_path: Path) -> None:
+def test_interfering_programs(tmp_path: Path) -> None:
     written(tmp_path / "proc/412/comm", "ModemManager\n")
     written(tmp_path / "proc/1/comm", "systemd\n")
     written(tmp_path / "proc/self/comm", "brltty\n")
@@ -211,15 +211,15 @@ def test_programs_that_meddle(tmp_path: Path) -> None:
     assert found["brltty"].level == "ok"
 
 
-def test_the_command_by_the_worst_finding(
+def test_exit_status_follows_the_worst_finding(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["doctor", "--model", str(model_path), "--port", "sim://"]
     status = main([*command, "--json"])
-    told = json.loads(capsys.readouterr().out)
-    levels = {finding["level"] for finding in told["findings"]}
-    assert status == {"fault": 2, "warning": 1}.get(told["worst"], 0)
+    report = json.loads(capsys.readouterr().out)
+    levels = {finding["level"] for finding in report["findings"]}
+    assert status == {"fault": 2, "warning": 1}.get(report["worst"], 0)
     assert "fault" not in levels
     assert main([*command, "--port", "/dev/ttyNOSUCH"]) == 2
     shown = capsys.readouterr().out

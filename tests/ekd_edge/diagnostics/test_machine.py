@@ -1,4 +1,4 @@
-"""What a machine's files say of it: trees of files as boards and emulators have them."""
+"""Reading a machine from trees of files as boards and emulators have them."""
 
 import json
 import platform
@@ -98,13 +98,13 @@ def test_a_raspberry_pi(tmp_path: Path) -> None:
     assert read_condition(tmp_path) == Condition(48.686, "ondemand", None)
 
 
-def test_nothing_in_it_tells_one_board_from_another(tmp_path: Path) -> None:
-    told = json.dumps(read_machine(board(tmp_path), "aarch64").to_json())
-    assert "deadbeef" not in told
-    assert platform.node() not in told
+def test_report_does_not_identify_the_board(tmp_path: Path) -> None:
+    report = json.dumps(read_machine(board(tmp_path), "aarch64").to_json())
+    assert "deadbeef" not in report
+    assert platform.node() not in report
 
 
-def test_nothing_of_it_is_there(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     machine = read_machine(tmp_path, "aarch64")
     assert (machine.board, machine.processor, machine.kernel, machine.system, machine.emulated) == (None,) * 5
     assert machine.lines[0].startswith("unknown board, aarch64, ")
@@ -112,7 +112,7 @@ def test_nothing_of_it_is_there(tmp_path: Path) -> None:
     assert read_condition(tmp_path).to_json() == {"temperature_c": None, "governor": None, "throttling": None}
 
 
-def test_folders_and_rubbish_where_files_should_be(tmp_path: Path) -> None:
+def test_folders_and_garbage_instead_of_files(tmp_path: Path) -> None:
     for name in ("proc/device-tree/model", "proc/cpuinfo", "usr/bin/vcgencmd", "proc/self/exe", "proc/thread-self/exe"):
         (tmp_path / name).mkdir(parents=True)
     tree(tmp_path, {"sys/class/thermal/thermal_zone0/temp": "hot\n", "etc/os-release": "PRETTY_NAME\n=\n"})
@@ -176,16 +176,16 @@ def test_a_vcgencmd_that_may_not_ask(script: str, tmp_path: Path) -> None:
     ],
     ids=["pi-4", "pi-5", "32-bit programs", "32-bit personality", "32-bit kernel", "pi-zero"],
 )
-def test_a_board_is_no_emulator(architecture: str, kernel: str, cpuinfo: str, tmp_path: Path) -> None:
+def test_board_is_not_an_emulator(architecture: str, kernel: str, cpuinfo: str, tmp_path: Path) -> None:
     assert emulator(board(tmp_path, kernel=kernel, cpuinfo=cpuinfo), architecture) is None
 
 
-def test_a_kernel_that_does_not_name_its_architecture_is_no_emulator(tmp_path: Path) -> None:
+def test_kernel_without_an_architecture_is_not_an_emulator(tmp_path: Path) -> None:
     (board(tmp_path) / "proc/sys/kernel/arch").unlink()
     assert emulator(tmp_path, "aarch64") is None
 
 
-def test_nor_is_a_server(tmp_path: Path) -> None:
+def test_server_is_not_an_emulator(tmp_path: Path) -> None:
     tree(tmp_path, {"proc/cpuinfo": HOST_CPUINFO, "proc/sys/kernel/arch": "x86_64\n"})
     tree(tmp_path, {"sys/class/dmi/id/sys_vendor": "Dell Inc.\n"})
     running(tmp_path, "/usr/bin/python3", "/usr/bin/python3")
@@ -193,7 +193,7 @@ def test_nor_is_a_server(tmp_path: Path) -> None:
     assert read_machine(tmp_path, "x86_64").lines[0].startswith("Intel(R) Xeon(R) CPU, x86_64, ")
 
 
-def test_qemu_user_feigns_one_of_two_links(tmp_path: Path) -> None:
+def test_qemu_user_fakes_one_of_two_links(tmp_path: Path) -> None:
     running(tmp_path, "/usr/bin/python3.11", "/usr/bin/qemu-aarch64-static")
     assert emulator(tmp_path, "aarch64") == "qemu-user: programs are run by qemu-aarch64-static"
 

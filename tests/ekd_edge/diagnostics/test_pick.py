@@ -1,4 +1,4 @@
-"""Which of several measured models is picked, and why the others are not."""
+"""The choice of a model, and the reasons against the others."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,5 +136,5 @@ def test_where_an_interval_is_missing_nothing_is_shown(evaluation: Any, gsr_mani
 
 def test_nothing_is_picked_on_an_emulated_machine() -> None:
     check_real(None)
-    with pytest.raises(ConfigError, match=r"emulated \(qemu-user: why\).* run `ekd-edge bench --pick` there"):
+    with pytest.raises(ConfigError, match=r"emulated \(qemu-user: why\).* run `ekd-edge bench --pick` on the board"):
         check_real("qemu-user: why")
