@@ -1,4 +1,4 @@
-"""A real `ekd-edge` on a real node, a device whose every sample is numbered, and a check of what was recorded."""
+"""A real `ekd-edge` on a real node, a device with numbered samples, and a check of the recordings."""
 
 import json
 import os
@@ -30,7 +30,7 @@ PERIOD, LOWEST = 8000, 100
 
 
 def numbered(first: int, stop: int) -> NDArray[np.float64]:
-    """Counts of a 13-bit converter by which a sample is known: a ramp of 62.5 s, over and over."""
+    """Counts of a 13-bit converter by which a sample is known: a ramp of 62.5 s, repeated."""
     return np.arange(first, stop) % PERIOD + float(LOWEST)
 
 
@@ -65,7 +65,7 @@ class Edge:
 
     @property
     def err(self) -> str:
-        """What is on stderr so far."""
+        """Stderr so far."""
         return self._err.read_text()
 
     def stop(self) -> int:
@@ -74,7 +74,7 @@ class Edge:
         return self.process.wait(30)
 
     def status(self) -> dict[str, Any] | None:
-        """What it says of itself, or None while there is nothing."""
+        """Its status file, or None before the first one."""
         for path in Path(self.environment["EKD_STATUS"]).glob("*.json"):
             found: dict[str, Any] = json.loads(path.read_text())
             return found
@@ -83,8 +83,8 @@ class Edge:
     @property
     def samples(self) -> int:
         """Received so far, two seconds ago at most."""
-        told = self.status()
-        return 0 if told is None else sum(port["samples"] for port in told["ports"])
+        status = self.status()
+        return 0 if status is None else sum(port["samples"] for port in status["ports"])
 
     @property
     def rss_kb(self) -> int:
@@ -124,7 +124,7 @@ def until(condition: Callable[[], object], timeout_s: float = 30.0) -> float:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a folder of recordings holds. wrong: numbered samples that are not what their index says."""
+    """The contents of a folder of recordings. wrong: numbered samples that do not fit their index."""
 
     samples: int
     segments: int

@@ -98,7 +98,7 @@ def test_reset_storm(model_path: Path, tmp_path: Path, row: Row, many: Many) -> 
     assert (found.samples, found.missing) == edge.received
     assert found.segments > times * 0.9
     assert len(found.predictions) >= 13, "windows again after the storm"
-    assert len(edge.err.splitlines()) < 4 + (times + 20) / 20 + 10, "told once a second at most"
+    assert len(edge.err.splitlines()) < 4 + (times + 20) / 20 + 10, "at most one message a second"
     row(
         "reset storm",
         f"{times} resets, 0.3 s of signal apart",
@@ -109,7 +109,7 @@ def test_reset_storm(model_path: Path, tmp_path: Path, row: Row, many: Many) -> 
 
 
 def fuzzed_frames(items: int) -> Iterator[Burst]:
-    """A sound second, then noise, mutated and cut frames, then sound seconds again that go on in the count."""
+    """A sound second, then noise, mutated and cut frames, then valid seconds that continue the count."""
     hello = linear_hello(Fraction(HZ), 13)
     sound = list(frame_bursts(np.split(numbered(0, 30 * HZ).astype(np.uint16), 30 * 16), hello))
     known = [burst.data for burst in sound[: len(sound) // 15]]
@@ -170,12 +170,12 @@ def test_fuzzed(kind: str, options: list[str], model_path: Path, tmp_path: Path,
     assert "Traceback" not in edge.err
     assert found.samples == received
     assert grown_kb < 20_000
-    told = len(edge.err.splitlines())
+    messages = len(edge.err.splitlines())
     row(
         f"fuzzed {kind}",
         f"{items} of random and mutated {kind}, {device.sent_bytes >> 10} kB",
-        "no crash, bounded memory, told once a second at most, nothing invented",
-        f"{received} samples received, {dropped} dropped, {told} sentences, {grown_kb:+d} kB",
+        "no crash, bounded memory, at most one message a second, nothing invented",
+        f"{received} samples received, {dropped} dropped, {messages} sentences, {grown_kb:+d} kB",
     )
     if kind == "frames":
         # 16 bits of CRC let one in 65536 damaged frames pass: 8 samples each, and a count that may look like a reset.
@@ -191,16 +191,16 @@ def test_a_clock_off_by_five_percent(ppm: int, model_path: Path, tmp_path: Path,
     ):
         until(lambda: "samples a second, not 128" in edge.err, 40)
         until(lambda: any(json.loads(line)["quality"] == 1 for line in edge.out[-1:]), 20)
-        told = edge.status()
+        status = edge.status()
         edge.stop()
     measured = float(re.findall(r"sends ([0-9.]+) samples", edge.err)[0])
     assert measured == pytest.approx(HZ * (1 + ppm * 1e-6), rel=1e-3)
-    assert told is not None
+    assert status is not None
     row(
         f"clock {ppm / 1e4:+.0f} %",
         "device at that rate, HELLO says 128 Hz",
-        "measured, told, resampled",
-        f"{measured:g} Hz found, {told['ports'][0]['clock_ppm']:+.0f} ppm shown",
+        "measured, reported, resampled",
+        f"{measured:g} Hz found, {status['ports'][0]['clock_ppm']:+.0f} ppm shown",
     )
 
 

@@ -65,7 +65,7 @@ def test_stopped_for_ten_seconds(model_path: Path, tmp_path: Path, row: Row) -> 
             had = len(edge.out)
             until(lambda: len(edge.out) >= had + 14, 20)
             time.sleep(3)
-            told = edge.status()
+            status = edge.status()
             assert edge.stop() == 0
             received, dropped = edge.received
     found = check(tmp_path / "r")
@@ -73,12 +73,12 @@ def test_stopped_for_ten_seconds(model_path: Path, tmp_path: Path, row: Row) -> 
     assert "samples a second" not in edge.err, "the clock was not misjudged"
     times = [json.loads(line)["time"] for line in edge.out]
     assert times == [6.0 + k for k in range(len(times))]
-    assert told is not None
+    assert status is not None
     row(
         "SIGSTOP for 10 s",
         "once",
         "nothing lost that the node could hold, the rate not misjudged",
-        f"{received} received, {dropped} dropped, clock {told['ports'][0]['clock_ppm'] or 0:+.0f} ppm",
+        f"{received} received, {dropped} dropped, clock {status['ports'][0]['clock_ppm'] or 0:+.0f} ppm",
     )
 
 
@@ -113,13 +113,13 @@ def test_a_wall_clock_that_jumps(model_path: Path, tmp_path: Path, row: Row) -> 
     row(
         "wall clock steps",
         "by three days, twice a second",
-        "windows and samples as without; recordings go on in files of other days",
+        "windows and samples as without; recordings continue in files of other days",
         f"{received} received, {total} recorded, {len(times)} windows, files of {len(names)} days",
     )
 
 
 def check_each(folder: Path) -> Iterator[int]:
-    """Samples of each file: with a clock that jumps, names do not tell their order."""
+    """Samples of each file: with a clock that jumps, names do not give their order."""
     for path in folder.iterdir():
         found = check(path)
         assert found.wrong == 0
@@ -205,7 +205,7 @@ def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> 
     row("a quota", "no file above 64 kB", "recorded and lost add up", f"{recorded} recorded + {lost} lost = 128000")
 
 
-def test_nobody_reads_the_predictions(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_stuck_stdout_reader(model_path: Path, tmp_path: Path, row: Row) -> None:
     with PtyDevice(numbered_device(6000, 0)) as device:
         command = [EDGE, "--port", device.path, "--once", "--json"]
         command += ["--model", str(model_path), "--record", str(tmp_path / "r")]
@@ -223,7 +223,7 @@ def test_nobody_reads_the_predictions(model_path: Path, tmp_path: Path, row: Row
     assert 4000 < dropped < 5994
     row(
         "stuck sink",
-        "stdout is a pipe that nobody reads",
+        "stdout is a pipe without a reader",
         "every sample is received and recorded, the oldest predictions dropped and counted",
         f"{found.samples} recorded, {dropped} of 5994 predictions dropped",
     )
@@ -246,6 +246,6 @@ def test_a_model_that_is_replaced_while_it_runs(model_path: Path, tmp_path: Path
     row(
         "model replaced",
         "by half a file, while it runs",
-        "the running model goes on, told once",
-        f"{len(edge.out)} of 394 windows, told once",
+        "the running model continues, one message",
+        f"{len(edge.out)} of 394 windows, one message",
     )

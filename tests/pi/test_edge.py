@@ -58,10 +58,10 @@ def test_the_doctor_knows_where_it_is(installed: Installed, number: str) -> None
     tree = installed(number)
     done = tree.run(EDGE, "doctor", "--model", MODEL, "--port", "/dev/null0", "--json")
     assert done.returncode == 2, done.stderr
-    told = json.loads(done.stdout)
-    assert told["machine"]["architecture"] == "aarch64"
-    assert told["machine"]["emulated"].startswith("qemu-user")
-    found = {each["name"]: each for each in told["findings"]}
+    report = json.loads(done.stdout)
+    assert report["machine"]["architecture"] == "aarch64"
+    assert report["machine"]["emulated"].startswith("qemu-user")
+    found = {each["name"]: each for each in report["findings"]}
     assert found["runtime"]["message"].startswith("ai-edge-litert")
     faults = {name for name, each in found.items() if each["level"] == "fault"}
     assert faults == {"port"}
@@ -82,4 +82,4 @@ def test_bench_says_that_it_is_meaningless_here(students: Students, installed: I
     }
     picking = tree.run(EDGE, "bench", *files, "--pick")
     assert picking.returncode == 2
-    assert "says nothing of a board" in picking.stderr
+    assert "does not apply to a board" in picking.stderr

@@ -78,7 +78,7 @@ def test_packages_of_another_processor(site: Callable[..., Tree], package, name:
 
 def test_no_runtime(site: Callable[..., Tree]) -> None:
     tree = site(without="ai_edge_litert")
-    sentence = "no TFLite runtime is installed: run `pip install 'ekd[pi]'`"
+    sentence = "no TFLite runtime is installed: run `pip install './ekd[pi]'`"
     assert sentence in fails(tree, "--port", "sim://", "--model", MODEL)
     assert sentence in diagnosis(tree)
 
@@ -90,8 +90,8 @@ def test_numpy_2_under_the_old_runtime(site: Callable[..., Tree], tmp_path: Path
 
 
 def test_a_package_is_missing(site: Callable[..., Tree]) -> None:
-    told = fails(site(without="pyserial"), "--port", "sim://", "--model", MODEL)
-    assert "pyserial is not installed: run `pip install 'ekd[pi]'`" in told
+    message = fails(site(without="pyserial"), "--port", "sim://", "--model", MODEL)
+    assert "pyserial is not installed: run `pip install './ekd[pi]'`" in message
 
 
 @pytest.fixture(scope="session")

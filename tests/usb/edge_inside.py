@@ -20,7 +20,7 @@ _PATIENCE_S: Final = 90.0
 
 
 def install(guest: Guest, wheel: Path, model: Path) -> None:
-    """Put ekd and a model into a guest, beside what ekd needs."""
+    """Put ekd and a model into a guest, next to the packages that ekd needs."""
     guest.put(wheel.read_bytes(), "/ekd.whl")
     guest.run(f"busybox unzip -q /ekd.whl -d {SITE}")
     guest.put(model.read_bytes(), _MODEL)
@@ -33,14 +33,14 @@ class EdgeInside:
     guest: Guest
 
     @property
-    def told(self) -> str:
-        """What is on stderr so far."""
+    def stderr(self) -> str:
+        """Stderr so far."""
         return self._run("cat err")
 
     @property
     def readings(self) -> int:
-        """How often it has told that it reads the sensor."""
-        return self.told.count(" at 128 Hz")
+        """How often it has reported that it reads the sensor."""
+        return self.stderr.count(" at 128 Hz")
 
     @property
     def predictions(self) -> int:
@@ -48,11 +48,11 @@ class EdgeInside:
         return int(self._run("busybox wc -l < out"))
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait until that holds. Raises TimeoutError, with what was told."""
+        """Wait until that holds. Raises TimeoutError, with the messages so far."""
         end = time.monotonic() + _PATIENCE_S
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"not within {_PATIENCE_S:g} s; ekd-edge told:\n{self.told}")
+                raise TimeoutError(f"not within {_PATIENCE_S:g} s; messages of ekd-edge:\n{self.stderr}")
             time.sleep(_LOOK_S)
 
     def stop(self) -> int:

@@ -86,14 +86,14 @@ class Guest:
         heard = b""
         while (end := _END.search(heard)) is None:
             piece = self.shell.recv(1 << 16)
-            assert piece, "the machine has ended: its console tells why"
+            assert piece, "the machine has ended: see its console"
             heard += piece
         printed = heard[: end.start()].decode()
         assert end[1] == b"0", f"{what}: status {end[1].decode()}\n{printed}"
         return printed
 
     def _ask(self, command: str, **arguments: str) -> list[str]:
-        """Have it done; the events that were told meanwhile."""
+        """Have it done; the events that were reported meanwhile."""
         events = []
         self.monitor.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         while "return" not in (answer := self._hear()):
@@ -120,7 +120,7 @@ def cannot_boot() -> str | None:
 
 @contextmanager
 def booted(image: Image, console: Path) -> Iterator[Guest]:
-    """A machine that has booted. console: a file for what its kernel tells."""
+    """A machine that has booted. console: a file for the messages of its kernel."""
     with ExitStack() as stack:
         ours, theirs = zip(*(socket.socketpair() for _ in _LINES), strict=True)
         for end in (*ours, *theirs):

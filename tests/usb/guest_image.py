@@ -1,6 +1,6 @@
 """What the guest boots: Debian's kernel for arm64, and one initramfs with Debian and what ekd needs on a Pi.
 
-Both are kept in `trees.cache_folder()` and made anew where the wanted packages change. ekd itself is not in it.
+Both are kept in `trees.cache_folder()` and built again where the wanted packages change. ekd itself is not in it.
 """
 
 import compileall

@@ -23,7 +23,7 @@ TARGET = pi_os("12")
 FOLDER = f"ekd-{TARGET.name}"
 HOME = "/home/pi"
 RUNTIME = "XDG_RUNTIME_DIR=/run/user/1000"
-"""pam_systemd sets it for whoever logs in."""
+"""pam_systemd sets it for each user who logs in."""
 PATIENCE_S = 120.0
 LOOK_S = 0.5
 
@@ -41,16 +41,16 @@ class Pi:
 
     def install(self) -> None:
         """Unpack and install, then do to the letter what the installer says."""
-        self.run(f"tar xf bundle.tar && python3 {FOLDER}/install.py --service > told", timeout_s=300)
-        told = self.run("cat told")
-        ((start, linger),) = re.findall(r"^start it: +(.+)\nstart at boot: sudo (.+)$", told, re.MULTILINE)
+        self.run(f"tar xf bundle.tar && python3 {FOLDER}/install.py --service > messages", timeout_s=300)
+        messages = self.run("cat messages")
+        ((start, linger),) = re.findall(r"^start it: +(.+)\nstart at boot: sudo (.+)$", messages, re.MULTILINE)
         self.guest.run(f"USER=pi; {linger}")
         self.until(lambda: self.run("systemctl --user is-active default.target || true") == "active\n")
         self.run(start)
 
     @property
     def journal(self) -> str:
-        """What the service has told, as the user sees it."""
+        """The messages of the service, as its user sees them."""
         return self.run("journalctl --user-unit ekd-edge --no-pager")
 
     @property

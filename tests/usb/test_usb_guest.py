@@ -1,4 +1,4 @@
-"""A USB serial adapter under Debian's driver and udev, unplugged and plugged in again while `ekd-edge` reads it."""
+"""A USB serial adapter under Debian's driver and udev, unplugged and replugged while `ekd-edge` reads it."""
 
 import json
 import time
@@ -24,7 +24,7 @@ AWAY_S = 1.0
 BACK_S = 5.0
 """So soon a sensor is read again, on an emulated processor."""
 PULLED_S = 0.3
-"""Lost with the plug: the frame on the wire, and what nobody has read yet. The driver forgets it with the node, and
+"""Lost with the plug: the frame on the wire, and what was not read yet. The driver forgets it with the node, and
 ekd-edge looks every 0.15 s while no window is due."""
 LONG_S = 32.0
 """In the first 30 s everything is read as it comes."""
@@ -34,15 +34,15 @@ Row = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """One time that the adapter was plugged in: its node, and how soon ekd-edge told that it reads the sensor."""
+    """One time that the adapter was plugged in: its node, and how soon ekd-edge reported that it reads the sensor."""
 
     node: str
     read_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of unplugging. segments: (first, stop) of each, in the sensor's own count of its samples. asked: that
+class Replugs:
+    """The result of unplugging. segments: (first, stop) of each, in the sensor's own count of its samples. asked: that
     count each time that the sensor answered a question.
     """
 
@@ -57,8 +57,8 @@ class Told:
 
 
 def test_under_its_own_name(guest: Guest, tmp_path: Path, row: Row) -> None:
-    told = _replugged(guest, "/dev/ttyUSB0", 1, tmp_path, row, first_s=LONG_S)
-    assert {stay.node for stay in told.stays} == {"/dev/ttyUSB0"}
+    replugs = _replugged(guest, "/dev/ttyUSB0", 1, tmp_path, row, first_s=LONG_S)
+    assert {stay.node for stay in replugs.stays} == {"/dev/ttyUSB0"}
 
 
 def test_renamed_and_found_by_its_usb_id(guest: Guest, tmp_path: Path, row: Row) -> None:
@@ -66,23 +66,23 @@ def test_renamed_and_found_by_its_usb_id(guest: Guest, tmp_path: Path, row: Row)
 
 
 def test_renamed_ten_times_and_found_by_id(guest: Guest, tmp_path: Path, row: Row) -> None:
-    told = _replugged(guest, f"{BY_ID} --format ekd", 10, tmp_path, row, held=True)
-    assert all(told.renamed[::2])
+    replugs = _replugged(guest, f"{BY_ID} --format ekd", 10, tmp_path, row, held=True)
+    assert all(replugs.renamed[::2])
     # With that format the sensor is asked as soon as the port is open: nothing that it sends from then on is missing.
-    assert all(first <= asked for (first, _), asked in zip(told.segments, told.asked, strict=True))
+    assert all(first <= asked for (first, _), asked in zip(replugs.segments, replugs.asked, strict=True))
 
 
 def _replugged(
     guest: Guest, port: str, times: int, folder: Path, row: Row, held: bool = False, first_s: float = 0.0
-) -> Told:
-    """Unplug and plug in so many times while the sensor goes on: each stay is one segment, whole and without a gap.
+) -> Replugs:
+    """Unplug and replug repeatedly while the sensor continues: each stay is one segment, whole and without a gap.
 
     held: something else has the node open when the adapter goes, every other time, so it comes back under another name.
     first_s: how long the first stay lasts.
     """
     edge = start(guest, port)
     with WiredSensor(guest.wire) as sensor:
-        edge.until(lambda: "waiting for it" in edge.told)
+        edge.until(lambda: "waiting for it" in edge.stderr)
         stays = [_stay(guest, edge, sensor, first_s)]
         for count in range(times):
             if held and count % 2 == 0:
@@ -94,7 +94,7 @@ def _replugged(
             stays.append(_stay(guest, edge, sensor))
         _unplug(guest, sensor)
         assert edge.stop() == 0
-        sentences, recording = edge.told, edge.recorded(folder / "recording")
+        sentences, recording = edge.stderr, edge.recorded(folder / "recording")
 
     found = check(recording)
     assert "Traceback" not in sentences
@@ -102,13 +102,13 @@ def _replugged(
     assert f" {found.samples} samples received, 0 dropped, 0 rejected" in sentences
     assert {json.loads(line)["segment"] for line in found.predictions} == set(range(times + 1))
 
-    sent, told = _stretches(sensor.carried), Told(stays, _segments(recording), sensor.asked)
-    begun = [(segment[0] - whole[0]) / HZ for whole, segment in zip(sent, told.segments, strict=True)]
-    pulled = [(whole[1] - segment[1]) / HZ for whole, segment in zip(sent, told.segments, strict=True)]
+    sent, replugs = _stretches(sensor.carried), Replugs(stays, _segments(recording), sensor.asked)
+    begun = [(segment[0] - whole[0]) / HZ for whole, segment in zip(sent, replugs.segments, strict=True)]
+    pulled = [(whole[1] - segment[1]) / HZ for whole, segment in zip(sent, replugs.segments, strict=True)]
     row(
         port,
         f"{times}, for {AWAY_S:g} s",
-        sum(told.renamed),
+        sum(replugs.renamed),
         f"{max(stay.read_s for stay in stays):.1f} s at most",
         f"{found.samples} in {found.segments} segments, {found.gaps} gaps, {found.wrong} wrong",
         f"{max(begun):.2f} s at most",
@@ -116,7 +116,7 @@ def _replugged(
     )
     assert all(0 <= lost_s <= stay.read_s < BACK_S for lost_s, stay in zip(begun, stays, strict=True))
     assert all(0 <= lost_s <= PULLED_S for lost_s in pulled)
-    return told
+    return replugs
 
 
 def _stay(guest: Guest, edge: EdgeInside, sensor: WiredSensor, lasting_s: float = 0.0) -> Stay:
