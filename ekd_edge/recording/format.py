@@ -145,7 +145,10 @@ class Reader:
         return self._frames.rejected
 
     def feed(self, data: bytes) -> Iterator[SampleBlock | Mark | PredictionLine]:
-        """The items that these bytes complete; consecutive readings are joined. Raises FormatError for a newer format."""
+        """The items that these bytes complete; consecutive readings are joined.
+
+        Raises FormatError for a newer format.
+        """
         run: list[NDArray[np.float64]] = []
         first = expected = 0
         for payload in self._frames.payloads(data):
