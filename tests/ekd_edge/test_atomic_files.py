@@ -55,7 +55,7 @@ def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Pa
             yield tmp_path, "size limit"
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(cramped: tuple[Path, str]) -> None:
+def test_a_checkpoint_on_a_full_disk_keeps_the_previous_one(cramped: tuple[Path, str]) -> None:
     folder, said = cramped
     path = folder / "checkpoint-student.safetensors"
     small = nn.Linear(10, 10)
@@ -70,7 +70,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(cramped: tuple[Pat
     assert torch.equal(restored.weight, small.weight)
 
 
-def test_json_that_does_not_fit_leaves_the_one_before(cramped: tuple[Path, str]) -> None:
+def test_json_on_a_full_disk_keeps_the_previous_file(cramped: tuple[Path, str]) -> None:
     folder, said = cramped
     write_json(folder / "run.json", {"epoch": 3})
     with pytest.raises(ConfigError, match=said):
@@ -79,7 +79,7 @@ def test_json_that_does_not_fit_leaves_the_one_before(cramped: tuple[Path, str])
     assert json.loads((folder / "run.json").read_text()) == {"epoch": 3}
 
 
-def test_a_line_that_does_not_fit_leaves_the_lines_before(cramped: tuple[Path, str]) -> None:
+def test_a_line_on_a_full_disk_keeps_the_previous_lines(cramped: tuple[Path, str]) -> None:
     folder, said = cramped
     path = folder / "metrics.jsonl"
     lines = []
@@ -116,7 +116,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_written_files_are_read_back(tmp_path: Path) -> None:
     write_whole(tmp_path / "new/folder/x", b"abc")
     write_whole(tmp_path / "new/folder/x", b"de")
     assert (tmp_path / "new/folder/x").read_bytes() == b"de"
@@ -126,7 +126,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     lines=st.lists(st.text(st.characters(blacklist_characters="\n\r", blacklist_categories=["Cs"]), max_size=9000)),
     torn=st.binary(max_size=9000).filter(lambda data: b"\n" not in data),
 )
-def test_half_a_line_is_cut_off_before_the_next(
+def test_an_incomplete_line_is_cut_off_before_the_next(
     lines: list[str], torn: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "metrics.jsonl"
@@ -147,7 +147,7 @@ student = { epochs = 3, batch_size = 16 }
 """
 
 
-def test_training_on_a_full_disk_ends_in_a_sentence_and_goes_on_later(
+def test_training_on_a_full_disk_ends_in_a_sentence_and_resumes_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
@@ -156,8 +156,10 @@ def test_training_on_a_full_disk_ends_in_a_sentence_and_goes_on_later(
     with _tmpfs(tmp_path / "small", 3 << 20) as folder:  # room for one checkpoint of the student, not for two
         capsys.readouterr()
         assert main([*arguments, "--out", str(folder / "run")]) == 2
-        told = capsys.readouterr().err.splitlines()[-1]
-        assert told.startswith(f"ekd-train: cannot write {folder}/run/checkpoint-student.safetensors: the disk is full")
+        messages = capsys.readouterr().err.splitlines()[-1]
+        assert messages.startswith(
+            f"ekd-train: cannot write {folder}/run/checkpoint-student.safetensors: the disk is full"
+        )
         assert not list(folder.rglob("*.part"))
         subprocess.run(["mount", "-o", f"remount,size={16 << 20}", str(folder)], check=True)
         assert main(["--resume", str(folder / "run"), "--device", "cpu", "--threads", "1"]) == 0

@@ -22,7 +22,7 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
 
 
 @given(classes)
-def test_scores_lie_between_none_and_all(pairs: list[tuple[int, int]]) -> None:
+def test_scores_are_between_0_and_1(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = np.array(pairs).T
     assert 0 <= macro_f1(labels, predicted) <= 1
     assert (accuracy(labels, predicted) == 1) == (macro_f1(labels, predicted) == 1)
@@ -56,7 +56,7 @@ def test_one_subject_has_no_interval() -> None:
     assert (difference.mean, difference.low, difference.high) == (0.25, None, None)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_at_its_confidence() -> None:
     chance = np.random.default_rng(4)
     covered = 0
     for _ in range(1000):

@@ -30,7 +30,7 @@ def _zip(**options: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_a_saved_model_file_loads_unchanged(tmp_path: Path, gsr_manifest: Manifest) -> None:
     written = save_model_file(tmp_path / "a.tflite", FLATBUFFER, gsr_manifest)
     loaded = load_model_file(tmp_path / "a.tflite")
     assert (loaded.manifest, loaded.flatbuffer, loaded.path) == (written, FLATBUFFER, tmp_path / "a.tflite")
@@ -142,7 +142,7 @@ def test_any_other_zip_is_refused(path: Path, kind: str) -> None:
         (FLATBUFFER + _zip(labels_txt=b"cat"), "altered"),
     ],
 )
-def test_foreign_files_are_refused_with_what_they_are(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_other_kinds_of_files_are_refused_by_name(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=complaint) as caught:
@@ -151,7 +151,7 @@ def test_foreign_files_are_refused_with_what_they_are(tmp_path: Path, content: b
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_have_their_own_sentences(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"there is no model file.*ekd-export"):
         load_model_file(tmp_path / "none.tflite")
     with pytest.raises(ModelFileError, match="not a file"):
@@ -166,7 +166,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         load_model_file(path)
 
 
-def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_a_refused_save_leaves_no_file(tmp_path: Path, gsr_manifest: Manifest) -> None:
     path = tmp_path / "a.tflite"
     huge = FLATBUFFER + bytes(MAX_FLATBUFFER_BYTES)
     for flatbuffer, complaint in ((b"no model", "not a TFLite model"), (huge, "too large")):

@@ -48,14 +48,14 @@ def test_of_one_run_int8_wins_even_if_older(tmp_path: Path, write_model: WriteMo
     assert default_model(tmp_path, {}) == int8
 
 
-def test_damaged_and_foreign_files_are_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
+def test_damaged_and_foreign_files_are_skipped(tmp_path: Path, write_model: WriteModel) -> None:
     good = aged(write_model(tmp_path / "good.tflite"), 1000)
     (tmp_path / "cut.tflite").write_bytes(good.read_bytes()[:-10])
     (tmp_path / "foreign.tflite").write_bytes(b"no model at all")
     assert default_model(tmp_path, {}) == good
 
 
-def test_nothing_here_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_model_names_the_command_that_creates_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model here: run `ekd-export --int8`"):
         default_model(tmp_path, {})
     (tmp_path / "cut.tflite").write_bytes(b"x")
@@ -63,7 +63,7 @@ def test_nothing_here_says_how_to_make_one(tmp_path: Path) -> None:
         default_model(tmp_path, {})
 
 
-def test_what_was_refused_sign_off_is_passed_over(tmp_path: Path, write_model: WriteModel) -> None:
+def test_models_without_sign_off_are_skipped(tmp_path: Path, write_model: WriteModel) -> None:
     refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, False))
     with pytest.raises(ConfigError, match=r"student-int8.tflite was refused sign-off for --max-drop 0.01: name it"):
         default_model(tmp_path, {})

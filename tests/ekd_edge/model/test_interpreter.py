@@ -38,7 +38,7 @@ assert not heavy, heavy
 """
 
 
-def test_logits_are_the_models(model_path: Path) -> None:
+def test_logits_equal_the_models_own(model_path: Path) -> None:
     weights = np.random.default_rng(7).normal(size=(4, 64), scale=0.3).astype(np.float32)
     logits = open_classifier(load_model_file(model_path)).predict(WINDOWS)
     assert logits.shape == (5, 2, 2)
@@ -46,7 +46,7 @@ def test_logits_are_the_models(model_path: Path) -> None:
     np.testing.assert_allclose(logits, (WINDOWS @ weights.T).reshape(5, 2, 2), atol=1e-5)
 
 
-def test_a_window_is_classified_alike_whatever_comes_with_it(model_path: Path) -> None:
+def test_logits_do_not_depend_on_the_batch(model_path: Path) -> None:
     classifier = open_classifier(load_model_file(model_path))
     together = classifier.predict(WINDOWS)
     alone = np.concatenate([classifier.predict(window[None]) for window in WINDOWS])
@@ -54,13 +54,13 @@ def test_a_window_is_classified_alike_whatever_comes_with_it(model_path: Path) -
     assert classifier.predict(WINDOWS[:0]).shape == (0, 2, 2)
 
 
-def test_read_only_windows_are_welcome(model_path: Path) -> None:
+def test_read_only_windows_are_accepted(model_path: Path) -> None:
     frozen = WINDOWS.copy()
     frozen.flags.writeable = False
     assert open_classifier(load_model_file(model_path)).predict(frozen).shape == (5, 2, 2)
 
 
-def test_the_runtime_says_nothing(model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_runtime_prints_nothing(model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     open_classifier(load_model_file(model_path)).predict(WINDOWS)
     assert capfd.readouterr() == ("", "")
 
@@ -76,7 +76,7 @@ def _resave(model_path: Path, folder: Path, manifest: Manifest) -> Path:
 
 
 @pytest.mark.parametrize("change", ["window", "targets", "kind"])
-def test_a_model_that_is_not_its_manifests_is_refused(model_path: Path, tmp_path: Path, change: str) -> None:
+def test_a_model_that_differs_from_its_manifest_is_refused(model_path: Path, tmp_path: Path, change: str) -> None:
     manifest = load_model_file(model_path).manifest
     if change == "window":
         manifest = replace(manifest, signal=gsr_spec(rate_hz=Fraction(16), window_s=8, hop_s=1))
@@ -98,14 +98,14 @@ def test_a_model_that_the_runtime_cannot_read_is_refused(tmp_path: Path, gsr_man
         open_classifier(load_model_file(tmp_path / "junk.tflite"))
 
 
-def test_without_a_runtime_it_says_what_to_install(model_path: Path) -> None:
+def test_a_missing_runtime_names_the_install_command(model_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NO_RUNTIME, str(model_path)], capture_output=True, text=True, check=True
     )
     assert "no TFLite runtime is installed: run `pip install" in done.stdout
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
+def test_import_loads_no_runtime() -> None:
     subprocess.run([sys.executable, "-c", LIGHT], check=True)
 
 

@@ -133,7 +133,7 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("size_bytes", to="1"), "size_bytes"),
     ],
 )
-def test_what_does_not_belong_is_refused(
+def test_invalid_fields_are_refused(
     int8_manifest: Manifest, change: Callable[[dict[str, Any]], None], complaint: str
 ) -> None:
     data = json.loads(encode_manifest(int8_manifest))
@@ -163,7 +163,7 @@ def test_every_field_is_needed(int8_manifest: Manifest) -> None:
         "\ud800",
     ],
 )
-def test_what_is_no_proper_json_is_refused(text: str) -> None:
+def test_invalid_json_is_refused(text: str) -> None:
     with pytest.raises(ModelFileError):
         parse_manifest(text.encode(errors="surrogatepass"))
 

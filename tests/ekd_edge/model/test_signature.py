@@ -45,7 +45,7 @@ def test_a_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
     Interpreter(model_path=str(signed)).allocate_tensors()
 
 
-def test_the_unsigned_and_the_others_are_refused(signed: Path, write_model, tmp_path, signing_key, other_key) -> None:
+def test_unsigned_and_untrusted_files_are_refused(signed: Path, write_model, tmp_path, signing_key, other_key) -> None:
     unsigned = write_model(tmp_path / "unsigned.tflite")
     with pytest.raises(ModelFileError, match=r"unsigned\.tflite is not signed: .*--sign KEY"):
         load_model_file(unsigned, signing_key.trust)
@@ -64,10 +64,10 @@ def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path,
         write_contents(signed, replace(contents, signature=forged))
         with pytest.raises(ModelFileError, match="its signature does not match its manifest"):
             load_model_file(signed, signing_key.trust)
-    told = (
+    messages = (
         b"ekd model file, signature 1\0" + contents.manifest
     )  # as docs/reference/model-file.md says, and as files in the field are signed
-    write_contents(signed, replace(contents, signature=signing_key.private.sign(told) + key))
+    write_contents(signed, replace(contents, signature=signing_key.private.sign(messages) + key))
     load_model_file(signed, signing_key.trust)
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_parsed_before_the_signature_is_checked(signed: Path, other_k
         load_model_file(signed, other_key.trust)
 
 
-def test_what_is_no_public_key_is_told(tmp_path: Path, signing_key) -> None:
+def test_other_files_than_public_keys_are_refused(tmp_path: Path, signing_key) -> None:
     path = tmp_path / "key.pub"
     public = signing_key.public_path.read_bytes()
     wrong = X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -147,7 +147,7 @@ def edge(*arguments: object, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=around | environment)
 
 
-def test_the_command_runs_what_is_trusted_and_nothing_else(signed: Path, signing_key, other_key) -> None:
+def test_the_command_runs_only_trusted_models(signed: Path, signing_key, other_key) -> None:
     assert edge("--model", signed, "--trust", other_key.public_path, "--trust", signing_key.public_path).returncode == 0
     for refused in (
         edge("--model", signed, "--trust", other_key.public_path),
@@ -161,7 +161,7 @@ def test_the_command_runs_what_is_trusted_and_nothing_else(signed: Path, signing
         assert refused.stderr.count("\n") == 1
 
 
-def test_without_cryptography_it_says_what_to_install(signed: Path, signing_key) -> None:
+def test_missing_cryptography_names_the_install_command(signed: Path, signing_key) -> None:
     code = "import sys; sys.modules['cryptography'] = None; from ekd_edge.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "--port", "sim://", "--model", signed, "--seconds", "0.2"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -10,7 +10,7 @@ def test_the_hash_never_changes() -> None:
 
 
 @given(identity=st.text(), names=st.lists(st.text(), unique=True))
-def test_one_hash_a_subject(identity: str, names: list[str]) -> None:
+def test_each_subject_has_its_own_hash(identity: str, names: list[str]) -> None:
     hashes = hash_subjects(identity, names)
     assert len(set(hashes)) == len(names)
     assert all(is_subject_hash(each) for each in hashes)
@@ -21,5 +21,5 @@ def test_the_same_name_in_another_dataset_is_another_subject() -> None:
     assert hash_subject("deap", "s01") != hash_subject("hci-tagging", "s01")
 
 
-def test_a_name_is_no_hash() -> None:
+def test_a_name_is_not_a_hash() -> None:
     assert not any(is_subject_hash(name) for name in ("", "s01", "anna", "0" * 15, "0" * 17, "A" * 16, "0" * 16 + "\n"))

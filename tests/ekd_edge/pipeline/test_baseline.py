@@ -1,4 +1,4 @@
-"""A wearer's baseline: what is taken, where it is kept, whose it is, and what it changes."""
+"""A wearer's baseline: measurement, storage, ownership and effect."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def signal(seconds: int, level: float = 4.0, rate: int = 16, slope: float = 0.0)
     return SampleBlock(level + slope * t + 0.05 * np.sin(t), 0, Fraction(rate))
 
 
-def test_the_baseline_is_the_mean_of_what_the_normalization_sees() -> None:
+def test_the_baseline_is_the_mean_of_the_normalizations_input() -> None:
     resting = take_baseline([signal(90)], SPEC, 60)
     assert resting.baseline.mean == pytest.approx(np.log(4.0), abs=0.002)
     assert resting.baseline.seconds == 60
@@ -51,15 +51,15 @@ def test_the_baseline_is_the_mean_of_what_the_normalization_sees() -> None:
     assert take_baseline([signal(90)], linear, 60).baseline.mean == pytest.approx(4.0, abs=0.01)
 
 
-def test_a_level_that_rises_is_no_rest() -> None:
+def test_a_rising_level_shows_as_drift() -> None:
     assert take_baseline([signal(90, slope=0.02)], SPEC, 60).drift > 0.15
 
 
-def test_bad_moments_are_left_out_and_too_many_are_refused() -> None:
+def test_bad_windows_are_left_out_and_too_many_are_refused() -> None:
     good = signal(300).values.copy()
     good[16 * 20 : 16 * 40] = 0.0
     seen: list[tuple[float, str | None]] = []
-    resting = take_baseline([SampleBlock(good, 0, Fraction(16))], SPEC, 60, lambda *told: seen.append(told))
+    resting = take_baseline([SampleBlock(good, 0, Fraction(16))], SPEC, 60, lambda *messages: seen.append(messages))
     assert resting.level_us == pytest.approx(4.0, abs=0.05)
     with pytest.raises(SignalError, match=r"only 0 of 60 s were of acceptable quality \(electrodes off or dry\)"):
         take_baseline([SampleBlock(np.zeros(16 * 400), 0, Fraction(16))], SPEC, 60)
@@ -68,7 +68,7 @@ def test_bad_moments_are_left_out_and_too_many_are_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["none", "window"])
-def test_a_model_without_a_running_mean_needs_none(mode: Any) -> None:
+def test_a_model_without_a_running_mean_needs_no_baseline(mode: Any) -> None:
     spec = gsr_spec(16, normalization=Normalization(mode))
     with pytest.raises(SignalError, match="needs no baseline"):
         take_baseline([signal(90)], spec, 60)
@@ -77,18 +77,20 @@ def test_a_model_without_a_running_mean_needs_none(mode: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["log-ema", "ema", "ema-zscore"])
-def test_the_normalization_goes_on_as_if_it_had_seen_the_rest(mode: Any) -> None:
+def test_the_normalization_continues_from_the_baseline(mode: Any) -> None:
     """A constant level for an hour, or a baseline of it: what follows is the same."""
     normalization = Normalization(mode, 240.0, 1.0)
     level = np.log(4.0) if mode == "log-ema" else 4.0
-    seen, told = Normalizer(normalization, Fraction(16)), Normalizer(normalization, Fraction(16))
+    seen, messages = Normalizer(normalization, Fraction(16)), Normalizer(normalization, Fraction(16))
     seen.push(np.full(3600 * 16, 4.0))
-    told.reset(Baseline(level, 0.0, 3600.0))
+    messages.reset(Baseline(level, 0.0, 3600.0))
     after = 4.0 + 0.1 * np.sin(np.arange(800) / 9)
-    np.testing.assert_allclose(told.push(after), seen.push(after), rtol=0, atol=1e-12 if mode != "ema-zscore" else 1e-9)
+    np.testing.assert_allclose(
+        messages.push(after), seen.push(after), rtol=0, atol=1e-12 if mode != "ema-zscore" else 1e-9
+    )
 
 
-def test_it_weighs_as_much_as_it_lasted() -> None:
+def test_the_baselines_weight_is_its_duration() -> None:
     """60 s at 4 uS count for 1 - exp(-60 / 240) of the mean; a jump to 5 uS is seen against it."""
     normalizer = Normalizer(Normalization("ema", 240.0, 1.0), Fraction(16))
     normalizer.reset(Baseline(4.0, 0.0, 60.0))
@@ -96,7 +98,7 @@ def test_it_weighs_as_much_as_it_lasted() -> None:
     assert first[0] == pytest.approx(1.0, abs=0.02)
 
 
-def test_it_holds_for_each_segment_and_however_the_signal_is_cut() -> None:
+def test_the_baseline_applies_to_each_segment_for_any_block_sizes() -> None:
     baseline = Baseline(float(np.log(3.0)), 0.01, 60.0)
     plain, seeded, cut = Preprocessor(SPEC), Preprocessor(SPEC), Preprocessor(SPEC)
     values = signal(20).values
@@ -112,7 +114,7 @@ def test_it_holds_for_each_segment_and_however_the_signal_is_cut() -> None:
     np.testing.assert_array_equal(first, np.concatenate(pieces))
 
 
-def test_a_recording_keeps_it() -> None:
+def test_a_recording_keeps_the_baseline() -> None:
     block = SampleBlock(np.ones(9), 0, Fraction(16), 0, baseline=RESTING.baseline, lead_off=True)
     encoder = Encoder()
     (read,) = Reader().feed(encoder.begin({}) + encoder.block(block))
@@ -120,23 +122,23 @@ def test_a_recording_keeps_it() -> None:
     assert (read.baseline, read.lead_off) == (RESTING.baseline, True)
 
 
-def test_it_is_kept_for_one_wearer_one_sensor_and_one_chain(kept_in: Path) -> None:
-    told: list[str] = []
+def test_a_baseline_belongs_to_one_wearer_sensor_and_chain(kept_in: Path) -> None:
+    messages: list[str] = []
     assert save_baseline("anna", "ekd 01", SPEC, RESTING) == kept_in / "anna.json"
     save_baseline("anna", "ekd 02", SPEC, RestingBaseline(Baseline(2.0, 0.0, 60), 7.0, 0))
-    assert baseline_lookup("anna", SPEC, told.append)("ekd 01") == RESTING.baseline
-    assert "starting from the baseline of anna, 3.49 uS, taken 2" in told[-1]
+    assert baseline_lookup("anna", SPEC, messages.append)("ekd 01") == RESTING.baseline
+    assert "starting from the baseline of anna, 3.49 uS, taken 2" in messages[-1]
     for wearer, sensor, spec in [
         ("bert", "ekd 01", SPEC),
         ("anna", "ekd 03", SPEC),
         ("anna", "ekd 01", gsr_spec(16, cutoff_hz=1.0)),
     ]:
-        assert baseline_lookup(wearer, spec, told.append)(sensor) is None
-        assert f"no baseline of {wearer} with {sensor}" in told[-1]
+        assert baseline_lookup(wearer, spec, messages.append)(sensor) is None
+        assert f"no baseline of {wearer} with {sensor}" in messages[-1]
 
 
 @pytest.mark.parametrize("name", ["", "../anna", "an na", "x" * 65, ".hidden"])
-def test_a_name_is_no_path(name: str) -> None:
+def test_a_path_is_not_a_wearer(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a valid wearer"):
         baseline_file(name)
 
@@ -151,13 +153,13 @@ def test_a_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -
         baseline_lookup("anna", SPEC, print)
 
 
-def test_where_nothing_can_be_kept_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_BASELINES", "/proc/nowhere")
     with pytest.raises(ConfigError, match="cannot store the baseline"):
         save_baseline("anna", "ekd 01", SPEC, RESTING)
 
 
-def test_calibrate_takes_it_from_a_sensor(
+def test_calibrate_measures_the_baseline_of_a_sensor(
     write_model: Callable[..., Path], gsr_manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "m.tflite")
@@ -169,8 +171,8 @@ def test_calibrate_takes_it_from_a_sensor(
     found = json.loads(out)
     assert "Sit comfortably" in err
     assert found["sensor"] == "ekd ekd-sim"
-    told: list[str] = []
-    kept = baseline_lookup("anna", gsr_manifest.signal, told.append)("ekd ekd-sim")
+    messages: list[str] = []
+    kept = baseline_lookup("anna", gsr_manifest.signal, messages.append)("ekd ekd-sim")
     assert kept == Baseline(**found["baseline"])
     assert main(["calibrate", "--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
     assert main(["calibrate", "--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2

@@ -7,11 +7,11 @@ from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 TARGETS = (Target("arousal", ("low", "high")),)
 
 
-def follow(shares, how, times=None, believed=None):
+def follow(shares, how, times=None, acceptable=None):
     steady = Smoother(TARGETS, 1.0, how)
     times = times or [(0, float(k)) for k in range(len(shares))]
-    believed = believed or [True] * len(shares)
-    return [steady([(1 - share, share)], at, ok) for share, at, ok in zip(shares, times, believed, strict=True)]
+    acceptable = acceptable or [True] * len(shares)
+    return [steady([(1 - share, share)], at, ok) for share, at, ok in zip(shares, times, acceptable, strict=True)]
 
 
 def labels(found):
@@ -22,7 +22,7 @@ def high(found):
     return [round(chances["arousal"][1], 6) for chances, _ in found]
 
 
-def test_by_itself_nothing_changes():
+def test_smoothing_is_off_by_default():
     shares = [0.4, 0.6, 0.45, 0.9]
     found = follow(shares, Smoothing())
     assert high(found) == shares
@@ -35,20 +35,20 @@ def test_smoothing_is_an_exponential_mean():
     assert labels(found) == ["low", "high", "high"]
 
 
-def test_a_label_gives_way_only_to_a_clear_winner():
+def test_hysteresis_keeps_the_label_until_another_is_clearly_more_probable():
     found = follow([0.4, 0.54, 0.56, 0.46, 0.44], Smoothing(hysteresis=0.1))
     assert labels(found) == ["low", "low", "high", "high", "low"]
 
 
-def test_what_is_not_believed_neither_shows_nor_counts():
-    found = follow([0.0, 1.0, 0.2], Smoothing(smooth_s=10), believed=[True, False, True])
+def test_unacceptable_windows_have_no_label_and_change_no_state():
+    found = follow([0.0, 1.0, 0.2], Smoothing(smooth_s=10), acceptable=[True, False, True])
     assert labels(found) == ["low", None, "low"]
     assert high(found)[1] == 1.0
     assert high(found)[2] < 0.05
 
 
 @pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0)])
-def test_another_segment_and_a_pause_begin_anew(at):
+def test_a_segment_and_a_pause_restart_smoothing(at):
     found = follow([0.4, 0.54], Smoothing(smooth_s=10, hysteresis=0.1), times=[(0, 0.0), at])
     assert high(found)[1] == 0.54
     assert labels(found) == ["low", "high"]
@@ -57,6 +57,6 @@ def test_another_segment_and_a_pause_begin_anew(at):
 @pytest.mark.parametrize(
     "how", [{"smooth_s": -1}, {"smooth_s": float("nan")}, {"hysteresis": 1.0}, {"hysteresis": -0.1}]
 )
-def test_what_makes_no_sense_is_refused(how):
+def test_invalid_smoothing_is_refused(how):
     with pytest.raises(ConfigError):
         Smoothing(**how)

@@ -64,7 +64,7 @@ def predict(blocks: list[SampleBlock]) -> list[Prediction]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=8))
-def test_predictions_do_not_depend_on_how_the_signal_is_cut(sizes: list[int]) -> None:
+def test_predictions_do_not_depend_on_block_sizes(sizes: list[int]) -> None:
     assert predict(cut(SIGNAL, sizes)) == predict(cut(SIGNAL, []))
 
 
@@ -82,7 +82,7 @@ def test_probabilities_are_those_of_the_logits_in_the_order_of_the_labels() -> N
             assert prediction.labels[target.name] == target.labels[int(row.argmax())]
 
 
-def test_windows_that_are_due_together_are_classified_together() -> None:
+def test_pending_windows_share_an_inference_call() -> None:
     classifier = Linear(MANIFEST)
     found = list(predict_stream(cut(SIGNAL, [600]), MANIFEST, classifier))
     assert len(classifier.batches) == 2
@@ -95,7 +95,7 @@ def test_first_window_comes_after_settle_time_and_one_window() -> None:
     assert first.first_index == int(MANIFEST.signal.settle_s * RATE)
 
 
-def test_label_is_withheld_where_the_signal_is_not_to_be_believed() -> None:
+def test_label_is_withheld_where_the_signal_is_bad() -> None:
     loose = SIGNAL.copy()
     loose[600:] = 0.0
     found = predict(cut(loose, []))
@@ -107,7 +107,7 @@ def test_label_is_withheld_where_the_signal_is_not_to_be_believed() -> None:
     assert found[-1].quality.reason is not None
 
 
-def test_no_window_spans_a_gap_and_time_goes_on() -> None:
+def test_no_window_spans_a_gap_and_time_continues() -> None:
     before, after = cut(SIGNAL, [600])
     found = predict([before, replace(after, first_index=10_600)])
     jump = [i for i, (a, b) in enumerate(pairwise(found)) if b.time_s - a.time_s > 1.5]

@@ -1,4 +1,4 @@
-"""Recordings: what goes in comes out, whatever end they met; replay and export."""
+"""Recordings: encoding, damaged files, retention, replay and export."""
 
 import json
 import random
@@ -87,7 +87,7 @@ def samples(found: Any) -> list[tuple[int, int, Fraction, float]]:
 
 
 @given(items, st.lists(st.integers(0, 5000), max_size=5))
-def test_what_goes_in_comes_out(sent: list[Any], cuts: list[int]) -> None:
+def test_encoded_items_are_decoded_unchanged(sent: list[Any], cuts: list[int]) -> None:
     wire = encoded(sent)
     assert is_recording(wire)
     reader = Reader()
@@ -118,7 +118,7 @@ def test_a_torn_or_damaged_recording_holds_no_other_samples(sent: list[Any], see
         '{"source": 1, "segment": "x", "rate_hz": "1/0", "unit": {}}',
     ],
 )
-def test_what_makes_no_sense_is_one_sentence(text: str) -> None:
+def test_invalid_metadata_is_one_sentence(text: str) -> None:
     from ekd_edge.recording import format as recording
 
     for kind in b"hsm":
@@ -128,8 +128,8 @@ def test_what_makes_no_sense_is_one_sentence(text: str) -> None:
 
 
 def recorded(folder: Path, count: int = 40, **retention: int) -> tuple[Recorder, list[SampleBlock]]:
-    told: list[str] = []
-    recorder = Recorder(folder, {"run": "a"}, told.append, Retention(**retention))
+    messages: list[str] = []
+    recorder = Recorder(folder, {"run": "a"}, messages.append, Retention(**retention))
     sent = [block_of(np.arange(i * 64, i * 64 + 64, dtype=np.float64) % 8192, 64 * i) for i in range(count)]
     for block in sent:
         recorder.observe(block)
@@ -151,7 +151,7 @@ def test_files_follow_one_another_as_they_grow(tmp_path: Path) -> None:
     assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
 
 
-def test_the_oldest_make_room(tmp_path: Path) -> None:
+def test_the_oldest_recordings_are_removed_for_space(tmp_path: Path) -> None:
     for i in range(5):
         recorded(tmp_path)[0].close()
         assert len(list(tmp_path.glob("*.ekdrec"))) == i + 1
@@ -162,18 +162,18 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
-def test_a_full_disk_loses_what_it_counts_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_counts_lost_samples_and_recording_resumes(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(200_000))
-    told: list[str] = []
-    recorder = Recorder(small_disk, {"run": "a"}, told.append, Retention(free_bytes=0))
+    messages: list[str] = []
+    recorder = Recorder(small_disk, {"run": "a"}, messages.append, Retention(free_bytes=0))
     sent = 0
     for i in range(10):
         recorder.observe(block_of(np.full(12_000, 5.0) + i % 2, 12_000 * i))
         sent += 12_000
         time.sleep(0.3)
-    assert "No space left on device" in told[0]
-    assert len(told) == 1
+    assert "No space left on device" in messages[0]
+    assert len(messages) == 1
     filler.unlink()
     for f in small_disk.glob("*.ekdrec"):
         f.unlink()
@@ -181,7 +181,7 @@ def test_a_full_disk_loses_what_it_counts_and_goes_on_when_there_is_room(small_d
     recorder.observe(block_of(np.full(100, 7.0), 500_000))
     sent += 100
     recorder.close()
-    assert any("recording resumes" in sentence for sentence in told)
+    assert any("recording resumes" in sentence for sentence in messages)
     assert recorder.recorded_samples + recorder.lost_samples == sent
     files = find_recordings(small_disk)
     assert files is not None
@@ -236,7 +236,7 @@ def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], mode
     assert any("went away" in item.text for item in found if isinstance(item, Mark))
 
 
-def test_killed_at_any_moment_it_has_all_but_the_last_second(model_path: Path, tmp_path: Path) -> None:
+def test_a_kill_loses_at_most_the_last_second(model_path: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     for turn in range(6):
         folder = tmp_path / str(turn)
@@ -259,8 +259,8 @@ def test_killed_at_any_moment_it_has_all_but_the_last_second(model_path: Path, t
 
 
 def test_info_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[str] = []
-    recorder = Recorder(tmp_path / "r", {"run": "a", "port": "/dev/x", "model": "m"}, told.append)
+    messages: list[str] = []
+    recorder = Recorder(tmp_path / "r", {"run": "a", "port": "/dev/x", "model": "m"}, messages.append)
     for segment, first, n in ((0, 0, 1280), (0, 1280, 640), (0, 3000, 256), (1, 0, 512)):
         values = 2000 + np.arange(first, first + n) % 500
         recorder.observe(block_of(values.astype(np.float64), first, segment))

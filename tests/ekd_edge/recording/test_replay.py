@@ -1,4 +1,4 @@
-"""A replay prints, letter for letter, what the plainest road from lines to predictions would print."""
+"""A replay prints exactly what the most direct computation from lines to predictions prints."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def printed_plainly(lines: list[str], model_path: Path) -> str:
 
 @pytest.mark.parametrize("windows", [1, 7, 64])
 @pytest.mark.parametrize("chunk_bytes", [50, 1000, 1 << 20])
-def test_neither_chunks_nor_batches_nor_speed_change_a_letter(
+def test_replay_output_does_not_depend_on_chunks_and_batches(
     lines: list[str],
     model_path: Path,
     tmp_path: Path,

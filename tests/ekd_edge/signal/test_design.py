@@ -39,7 +39,7 @@ def test_at_low_rates_the_cutoff_stays_below_half_the_rate():
     assert gsr_spec(8).sos == lowpass_sos(8, 3.6)
 
 
-def test_eeg_keeps_step_with_gsr():
+def test_eeg_windows_are_aligned_with_gsr_windows():
     gsr, eeg = gsr_spec(16, 32.0, 2.0), eeg_spec(16, 32.0, 2.0)
     assert (eeg.window_samples, eeg.hop_samples, eeg.settle_s) == (512, 32, gsr.settle_s)
     assert (eeg.unit, eeg.sos, eeg.normalization.mode) == ("uV", (), "ema-zscore")

@@ -15,7 +15,7 @@ DESIGNS = [lowpass_sos(128, 5.0), lowpass_sos(16, 5.0, order=3), bandpass_sos(12
 @pytest.mark.parametrize("sos", DESIGNS)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 700), max_size=40))
-def test_any_cutting_gives_the_same_bits(sos, seed, cuts):
+def test_output_does_not_depend_on_block_sizes(sos, seed, cuts):
     x = np.random.default_rng(seed).lognormal(size=(2, 700))
     for signal in (x, x[0]):
         whole = CausalFilter(sos).push(signal)
@@ -27,7 +27,7 @@ def test_any_cutting_gives_the_same_bits(sos, seed, cuts):
 
 
 @pytest.mark.parametrize("sos", DESIGNS[:3])
-def test_it_is_scipys_sosfilt_primed_by_the_first_sample(sos):
+def test_filter_equals_sosfilt_in_equilibrium_with_the_first_sample(sos):
     x = np.random.default_rng(0).lognormal(size=1000)
     expected, _ = sosfilt(np.array(sos), x, zi=sosfilt_zi(np.array(sos)) * x[0])
     np.testing.assert_allclose(CausalFilter(sos).push(x), expected, rtol=1e-9, atol=1e-9)
@@ -44,7 +44,7 @@ def test_channels_are_independent():
         assert np.array_equal(row, CausalFilter(DESIGNS[2]).push(channel))
 
 
-def test_reset_forgets():
+def test_reset_discards_the_state():
     x = np.random.default_rng(2).normal(size=100)
     causal = CausalFilter(DESIGNS[0])
     first = causal.push(x)

@@ -39,7 +39,7 @@ def by_formula(mode, x, time_constant_s, gain):
 
 @pytest.mark.parametrize("time_constant_s", [0.2, 90.0])
 @pytest.mark.parametrize("mode", MODES)
-def test_each_mode_is_its_formula(mode, time_constant_s):
+def test_each_mode_computes_its_formula(mode, time_constant_s):
     x = np.random.default_rng(0).lognormal(size=500)
     x[:5] = [0.0, -1.0, 1e-9, 60.0, 5.0]
     y = Normalizer(Normalization(mode, time_constant_s, 3.0), RATE).push(x)
@@ -53,7 +53,7 @@ def test_each_mode_is_its_formula(mode, time_constant_s):
     cuts=st.lists(st.integers(0, 900), max_size=40),
     time_constant_s=st.sampled_from([0.05, 0.7, 90.0]),
 )
-def test_any_cutting_gives_the_same_bits(mode, seed, cuts, time_constant_s):
+def test_output_does_not_depend_on_block_sizes(mode, seed, cuts, time_constant_s):
     """With the short time constants the weights settle midway, so that both branches are crossed."""
     x = np.random.default_rng(seed).lognormal(size=(2, 900))
     for signal in (x, x[0]):
@@ -66,7 +66,7 @@ def test_any_cutting_gives_the_same_bits(mode, seed, cuts, time_constant_s):
         )
 
 
-def test_the_first_sample_is_its_own_mean_whatever_the_level():
+def test_the_first_sample_is_its_own_mean_at_any_level():
     for level in (0.3, 5.0, 20.0):
         y = Normalizer(Normalization(), RATE).push(np.full(100, level))
         np.testing.assert_allclose(y, 0.0, atol=1e-12)
@@ -83,7 +83,7 @@ def test_window_mode_centers_each_window_alone(count):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_reset_forgets(mode):
+def test_reset_discards_the_state(mode):
     x = np.random.default_rng(2).lognormal(size=100)
     normalizer = Normalizer(Normalization(mode), RATE)
     first = normalizer.push(x)

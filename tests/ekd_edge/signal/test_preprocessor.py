@@ -56,7 +56,7 @@ def assert_same(windows, others):
 )
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 30_000), max_size=60))
-def test_any_cutting_gives_the_same_windows_bit_for_bit(rate, spec, seed, cuts):
+def test_windows_do_not_depend_on_block_sizes(rate, spec, seed, cuts):
     n = min(30_000, int(20 * rate))
     x = conductance(n, seed)
     cuts = [cut % n for cut in cuts]
@@ -68,7 +68,7 @@ def test_any_cutting_gives_the_same_windows_bit_for_bit(rate, spec, seed, cuts):
 @pytest.mark.parametrize("mode", get_args(NormalizationMode))
 @settings(max_examples=10, deadline=None)
 @given(cuts=st.lists(st.integers(0, 2000), max_size=60))
-def test_any_cutting_of_several_channels_gives_the_same_windows_in_every_mode(mode, cuts):
+def test_windows_of_several_channels_do_not_depend_on_block_sizes(mode, cuts):
     spec = eeg_spec(16, window_s=2.0, hop_s=0.5, normalization=Normalization(mode, 1.5))
     x = conductance(2000, channels=3)
     whole = Preprocessor(spec).push(*blocks_of(x, 100))
@@ -126,7 +126,7 @@ def test_raw_is_the_sensors_signal_in_its_own_unit():
         assert np.array_equal(window.raw, expected)
 
 
-def test_places_and_times_are_on_the_sensors_clock_whatever_its_rate():
+def test_indices_and_times_follow_the_sensors_clock_at_any_rate():
     rate = Fraction(1937, 100)
     windows = Preprocessor(SLOW).push(*blocks_of(conductance(2000), rate, first_index=500))
     for i, window in enumerate(windows):
@@ -140,7 +140,7 @@ def test_places_and_times_are_on_the_sensors_clock_whatever_its_rate():
     runs=st.lists(st.tuples(st.integers(1, 900), st.integers(-40, 300)), min_size=1, max_size=6),
     rate=st.sampled_from([16, 19, 100]),
 )
-def test_no_window_spans_a_gap_and_each_run_settles_anew(runs, rate):
+def test_no_window_spans_a_gap_and_settling_restarts_after_it(runs, rate):
     preprocessor = Preprocessor(SLOW)
     index = 100
     for n, jump in runs:
@@ -167,7 +167,7 @@ def test_a_short_gap_keeps_the_running_mean_and_a_long_one_does_not():
         assert (first.values.max() > 5) == kept
 
 
-def test_a_new_segment_starts_from_nothing():
+def test_a_new_segment_resets_the_state():
     x = conductance(600)
     preprocessor = Preprocessor(SLOW)
     preprocessor.push(SampleBlock(3 * x, 0, Fraction(16)))
@@ -175,7 +175,7 @@ def test_a_new_segment_starts_from_nothing():
     assert_same(preprocessor.push(second), Preprocessor(SLOW).push(second))
 
 
-def test_another_rate_starts_from_nothing():
+def test_another_rate_resets_the_state():
     x = conductance(600)
     preprocessor = Preprocessor(SLOW)
     preprocessor.push(SampleBlock(3 * x, 0, Fraction(16)))
@@ -194,7 +194,7 @@ def test_empty_blocks_change_nothing():
     assert len(Preprocessor(SLOW).push_batch(SampleBlock(np.empty((2, 0)), 0, Fraction(16)))) == 0
 
 
-def test_reset_forgets_everything():
+def test_reset_discards_the_whole_state():
     x = conductance(600)
     preprocessor = Preprocessor(SLOW)
     first = preprocessor.push(SampleBlock(x, 0, Fraction(16)))
@@ -203,7 +203,7 @@ def test_reset_forgets_everything():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_values_that_are_no_numbers_are_refused_by_name_and_leave_the_state(bad):
+def test_non_finite_values_are_refused_and_keep_the_state(bad):
     x = conductance(600)
     broken = x[300:].copy()
     broken[7] = bad
@@ -253,7 +253,7 @@ def test_importing_the_chain_does_not_import_scipy_signal():
     st.sampled_from([Fraction(128), Fraction(16), Fraction(4), Fraction(39, 2), Fraction(1000, 3)]),
     st.lists(st.integers(1, 400), min_size=1, max_size=12),
 )
-def test_what_is_missing_is_exactly_what_completes_a_window(rate: Fraction, sizes: list[int]) -> None:
+def test_missing_samples_are_exactly_those_that_complete_a_window(rate: Fraction, sizes: list[int]) -> None:
     preprocessor = Preprocessor(gsr_spec(16, window_s=4, hop_s=1))
     first, missing = 0, 0
     for size in [1, *sizes]:

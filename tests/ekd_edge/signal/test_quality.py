@@ -33,13 +33,13 @@ def test_a_plausible_signal_is_good():
 
 
 @pytest.mark.parametrize("level", [0.0, -1.0, 0.01])
-def test_nothing_measured_is_electrodes_off(level):
+def test_zero_conductance_is_electrodes_off(level):
     quality = assess_(window(np.full(512, level)))
     assert (quality.score, quality.acceptable) == (0.0, False)
     assert "off" in quality.reason
 
 
-def test_beyond_any_skin_is_a_short():
+def test_conductance_above_the_limit_is_a_short_circuit():
     quality = assess_(window(np.linspace(61, 70, 512)))
     assert quality.score == 0.0
     assert "shorted" in quality.reason
@@ -55,7 +55,7 @@ def test_the_score_is_the_share_of_plausible_samples():
 
 
 @pytest.mark.parametrize("rate", [4, 16, 128, 1000])
-def test_no_skin_changes_so_fast(rate):
+def test_a_steep_change_is_a_jump(rate):
     """Kleckner et al. 2018: not by more than 10 uS a second."""
     seconds = np.arange(4 * rate) / rate
     rising = 5 + 9.9 * np.clip(seconds - 1, 0, 1)
@@ -67,14 +67,14 @@ def test_no_skin_changes_so_fast(rate):
 
 
 @pytest.mark.parametrize(("level", "rate"), [(0.3, 128), (5.0, 4), (50.0, 1000), (7.3, 19)])
-def test_a_stuck_reading_is_a_flat_line_whatever_its_level_and_rate(level, rate):
+def test_a_constant_reading_is_a_flat_line_at_any_level_and_rate(level, rate):
     block = SampleBlock(np.full(10 * rate, level), 0, Fraction(rate))
     for stuck in Preprocessor(gsr_spec()).push(block):
         assert assess_(stuck).reason.startswith("flat")
         assert not assess_(stuck).acceptable
 
 
-def test_one_step_of_a_fine_converter_is_no_flat_line():
+def test_one_step_of_a_fine_converter_is_not_a_flat_line():
     raw = np.full(512, 0.26)
     raw[300:] += 0.00128
     assert assess_(window(raw)).score == 1.0
@@ -122,7 +122,7 @@ def accepted(block):
 
 
 @needs_data
-def test_real_recordings_are_believed():
+def test_real_recordings_are_acceptable():
     bad_fractions = [np.mean(accepted(stress_predict(subject))) for subject in range(1, 36)]
     assert np.mean(bad_fractions) > 0.99
     assert min(bad_fractions) > 0.9
@@ -162,7 +162,7 @@ def shorted(block, at):
 @pytest.mark.parametrize("fault", [stuck, at_the_top, electrode_off, jump, dry, shorted])
 @pytest.mark.parametrize("begins_s", [40.0, 41.3, 77.77, 100.999])
 @pytest.mark.parametrize("spec", [SPEC, gsr_spec(16, window_s=32), gsr_spec(64, 8, 2)], ids=["4 s", "32 s", "8 s"])
-def test_an_injected_fault_is_caught_by_the_second_window(fault, begins_s, spec):
+def test_an_injected_fault_is_detected_by_the_second_window(fault, begins_s, spec):
     """On a real finger recording at 1 kHz; every second window after the fault began must be withheld."""
     healthy = biosppy()
     at = round(begins_s * 1000)
@@ -181,7 +181,7 @@ def test_an_injected_fault_is_caught_by_the_second_window(fault, begins_s, spec)
 
 
 @needs_data
-def test_an_electrode_that_the_device_says_is_off():
+def test_lead_off_of_the_device_is_reported():
     healthy = next(neurokit())
     at = 5000
     parts = [

@@ -31,7 +31,7 @@ def in_pieces(resampler, x, cuts):
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 3000), max_size=40))
-def test_any_cutting_gives_the_same_bits(rate_in, rate_out, seed, cuts):
+def test_output_does_not_depend_on_block_sizes(rate_in, rate_out, seed, cuts):
     x = np.random.default_rng(seed).lognormal(size=3000)
     whole = Resampler(rate_in, rate_out).push(x)
     assert np.array_equal(in_pieces(Resampler(rate_in, rate_out), x, cuts), whole)
@@ -88,7 +88,7 @@ def test_a_passband_sine_comes_out_at_its_true_instants(rate_in, rate_out):
 
 @pytest.mark.parametrize("rate_out", [16, 128])
 @pytest.mark.parametrize("above", [0.68, 0.9, 1.3, 2.45])
-def test_what_would_alias_is_rejected_by_60_db(rate_out, above):
+def test_aliases_are_rejected_by_60_db(rate_out, above):
     """Tones beyond 0.66 of the output rate, which would fold into its lower third."""
     time = np.arange(60_000) / 1000
     y = Resampler(Fraction(1000), Fraction(rate_out)).push(np.sin(2 * np.pi * above * rate_out * time))
@@ -142,7 +142,7 @@ def test_impossible_rates_are_refused(rate_in, rate_out):
         Resampler(Fraction(rate_in), Fraction(rate_out))
 
 
-def test_reset_forgets():
+def test_reset_discards_the_state():
     x = np.random.default_rng(6).normal(size=300)
     resampler = Resampler(Fraction(100), Fraction(128))
     first = resampler.push(x)

@@ -51,7 +51,7 @@ runs = st.lists(st.tuples(st.integers(100, 104), st.integers(1, 90)), min_size=1
 
 @settings(deadline=None)
 @given(runs, st.lists(st.integers(1, 60), min_size=1, max_size=40))
-def test_however_it_is_cut_the_shares_are_those_of_the_rule(pieces, sizes):
+def test_bad_fractions_follow_the_rule_for_any_block_sizes(pieces, sizes):
     readings = np.concatenate([np.full(n, value) for value, n in pieces])
     cuts = np.cumsum(sizes)
     blocks = [block(part, first) for part, first in zip(np.split(readings, cuts), [0, *cuts], strict=True)]
@@ -81,13 +81,13 @@ def test_the_average_of_a_ten_bit_converter_at_its_top_is_saturated_in_thirteen_
     assert found[-1, 0] == 1.0
 
 
-def test_a_device_that_says_an_electrode_is_off_is_believed():
+def test_lead_off_of_the_device_counts():
     readings = 500 + np.arange(112) % 5
     found = bad_fractions([block(readings), block(readings, 112, lead_off=True)])
     assert found[:, 2].tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
 
 
-def test_a_gap_ends_a_run_and_a_segment_forgets():
+def test_a_gap_ends_a_run_and_a_segment_resets_it():
     still = np.full(40, 500)
     found = bad_fractions([block(still), block(still, 50), block(np.arange(100, 228), 0, segment=1)])
     assert found[:, 1].tolist() == [0.0, 0.0, 0.0]

@@ -28,7 +28,7 @@ specs = st.builds(
 
 
 @given(specs)
-def test_json_brings_every_specification_back_bit_for_bit(spec):
+def test_json_round_trip_is_exact(spec):
     assert SignalSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
 
 

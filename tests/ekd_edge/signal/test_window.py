@@ -15,7 +15,7 @@ from ekd_edge.signal.window import Windower
     cuts=st.lists(st.integers(0, 300), max_size=60),
     channels=st.sampled_from([None, 3]),
 )
-def test_windows_are_the_slices_they_should_be_however_cut(window, hop, settle, cuts, channels):
+def test_windows_are_slices_of_the_stream_for_any_block_sizes(window, hop, settle, cuts, channels):
     shape = (300,) if channels is None else (channels, 300)
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     starts = list(range(settle, 300 - window + 1, hop))

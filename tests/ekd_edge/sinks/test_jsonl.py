@@ -46,7 +46,7 @@ def as_an_object(prediction: Prediction) -> dict[str, object]:
 
 
 @given(any_prediction())
-def test_a_line_is_what_json_would_write(prediction: Prediction) -> None:
+def test_a_line_equals_the_output_of_json_dumps(prediction: Prediction) -> None:
     assert to_line(prediction) == json.dumps(as_an_object(prediction), allow_nan=False)
 
 
@@ -64,6 +64,6 @@ def test_the_example_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("chance", [math.nan, math.inf, -math.inf])
-def test_what_json_has_no_word_for_is_refused(chance: float) -> None:
+def test_non_finite_probabilities_are_refused(chance: float) -> None:
     with pytest.raises(ModelFileError, match=r"arousal.*not finite: export the model again"):
         to_line(one(0.5, chance))

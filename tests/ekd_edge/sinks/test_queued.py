@@ -1,4 +1,4 @@
-"""A sink that is slow, stuck or broken, behind its queue."""
+"""A queued sink whose inner sink is slow, blocked or broken."""
 
 import threading
 import time
@@ -45,26 +45,26 @@ class Gate:
         self.closed = True
 
 
-def test_everything_is_handed_on_in_order() -> None:
-    gate, told = Gate(), []
+def test_items_are_passed_on_in_order() -> None:
+    gate, messages = Gate(), []
     gate.open.set()
-    sink = QueuedSink(gate, told.append)
+    sink = QueuedSink(gate, messages.append)
     for number in range(500):
         sink.observe(BLOCK)
         sink.write(prediction(number))
     sink.close()
     assert gate.taken == list(range(500))
-    assert (gate.blocks, gate.closed, sink.dropped, told) == (500, True, 0, [])
+    assert (gate.blocks, gate.closed, sink.dropped, messages) == (500, True, 0, [])
 
 
-def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
-    gate, told = Gate(), []
-    sink = QueuedSink(gate, told.append, max_items=50)
+def test_a_blocked_sink_drops_the_oldest_and_delays_no_caller() -> None:
+    gate, messages = Gate(), []
+    sink = QueuedSink(gate, messages.append, max_items=50)
     began = time.monotonic()
     for number in range(1000):
         sink.write(prediction(number))
     assert time.monotonic() - began < 1
-    assert len(told) == 1
+    assert len(messages) == 1
     gate.open.set()
     sink.close()
     assert gate.taken[-50:] == list(range(950, 1000))
@@ -72,9 +72,9 @@ def test_a_stuck_sink_loses_its_oldest_and_delays_nobody() -> None:
     assert gate.closed
 
 
-def test_one_that_stays_stuck_does_not_hold_up_the_end() -> None:
+def test_a_blocked_sink_does_not_delay_close() -> None:
     gate = Gate()
-    sink = QueuedSink(gate, lambda _told: None, max_items=50)
+    sink = QueuedSink(gate, lambda _message: None, max_items=50)
     for number in range(40):
         sink.write(prediction(number))
     began = time.monotonic()
@@ -84,20 +84,20 @@ def test_one_that_stays_stuck_does_not_hold_up_the_end() -> None:
     gate.open.set()
 
 
-def test_what_the_sink_raises_reaches_the_caller() -> None:
+def test_an_error_of_the_sink_reaches_the_caller() -> None:
     gate = Gate(BrokenPipeError())
     gate.open.set()
-    sink = QueuedSink(gate, lambda _told: None)
+    sink = QueuedSink(gate, lambda _message: None)
     sink.write(prediction(0))
     time.sleep(0.5)
     with pytest.raises(BrokenPipeError):
         sink.write(prediction(1))
 
 
-def test_and_at_the_end_too() -> None:
+def test_an_error_of_the_sink_at_the_end_reaches_close() -> None:
     gate = Gate(OSError(28, "No space left on device"))
     gate.open.set()
-    sink = QueuedSink(gate, lambda _told: None)
+    sink = QueuedSink(gate, lambda _message: None)
     sink.write(prediction(0))
     with pytest.raises(OSError, match="No space"):
         sink.close()

@@ -38,7 +38,7 @@ def shown(line: LiveLineSink, width: int = 200) -> str:
 
 
 @given(st.floats(0, 1), st.integers(1, 40), st.booleans())
-def test_bar_has_its_width_whatever_the_fraction(fraction: float, width: int, unicode: bool) -> None:
+def test_bar_has_its_width_for_any_fraction(fraction: float, width: int, unicode: bool) -> None:
     assert len(bar(fraction, width, unicode)) == width
 
 
@@ -89,7 +89,7 @@ def test_live_line_counts_up_to_the_first_window_then_shows_it() -> None:
         assert part in shown(line)
 
 
-def test_live_line_waits_anew_after_a_gap() -> None:
+def test_live_line_counts_again_after_a_gap() -> None:
     line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     line.observe(block(6))
     line.write(GOOD)
@@ -158,7 +158,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[1m" not in stream.getvalue()
 
 
-def test_waiting_wipes_itself_at_the_first_prediction() -> None:
+def test_waiting_line_is_erased_at_the_first_prediction() -> None:
     stream = Terminal()
     waiting = WaitingLine(stream, needed_s=34.0)
     waiting.observe(block(12))

@@ -45,13 +45,13 @@ def reading(
 ) -> Iterator[tuple[list[SampleBlock], list[str], Connection]]:
     """Blocks and sentences of a connection that reads in the background."""
     blocks: list[SampleBlock] = []
-    told: list[str] = []
+    messages: list[str] = []
     stop = Event()
-    with Connection(str(port), options, told.append, persistence) as connection:
+    with Connection(str(port), options, messages.append, persistence) as connection:
         thread = Thread(target=lambda: blocks.extend(connection.blocks(stop)))
         thread.start()
         try:
-            yield blocks, told, connection
+            yield blocks, messages, connection
         finally:
             stop.set()
             thread.join(10)
@@ -67,22 +67,22 @@ def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> float:
     return time.monotonic() - began
 
 
-def test_it_reads_on_when_the_device_is_back_under_the_same_name(tmp_path: Path) -> None:
+def test_reading_resumes_when_the_device_returns_under_the_same_name(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     player = device(60, (Fault("unplug", 1.0, 20.0), Fault("unplug", 1.0, 40.0)), speed=20)
-    with PtyDevice(player, link), reading(link) as (blocks, told, connection):
+    with PtyDevice(player, link), reading(link) as (blocks, messages, connection):
         until(lambda: len({block.segment for block in blocks}) == 3)
         until(lambda: sum(len(b.values) for b in blocks if b.segment == 2) > 10 * 128)
     assert {block.segment for block in blocks} == {0, 1, 2}
     assert connection.counts.samples == sum(len(block.values) for block in blocks)
-    assert [sentence.split(":")[-1].strip() for sentence in told if "reading" in sentence] == [
+    assert [sentence.split(":")[-1].strip() for sentence in messages if "reading" in sentence] == [
         "ekd ekd-sim at 128 Hz"
     ] * 3
-    assert sum("went away" in sentence for sentence in told) >= 2
-    assert len(told) <= 8
+    assert sum("went away" in sentence for sentence in messages) >= 2
+    assert len(messages) <= 8
 
 
-def test_it_is_read_within_seconds_of_its_return_however_long_it_was_away(tmp_path: Path) -> None:
+def test_a_device_is_read_within_seconds_of_its_return(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     with PtyDevice(device(5), link) as first, reading(link) as (blocks, _, _connection):
         first.wait(10)
@@ -93,7 +93,7 @@ def test_it_is_read_within_seconds_of_its_return_however_long_it_was_away(tmp_pa
             assert until(lambda: len(blocks) > had) < 1.5
 
 
-def test_others_may_ask_how_it_fares_while_it_reads(tmp_path: Path) -> None:
+def test_state_is_safe_from_other_threads(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     player = device(400, tuple(Fault("unplug", 0.05, 60.0 * k) for k in (1, 2, 3)), speed=100)
     with PtyDevice(player, link) as played, reading(link) as (_, _, connection):
@@ -107,46 +107,46 @@ def test_others_may_ask_how_it_fares_while_it_reads(tmp_path: Path) -> None:
     assert connection.openings == 4
 
 
-def test_forty_times(tmp_path: Path) -> None:
+def test_a_device_reconnects_forty_times(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    with PtyDevice(device(2), link) as first, reading(link) as (blocks, told, connection):
+    with PtyDevice(device(2), link) as first, reading(link) as (blocks, messages, connection):
         first.wait(5)
         for turn in range(40):
             with PtyDevice(device(1), link):
                 until(lambda turn=turn: blocks and blocks[-1].segment == turn + 1, 5)
     assert {block.segment for block in blocks} == set(range(41))
     assert connection.counts.samples == sum(len(block.values) for block in blocks)
-    assert len(told) <= 2 * 41 + 2
+    assert len(messages) <= 2 * 41 + 2
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2
 
 
-def test_a_typing_error_is_told_at_once(tmp_path: Path) -> None:
+def test_a_mistyped_port_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(PortError, match="does not exist"):
         Connection(str(tmp_path / "ttyUSB7"), EKD, print)
 
 
-def test_told_to_wait_it_begins_when_the_sensor_comes(tmp_path: Path) -> None:
+def test_wait_starts_when_the_sensor_is_plugged_in(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
-    with reading(link, ReconnectPolicy(wait=True)) as (blocks, told, _):
+    with reading(link, ReconnectPolicy(wait=True)) as (blocks, messages, _):
         time.sleep(0.6)
         assert blocks == []
         with PtyDevice(device(5), link):
             until(lambda: sum(len(block.values) for block in blocks) > 500)
-    assert "does not exist" in told[0]
-    assert told[0].endswith("; waiting for it")
+    assert "does not exist" in messages[0]
+    assert messages[0].endswith("; waiting for it")
 
 
-def test_told_to_read_once_it_ends_with_the_device() -> None:
+def test_no_reconnect_ends_with_the_device() -> None:
     with PtyDevice(device(3)) as plugged:
-        connection = Connection(plugged.path, EKD, lambda told: None, ReconnectPolicy(reconnect=False))
+        connection = Connection(plugged.path, EKD, lambda messages: None, ReconnectPolicy(reconnect=False))
         with pytest.raises(PortError, match="went away"), connection:
             list(connection.blocks())
     assert connection.counts.samples == 3 * 128
 
 
-def test_a_simulated_sensor_that_ends_is_no_fault() -> None:
-    with Connection("sim://?seconds=5&speed=0", SensorOptions(), lambda told: None) as connection:
+def test_the_end_of_a_simulated_sensor_is_not_an_error() -> None:
+    with Connection("sim://?seconds=5&speed=0", SensorOptions(), lambda messages: None) as connection:
         assert sum(len(block.values) for block in connection.blocks()) == 640
 
 
@@ -166,7 +166,7 @@ def clock(ppm: float, error_ppm: float = 50) -> ClockRate:
     return ClockRate(128 * (1 + ppm * 1e-6), ppm, error_ppm)
 
 
-def test_a_clock_that_is_off_by_more_than_matters_is_replaced_once_it_is_sure() -> None:
+def test_a_large_clock_error_is_corrected_once_it_is_certain() -> None:
     rate = RateCorrection()
     assert rate(HZ, None) == 128
     assert rate(HZ, clock(30_000, 5000)) == 128
@@ -178,7 +178,7 @@ def test_a_clock_that_is_off_by_more_than_matters_is_replaced_once_it_is_sure() 
 
 
 @pytest.mark.parametrize("ppm", [0, 1500, -1500, 60_000, 19_000_000])
-def test_other_clocks_are_left_alone(ppm: float) -> None:
+def test_small_clock_errors_are_not_corrected(ppm: float) -> None:
     assert RateCorrection()(HZ, clock(ppm)) == 128
 
 
@@ -193,7 +193,7 @@ def test_a_clock_that_may_well_be_five_percent_off_counts(ppm: float) -> None:
 def test_a_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
     """After a quarter of a minute the rate is known to 0.1 %."""
     player = device(60, (Fault("ppm", ppm),), speed=1)
-    with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, told, _):
+    with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, messages, _):
         until(lambda: blocks and blocks[-1].rate_hz != 128, 25)
     assert float(blocks[-1].rate_hz) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-3)
-    assert any("samples a second, not 128" in sentence for sentence in told)
+    assert any("samples a second, not 128" in sentence for sentence in messages)

@@ -104,20 +104,20 @@ def test_blocks_come_at_the_pace_of_the_sensor() -> None:
 
 def test_stop_ends_the_wait_for_a_silent_device() -> None:
     event = threading.Event()
-    told: list[str] = []
+    messages: list[str] = []
     with PtyDevice(once(b"")) as device, open_sensor(device.path) as sensor, after(4.5, event.set):
-        assert list(sensor.blocks(event.is_set, told.append)) == []
-    assert told == [f"nothing has come from {device.path} for 3 s: check the wiring, --baud and --format"]
+        assert list(sensor.blocks(event.is_set, messages.append)) == []
+    assert messages == [f"nothing has come from {device.path} for 3 s: check the wiring, --baud and --format"]
 
 
-def test_a_second_reader_is_refused_and_the_first_goes_on() -> None:
+def test_a_second_reader_is_refused_and_the_first_continues() -> None:
     with PtyDevice(framed()) as device, open_sensor(device.path) as sensor:
         with pytest.raises(PortError, match="in use by another program"):
             open_sensor(device.path)
         assert np.array_equal(values(until_gone(sensor)), MICROSIEMENS)
 
 
-def test_unplugging_delivers_what_came_before() -> None:
+def test_unplugging_delivers_the_samples_before_it() -> None:
     device = PtyDevice(once(frames(COUNTS[:800])))
     with device, open_sensor(device.path) as sensor, after(0.7, device.unplug):
         assert np.array_equal(values(until_gone(sensor)), MICROSIEMENS[:800])
@@ -166,7 +166,7 @@ def test_a_loop_is_a_port() -> None:
 
 
 @pytest.mark.parametrize("format", ["ekd", "csv"])
-def test_the_simulated_sensor_ends_when_told(format: str) -> None:
+def test_the_simulated_sensor_ends_after_its_seconds(format: str) -> None:
     with open_sensor(f"sim://?format={format}&rate=64&seconds=30&speed=0&seed=5") as sensor:
         blocks = list(sensor.blocks())
     got = values(blocks)
@@ -201,7 +201,7 @@ def test_the_simulated_sensor_runs_until_stopped() -> None:
         (Hello(bytes(8), 1, 128, 1, 10, 5000, 1, (10_000.0, 500.0)), [1e6 * 400 / 1224 / 1e4, 1e6 * 300 / 1424 / 1e4]),
     ],
 )
-def test_hello_tells_the_way_to_microsiemens(hello: Hello, expected: list[float], tmp_path: Path) -> None:
+def test_hello_states_the_unit(hello: Hello, expected: list[float], tmp_path: Path) -> None:
     path = tmp_path / "capture.bin"
     path.write_bytes(frames(np.array([100, 200], np.uint16), hello))
     assert values(replay_blocks(path)).tolist() == pytest.approx(expected)
@@ -211,7 +211,7 @@ def test_hello_tells_the_way_to_microsiemens(hello: Hello, expected: list[float]
     ("profile", "calibration", "reason"),
     [(7, (1.0, 0.0), "profile 7 is unknown"), (0, (0.0, 0.0), "calibration makes no sense"), (1, (-1.0, 0.0), "HELLO")],
 )
-def test_a_hello_that_tells_no_way_is_refused(
+def test_a_hello_without_a_unit_is_refused(
     profile: int, calibration: tuple[float, float], reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "capture.bin"
@@ -242,7 +242,7 @@ def test_single_impossible_readings_are_gaps(impossible: str, tmp_path: Path) ->
     assert (counts.samples, counts.dropped, counts.rejected) == (100, 1, 1)
 
 
-def test_readings_that_plainly_do_not_fit_the_unit_are_refused(tmp_path: Path) -> None:
+def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "recording.csv"
     path.write_text("2669\n" * 100)
     with pytest.raises(SignalError, match="10-bit converter: state its resolution with --adc-bits"):
@@ -277,14 +277,14 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
             replay_blocks(path)
 
 
-def test_random_bytes_are_no_recording(tmp_path: Path) -> None:
+def test_random_bytes_are_not_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "noise.bin"
     path.write_bytes(np.random.default_rng(0).bytes(200_000))
     with pytest.raises(FormatError, match="none of the formats ekd, csv, grove, shimmer3, bitalino"):
         list(replay_blocks(path))
 
 
-def test_a_replay_stops_when_told(tmp_path: Path) -> None:
+def test_a_replay_stops_on_request(tmp_path: Path) -> None:
     path = tmp_path / "recording.csv"
     path.write_text("# unit: uS\n" + "1\n" * 3_000_000)
     event = threading.Event()
@@ -320,7 +320,7 @@ def test_a_published_recording_explains_itself() -> None:
     assert len(values(blocks)) == 150_000
 
 
-def test_closing_after_the_device_has_gone_is_no_fault() -> None:
+def test_closing_after_unplugging_is_not_an_error() -> None:
     with PtyDevice(once(b"")) as device:
         sensor = open_sensor(device.path)
         device.unplug()
