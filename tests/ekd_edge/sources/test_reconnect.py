@@ -75,7 +75,7 @@ def test_reading_resumes_when_the_device_returns_under_the_same_name(tmp_path: P
         until(lambda: sum(len(b.values) for b in blocks if b.segment == 2) > 10 * 128)
     assert {block.segment for block in blocks} == {0, 1, 2}
     assert connection.counts.samples == sum(len(block.values) for block in blocks)
-    assert [sentence.split(":")[-1].strip() for sentence in messages if "reading" in sentence] == [
+    assert [sentence.split(":")[-1].strip() for sentence in messages if sentence.startswith("reading")] == [
         "ekd ekd-sim at 128 Hz"
     ] * 3
     assert sum("went away" in sentence for sentence in messages) >= 2
