@@ -72,7 +72,7 @@ def check_signature(path: Path, contents: Contents, trust: Trust) -> None:
     """Raise ModelFileError unless a trusted key signed the exact bytes of the manifest."""
     if contents.signature is None:
         raise ModelFileError(
-            f"{path} is not signed: sign it with `ekd-export --sign KEY {path}`, or run without --trust"
+            f"{path} is not signed: sign it with `ekd-export sign {path} --key KEY`, or run without --trust"
         )
     value, key = contents.signature[:_SIGNATURE_BYTES], contents.signature[_SIGNATURE_BYTES:]
     if key not in trust.keys:
@@ -109,10 +109,10 @@ def _public_key(path: Path) -> bytes:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
-            f"{path} is not a public key in PEM form: `ekd-export --new-key KEY` creates KEY.pub"
+            f"{path} is not a public key in PEM form: `ekd-export new-key KEY` creates KEY.pub"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path} is not an ed25519 key: create one with `ekd-export --new-key KEY`")
+        raise ConfigError(f"{path} is not an ed25519 key: create one with `ekd-export new-key KEY`")
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 

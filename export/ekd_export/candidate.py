@@ -1,4 +1,4 @@
-"""A model that may become the export's result: folded, converted, quantized, audited, and ready to run."""
+"""Building a candidate for the export: the student is folded, converted, quantized and audited."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,9 +32,10 @@ _CONVERSION_WINDOWS = 16
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model with its manifest, which holds no evaluation yet, and what it is made of.
+    """A verified model whose manifest has no evaluation yet.
 
-    float_flatbuffer: what was quantized, or the model itself where nothing was.
+    audit: the contents of its flatbuffer. float_flatbuffer: the float model that was quantized, or the model itself
+    where the recipe does not quantize.
     """
 
     model_file: ModelFile
@@ -42,34 +43,44 @@ class Candidate:
     float_flatbuffer: bytes
 
     def predict(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (n, targets, classes) by the very path that the edge takes."""
+        """Logits (n, targets, classes), computed by the classifier that runs on the device."""
         return open_classifier(self.model_file).predict(windows)
 
 
-def build_candidate(material: ExportInputs, recipe: Recipe, report: Callable[[str], None]) -> Candidate:
-    """What the recipe makes of the run's student. Training subjects alone shape it; where weights are tuned,
-    validation subjects choose the epoch.
+def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str], None]) -> Candidate:
+    """Fold, convert and quantize the run's student.
 
-    Raises ExportError where conversion or quantization fails or breaks something, and DataError where the windows
-    cannot calibrate or tune.
+    Only training subjects calibrate and tune it; where weights are tuned, validation subjects choose the epoch.
+
+    Args:
+        inputs: the student and its windows.
+        recipe: how to quantize.
+        notify: called with a sentence for each step.
+
+    Returns:
+        The candidate, audited and verified.
+
+    Raises:
+        ExportError: conversion or quantization fails or breaks something.
+        DataError: the windows cannot calibrate or tune.
     """
-    run, calibration = material.run, material.calibration
-    folded = fold(material.student, integer=recipe.kind == "int8")
+    run, calibration = inputs.run, inputs.calibration
+    folded = fold(inputs.student, integer=recipe.kind == "int8")
     if recipe.tuned:
-        report("fine-tuning for int8, distilled from the float student ...")
+        notify("fine-tuning for int8, distilled from the float student ...")
         folded = fine_tune(
-            folded, material.train.gsr, material.validation.gsr, seed=run.config.seed, report=report, recipe=recipe,
+            folded, inputs.train.gsr, inputs.validation.gsr, seed=run.config.seed, notify=notify, recipe=recipe,
             classes=run.network.classes,
         )  # fmt: skip
-    report("converting to TFLite ...")
+    notify("converting to TFLite ...")
     float_flatbuffer = convert(folded, run.network.window_samples)
-    manifest = float_manifest(material)
+    manifest = float_manifest(inputs)
     _check_conversion(folded, float_flatbuffer, manifest, calibration[:_CONVERSION_WINDOWS])
     if recipe.calibrated:
-        people = len(material.train.subjects)
-        report(f"quantizing to int8 with {len(calibration)} windows of {people} training subjects ...")
+        subjects = len(inputs.train.subjects)
+        notify(f"quantizing to int8 with {len(calibration)} windows of {subjects} training subjects ...")
     flatbuffer = quantize(float_flatbuffer, recipe, calibration)
-    found = audit(flatbuffer, recipe.kind)
+    audited = audit(flatbuffer, recipe.kind)
     manifest = replace(manifest, kind=recipe.kind, recipe=recipe.name)
     if recipe.kind == "int8":
         manifest = replace(
@@ -77,20 +88,20 @@ def build_candidate(material: ExportInputs, recipe: Recipe, report: Callable[[st
             quantization=read_quantization(flatbuffer),
             calibration=Calibration(
                 method=recipe.ranges,
-                subjects=hash_subjects(run.identity, material.train.subjects),
+                subjects=hash_subjects(run.identity, inputs.train.subjects),
                 windows=len(calibration),
                 seed=run.config.seed,
                 sha256=fingerprint(calibration),
             ),
         )
-    candidate = Candidate(_verified(flatbuffer, manifest), found, float_flatbuffer)
-    check_classes(run.network.targets, student_logits(material.student, calibration), candidate.predict(calibration))
+    candidate = Candidate(_verified(flatbuffer, manifest), audited, float_flatbuffer)
+    check_classes(run.network.targets, student_logits(inputs.student, calibration), candidate.predict(calibration))
     return candidate
 
 
-def float_manifest(material: ExportInputs) -> Manifest:
-    """What a float32 file of the run's student says about itself."""
-    run = material.run
+def float_manifest(inputs: ExportInputs) -> Manifest:
+    """The manifest of a float32 model file of the run's student."""
+    run = inputs.run
     split = run.subject_split
     manifest = Manifest(
         kind="float32",
@@ -110,7 +121,7 @@ def float_manifest(material: ExportInputs) -> Manifest:
         ),
         made_by=f"ekd {version('ekd')}",
     )
-    return with_window_hashes(manifest, (material.train, material.validation))
+    return with_window_hashes(manifest, (inputs.train, inputs.validation))
 
 
 def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> None:
@@ -123,7 +134,7 @@ def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest,
 
 
 def _verified(flatbuffer: bytes, manifest: Manifest) -> ModelFile:
-    """Through a written and verified file, as the edge gets it; the file itself is gone by then."""
+    """Write and read a model file as the device would, so that every check applies; the file is temporary."""
     with TemporaryDirectory(prefix="ekd-") as folder:
         path = Path(folder) / "student.tflite"
         save_model_file(path, flatbuffer, manifest)

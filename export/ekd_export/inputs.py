@@ -1,4 +1,4 @@
-"""What an export works with: the trained student of a run, and the windows of each side of its split."""
+"""The inputs of an export: the trained student of a run, and the windows of each group of its split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.models.student import Student
 from ekd_train.run import Run
 
-__all__ = ["LABELS", "ExportInputs", "read_material"]
+__all__ = ["LABELS", "ExportInputs", "read_inputs"]
 
 LABELS = ("low", "high")
-"""Names of the classes: the rating is high where `TrainConfig.threshold` and `TrainConfig.high` say so, else low."""
+"""Names of the classes: a rating is high by the rule of `TrainConfig.threshold` and `TrainConfig.high`, else low."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportInputs:
     """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
 
-    calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test serves the
-    one verdict at the end; nothing is chosen by it.
+    calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test is used for
+    the final verdict only; nothing is chosen by it.
     """
 
     run: Run
@@ -37,18 +37,27 @@ class ExportInputs:
     calibration: NDArray[np.float32]
 
 
-def read_material(run: Run, report: Callable[[str], None]) -> ExportInputs:
-    """Read the run's student and data; `report` is told what is being done and what is to be known of the data.
+def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
+    """Read the run's student and data.
 
-    Raises ConfigError where the run has no student, DataError where its data changed, cannot calibrate or cannot
-    judge, and ExportError where the student's classes have no names.
+    Args:
+        run: a run whose training has ended.
+        notify: called with a sentence for each step and for each remark on the data.
+
+    Returns:
+        The student and the windows of training, validation and test subjects.
+
+    Raises:
+        ConfigError: the run has no student.
+        DataError: its data changed, or it cannot calibrate or judge.
+        ExportError: the student has classes that ekd has no names for.
     """
     split = run.subject_split
     student = run.student()
     if run.network.classes != len(LABELS):
         raise ExportError(f"the student has {run.network.classes} classes; ekd names {len(LABELS)}: train again")
-    report(f"reading {run.source} ...")
-    windows = _read_windows(run, (*split.train, *split.validation, *split.test), report)
+    notify(f"reading {run.source} ...")
+    windows = _read_windows(run, (*split.train, *split.validation, *split.test), notify)
     train, validation, test = (
         windows.select(np.isin(windows.subject, subjects)) for subjects in (split.train, split.validation, split.test)
     )
@@ -57,7 +66,7 @@ def read_material(run: Run, report: Callable[[str], None]) -> ExportInputs:
     return ExportInputs(run, student, train, validation, test, calibration_windows(train, run.config.seed))
 
 
-def _read_windows(run: Run, subjects: tuple[str, ...], report: Callable[[str], None]) -> WindowSet:
+def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], None]) -> WindowSet:
     source = parse_source(run.source)
     if source.identity != run.identity:
         raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
@@ -66,5 +75,5 @@ def _read_windows(run: Run, subjects: tuple[str, ...], report: Callable[[str], N
         run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high
     )
     for note in source.notes:
-        report(note)
+        notify(note)
     return windows

@@ -1,4 +1,4 @@
-"""The model file and what lies beside it, all of it or nothing."""
+"""Saving an export: the model file, its report and the ONNX file are written together or not at all."""
 
 import contextlib
 import json
@@ -12,55 +12,67 @@ from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_export.candidate import Candidate
-from ekd_export.report.page import render_page
+from ekd_export.report.html import render_page
 
 __all__ = ["check_output", "json_path", "onnx_path", "page_path", "write_export"]
 
 
 def page_path(output: Path) -> Path:
-    """The report for people, beside the model file."""
+    """The HTML report of the model file `output`."""
     return output.with_suffix(".html")
 
 
 def json_path(output: Path) -> Path:
-    """The report for programs, beside the model file."""
+    """The JSON report of the model file `output`."""
     return output.with_suffix(".json")
 
 
 def onnx_path(output: Path) -> Path:
-    """The float student as ONNX, beside the model file."""
+    """The float student as ONNX, next to the model file `output`."""
     return output.with_suffix(".onnx")
 
 
 def check_output(output: Path, onnx: bool = False) -> None:
-    """Raise ConfigError where `output` and what belongs beside it cannot be written."""
+    """Raise ConfigError where `output` or one of the files next to it cannot be written."""
     if not output.parent.is_dir():
         raise ConfigError(f"the folder {output.parent} does not exist: make it, or name another file with -o")
-    beside = [page_path(output), json_path(output), *([onnx_path(output)] if onnx else [])]
-    if output in beside:
-        raise ConfigError(f"{output} would be overwritten by what lies beside it: name a file that ends in .tflite")
-    for path in (output, *beside):
+    others = [page_path(output), json_path(output), *([onnx_path(output)] if onnx else [])]
+    if output in others:
+        raise ConfigError(f"{output} is the name of another file of the export: name a file that ends in .tflite")
+    for path in (output, *others):
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder, and a file belongs there: name another one with -o")
+            raise ConfigError(f"{path} is a folder, where a file would be written: name another one with -o")
 
 
 def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], onnx: bytes | None = None) -> ModelFile:
-    """Write the model file with the report in its manifest; beside it the report as .html and .json, and the ONNX.
+    """Write the model file, the report as .html and .json, and the ONNX file.
 
-    Everything is written aside and synced before the first rename, the model file's. Raises ModelFileError or
-    ConfigError where something cannot be written; what was there before is intact then, and nothing is left behind.
+    All files are written under temporary names and synced before the first rename, which is the model file's.
+
+    Args:
+        output: the model file; the others are next to it.
+        candidate: the model to write.
+        report: what `build_report` returned; without plotting data it also goes into the file's manifest.
+        onnx: the ONNX file's bytes; None writes none.
+
+    Returns:
+        The model file, read back and verified.
+
+    Raises:
+        ModelFileError, ConfigError: something cannot be written; existing files are intact then, and no temporary
+            file remains.
     """
-    beside = {
+    others = {
         page_path(output): render_page(report).encode(),
         json_path(output): (json.dumps(report, indent=1) + "\n").encode(),
         **({} if onnx is None else {onnx_path(output): onnx}),
     }
-    manifest = replace(candidate.model_file.manifest, evaluation=_compact(report), signoff=_signoff(report))
+    manifest = replace(candidate.model_file.manifest, evaluation=_without_plots(report), signoff=_signoff(report))
     with contextlib.ExitStack() as stack:
         path = output
         try:
             commits = {}
-            for path, data in beside.items():
+            for path, data in others.items():
                 commits[path] = stack.enter_context(pending_file(path, data))
             save_model_file(output, candidate.model_file.flatbuffer, manifest)
             for path, commit in commits.items():  # noqa: B007 (path is named in the error)
@@ -70,8 +82,8 @@ def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], 
     return load_model_file(output)
 
 
-def _compact(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report without what only plots need: the file travels to the device."""
+def _without_plots(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report without the data that only plots need, to keep the model file small."""
     verdict = dict(report["verdict"])
     verdict["targets"] = [{key: each[key] for key in each if key != "logits"} for each in verdict["targets"]]
     return {**report, "verdict": verdict}

@@ -73,7 +73,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from ekd_edge.model.file import ModelFile, check_contents, load_model_file
 from ekd_edge.errors import ModelFileError
-import ekd_edge.model.signature, ekd_export.signing, ekd_export.cli.export
+import ekd_edge.model.signature, ekd_export.signing, ekd_export.cli.sign, ekd_export.cli.main
 with TemporaryDirectory() as folder:
     path = Path(folder) / "a.tflite"
     path.write_bytes(b"no model")

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ekd_edge.model.signature import Trust, read_trust
-from ekd_export.signing import make_key, read_private_key, sign_file
+from ekd_export.signing import new_key, read_private_key, sign_in_place
 from tests.helpers.edge_command import Wire
 
 
@@ -24,12 +24,12 @@ class SigningKey:
     trust: Trust
 
     def sign(self, path: Path) -> Path:
-        sign_file(path, self.private)
+        sign_in_place(path, self.private)
         return path
 
 
 def make_signing_key(folder: Path) -> SigningKey:
-    public_path = make_key(folder / "key")
+    public_path = new_key(folder / "key")
     return SigningKey(read_private_key(folder / "key"), public_path, read_trust([public_path]))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.manifest import Kind
-from ekd_export.cli.export import main
+from ekd_export.cli.main import main
 from ekd_train.checkpoint import save_weights
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import parse_source

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,22 +9,24 @@ import numpy as np
 import pytest
 import torch
 
+import ekd_export
 import ekd_export.candidate
-from ekd_edge.errors import ExportError
+from ekd_edge.errors import ConfigError, ExportError
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.spec import SignalSpec
-from ekd_export.cli.export import main
+from ekd_export.cli.main import main
 from ekd_export.quantization.quantize import calibration_windows, fingerprint
 from ekd_train.run import Run
+from tests.helpers.packages import hide_packages
 
 
-def test_the_float_file_says_what_the_student_says(exports, windows) -> None:
+def test_float_file_has_the_student_logits(exports, windows) -> None:
     expected = exports.run.student()(torch.tensor(windows.gsr[:40])).logits.detach().numpy()
     np.testing.assert_allclose(open_classifier(exports.float32).predict(windows.gsr[:40]), expected, atol=2e-5)
 
 
-def test_the_int8_file_agrees_with_the_float_file(exports, windows) -> None:
+def test_int8_file_agrees_with_the_float_file(exports, windows) -> None:
     exact, coarse = (open_classifier(each).predict(windows.gsr) for each in (exports.float32, exports.int8))
     noise = np.sqrt(np.mean((coarse - exact) ** 2)) / exact.std()
     assert noise < 0.25
@@ -32,7 +35,7 @@ def test_the_int8_file_agrees_with_the_float_file(exports, windows) -> None:
     assert (coarse.argmax(-1) == exact.argmax(-1)).mean() > 0.9
 
 
-def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
+def test_manifest_describes_the_run(exports, windows) -> None:
     run, manifest = exports.run, exports.int8.manifest
     assert manifest.signal == run.signal
     assert isinstance(manifest.signal, SignalSpec)
@@ -62,7 +65,7 @@ def test_the_manifest_tells_the_whole_story(exports, windows) -> None:
     assert (manifest.recipe, exports.float32.manifest.recipe, manifest.student) == ("static", "float32", "paper")
 
 
-def test_int8_is_the_smaller_file_and_people_are_told(exports) -> None:
+def test_int8_file_is_smaller_and_the_summary_says_synthetic(exports) -> None:
     assert exports.int8.manifest.size_bytes < exports.float32.manifest.size_bytes
     out, err = exports.printed["int8"]
     assert "0 float tensors" in out
@@ -76,7 +79,7 @@ def test_int8_is_the_smaller_file_and_people_are_told(exports) -> None:
     assert "INFO" not in err
 
 
-def test_json_for_programs(exports) -> None:
+def test_json_has_the_report(exports) -> None:
     out, err = exports.printed["float32"]
     result = json.loads(out)
     assert result["path"] == "runs/tiny/student-float32.tflite"
@@ -94,10 +97,10 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return err.splitlines()[-1]
 
 
-def test_no_run_no_student_no_folder(run: Run, tmp_path, monkeypatch, capsys) -> None:
+def test_missing_run_student_or_folder_is_refused(run: Run, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert "ekd-train" in _fails(capsys)
-    assert "no run folder" in _fails(capsys, tmp_path)
+    assert "is not a run folder" in _fails(capsys, tmp_path)
     assert "does not exist" in _fails(capsys, run.path, "-o", tmp_path / "none" / "a.tflite")
     empty = tmp_path / "empty"
     replace(run, path=empty).save()
@@ -105,14 +108,14 @@ def test_no_run_no_student_no_folder(run: Run, tmp_path, monkeypatch, capsys) ->
     assert list(empty.glob("*.tflite")) == []
 
 
-def test_data_that_changed_is_refused(run: Run, tmp_path, capsys) -> None:
+def test_changed_data_is_refused(run: Run, tmp_path, capsys) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     replace(run, path=tmp_path / "run", identity="another").save()
     assert "changed since" in _fails(capsys, tmp_path / "run", "-o", tmp_path / "a.tflite")
     assert not (tmp_path / "a.tflite").exists()
 
 
-def test_what_is_to_be_known_of_the_data_is_said(run: Run, tmp_path, monkeypatch, capsys) -> None:
+def test_notes_on_the_data_are_printed(run: Run, tmp_path, monkeypatch, capsys) -> None:
     def stop(*_: object) -> None:
         raise ExportError("far enough")
 
@@ -125,8 +128,37 @@ def test_what_is_to_be_known_of_the_data_is_said(run: Run, tmp_path, monkeypatch
     assert not lines[2].endswith("...")
 
 
-def test_a_student_without_torch_is_no_crash(run: Run) -> None:
-    code = "import sys; sys.modules['torch'] = None; from ekd_export.cli.export import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "pip install 'ekd[export]'" in done.stderr
+@pytest.mark.parametrize(
+    ("package", "options", "name"),
+    [("torch", [], "torch"), ("litert_torch", [], "litert-torch"), ("onnx", ["--onnx"], "onnx")],
+)
+def test_missing_package_is_refused_before_any_work(
+    package: str, options: list[str], name: str, run: Run, monkeypatch, capsys
+) -> None:
+    hide_packages(monkeypatch, package)
+    error = _fails(capsys, run.path, *options)
+    assert re.search(rf"needs {name}, which is not installed: run `pip install .*\[\w+\]'`", error)
+
+
+def test_misspelled_recipe_and_run_name_the_nearest(run: Run, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(run.path), "--recipe", "statik"])
+    assert "did you mean static?" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"unknown recipe 'statik': .*did you mean static\?"):
+        ekd_export.export(run.path, "statik")
+    monkeypatch.chdir(run.path.parents[1])
+    assert "did you mean runs/tiny?" in _fails(capsys, "runs/tinny")
+
+
+def test_public_export_is_silent_and_returns_the_result(run: Run, tmp_path, capsys) -> None:
+    result = ekd_export.export(run.path, "static", max_drop=0.4, output=tmp_path / "a.tflite")
+    assert capsys.readouterr() == ("", "")
+    assert (result.path, result.model_file.manifest.recipe) == (tmp_path / "a.tflite", "static")
+    assert result.verdict.passed
+    assert result.report["verdict"]["result"] == "passed"
+    assert result.page == tmp_path / "a.html"
+
+
+def test_python_m_runs_the_command() -> None:
+    command = [sys.executable, "-m", "ekd_export", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("ekd ")

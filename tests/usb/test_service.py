@@ -13,7 +13,7 @@ import pytest
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import pi_os
 from ekd_edge.model.file import load_model_file
-from ekd_export.signing import make_key, read_private_key, sign_file
+from ekd_export.signing import new_key, read_private_key, sign_in_place
 from tests.usb.guest import Guest
 from tests.usb.wired_sensor import WiredSensor
 
@@ -78,8 +78,8 @@ def bundle(wheel: Path, quick_model: Path, tmp_path: Path) -> Path:
     """One whose service trusts a key; its model is signed by it."""
     model = tmp_path / "student-int8.tflite"
     model.write_bytes(quick_model.read_bytes())
-    public = make_key(tmp_path / "key")
-    sign_file(model, read_private_key(tmp_path / "key"))
+    public = new_key(tmp_path / "key")
+    sign_in_place(model, read_private_key(tmp_path / "key"))
     return make_bundle(tmp_path / "bundle.tar", TARGET, load_model_file(model), key=public, wheel=wheel).path
 
 

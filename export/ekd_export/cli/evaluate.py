@@ -1,4 +1,7 @@
-"""`ekd-eval`: how well do model files do on people they have never seen, and what does the second one lose?"""
+"""`ekd-eval MODEL ...`: accuracy of model files on subjects that none of them was trained on. Runs without torch.
+
+Exit status: 0 when all is done, 130 on Ctrl-C, 2 for a fault, with one sentence on stderr.
+"""
 
 import argparse
 import json
@@ -6,45 +9,48 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ekd_edge.errors import EkdError
 from ekd_edge.formatting import change, origin, percent
-from ekd_export.evaluation.held_out import Report, evaluate_files
+from ekd_export.evaluation.held_out import EvaluationReport, evaluate
+from firmware_bridge.cli.arguments import count
+from firmware_bridge.cli.program import Command, Program, run_program
 
-__all__ = ["main"]
+__all__ = ["PROGRAM", "add_arguments", "main", "run"]
+
+PROGRAM = Program(
+    "ekd-eval",
+    "Accuracy and macro-F1 of model files on subjects that none of them was trained on, and the change from the "
+    "first file to each further one.",
+    (Command("evaluate", "evaluate model files", "ekd_export.cli.evaluate", positional=True, hidden=True),),
+    default="evaluate",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, evaluate, print; returns the exit status."""
-    args = _parser().parse_args(argv)
-    try:
-        report = evaluate_files(args.models, args.data, args.threads)
-    except EkdError as error:
-        print(f"ekd-eval: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nekd-eval: stopped", file=sys.stderr)
-        return 130
-    print(json.dumps(report.to_json(), indent=1) if args.json else _to_text(report))
-    return 0
+    """Run the command; see the module's docstring for the exit status."""
+    return run_program(PROGRAM, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ekd-eval",
-        description="Accuracy and macro-F1 of model files on subjects that none of them was trained on, and "
-        "the change from the first file to each further one.",
-    )
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.tflite", help="what ekd-export wrote")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `ekd-eval`."""
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.tflite", help="files that ekd-export wrote")
     parser.add_argument(
         "--data",
-        help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER (default: as in training)",
+        metavar="DATA",
+        help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER (default: the training data)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="of the TFLite runtime (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, every subject in it")
-    return parser
+    parser.add_argument(
+        "--threads", metavar="N", type=count, default=1, help="threads of the TFLite runtime (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, with every subject")
 
 
-def _to_text(report: Report) -> str:
+def run(options: argparse.Namespace) -> None:
+    """Evaluate and print."""
+    report = evaluate(options.models, options.data, options.threads)
+    print(json.dumps(report.to_json(), indent=1) if options.json else _to_text(report))
+
+
+def _to_text(report: EvaluationReport) -> str:
     excluded = f"; {len(report.excluded)} left out that a model was trained on" if report.excluded else ""
     lines = [
         f"{report.source}{origin(report.synthetic)}: {report.windows} windows of {len(report.subjects)} "
@@ -58,7 +64,7 @@ def _to_text(report: Report) -> str:
         for model_file, scores in zip(report.model_files, report.scores, strict=True):
             score = scores.targets[column]
             predicted = ", ".join(
-                f"{count} {label}" for count, label in zip(score.predicted, target.labels, strict=True)
+                f"{windows} {label}" for windows, label in zip(score.predicted, target.labels, strict=True)
             )
             lines.append(
                 f"  {model_file.path!s:{width}}  {model_file.manifest.kind:<7}  {percent(score.accuracy):>8}  "

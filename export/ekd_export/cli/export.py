@@ -1,67 +1,44 @@
-"""`ekd-export`: a trained student becomes one model file."""
+"""`ekd-export [RUN]`: write a run's student as one model file, with a verdict on what quantization costs."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ekd_edge.errors import EkdError, ExportError
-from ekd_export.cli.postprocess import add_arguments, begin, finish
+from ekd_edge.errors import ConfigError
+from ekd_export.cli.c_source import c_source_line, measured_arena
+from ekd_export.cli.new_key import key_lines
+from ekd_export.cli.sign import signed_line
 from ekd_export.cli.summary import to_json, to_text
-from ekd_export.quantization.recipes import RECIPES, Recipe
+from ekd_export.convert.c_source import write_c_source
+from ekd_export.quantization.recipes import RECIPES
+from ekd_export.run_export import export, open_run
+from ekd_export.signing import new_key, read_private_key, sign, sign_in_place
 from ekd_train.process_tuning import let_idle_threads_sleep
 
 if TYPE_CHECKING:
-    from ekd_export.export import Exported
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["main"]
+__all__ = ["NOT_SHOWN", "add_arguments", "run"]
 
 NOT_SHOWN = 3
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, export, print; returns the exit status, 3 where --max-drop was asked for and cannot be shown to hold."""
-    args = _parser().parse_args(argv)
-    recipe = RECIPES[args.recipe or ("static" if args.int8 else "float32")]
-    args.int8 = recipe.kind == "int8"
-    let_idle_threads_sleep()
-    try:
-        key, done = begin(args)
-        if done is not None:
-            print("\n".join(done))
-            return 0
-        exported = _export(args, recipe)
-        for line in finish(exported.model_file.path, key, args.c_array):
-            _report(line)
-    except EkdError as error:
-        print(f"ekd-export: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nekd-export: stopped, nothing was written", file=sys.stderr)
-        return 130
-    print(json.dumps(to_json(exported)) if args.json else to_text(exported))
-    return NOT_SHOWN if exported.verdict.passed is False else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ekd-export",
-        description="Write a run's student as one self-describing .tflite file for ekd-edge.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
     parser.add_argument(
-        "run",
-        type=Path,
-        nargs="?",
-        help="the run folder (default: the newest run in runs/), or a model file to --sign or to write as --c-array",
+        "run", metavar="RUN", type=Path, nargs="?", help="the run folder (default: the newest run in runs/)"
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--int8", action="store_true", help="quantize: integers alone, input and output included")
-    how.add_argument(
+    quantization = parser.add_mutually_exclusive_group()
+    quantization.add_argument(
+        "--int8", action="store_true", help="quantize to integers only, input and output included"
+    )
+    quantization.add_argument(
         "--recipe",
         choices=list(RECIPES),
-        help="another way to quantize: "
+        metavar="NAME",
+        help="quantize by another recipe: "
         + "; ".join(f"{recipe.name}: {recipe.about}" for recipe in RECIPES.values()).replace("%", "%%")
         + " (--int8 is static)",
     )
@@ -72,32 +49,81 @@ def _parser() -> argparse.ArgumentParser:
         help="sign off: the accuracy and macro-F1 that quantization may cost, such as 0.01 for one point; exit status "
         "3 where the loss cannot be shown to be within it",
     )
-    parser.add_argument("--onnx", action="store_true", help="write the float student as ONNX beside the file too")
-    parser.add_argument("-o", "--output", type=Path, help="the file to write (default: RUN/student-RECIPE.tflite)")
-    add_arguments(parser)
+    parser.add_argument("--onnx", action="store_true", help="also write the float student as ONNX, next to the file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="the file to write (default: RUN/student-RECIPE.tflite)",
+    )
+    parser.add_argument("--sign", metavar="KEY", type=Path, help="sign the written file with this ed25519 key")
+    parser.add_argument("--c-source", action="store_true", help="also write the int8 model as C99 source")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
-    return parser
+    parser.add_argument("--c-array", action="store_true", dest="c_source", help=argparse.SUPPRESS)
+    parser.add_argument("--new-key", metavar="KEY", type=Path, help=argparse.SUPPRESS)
 
 
-def _export(args: argparse.Namespace, recipe: Recipe) -> "Exported":
-    from ekd_edge.native_output import quiet
-
+def run(options: argparse.Namespace) -> int:
+    """Export, or what an old spelling stands for; returns 3 where --max-drop cannot be shown to hold."""
+    let_idle_threads_sleep()
+    if options.new_key is not None:
+        _notify_old_spelling("--new-key KEY", f"new-key {options.new_key}")
+        print("\n".join(key_lines(options.new_key, new_key(options.new_key))))
+        return 0
+    key = read_private_key(options.sign) if options.sign is not None else None
+    if options.run is not None and options.run.suffix == ".tflite" and not options.run.is_dir():
+        return _process_model_file(options, key)
+    recipe = RECIPES[options.recipe or ("static" if options.int8 else "float32")]
+    if options.c_source and recipe.kind != "int8":
+        raise ConfigError("--c-source writes the int8 model as C source: add --int8")
+    opened = open_run(options.run)
+    _notify(f"exporting the student of {opened.path} ...")
     try:
-        with quiet():
-            from ekd_export.export import default_output, export_run
-            from ekd_train.run import Run, newest_run
-    except ImportError as error:
-        raise ExportError(f"{error.name} is missing: run `pip install 'ekd[export]'`") from error
+        result = export(
+            opened,
+            recipe,
+            max_drop=options.max_drop,
+            output=options.output,
+            onnx=options.onnx,
+            notify=_notify,
+        )
+    except KeyboardInterrupt:
+        print("\nekd-export: stopped, nothing was written", file=sys.stderr)
+        return 130
+    if key is not None:
+        _notify(signed_line(sign_in_place(result.path, key)))
+    if options.c_source:
+        arena_bytes = measured_arena(result.model_file.flatbuffer)
+        _notify(c_source_line(write_c_source(result.model_file, arena_bytes=arena_bytes)))
+    print(json.dumps(to_json(result)) if options.json else to_text(result))
+    return NOT_SHOWN if result.verdict.passed is False else 0
 
-    run = Run.load(args.run if args.run is not None else newest_run())
-    _report(f"exporting the student of {run.path} ...")
-    output = args.output or default_output(run, recipe)
-    return export_run(run, recipe, output, _report, args.max_drop, args.onnx)
+
+def _process_model_file(options: argparse.Namespace, key: "Ed25519PrivateKey | None") -> int:
+    """The old spellings `FILE.tflite --sign KEY` and `FILE.tflite --c-array`."""
+    path = options.run
+    if key is None and not options.c_source:
+        raise ConfigError(
+            f"{path} is a model file already: name a run, or write `ekd-export sign {path} --key KEY` or "
+            f"`ekd-export c-source {path}`"
+        )
+    if key is not None:
+        _notify_old_spelling("FILE --sign KEY", f"sign {path} --key {options.sign}")
+        print(signed_line(sign(path, key, options.output)))
+    if options.c_source:
+        _notify_old_spelling("FILE --c-array", f"c-source {path}")
+        from ekd_edge.model.file import load_model_file
+
+        model_file = load_model_file(path)
+        print(c_source_line(write_c_source(model_file, arena_bytes=measured_arena(model_file.flatbuffer))))
+    return 0
 
 
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _notify_old_spelling(old: str, new: str) -> None:
+    _notify(f"ekd-export: `ekd-export {old}` will be removed in the next version: write `ekd-export {new}`")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _notify(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What `ekd-export` says at its end, for people and for programs."""
+"""The result of `ekd-export` as text and as JSON."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -8,62 +8,62 @@ from ekd_edge.formatting import interval, origin, percent, points
 if TYPE_CHECKING:
     from ekd_export.evaluation.intervals import Change
     from ekd_export.evaluation.signoff import TargetVerdict, Verdict
-    from ekd_export.export import Exported
+    from ekd_export.pipeline import ExportResult
 
 __all__ = ["to_json", "to_text"]
 
-_BLAMED = 5
+_LAYERS_SHOWN = 5
 
 
-def to_json(exported: "Exported") -> dict[str, Any]:
-    """The report, with where things were written."""
-    paths = {"path": str(exported.model_file.path), "page": str(exported.page)}
-    onnx = {} if exported.onnx is None else {"onnx": str(exported.onnx)}
-    return {**paths, **onnx, **exported.report, "sha256": exported.model_file.manifest.sha256}
+def to_json(result: "ExportResult") -> dict[str, Any]:
+    """The report and the paths of the written files."""
+    paths = {"path": str(result.path), "page": str(result.page)}
+    onnx = {} if result.onnx is None else {"onnx": str(result.onnx)}
+    return {**paths, **onnx, **result.report, "sha256": result.model_file.manifest.sha256}
 
 
-def to_text(exported: "Exported") -> str:
-    """A block of lines, the verdict last but for where things were written."""
-    return "\n".join(_lines(exported))
+def to_text(result: "ExportResult") -> str:
+    """A block of lines: figures, verdict, then the paths of the written files."""
+    return "\n".join(_lines(result))
 
 
-def _lines(exported: "Exported") -> Iterator[str]:
-    manifest, path, found = exported.model_file.manifest, exported.model_file.path, exported.audit
+def _lines(result: "ExportResult") -> Iterator[str]:
+    manifest, path, audit = result.model_file.manifest, result.path, result.audit
     source = origin(manifest.training.synthetic)
-    arena = exported.report["arena_bytes"]
+    arena = result.report["arena_bytes"]
     memory = "" if arena is None else f", arena {arena / 1024:.0f} KiB in TFLite Micro"
     yield (
         f"model      {manifest.student} student, recipe {manifest.recipe}, {manifest.size_bytes / 1000:.0f} kB, "
-        f"{sum(found.operations.values())} operations of {len(found.operations)} kinds, "
-        f"{found.float_tensors} float tensors{memory}"
+        f"{sum(audit.operations.values())} operations of {len(audit.operations)} kinds, "
+        f"{audit.float_tensors} float tensors{memory}"
     )
-    latency = exported.latency
+    latency = result.latency
     p99 = "" if latency.p99_ms is None else f", p99 {latency.p99_ms:.3f} ms"
     yield f"latency    p50 {latency.p50_ms:.3f} ms{p99} on {latency.machine}, {latency.runs} runs"
-    choice = exported.report["validation"]
+    choice = result.report["validation"]
     if choice is not None:
         yield f"validation {choice['why']}; chosen: {choice['chosen']}"
-    for target, share in exported.agreement.items():
+    for target, share in result.agreement.items():
         yield f"{target:<10} same class as the float student on {percent(share)} of validation windows{source}"
-    for each in exported.verdict.targets:
+    for each in result.verdict.targets:
         yield from _target_lines(each, source)
-        names = zip(exported.verdict.class_names, each.classes.after, strict=True)
-        for never in (name for name, count in names if count == 0):
-            yield f"warning    no test window is predicted {never} {each.target}: train longer{source}"
+        names = zip(result.verdict.class_names, each.classes.after, strict=True)
+        for missing in (name for name, count in names if count == 0):
+            yield f"warning    no test window is predicted {missing} {each.target}: train longer{source}"
     if manifest.recipe != "float32":
-        yield f"verdict    {_verdict(exported.verdict)}{source}"
-    for reason in exported.verdict.reasons:
+        yield f"verdict    {_verdict(result.verdict)}{source}"
+    for reason in result.verdict.reasons:
         yield f"           {reason}"
-    if exported.blamed is not None:
-        yield "layers     that lose most of what reaches them:"
-        costly = sorted(exported.blamed, key=lambda layer: -(layer.lost_db or 0.0))[:_BLAMED]
-        for layer in costly:
+    if result.layer_errors is not None:
+        yield "layers     that add most quantization error:"
+        worst = sorted(result.layer_errors, key=lambda layer: -(layer.lost_db or 0.0))[:_LAYERS_SHOWN]
+        for layer in worst:
             sqnr = "exact" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB"
             lost = 0.0 if layer.lost_db is None else layer.lost_db
             yield f"           {layer.operation:<24} {sqnr:>8}  -{lost:4.1f} dB  {layer.name}"
-    if exported.onnx is not None:
-        yield f"ONNX       {exported.onnx}"
-    yield f"report     {exported.page}"
+    if result.onnx is not None:
+        yield f"ONNX       {result.onnx}"
+    yield f"report     {result.page}"
     yield f"written    {path}"
     yield f"next       ekd-edge --model {path} --port /dev/ttyUSB0"
 
@@ -99,7 +99,7 @@ def _change(change: "Change") -> str:
 
 def _verdict(verdict: "Verdict") -> str:
     if verdict.max_drop is None:
-        return "not judged: say what may be lost, such as --max-drop 0.01 for one point"
+        return "not judged: set the loss that is allowed, such as --max-drop 0.01 for one point"
     allowed = f"{100 * verdict.max_drop:g} point{'' if verdict.max_drop == 0.01 else 's'}"
     if verdict.passed:
         return f"PASSED: the loss is shown to be within {allowed}"

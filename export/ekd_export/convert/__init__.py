@@ -1,1 +1,1 @@
-"""Conversion of a trained student: folding of batch norms, TFLite, ONNX, C source."""
+"""Conversion of a trained student: folding, TFLite, ONNX, C source."""

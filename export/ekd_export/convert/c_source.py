@@ -1,7 +1,7 @@
-"""An int8 model file as C source for microcontrollers: the model as bytes, and every constant of the signal chain.
+"""An int8 model file as C source for microcontrollers: the model's bytes and all constants of the signal chain.
 
-NAME.h and NAME.c are generated; `ekd_signal.h`, written beside them, is the signal chain itself in C. Numbers have 17
-significant digits (9 for float), from which a compiler makes the very same ones.
+NAME.h and NAME.c are generated; `ekd_signal.h`, written next to them, is the signal chain in C. Numbers have 17
+significant digits (9 for float), so that a compiler reproduces them exactly.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError, ExportError
-from ekd_edge.model.file import ModelFile
+from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.manifest import Manifest, Quantization
 from ekd_edge.signal.filter import steady_state
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR
@@ -34,20 +34,34 @@ _MODES: dict[NormalizationMode, str] = {
 _BYTES_A_LINE = 28
 
 
-def write_c_source(model_file: ModelFile, arena_bytes: int | None = None) -> tuple[Path, Path, Path]:
-    """Write NAME.c, NAME.h and ekd_signal.h beside the model file NAME.tflite; returns their paths.
+def write_c_source(
+    model: ModelFile | Path | str, output: Path | str | None = None, *, arena_bytes: int | None = None
+) -> tuple[Path, Path, Path]:
+    """Write an int8 model file as C99 source.
 
-    arena_bytes: memory that the model needs in TFLite Micro, where it was measured.
-    Raises ExportError where the model is not int8, ConfigError where its name cannot be a C file's or nothing can be
-    written.
+    Args:
+        model: the model file, or its path.
+        output: the C file, NAME.c; NAME.h and ekd_signal.h are written next to it. None writes NAME.c next to the model
+            file NAME.tflite.
+        arena_bytes: memory that the model needs in TFLite Micro, where it was measured; it is noted in the header.
+
+    Returns:
+        The paths of NAME.c, NAME.h and ekd_signal.h.
+
+    Raises:
+        ModelFileError: the model file is missing or damaged.
+        ExportError: the model is not int8.
+        ConfigError: the name is not one for a C file, or the files cannot be written.
     """
+    model_file = model if isinstance(model, ModelFile) else load_model_file(Path(model))
     manifest, path = model_file.manifest, model_file.path
     quantization = manifest.quantization
     if manifest.kind != "int8" or quantization is None:
         raise ExportError(f"{path} is {manifest.kind}: C source is made of int8 models, so export with --int8")
-    if not _STEM.fullmatch(path.stem):
-        raise ConfigError(f"{path.stem!r} cannot be the name of a C file: use letters, digits, '-' and '_'")
-    source, header, signal = path.with_suffix(".c"), path.with_suffix(".h"), path.with_name(SIGNAL_HEADER)
+    source = path.with_suffix(".c") if output is None else Path(output)
+    if source.suffix != ".c" or not _STEM.fullmatch(source.stem):
+        raise ConfigError(f"{source.name!r} cannot be the name of a C file: use letters, digits, '-' and '_', and .c")
+    header, signal = source.with_suffix(".h"), source.with_name(SIGNAL_HEADER)
     write_whole(signal, Path(__file__).with_name("csrc").joinpath(SIGNAL_HEADER).read_bytes())
     write_whole(header, _header(manifest, quantization, arena_bytes).encode())
     write_whole(source, _source(header.name, model_file).encode())
@@ -63,7 +77,7 @@ def _header(manifest: Manifest, quantization: Quantization, arena_bytes: int | N
     )
     modes = "\n".join(f"#define {name} {number}" for number, name in enumerate(_MODES.values()))
     return f"""\
-/* Written by ekd-export: a model of skin conductance, and what goes with it. See ekd_signal.h for the signal chain. */
+/* Written by ekd-export: an int8 model of skin conductance and its constants; ekd_signal.h has the signal chain. */
 #ifndef EKD_MODEL_H
 #define EKD_MODEL_H
 
@@ -130,7 +144,7 @@ def _source(header: str, model_file: ModelFile) -> str:
 #elif defined(__GNUC__)
 #define EKD_ALIGNED __attribute__((aligned(16)))
 #else
-#error "say here how this compiler aligns an array to 16 bytes"
+#error "define EKD_ALIGNED for this compiler: it aligns an array to 16 bytes"
 #endif
 
 const char *const ekd_targets[EKD_TARGETS] = {{{", ".join(_text(target.name) for target in targets)}}};
@@ -162,7 +176,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _double(value: float) -> str:
-    """With a point or an exponent, so that C does not take it for a whole number."""
+    """A C double; it has a point or an exponent, so that C does not read it as an integer."""
     text = f"{value:.17g}"
     return text if any(mark in text for mark in ".en") else f"{text}.0"
 
@@ -173,8 +187,8 @@ def _float(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A C string: UTF-8, whatever is not plain in octal, no trigraph."""
-    plain = "".join(
+    """A C string in UTF-8; bytes other than plain ASCII are octal escapes, and no trigraph can occur."""
+    escaped = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode()
     )
-    return f'"{plain}"'
+    return f'"{escaped}"'

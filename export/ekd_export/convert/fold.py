@@ -1,8 +1,8 @@
-"""The student as it runs on the device: the same function, with everything folded that folds.
+"""Inference form of the student: the same function with consecutive linear operations folded into one.
 
-Batch norms go into the layers before them, the four dense layers of each classifier into one, the classifiers of
-all targets into one matrix, and per attention head Wq Wk^T and Wv Wo into one matrix each. Folding is done in
-float64. One window at a time, so that all tokens are one (tokens, filters) matrix.
+Batch norms are folded into the layers before them, the four dense layers of each classifier into one, the classifiers
+of all targets into one matrix, and per attention head Wq Wk^T and Wv Wo into one matrix each. Folding is done in
+float64. The input is one window, so that all tokens are one (tokens, filters) matrix.
 """
 
 import math
@@ -19,20 +19,20 @@ from ekd_train.models.student import Student
 __all__ = ["TANH_TERMS", "InferenceStudent", "MixingStudent", "fold", "softsign_of_tanhs"]
 
 TANH_TERMS = ((0.15603, 3.19683), (0.42722, 0.77945), (0.3001, 0.20049), (0.10167, 0.03977))
-"""Amplitude and slope of the hyperbolic tangents whose sum is softsign to 0.0033 for |x| <= 64 (a minimax fit).
+"""Amplitude and slope of hyperbolic tangents; their sum is softsign within 0.0033 for |x| <= 64 (a minimax fit).
 
-Half a step of the int8 output is 0.0039. Softsign itself needs an int8 division, which only some runtimes have."""
+Half a step of the int8 output is 0.0039. Softsign itself needs an int8 division, which some runtimes lack."""
 
 
 def softsign_of_tanhs(values: Tensor) -> Tensor:
-    """Softsign, elementwise, by `TANH_TERMS`: tanh is a table look-up in int8."""
+    """Elementwise approximation of softsign by `TANH_TERMS`; tanh is a table look-up in int8."""
     return sum((a * torch.tanh(b * values) for a, b in TANH_TERMS[1:]), _first_term(values))
 
 
 def fold(student: Student, *, integer: bool) -> nn.Module:
     """The inference form of a student of any kind: one window (1, window_samples) -> logits (1, targets * classes).
 
-    integer: see `InferenceStudent`; students with hard gates are the same either way.
+    integer: see `InferenceStudent`; it has no effect on students with hard gates.
     """
     if isinstance(student.gsr_encoder, MixEncoder):
         return MixingStudent(student)
@@ -42,8 +42,8 @@ def fold(student: Student, *, integer: bool) -> nn.Module:
 class InferenceStudent(nn.Module):
     """A student with attention in inference form: one window (1, window_samples) -> logits (1, targets * classes).
 
-    integer: write the gates with operations that exist in int8 everywhere; a softsign then becomes
-    `softsign_of_tanhs`, everything else stays exact.
+    integer: use gates of operations that every runtime has in int8; softsign is replaced by `softsign_of_tanhs`, all
+    else stays exact.
     """
 
     def __init__(self, student: Student, *, integer: bool) -> None:
@@ -100,7 +100,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Scores x M x^T and values x N with M = Wq Wk^T / sqrt(key size) and N = Wv Wo: two products for all heads."""
+    """Attention with scores x M x^T and values x N; M = Wq Wk^T / sqrt(key size), N = Wv Wo, for all heads at once."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -111,23 +111,23 @@ class _Attention(nn.Module):
         key = attention.key.weight.double().view(heads, size, filters)
         value = attention.value.weight.double().view(heads, size, filters)
         output = attention.output.weight.double().view(filters, heads, size).transpose(0, 1)
-        self.asked = linear((key.transpose(1, 2) @ query).reshape(-1, filters), (bias @ key).reshape(-1))
-        self.told = linear(
+        self.query_key = linear((key.transpose(1, 2) @ query).reshape(-1, filters), (bias @ key).reshape(-1))
+        self.value_output = linear(
             (output @ value).transpose(0, 1).reshape(filters, -1),
             attention.output.weight.double() @ attention.value.bias.double() + attention.output.bias,
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
         count, filters = tokens.shape
-        asked = self.asked(tokens).reshape(1, -1, filters)
-        weights = torch.matmul(asked, tokens.T.reshape(1, filters, count)).softmax(-1)
-        seen = torch.matmul(weights, tokens.reshape(1, count, filters))
-        result: Tensor = self.told(seen.reshape(count, -1))
+        queries = self.query_key(tokens).reshape(1, -1, filters)
+        weights = torch.matmul(queries, tokens.T.reshape(1, filters, count)).softmax(-1)
+        attended = torch.matmul(weights, tokens.reshape(1, count, filters))
+        result: Tensor = self.value_output(attended.reshape(count, -1))
         return result
 
 
 class _LayerNorm(nn.Module):
-    """Layer norm spelled out with the mean, mul and rsqrt of int8 runtimes."""
+    """Layer norm written with mean, mul and rsqrt, which int8 runtimes have."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def _first_term(values: Tensor) -> Tensor:
 
 
 class MixingStudent(nn.Module):
-    """A student without attention in inference form: convolutions of constant weights on tokens (1, F, 1, T)."""
+    """A student without attention in inference form: convolutions with constant weights on tokens (1, F, 1, T)."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class MixingStudent(nn.Module):
 
 
 class _MixBlock(nn.Module):
-    """Depthwise convolution and two pointwise ones, each added to what it read."""
+    """A depthwise convolution and two pointwise ones, with residual connections."""
 
     def __init__(self, block: MixBlock) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class _MixBlock(nn.Module):
 
 
 class _HardScore(nn.Module):
-    """A score gate of pointwise convolutions; hard-tanh is a fused activation of the second."""
+    """A score gate of two pointwise convolutions; hard-tanh is a fused activation of the second."""
 
     def __init__(self, score: Score) -> None:
         super().__init__()

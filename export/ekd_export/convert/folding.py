@@ -1,4 +1,4 @@
-"""Folding, in float64: batch norms into the layer before them, layers with nothing between them into one."""
+"""Folding in float64: batch norms into the layer before them, consecutive dense layers into one."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ __all__ = ["batch_norm", "constant", "folded_classifier", "linear", "normed"]
 
 
 def batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift (features,), float64, that the norm amounts to in inference mode."""
+    """Scale and shift (features,), float64, of the norm in inference mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
@@ -45,5 +45,5 @@ def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 
 def constant(values: Tensor) -> nn.Parameter:
-    """A float32 copy that does not learn."""
+    """A float32 copy without gradient."""
     return nn.Parameter(values.detach().float().contiguous().clone(), requires_grad=False)

@@ -1,4 +1,4 @@
-"""From a folded student to a float TFLite flatbuffer, by litert-torch."""
+"""Conversion of a folded student to a float TFLite flatbuffer, by litert-torch; logits of a student in PyTorch."""
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import nn
 from ekd_edge.errors import ExportError
 from ekd_edge.native_output import quiet
 from ekd_train.models.student import Student
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["convert", "first_line", "student_logits", "torch_logits"]
 
@@ -26,13 +27,13 @@ def convert(student: nn.Module, window_samples: int) -> bytes:
             model = litert_torch.convert(student, (torch.zeros(1, window_samples),))
             return bytes(model.model_content())
     except ImportError as error:
-        raise ExportError(f"the converter is missing ({error.name}): run `pip install 'ekd[export]'`") from error
+        raise ExportError(f"litert-torch is not installed: run `{install_command('export')}`") from error
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ExportError(f"litert-torch cannot convert this student: {first_line(error)}") from error
 
 
 def torch_logits(student: nn.Module, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the folded student says in PyTorch: windows (n, window_samples) -> (n, targets * classes)."""
+    """Logits of a folded student in PyTorch: windows (n, window_samples) -> (n, targets * classes)."""
     with torch.inference_mode():
         rows = [student(window[None]) for window in torch.tensor(windows)]
         logits: NDArray[np.float32] = torch.cat(rows).numpy()
@@ -40,7 +41,7 @@ def torch_logits(student: nn.Module, windows: NDArray[np.float32]) -> NDArray[np
 
 
 def student_logits(student: Student, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the unfolded student says in inference mode: (n, window_samples) -> (n, targets, classes)."""
+    """Logits of an unfolded student in inference mode: (n, window_samples) -> (n, targets, classes)."""
     with torch.inference_mode():
         parts = [student(part).logits for part in torch.tensor(windows).split(_BATCH)]
         logits: NDArray[np.float32] = torch.cat(parts).numpy()
@@ -48,6 +49,6 @@ def student_logits(student: Student, windows: NDArray[np.float32]) -> NDArray[np
 
 
 def first_line(error: Exception) -> str:
-    """What a library says, without the pages that may follow; its type where it says nothing."""
+    """The first line of a library's error message; the error's type where the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,1 +1,1 @@
-"""The sign-off: window metrics, intervals over subjects, leakage checks, latency, evaluation of files."""
+"""Evaluation: sign-off, window metrics, intervals over subjects, leakage checks, latency, held-out subjects."""

@@ -1,28 +1,31 @@
-"""Model files on people who had no part in making any of them. Runs without torch, so on a Pi too."""
+"""Evaluation of model files on subjects that none of them was trained, validated or calibrated on.
+
+Runs without torch, and so on a Pi too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ekd_edge import metrics
 from ekd_edge.errors import ConfigError, DataError
-from ekd_edge.metrics import Comparison, Scores, compare, evaluate
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
-from ekd_export.evaluation.leakage import check_never_learned
+from ekd_export.evaluation.leakage import check_unseen
 from ekd_train.data.source import Source, parse_source
 
-__all__ = ["Report", "check_comparable", "evaluate_files", "unseen_subjects"]
+__all__ = ["EvaluationReport", "check_comparable", "evaluate", "unseen_subjects"]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Scores of each model file on the same windows, and of every further file against the first.
+class EvaluationReport:
+    """Scores of each model file on the same windows, and a comparison of every further file with the first.
 
-    source: the data as named; subjects: those evaluated; excluded: those left out because one of the models was
-    trained, validated or calibrated on them.
+    source: the data as named; subjects: the evaluated ones; excluded: subjects left out because a model was trained,
+    validated or calibrated on them. windows: how many were evaluated.
     """
 
     source: str
@@ -31,11 +34,11 @@ class Report:
     excluded: tuple[str, ...]
     windows: int
     model_files: tuple[ModelFile, ...]
-    scores: tuple[Scores, ...]
-    comparisons: tuple[tuple[Comparison, ...], ...]
+    scores: tuple[metrics.Scores, ...]
+    comparisons: tuple[tuple[metrics.Comparison, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
+        """The report as a JSON-ready dict."""
         models = []
         for model_file, scores in zip(self.model_files, self.scores, strict=True):
             manifest = model_file.manifest
@@ -57,13 +60,27 @@ class Report:
         }
 
 
-def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int = 1) -> Report:
-    """Evaluate model files on the unseen subjects of `data`, by default the data of the first one's training.
+def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None, threads: int = 1) -> EvaluationReport:
+    """Evaluate model files on subjects that none of them has seen.
 
-    Raises ModelFileError for a file that cannot be trusted, ConfigError where the files do not fit together and
-    DataError where no unseen subject is left, one is a copy of somebody seen, or the data does not fit.
+    Args:
+        models: one model file, or several; every further one is compared with the first.
+        data: a data source such as "recordings:FOLDER"; None is the data that the first model was trained on.
+        threads: threads of the TFLite runtime.
+
+    Returns:
+        Accuracy and macro-F1 by subject, and the changes with their intervals.
+
+    Raises:
+        ModelFileError: a file is missing or damaged.
+        ConfigError: the files cannot be compared, because their windows or targets differ.
+        DataError: no unseen subject is left, one is a copy of a subject that a model has seen, or the data does not
+            fit the models.
     """
-    model_files = tuple(load_model_file(path) for path in paths)
+    paths = [models] if isinstance(models, str | Path) else models
+    if not paths:
+        raise ConfigError("there is no model to evaluate: name at least one model file")
+    model_files = tuple(load_model_file(Path(path)) for path in paths)
     check_comparable(model_files)
     manifest = model_files[0].manifest
     source = parse_source(data if data is not None else manifest.training.source)
@@ -71,11 +88,11 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
     targets = tuple(target.name for target in manifest.targets)
     rule = manifest.training
     windows = source.windows(manifest.signal, None, targets, rule.threshold, subjects=kept, high=rule.high)
-    check_never_learned([model_file.manifest for model_file in model_files], windows)
+    check_unseen([model_file.manifest for model_file in model_files], windows)
     logits = [open_classifier(model_file, threads).predict(windows.gsr) for model_file in model_files]
-    scores = [evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
+    scores = [metrics.evaluate(windows.targets, windows.labels, windows.subject, each) for each in logits]
     further = zip(scores[1:], logits[1:], strict=True)
-    return Report(
+    return EvaluationReport(
         source=source.name,
         synthetic=source.synthetic,
         subjects=windows.subjects,
@@ -83,7 +100,7 @@ def evaluate_files(paths: Sequence[Path], data: str | None = None, threads: int 
         windows=len(windows),
         model_files=model_files,
         scores=tuple(scores),
-        comparisons=tuple(compare(scores[0], score, logits[0], each) for score, each in further),
+        comparisons=tuple(metrics.compare(scores[0], score, logits[0], each) for score, each in further),
     )
 
 
@@ -93,13 +110,15 @@ def check_comparable(model_files: Sequence[ModelFile]) -> None:
     for other in model_files[1:]:
         if other.manifest.signal != first.manifest.signal:
             raise ConfigError(
-                f"{first.path} and {other.path} were made for different signal specifications, so no window fits "
-                "both: evaluate them one by one"
+                f"{first.path} and {other.path} have different signal specifications, so no window fits both: evaluate "
+                "them one by one"
             )
         if other.manifest.targets != first.manifest.targets:
             raise ConfigError(f"{first.path} and {other.path} predict different targets: evaluate them one by one")
         if _rule(other) != _rule(first):
-            raise ConfigError(f"{first.path} and {other.path} call different ratings high: evaluate them one by one")
+            raise ConfigError(
+                f"{first.path} and {other.path} have different rules for a high rating: evaluate them one by one"
+            )
 
 
 def _rule(model_file: ModelFile) -> tuple[float, str]:
@@ -107,9 +126,9 @@ def _rule(model_file: ModelFile) -> tuple[float, str]:
 
 
 def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The source's subjects that no model has seen, and those that one has.
+    """Two groups of the source's subjects: unseen by every model, and seen by at least one.
 
-    Raises DataError where none is left.
+    Raises DataError where no unseen subject is left.
     """
     seen: set[str] = set()
     for manifest in manifests:
@@ -124,7 +143,7 @@ def unseen_subjects(manifests: Sequence[Manifest], source: Source) -> tuple[tupl
     return kept, excluded
 
 
-def _change(comparison: Comparison) -> dict[str, Any]:
+def _change(comparison: metrics.Comparison) -> dict[str, Any]:
     return {
         "agreement": comparison.agreement,
         "accuracy": asdict(comparison.accuracy),

@@ -1,4 +1,4 @@
-"""How sure a mean change over subjects is: two 95 % intervals of the same paired differences."""
+"""Confidence intervals of a mean change over subjects: Student's t and bootstrap, 95 %, of paired differences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Both ends of a 95 % interval."""
+    """A 95 % interval."""
 
     low: float
     high: float
@@ -29,7 +29,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Mean over subjects of (after - before). The intervals are None for a single subject, who says nothing of others.
+    """Mean over subjects of (after - before). A single subject has no intervals: both are None.
 
     student_t: `ekd_edge.metrics.Difference`. bootstrap: the percentile bootstrap (Efron and Tibshirani, An
     Introduction to the Bootstrap, 1993, chapter 13) that draws whole subjects with replacement. It assumes no shape
@@ -44,13 +44,13 @@ class Change:
 
     @property
     def intervals(self) -> dict[str, Interval]:
-        """Interval by the name of its method; empty for a single subject."""
+        """The intervals by the name of their method; empty for a single subject."""
         named = {"Student t": self.student_t, "bootstrap": self.bootstrap}
         return {name: interval for name, interval in named.items() if interval is not None}
 
 
 def change_over_subjects(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
-    """The mean change of one score over the same subjects, at least one. Neither their names nor their order matter."""
+    """The mean change of one score, by subject, before and after; at least one subject. Their order does not matter."""
     difference = paired_difference(before, after)
     if difference.low is None or difference.high is None:
         return Change(difference.mean, difference.subjects, None, None)

@@ -1,4 +1,4 @@
-"""How long one window takes, from preprocessed samples to logits, on the machine that asks."""
+"""Latency of one window, from preprocessed samples to logits, on this machine."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ _LEAST_FOR_P99 = 100
 class Latency:
     """Milliseconds of one window through `Classifier.predict`, quantization of input and output included.
 
-    p99_ms: None where fewer than 100 runs fitted into the time allowed. machine: on which it was measured.
+    p99_ms: None where fewer than 100 runs fitted into the time limit. machine: the one it was measured on.
     """
 
     p50_ms: float
@@ -36,17 +36,27 @@ class Latency:
     machine: str
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The figures as a JSON-ready dict."""
         return asdict(self)
 
 
 def measure_latency(
     model_file: ModelFile, windows: NDArray[np.float32], threads: int = 1, budget_s: float = BUDGET_S
 ) -> Latency:
-    """Run windows (n, window_samples), n at least 1, one at a time and in turn: 20 to warm up, then 1000, or as many
-    as `budget_s` seconds allow, at least one.
+    """Time predictions of single windows.
 
-    Raises what `open_classifier` raises.
+    Args:
+        model_file: the model.
+        windows: float32 (n, window_samples), n at least 1, used in turn.
+        threads: threads of the TFLite runtime.
+        budget_s: time limit. 20 runs for warm-up and 1000 timed ones end early where it is reached; at least one is
+            timed.
+
+    Returns:
+        Median and 99th percentile.
+
+    Raises:
+        EkdError: the model cannot be opened, see `open_classifier`.
     """
     predict = open_classifier(model_file, threads).predict
     single = [windows[index : index + 1] for index in range(min(len(windows), RUNS))]
@@ -58,9 +68,9 @@ def measure_latency(
     times_s: list[float] = []
     while len(times_s) < RUNS and (not times_s or time.perf_counter() - started < budget_s):
         window = single[len(times_s) % len(single)]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         predict(window)
-        times_s.append(time.perf_counter() - begun)
+        times_s.append(time.perf_counter() - start)
     p50_ms, p99_ms = (float(value) for value in 1000 * np.quantile(times_s, (0.5, 0.99)))
     return Latency(
         p50_ms=p50_ms,
@@ -73,7 +83,7 @@ def measure_latency(
 
 
 def machine() -> str:
-    """What this machine is: the board or processor by name where the system tells it, and its cores; no host name."""
+    """This machine: name of the board or processor, where the system has it, and number of cores; no host name."""
     cores = os.cpu_count() or 1
     return f"{_model() or platform.machine() or 'unknown processor'}, {cores} {'core' if cores == 1 else 'cores'}"
 

@@ -1,8 +1,8 @@
-"""Nobody is examined on what a model learned from: not under the same name, and not under another one.
+"""Leakage checks: no test window may also be a training window, under the same subject name or another one.
 
-A window that is not constant is as good as a fingerprint: two recordings do not share one by chance. So windows are
-compared by SHA-256 of their bytes. Processed on another kind of machine, a copy may differ in a last bit and pass;
-names are compared besides. Runs without torch.
+Windows are compared by SHA-256 of their bytes, since two recordings do not share a window by chance unless it is
+constant. A copy that was processed on another kind of machine may differ in a last bit and is not found; subject names
+are compared as well. Runs without torch.
 """
 
 import hashlib
@@ -16,55 +16,55 @@ from ekd_edge.errors import DataError
 from ekd_edge.model.manifest import Manifest
 from ekd_train.data.windows import WindowSet
 
-__all__ = ["check_disjoint", "check_never_learned", "with_window_hashes"]
+__all__ = ["check_disjoint", "check_unseen", "with_window_hashes"]
 
-HASHES_AT_MOST = 256
-HASHES_A_RECORDING = 4
+MAX_HASHES = 256
+HASHES_PER_RECORDING = 4
 _HEX_DIGITS = 16
-_NAMED_AT_MOST = 5
+_NAMES_SHOWN = 5
 
 
-def check_disjoint(learned: Sequence[WindowSet], examined: WindowSet) -> None:
-    """Raise DataError where subjects or windows of `examined` are among those that shaped the model.
+def check_disjoint(seen: Sequence[WindowSet], test: WindowSet) -> None:
+    """Raise DataError where subjects or windows of `test` are among those that shaped the model.
 
-    learned: windows of training (calibration is a part of it) and of validation.
+    seen: windows of training, which calibration takes its windows from, and of validation.
     """
-    both = {name for part in learned for name in part.subjects} & set(examined.subjects)
+    both = {name for part in seen for name in part.subjects} & set(test.subjects)
     if both:
-        raise DataError(f"{_some(both)} would be examined on a model that learned from them: split by subject again")
-    mine = dict(_fingerprints(examined))
-    known = {digest: subject for part in learned for digest, subject in _fingerprints(part) if digest in mine}
-    if known:
-        copies = [subject for digest, subject in _fingerprints(examined) if digest in known]
+        raise DataError(f"{_some(both)} are test subjects of a model that was trained on them: split by subject again")
+    test_hashes = dict(_fingerprints(test))
+    shared = {digest: subject for part in seen for digest, subject in _fingerprints(part) if digest in test_hashes}
+    if shared:
+        copies = [subject for digest, subject in _fingerprints(test) if digest in shared]
         raise DataError(
-            f"{len(copies)} windows of {_some(copies)} are also windows of {_some(known.values())}, from whom the "
-            "model learned: the same recordings under two names; keep one of them and train again"
+            f"{len(copies)} test windows of {_some(copies)} are also training windows of {_some(shared.values())}: the "
+            "same recordings are in the data under two names; keep one of them and train again"
         )
 
 
-def with_window_hashes(manifest: Manifest, learned: Sequence[WindowSet]) -> Manifest:
-    """The manifest with hashes of a few windows of each recording that shaped the model, see `Training`."""
-    everything = [part for part in learned if len(part)]
-    recordings = sum(len(np.unique(part.recording)) for part in everything)
-    each = min(HASHES_A_RECORDING, max(1, HASHES_AT_MOST // max(1, recordings)))
+def with_window_hashes(manifest: Manifest, seen: Sequence[WindowSet]) -> Manifest:
+    """The manifest with hashes of a few windows of each recording in `seen`; see `Training.window_hashes`."""
+    parts = [part for part in seen if len(part)]
+    recordings = sum(len(np.unique(part.recording)) for part in parts)
+    per_recording = min(HASHES_PER_RECORDING, max(1, MAX_HASHES // max(1, recordings)))
     hashes: list[str] = []
-    for part in everything:
+    for part in parts:
         for name in np.unique(part.recording):
             rows = part.gsr[part.recording == name]
             digests = [digest for digest, _ in _digests(rows)]
-            hashes += [digest[:_HEX_DIGITS] for digest in _spread(digests, each)]
-    chosen = tuple(sorted(set(_spread(hashes, HASHES_AT_MOST))))
+            hashes += [digest[:_HEX_DIGITS] for digest in _spread(digests, per_recording)]
+    chosen = tuple(sorted(set(_spread(hashes, MAX_HASHES))))
     return replace(manifest, training=replace(manifest.training, window_hashes=chosen))
 
 
-def check_never_learned(manifests: Sequence[Manifest], examined: WindowSet) -> None:
-    """Raise DataError where a window of `examined` is one whose hash a manifest carries."""
+def check_unseen(manifests: Sequence[Manifest], windows: WindowSet) -> None:
+    """Raise DataError where the hash of one of the windows is in a model's manifest."""
     known = {digest for manifest in manifests for digest in manifest.training.window_hashes}
-    copies = [subject for digest, subject in _fingerprints(examined) if digest[:_HEX_DIGITS] in known] if known else []
+    copies = [subject for digest, subject in _fingerprints(windows) if digest[:_HEX_DIGITS] in known] if known else []
     if copies:
         raise DataError(
-            f"{len(copies)} windows of {_some(copies)} shaped one of these models, under another name: evaluate on "
-            "people whom it has never seen"
+            f"{len(copies)} windows of {_some(copies)} were used to train one of these models, under another name: "
+            "evaluate on subjects that it has not seen"
         )
 
 
@@ -75,14 +75,14 @@ def _fingerprints(windows: WindowSet) -> Iterator[tuple[str, str]]:
 
 
 def _digests(windows: NDArray[np.float32]) -> Iterator[tuple[str, int]]:
-    """SHA-256 of the little-endian bytes, and row, of each window (n, window_samples) that is not constant."""
+    """SHA-256 of the little-endian bytes, and row, of each window that is not constant; windows (n, window_samples)."""
     for row, window in enumerate(windows):
         if (window != window[0]).any():
             yield hashlib.sha256(np.ascontiguousarray(window, "<f4").data).hexdigest(), row
 
 
 def _spread(items: list[str], count: int) -> list[str]:
-    """At most `count` of them, evenly spread."""
+    """At most `count` of the items, evenly spread."""
     if len(items) <= count:
         return items
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
@@ -90,5 +90,5 @@ def _spread(items: list[str], count: int) -> list[str]:
 
 def _some(names: Iterable[str]) -> str:
     unique = sorted(set(names))
-    more = f" and {len(unique) - _NAMED_AT_MOST} more" if len(unique) > _NAMED_AT_MOST else ""
-    return ", ".join(unique[:_NAMED_AT_MOST]) + more
+    more = f" and {len(unique) - _NAMES_SHOWN} more" if len(unique) > _NAMES_SHOWN else ""
+    return ", ".join(unique[:_NAMES_SHOWN]) + more

@@ -1,9 +1,9 @@
-"""Whether what quantization costs is within an allowance: shown with statistics over subjects, or not shown.
+"""Sign-off: a non-inferiority test of what quantization costs, with statistics over subjects.
 
-An interval of the mean change over subjects that lies wholly above -max_drop shows the loss to be within the
-allowance (non-inferiority). The gate asks it of accuracy and of macro-F1, of every target, and by both intervals of
-`Change`. As all must hold, asking more questions makes a false PASSED no likelier (an intersection-union test:
-Berger, Technometrics 24, 1982), and no correction is due.
+An interval of the mean change over subjects that is wholly above -max_drop shows the loss to be within the allowance.
+The test requires this for accuracy and macro-F1, for every target, and for both intervals of `Change`. As all of them
+must hold, more criteria do not make a false PASSED more likely (an intersection-union test: Berger, Technometrics 24,
+1982), and no correction for multiple comparisons is needed.
 """
 
 import json
@@ -51,8 +51,8 @@ Result = Literal["passed", "not shown", "not judged"]
 class SubjectChange:
     """One subject's scores before and after.
 
-    macro_f1_before, macro_f1_after: None where the subject's labels lack a class. Macro-F1 says little there: with one
-    class alone, the first wrong window halves it, and the second changes next to nothing.
+    macro_f1_before, macro_f1_after: None where the subject's labels lack a class. Macro-F1 is not informative there:
+    with one class, the first wrong window halves it, and the second hardly changes it.
     """
 
     subject: str
@@ -70,12 +70,12 @@ class SubjectChange:
 
 @dataclass(frozen=True, slots=True)
 class TargetVerdict:
-    """One target, the model after against the model before, on the same windows.
+    """One target: the quantized model (after) against the float one (before), on the same windows.
 
     accuracy_before, accuracy_after: means over all subjects. macro_f1_before, macro_f1_after, macro_f1: over the
-    subjects whose labels have every class, None where there is none; one_class_subjects: how many others there are.
-    agreement: share of windows that get the same class. worst: the subject whose accuracy falls most. logits: a
-    sample, for plotting. output_sqnr_db: see `sqnr_db`.
+    subjects whose labels have every class, None without such subjects; one_class_subjects: number of the others.
+    agreement: share of windows that get the same class. worst: the subject with the largest loss of accuracy. logits:
+    a sample for plots. output_sqnr_db: see `sqnr_db`.
     """
 
     target: str
@@ -100,7 +100,7 @@ class TargetVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What may be said of the loss. passed: None where no max_drop was asked for. reasons: why it is not shown."""
+    """The result of the sign-off. passed: None where no max_drop was set. reasons: why a loss is not shown."""
 
     max_drop: float | None
     passed: bool | None
@@ -110,11 +110,11 @@ class Verdict:
 
     @property
     def result(self) -> Result:
-        """`passed` in words."""
+        """`passed` as text."""
         return "not judged" if self.passed is None else "passed" if self.passed else "not shown"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, without NaN or infinity; `result` and the names of the intervals are in it."""
+        """A JSON-ready dict without NaN or infinity, with `result` and the names of the intervals."""
         data = {"result": self.result, "intervals": METHODS, **asdict(self)}
         plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
         return plain
@@ -130,17 +130,17 @@ def check_max_drop(max_drop: float) -> None:
 
 
 def check_classes_present(
-    targets: Sequence[str], labels: NDArray[np.int64], class_names: Sequence[str], whose: str = "test subjects"
+    targets: Sequence[str], labels: NDArray[np.int64], class_names: Sequence[str], group: str = "test subjects"
 ) -> None:
-    """Raise DataError where there is no window, or none of some class of a target; labels (n, targets)."""
+    """Raise DataError where there is no window, or a target lacks a class; labels (n, targets)."""
     if len(labels) == 0:
-        raise DataError(f"the {whose} have no window to judge by: give that side of the split more recordings")
+        raise DataError(f"the {group} have no window to judge by: give them more recordings")
     for column, target in enumerate(targets):
         for number, name in enumerate(class_names):
             if not (labels[:, column] == number).any():
                 raise DataError(
-                    f"no window of the {whose} is {name} {target}, so a loss would not show: choose another "
-                    "threshold, or a split with subjects of every class on that side"
+                    f"no window of the {group} is {name} {target}, so a loss would not show: choose another threshold, "
+                    "or a split in which these subjects have every class"
                 )
 
 
@@ -152,20 +152,33 @@ def judge(
     after_logits: NDArray[np.float32],
     max_drop: float | None,
     class_names: Sequence[str] = ("low", "high"),
-    whose: str = "test subjects",
+    group: str = "test subjects",
 ) -> Verdict:
-    """Judge the model after against the model before: labels (n, targets), subjects (n,), logits (n, targets, classes).
+    """Judge the model after quantization against the model before, on the same n windows.
 
-    max_drop: the allowed drop of accuracy and macro-F1 as a fraction; None judges nothing and gives the figures.
-    subjects: names to show, each one person. class_names: in logit order. whose: who they are, for messages.
-    Raises ConfigError for a max_drop out of range, DataError where there is no window or a class is missing, and
-    ExportError where a logit is no number.
+    Args:
+        targets: names of the targets.
+        labels: int64 (n, targets).
+        subjects: (n,), names to show in reports; each is one person.
+        before_logits: float32 (n, targets, classes).
+        after_logits: float32 (n, targets, classes).
+        max_drop: the allowed drop of accuracy and macro-F1 as a fraction; None gives figures without a verdict.
+        class_names: in the order of the logits.
+        group: the name of the group of subjects in messages.
+
+    Returns:
+        The verdict with the figures of every target.
+
+    Raises:
+        ConfigError: max_drop is out of range.
+        DataError: there is no window, or a class is missing.
+        ExportError: a logit is NaN or infinite.
     """
     if max_drop is not None:
         check_max_drop(max_drop)
-    check_classes_present(targets, labels, class_names, whose)
+    check_classes_present(targets, labels, class_names, group)
     if not (np.isfinite(before_logits).all() and np.isfinite(after_logits).all()):
-        raise ExportError("the model gives logits that are no numbers: its training diverged, train again")
+        raise ExportError("the model computes NaN or infinite logits: its training diverged, train again")
     judged = tuple(
         _judge_target(target, labels[:, [c]], subjects, before_logits[:, [c]], after_logits[:, [c]])
         for c, target in enumerate(targets)
@@ -186,27 +199,27 @@ def _judge_target(
     first, second = (evaluate((target,), labels, subjects, logits) for logits in (before, after))
     (comparison,) = compare(first, second, before, after)
     (one,), (two,) = first.targets, second.targets
-    whole = [s for s in np.unique(subjects) if len(np.unique(labels[subjects == s])) == classes]
-    kept = np.isin(subjects, whole)
+    complete = [s for s in np.unique(subjects) if len(np.unique(labels[subjects == s])) == classes]
+    kept = np.isin(subjects, complete)
     f1 = [_macro_f1(target, labels[kept], subjects[kept], logits[kept]) for logits in (before, after)]
     changes = tuple(
         SubjectChange(a.subject, a.windows, a.accuracy, b.accuracy, f1[0].get(a.subject), f1[1].get(a.subject))
         for a, b in zip(one.subjects, two.subjects, strict=True)
     )
-    answers, column = (before[:, 0].argmax(-1), after[:, 0].argmax(-1)), labels[:, 0]
+    predictions, column = (before[:, 0].argmax(-1), after[:, 0].argmax(-1)), labels[:, 0]
     return TargetVerdict(
         target=target,
         windows=len(labels),
         accuracy_before=one.accuracy,
         accuracy_after=two.accuracy,
         accuracy=change_over_subjects(_accuracies(one), _accuracies(two)),
-        macro_f1_before=float(np.mean(list(f1[0].values()))) if whole else None,
-        macro_f1_after=float(np.mean(list(f1[1].values()))) if whole else None,
-        macro_f1=change_over_subjects(*f1) if whole else None,
-        one_class_subjects=len(changes) - len(whole),
+        macro_f1_before=float(np.mean(list(f1[0].values()))) if complete else None,
+        macro_f1_after=float(np.mean(list(f1[1].values()))) if complete else None,
+        macro_f1=change_over_subjects(*f1) if complete else None,
+        one_class_subjects=len(changes) - len(complete),
         agreement=comparison.agreement,
-        flips=flips(column, *answers),
-        classes=class_balance(column, *answers, classes),
+        flips=flips(column, *predictions),
+        classes=class_balance(column, *predictions, classes),
         reliability_before=reliability(column, before[:, 0]),
         reliability_after=reliability(column, after[:, 0]),
         output_sqnr_db=sqnr_db(before, after),
@@ -236,7 +249,7 @@ def _reasons(target: TargetVerdict, max_drop: float) -> list[str]:
             reasons.append(f"{target.target}: no subject has windows of every class, so {score} cannot be judged")
             continue
         if not change.intervals:
-            reasons.append(f"{target.target}: one subject cannot show what {score} loses, two are the least")
+            reasons.append(f"{target.target}: the loss of {score} needs two or more subjects, and there is one")
         for method, interval in change.intervals.items():
             if interval.low < -max_drop - _ROUNDING:
                 reasons.append(

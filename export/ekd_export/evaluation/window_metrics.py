@@ -1,4 +1,4 @@
-"""What quantization did to single windows: flipped answers, class balance, confidence, noise of the logits."""
+"""Metrics of single windows before and after quantization: flips, class balance, calibration, noise of the logits."""
 
 import math
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ __all__ = [
 ]
 
 BINS = 15
-SAMPLE_POINTS = 400
+MAX_SAMPLE_POINTS = 400
 SAMPLE_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Windows that only one of the two models gets right (McNemar, Psychometrika 12, 1947).
+    """Windows that only one of the two models classifies correctly (McNemar, Psychometrika 12, 1947).
 
-    broken: right before, wrong after; repaired: wrong before, right after. p: exact two-sided binomial test of the two
-    being equally likely. It is descriptive: the windows of one subject are not independent.
+    broken: correct before, wrong after; repaired: wrong before, correct after. p: exact two-sided binomial test of
+    equal probability. It is descriptive, since the windows of one subject are not independent.
     """
 
     broken: int
@@ -40,7 +40,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class ClassBalance:
-    """Windows of each class: by their labels, as predicted before, and as predicted after."""
+    """Number of windows of each class: labels, predictions before and predictions after."""
 
     labels: tuple[int, ...]
     before: tuple[int, ...]
@@ -49,7 +49,7 @@ class ClassBalance:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Windows with a confidence above low, up to high; mean confidence and accuracy are None where there are none."""
+    """Windows with a confidence above low, up to high; mean confidence and accuracy are None in an empty bin."""
 
     low: float
     high: float
@@ -60,7 +60,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Expected calibration error and the bins it is made of."""
+    """Expected calibration error (ECE) and its bins."""
 
     ece: float
     bins: tuple[Bin, ...]
@@ -68,14 +68,14 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class LogitSample:
-    """Logits of the same windows, evenly spaced over all, to four digits: one row a window, one column a class."""
+    """Logits of a sample of windows, evenly spaced, to four digits: one row a window, one column a class."""
 
     before: tuple[tuple[float, ...], ...]
     after: tuple[tuple[float, ...], ...]
 
 
 def flips(labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]) -> Flips:
-    """Labels and the classes predicted before and after, each (n,)."""
+    """Count flips; labels and the classes predicted before and after, each (n,)."""
     from scipy.special import bdtr
 
     broken = int(np.count_nonzero((before == labels) & (after != labels)))
@@ -87,13 +87,13 @@ def flips(labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[n
 def class_balance(
     labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], classes: int
 ) -> ClassBalance:
-    """Labels and the classes predicted before and after, each (n,)."""
+    """Count classes; labels and the classes predicted before and after, each (n,)."""
     counts = (np.bincount(each, minlength=classes).tolist() for each in (labels, before, after))
     return ClassBalance(*(tuple(each) for each in counts))
 
 
 def reliability(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Reliability:
-    """How far confidence is from accuracy; labels (n,), logits (n, classes), n at least 1.
+    """Reliability diagram and ECE; labels (n,), logits (n, classes), n at least 1.
 
     Confidence is the largest softmax probability. 15 bins of equal width over 0 to 1; ECE is the mean gap between
     confidence and accuracy, weighted by windows (Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
@@ -102,7 +102,7 @@ def reliability(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Relia
     from scipy.special import softmax
 
     confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
-    right = logits.argmax(axis=1) == labels
+    correct = logits.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     bins, error = [], 0.0
     for number in range(BINS):
@@ -112,16 +112,16 @@ def reliability(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Relia
         if windows == 0:
             bins.append(Bin(*edges, 0, None, None))
             continue
-        mean_confidence, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        mean_confidence, accuracy = float(confidence[inside].mean()), float(correct[inside].mean())
         error += windows / len(labels) * abs(mean_confidence - accuracy)
         bins.append(Bin(*edges, windows, mean_confidence, accuracy))
     return Reliability(error, tuple(bins))
 
 
 def sqnr_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
-    """Power of the logits before over power of what quantization added, in decibels; arrays of one shape.
+    """Signal to quantization noise ratio (SQNR) of the logits in decibels; both arrays have the same shape.
 
-    None where either is zero: the ratio is infinite for logits that did not change, and zero for ones that were zero.
+    None where either power is zero: logits that did not change have an infinite ratio, logits of zero have none.
     """
     exact = before.astype(np.float64)
     signal = float(np.square(exact).sum())
@@ -130,9 +130,9 @@ def sqnr_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | 
 
 
 def logit_sample(before: NDArray[np.float32], after: NDArray[np.float32]) -> LogitSample:
-    """At most 400 logits of both, (n, classes) each, for a scatter plot."""
+    """A sample of at most 400 logits for a scatter plot; both arrays (n, classes)."""
     n, classes = before.shape
-    windows = min(n, max(1, SAMPLE_POINTS // classes))
+    windows = min(n, max(1, MAX_SAMPLE_POINTS // classes))
     chosen = np.linspace(0, n - 1, windows).round().astype(np.int64)
     return LogitSample(_rounded(before[chosen]), _rounded(after[chosen]))
 

@@ -1,4 +1,4 @@
-"""What a flatbuffer really holds: an "int8" model that computes in float must not pass for one, and so on by kind."""
+"""Audit of a flatbuffer: operations, tensor types and weights must match its kind, such as integers only for int8."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ __all__ = ["Audit", "audit", "check_classes", "layer_of", "read_quantization"]
 _FLOATING = {"FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "COMPLEX64", "COMPLEX128"}
 _UNPORTABLE = {"DIV"}
 _CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
-_NAMED_AT_MOST = 5
+_NAMES_SHOWN = 5
 _WEIGHT = 1
-"""Position of the weights among the inputs of an operation that has any."""
+"""Position of the weights among the inputs of a weighted operation."""
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL"}
 _WEIGHTS = {"int8": "INT8", "dynamic": "INT8", "float16": "FLOAT16", "float32": "FLOAT32"}
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Contents of a flatbuffer: how often each operation and each tensor type occurs, and its size in bytes."""
+    """Contents of a flatbuffer: number of operations and tensors by type, and the size in bytes."""
 
     operations: Mapping[str, int]
     tensors: Mapping[str, int]
@@ -34,17 +34,17 @@ class Audit:
 
     @property
     def float_tensors(self) -> int:
-        """Tensors of any floating type."""
+        """Number of tensors of a floating type."""
         return sum(count for kind, count in self.tensors.items() if kind in _FLOATING)
 
 
 def audit(flatbuffer: bytes, kind: Kind) -> Audit:
-    """Check a flatbuffer against what `kind` promises.
+    """Check a flatbuffer against the rules of its kind; raises ExportError that names what breaks them.
 
     Every kind: one subgraph, one input, one output, built-in operations only, and the weights of every convolution,
-    dense layer and matrix product in the kind's own type; at least one has any. int8 also: integers alone, int8 in
-    and out, every scale above zero, and no DIV, which tflite-runtime refuses in int8. The other kinds take and give
-    float32, and keep what is added or multiplied elementwise in float. Raises ExportError naming the offenders.
+    dense layer and matrix product in the kind's own type; at least one operation has weights. int8: integer tensors
+    only, int8 input and output, every scale above zero, and no DIV, which tflite-runtime refuses in int8. The other
+    kinds have float32 input and output, and operands of elementwise operations remain float.
     """
     schema, model = _parse(flatbuffer)
     kinds = _names(schema.TensorType)
@@ -58,7 +58,7 @@ def audit(flatbuffer: bytes, kind: Kind) -> Audit:
     for end in (graph.inputs[0], graph.outputs[0]):
         tensor = graph.tensors[end]
         if kinds[tensor.type] != wanted:
-            raise ExportError(f"{_name(tensor)}: the model takes or gives {kinds[tensor.type]} where {wanted} belongs")
+            raise ExportError(f"{_name(tensor)}: input and output must be {wanted}, and this is {kinds[tensor.type]}")
     if kind == "int8":
         _check_integers(graph, kinds, names)
         unportable = sorted(_UNPORTABLE.intersection(names))
@@ -86,7 +86,7 @@ def read_quantization(flatbuffer: bytes) -> Quantization:
 
 
 def check_classes(targets: Sequence[str], before: NDArray[np.float32], after: NDArray[np.float32]) -> None:
-    """Raise ExportError where quantization made a class unreachable; logits (n, targets, classes) of both."""
+    """Raise ExportError where a class is never predicted after quantization; logits (n, targets, classes) of both."""
     for column, target in enumerate(targets):
         lost = set(before[:, column].argmax(-1).tolist()) - set(after[:, column].argmax(-1).tolist())
         if lost:
@@ -97,10 +97,10 @@ def check_classes(targets: Sequence[str], before: NDArray[np.float32], after: ND
 
 
 def layer_of(tensor: str) -> str:
-    """The layer that a tensor of a converted student belongs to, as people know it: "Block_0/Linear_dense1".
+    """The layer that a tensor of a converted student belongs to, such as "Block_0/Linear_dense1".
 
-    litert-torch names tensors by the path of their module, CLASS_attribute/CLASS_attribute, root first, with the
-    paths of fused modules behind it; any other name is returned as it is.
+    litert-torch names tensors by the path of their module, CLASS_attribute/CLASS_attribute, root first, followed by
+    the paths of fused modules; any other name is returned unchanged.
     """
     path = next((part for part in tensor.split(";") if part), tensor)
     steps = [step.rpartition(".")[2].lstrip("_") for step in path.split("/")]
@@ -143,15 +143,15 @@ def _check_integers(graph: Any, kinds: Mapping[int, str], names: Sequence[str]) 
 
 
 def _check_weights(model: Any, kinds: Mapping[int, str], names: Sequence[str], kind: Kind) -> None:
-    """Weights are constant, or constants that a DEQUANTIZE hands over."""
+    """Check the type of constant weights, also where a DEQUANTIZE comes between a constant and its operation."""
     graph, wanted = model.subgraphs[0], _WEIGHTS[kind]
-    handed = {
+    dequantized = {
         operator.outputs[0]: operator.inputs[0]
         for operator, name in zip(graph.operators, names, strict=True)
         if name == "DEQUANTIZE"
     }
     weights = {
-        handed.get(operator.inputs[_WEIGHT], operator.inputs[_WEIGHT]): name
+        dequantized.get(operator.inputs[_WEIGHT], operator.inputs[_WEIGHT]): name
         for operator, name in zip(graph.operators, names, strict=True)
         if name in _WEIGHTED
     }
@@ -172,9 +172,9 @@ def _is_constant(model: Any, tensor: Any) -> bool:
     return data is not None and len(data) > 0
 
 
-def _some(things: Sequence[str]) -> str:
-    more = f" and {len(things) - _NAMED_AT_MOST} more" if len(things) > _NAMED_AT_MOST else ""
-    return ", ".join(things[:_NAMED_AT_MOST]) + more
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def _parse(flatbuffer: bytes) -> tuple[Any, Any]:

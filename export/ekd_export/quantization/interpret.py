@@ -1,4 +1,4 @@
-"""Running a flatbuffer with every tensor in view, on the reference road: built-in kernels, no delegate, one thread."""
+"""Interpreter of a flatbuffer that keeps every tensor: built-in kernels, no delegate, one thread."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
 from ekd_edge.native_output import quiet
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["Graph", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: its name in the TFLite schema, and the tensors it reads and writes, absent ones left out."""
+    """One operation: its name in the TFLite schema, and the tensors it reads and writes, without absent ones."""
 
     name: str
     inputs: tuple[int, ...]
@@ -23,7 +24,7 @@ class Operation:
 
 
 class Graph:
-    """A flatbuffer of one input and one output that keeps all its tensors.
+    """A flatbuffer with one input and one output, opened so that all its tensors can be read.
 
     Raises ExportError where the runtime is not installed or refuses the flatbuffer.
     """
@@ -41,7 +42,7 @@ class Graph:
                 )
                 self._interpreter.allocate_tensors()
         except ImportError as error:
-            raise ExportError(f"the runtime is missing ({error.name}): run `pip install 'ekd[export]'`") from error
+            raise ExportError(f"ai-edge-litert is not installed: run `{install_command('export')}`") from error
         except (RuntimeError, ValueError) as error:
             raise ExportError(f"the runtime refuses this model: {error}") from error
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
@@ -57,7 +58,7 @@ class Graph:
 
     @property
     def activations(self) -> tuple[int, ...]:
-        """The input and what the operations write, in graph order."""
+        """The input and the outputs of all operations, in graph order."""
         return (self.input, *(index for operation in self.operations for index in operation.outputs))
 
     def name(self, index: int) -> str:
@@ -65,7 +66,7 @@ class Graph:
         return str(self._details[index]["name"])
 
     def elements(self, index: int) -> int:
-        """How many numbers the tensor holds."""
+        """The number of elements of the tensor."""
         return int(np.prod(self._details[index]["shape"], dtype=np.int64))
 
     def is_int8(self, index: int) -> bool:
@@ -73,12 +74,12 @@ class Graph:
         return bool(self._details[index]["dtype"] is np.int8)
 
     def scales(self, index: int) -> NDArray[np.float32]:
-        """The tensor's scales: none, one, or one a channel."""
+        """The tensor's scales: empty, one, or one for each channel."""
         scales: NDArray[np.float32] = self._details[index]["quantization_parameters"]["scales"]
         return scales
 
     def run(self, window: NDArray[np.float32]) -> None:
-        """Compute every tensor for one window (window_samples,), quantized first where the input is int8."""
+        """Compute every tensor for one window (window_samples,); an int8 input is quantized first."""
         values = window[None]
         if self.is_int8(self.input):
             scale, zero_point = self._details[self.input]["quantization"]
@@ -87,12 +88,12 @@ class Graph:
         self._interpreter.invoke()
 
     def raw(self, index: int) -> NDArray[Any]:
-        """The tensor as it is stored, after the last run."""
+        """The stored values of the tensor after the last run."""
         values: NDArray[Any] = self._interpreter.get_tensor(index)
         return values
 
     def values(self, index: int) -> NDArray[np.float32]:
-        """The tensor as real numbers, after the last run; an int8 activation by its one scale."""
+        """The tensor as real numbers after the last run; an int8 activation is dequantized by its scale."""
         values = self.raw(index)
         if not self.is_int8(index):
             return values

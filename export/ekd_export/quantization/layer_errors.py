@@ -1,4 +1,4 @@
-"""Where int8 loses what float knew: both flatbuffers side by side, operation by operation."""
+"""Quantization error of each layer: both flatbuffers run on the same windows, operation by operation."""
 
 import math
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from ekd_edge.errors import ExportError
 from ekd_export.quantization.audit import layer_of
 from ekd_export.quantization.interpret import Graph, Operation
 
-__all__ = ["LayerError", "layer_errors", "most_to_blame"]
+__all__ = ["LayerError", "layer_errors", "worst_layers"]
 
 _LOWEST, _HIGHEST = -128, 127
 
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """How far the output of one operation of the int8 model is from that of the float one, over all windows.
+    """The error of one operation's output in the int8 model against the float model, over all windows.
 
-    name: of the layer, such as "Block_0/Linear_dense1"; several operations may belong to one. operation: in the TFLite
-    schema's words, with its place in the graph. sqnr_db: 10 log10(sum of float^2 / sum of (float - int8)^2), None
-    where int8 is exact. rmse: in the tensor's own unit. share_saturated: of int8 values at either end of the range
-    that the float value lies beyond; the range itself cuts these off.
-    lost_db: by how much sqnr_db is lower than that of the worst of the operation's inputs, None where one of the two
-    is exact. The errors of everything before are part of sqnr_db, so that a late layer looks bad for an early one;
-    this is its own share. Below zero where it averages errors away.
+    name: the layer, such as "Block_0/Linear_dense1"; several operations may belong to one. operation: name in the
+    TFLite schema, and position in the graph. sqnr_db: 10 log10(sum of float^2 / sum of (float - int8)^2), None where
+    int8 is exact. rmse: in the tensor's own unit. share_saturated: share of int8 values at an end of the range whose
+    float value is beyond it.
+    lost_db: the sqnr_db of the operation's worst input minus its own; None where one of the two is exact. sqnr_db
+    includes the errors of all layers before, so that a late layer has a low ratio because of an early one; lost_db is
+    the contribution of the operation alone. It is below zero where the operation averages errors away.
     """
 
     name: str
@@ -60,14 +60,22 @@ class _Sums:
 def layer_errors(
     float_flatbuffer: bytes, int8_flatbuffer: bytes, windows: NDArray[np.float32]
 ) -> tuple[LayerError, ...]:
-    """The error of every operation that both flatbuffers share, in graph order.
+    """The error of every operation that both flatbuffers have, in graph order.
 
-    float_flatbuffer: the very one that was quantized. windows: float32 (n, window_samples); with none there are no
-    errors. Operations are paired by the name of the tensor they write, as quantization keeps names; those that it adds
-    have no partner and are left out. Both models run with the built-in kernels, without delegate.
+    Operations are paired by the name of the tensor they write, since quantization keeps names; operations that
+    quantization adds are left out. Both models run with the built-in kernels, without delegate.
 
-    Raises ExportError where a flatbuffer does not run, or less than half of the operations have a partner, so that
-    the one was hardly made of the other.
+    Args:
+        float_flatbuffer: the model that was quantized.
+        int8_flatbuffer: the result.
+        windows: float32 (n, window_samples); the result is empty for n = 0.
+
+    Returns:
+        One error for each operation.
+
+    Raises:
+        ExportError: a flatbuffer does not run, or fewer than half of the operations have a partner, as happens for
+            two unrelated models.
     """
     exact, quantized = Graph(float_flatbuffer), Graph(int8_flatbuffer)
     partners = _partners(exact, quantized)
@@ -79,22 +87,22 @@ def layer_errors(
         quantized.run(window)
         for index, partner in partners.items():
             _compare(sums[index], exact.values(index), quantized, partner)
-    found = []
+    errors = []
     for place, operation in enumerate(exact.operations):
         written = next((index for index in operation.outputs if index in sums), None)
         if written is not None:
-            found.append(_judge(exact, place, operation, written, sums))
-    return tuple(found)
+            errors.append(_layer_error(exact, place, operation, written, sums))
+    return tuple(errors)
 
 
-def most_to_blame(errors: Sequence[LayerError], count: int = 5) -> tuple[LayerError, ...]:
-    """The `count` operations that lose most of their own, worst first; those that lose nothing are not among them."""
+def worst_layers(errors: Sequence[LayerError], count: int = 5) -> tuple[LayerError, ...]:
+    """The `count` operations with the highest lost_db, worst first; only operations that lose something."""
     losing = [error for error in errors if error.lost_db is not None and error.lost_db > 0]
     return tuple(sorted(losing, key=lambda error: -(error.lost_db or 0.0))[:count])
 
 
 def _partners(exact: Graph, quantized: Graph) -> dict[int, int]:
-    """The float model's activations, and the int8 model's of the same name and size."""
+    """Activations of the float model, each with the int8 model's activation of the same name and size."""
     named = {quantized.name(index): index for index in quantized.activations}
     pairs = {index: named.get(exact.name(index)) for index in exact.activations}
     partners = {
@@ -105,7 +113,9 @@ def _partners(exact: Graph, quantized: Graph) -> dict[int, int]:
     # TFLite converters may wrap the input and output in conversions under other names
     partners.setdefault(exact.input, quantized.input)
     if len(partners) < 2 or len(partners) < len(pairs) / 2:
-        raise ExportError("these two models share too few layers to be compared: take the one made of the other")
+        raise ExportError(
+            "these two models have too few layers in common: compare an int8 model with its own float model"
+        )
     return partners
 
 
@@ -118,7 +128,7 @@ def _compare(sums: _Sums, exact: NDArray[np.float32], quantized: Graph, partner:
     sums.add(exact.astype(np.float64), values.astype(np.float64), saturated)
 
 
-def _judge(graph: Graph, place: int, operation: Operation, written: int, sums: dict[int, _Sums]) -> LayerError:
+def _layer_error(graph: Graph, place: int, operation: Operation, written: int, sums: dict[int, _Sums]) -> LayerError:
     own = sums[written]
     before = [sqnr for index in operation.inputs if index in sums and (sqnr := sums[index].sqnr_db) is not None]
     lost = min(before) - own.sqnr_db if before and own.sqnr_db is not None else None

@@ -1,7 +1,7 @@
-"""A model in TFLite Micro, the runtime of microcontrollers: how much memory it needs, and what it says.
+"""TFLite Micro, the runtime for microcontrollers: the memory that a model needs, and its predictions.
 
-An arena that is too small may end the process instead of raising an error, so a process of its own, and a fork of
-it for every size, finds the smallest that works: `python -m ekd_export.quantization.micro` reads a model and prints it.
+An arena that is too small may crash the process instead of raising an error. The search for the smallest arena
+therefore runs in a subprocess, `python -m ekd_export.quantization.micro`, which forks for every size.
 """
 
 import os
@@ -18,20 +18,21 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ExportError
 from ekd_edge.native_output import quiet
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["arena_bytes", "micro_logits"]
 
-_ROOM = 16 << 20
+_LARGEST_ARENA = 16 << 20
 _STEP = 64
 _TIME_LIMIT_S = 120
 _TRY_LIMIT_S = 10
 
 
 def arena_bytes(flatbuffer: bytes) -> int | None:
-    """The smallest arena, to 64 bytes, in which the model allocates, runs, and says what it says in a large one.
+    """The smallest arena, to 64 bytes, in which the model runs and predicts the same as in a large one.
 
     Measured on this machine: a 32-bit microcontroller needs less, because its pointers are half as long. None where
-    there is nothing to measure: tflite-micro is not installed, or the model does not run in it, or not in 16 MiB.
+    tflite-micro is not installed, or the model does not run in 16 MiB.
     """
     if find_spec("tflite_micro") is None:
         return None
@@ -50,12 +51,12 @@ def arena_bytes(flatbuffer: bytes) -> int | None:
 
 
 def micro_logits(flatbuffer: bytes, windows: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Quantized windows (n, window_samples) -> quantized logits (n, targets * classes), by TFLite Micro.
+    """Predictions of TFLite Micro: quantized windows (n, window_samples) -> quantized logits (n, targets * classes).
 
     Raises ExportError where tflite-micro is not installed or cannot run the model.
     """
     with quiet():
-        model = _model(flatbuffer, _ROOM)
+        model = _model(flatbuffer, _LARGEST_ARENA)
         return np.concatenate([_run(model, window) for window in windows])
 
 
@@ -63,7 +64,7 @@ def _model(flatbuffer: bytes, arena: int) -> Any:
     try:
         from tflite_micro.python.tflite_micro.runtime import Interpreter
     except ImportError as error:
-        raise ExportError(f"{error.name} is missing: run `pip install 'ekd[micro]'`") from error
+        raise ExportError(f"tflite-micro is not installed: run `{install_command('micro')}`") from error
     try:
         return Interpreter.from_bytes(flatbuffer, arena_size=arena)
     except (RuntimeError, ValueError) as error:
@@ -81,7 +82,7 @@ def _run(model: Any, window: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def _smallest(fits: Callable[[int], bool], most: int) -> int:
-    """The smallest multiple of `_STEP` up to `most` that fits, where every larger one does."""
+    """The smallest multiple of `_STEP` up to `most` that fits; every larger one must fit, too (bisection)."""
     low, high = 0, most // _STEP
     while high - low > 1:
         middle = (low + high) // 2
@@ -90,7 +91,7 @@ def _smallest(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _survives(attempt: Callable[[], bool]) -> bool:
-    """Whether a fork of this process does so and finds it true: not where it crashes, hangs or raises."""
+    """Run `attempt` in a fork: true where it returns true, false where it crashes, hangs or raises."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -105,17 +106,17 @@ def _survives(attempt: Callable[[], bool]) -> bool:
 
 def _main() -> int:
     flatbuffer = sys.stdin.buffer.read()
-    model = _model(flatbuffer, _ROOM)
-    about = model.get_input_details(0)
-    window = np.random.default_rng(0).integers(-100, 100, tuple(about["shape"])).astype(about["dtype"])[0]
+    model = _model(flatbuffer, _LARGEST_ARENA)
+    details = model.get_input_details(0)
+    window = np.random.default_rng(0).integers(-100, 100, tuple(details["shape"])).astype(details["dtype"])[0]
     expected = _run(model, window)
 
     def fits(arena: int) -> bool:
         return np.array_equal(_run(_model(flatbuffer, arena), window), expected)
 
-    if not _survives(lambda: fits(_ROOM)):
+    if not _survives(lambda: fits(_LARGEST_ARENA)):
         return 1
-    print(_smallest(lambda arena: _survives(lambda: fits(arena)), _ROOM))
+    print(_smallest(lambda arena: _survives(lambda: fits(arena)), _LARGEST_ARENA))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Quantization-aware fine-tuning: the student learns, without labels, to say in int8 what it says in float.
+"""Quantization-aware training (QAT): self-distillation of a fake-quantized student from its float form.
 
-The weights of the folded student are tuned while everything it computes is fake-quantized: rounded as int8 will round
-it, with the gradient passed straight through (Jacob et al., CVPR 2018). What comes out is a float student again. It
-takes the ordinary road, conversion and then static quantization, because converters get fake-quantized graphs wrong.
+The weights of the folded student are tuned while every activation and weight is fake-quantized: rounded as in int8,
+with a straight-through gradient (Jacob et al., CVPR 2018). The result is a float student, which is converted and then
+quantized by the static recipe, because converters do not handle fake-quantized graphs correctly.
 """
 
 import copy
@@ -20,7 +20,7 @@ from ekd_edge.errors import DataError
 from ekd_export.quantization.recipes import RECIPES, Recipe
 from ekd_train.training.distillation import soft_loss
 
-__all__ = ["EPOCHS", "fine_tune", "rounded_logits"]
+__all__ = ["EPOCHS", "fake_quantized_logits", "fine_tune"]
 
 EPOCHS = 8
 _BATCH = 32
@@ -28,19 +28,19 @@ _WINDOWS = 512
 _RATE = 2e-4
 _SMALLEST_SCALE = 1e-11
 _ABOVE_ZERO = 1e-12
-"""What rsqrt is given for a variance that int8 rounds to zero: runtimes give the highest value of the range then."""
+"""Lower limit of the argument of rsqrt, for a variance that int8 rounds to zero: runtimes return the maximum then."""
 
 _Student = TypeVar("_Student", bound=nn.Module)
 _Range = tuple[float, float]
 
 _WEIGHTED = {"linear", "conv1d", "conv2d"}
 _FUSED = {"relu", "relu_", "relu6", "hardtanh", "clamp", "clamp_min"}
-"""What the converter merges into the operation before it, so that nothing is rounded in between."""
+"""Activation functions that the converter fuses into the preceding operation, so that no value is rounded between."""
 _SHAPING = {
     "__get__", "__getitem__", "contiguous", "dim", "expand", "flatten", "numel", "permute", "reshape", "size",
     "squeeze", "swapaxes", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
 }  # fmt: skip
-"""What moves values and computes none."""
+"""Functions that move values without computing new ones."""
 
 
 def fine_tune(
@@ -49,71 +49,84 @@ def fine_tune(
     validation: NDArray[np.float32],
     *,
     seed: int,
-    report: Callable[[str], None],
+    notify: Callable[[str], None],
     recipe: Recipe = RECIPES["qat"],
     classes: int = 2,
     epochs: int = EPOCHS,
 ) -> _Student:
-    """A copy of `student` whose weights are tuned for `recipe`; the student itself is left as it is.
+    """Tune the weights of a copy of `student` for an int8 recipe.
 
-    student: any module of one window (1, window_samples) -> (1, targets * classes), such as an InferenceStudent. train,
-    validation: float32 (n, window_samples) of those subjects; of more than 512 windows so many are drawn by `seed`.
-    The loss is KL(float student || fake-quantized student), so that windows count on which the float student is not
-    sure. Activation ranges are those of the training windows, taken afresh for every epoch. The result is the epoch,
-    the untuned beginning included, with the lowest loss on the validation windows: nothing is gained where nothing
-    can be. `report` is told each epoch's loss.
+    The loss is KL(float student || fake-quantized student), so that windows on which the float student is unsure have
+    an influence, too. Activation ranges are measured on the training windows before every epoch. The epoch with the
+    lowest loss on the validation windows is kept; epoch 0, the untuned student, is one of the choices.
 
-    Raises DataError where there are no training or no validation windows.
+    Args:
+        student: a module of one window (1, window_samples) -> (1, targets * classes), such as an InferenceStudent; it
+            is not changed.
+        train: float32 (n, window_samples) of training subjects; at most 512 of them, drawn by `seed`, are used.
+        validation: the same of validation subjects.
+        seed: seed of the draw and of the order of batches.
+        notify: called with a sentence on each epoch.
+        recipe: the int8 recipe to tune for.
+        classes: classes of each target.
+        epochs: passes over the training windows.
+
+    Returns:
+        The tuned float student.
+
+    Raises:
+        DataError: there are no training or no validation windows.
     """
-    for windows, whose in ((train, "training"), (validation, "validation")):
+    for windows, group in ((train, "training"), (validation, "validation")):
         if len(windows) == 0:
-            raise DataError(f"there is no {whose} window to fine-tune for int8 with: use a split that has some")
+            raise DataError(f"there is no {group} window to fine-tune for int8 with: use a split that has some")
     generator = torch.Generator().manual_seed(seed)
-    taught, judged = (_drawn(windows, generator) for windows in (train, validation))
-    aims = _logits(student, taught), _logits(student, judged)
+    train_drawn, validation_drawn = (_draw(windows, generator) for windows in (train, validation))
+    train_logits, validation_logits = _logits(student, train_drawn), _logits(student, validation_drawn)
     tuned = copy.deepcopy(student).eval()
     trainable = [weight.requires_grad for weight in tuned.parameters()]
     tuned.requires_grad_(True)
     optimizer = torch.optim.Adam(tuned.parameters(), lr=_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(taught) / _BATCH))
-    rounded = _FakeQuantized(tuned, recipe)
-    best, least, best_epoch = copy.deepcopy(tuned.state_dict()), math.inf, 0
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(train_drawn) / _BATCH))
+    quantized = _FakeQuantized(tuned, recipe)
+    best, lowest, best_epoch = copy.deepcopy(tuned.state_dict()), math.inf, 0
     for epoch in range(epochs + 1):
         if epoch:
-            for batch in torch.randperm(len(taught), generator=generator).split(_BATCH):
-                divergence = _divergence(rounded(taught[batch]), aims[0][batch], classes)
+            for batch in torch.randperm(len(train_drawn), generator=generator).split(_BATCH):
+                divergence = _divergence(quantized(train_drawn[batch]), train_logits[batch], classes)
                 optimizer.zero_grad(set_to_none=True)
                 divergence.backward()
                 optimizer.step()
                 schedule.step()
-        rounded.measure(taught)
-        loss = float(_divergence(_logits(rounded, judged), aims[1], classes))
-        better = loss < least
-        report(f"fine-tuning {epoch}/{epochs}: KL {loss:.2g} nats on validation windows{' *' if better else ''}")
+        quantized.measure(train_drawn)
+        loss = float(_divergence(_logits(quantized, validation_drawn), validation_logits, classes))
+        better = loss < lowest
+        notify(f"fine-tuning {epoch}/{epochs}: KL {loss:.2g} nats on validation windows{' *' if better else ''}")
         if better:
-            best, least, best_epoch = copy.deepcopy(tuned.state_dict()), loss, epoch
+            best, lowest, best_epoch = copy.deepcopy(tuned.state_dict()), loss, epoch
     tuned.load_state_dict(best)
-    for weight, asked in zip(tuned.parameters(), trainable, strict=True):
-        weight.requires_grad_(asked)
-    report(f"fine-tuning ends with epoch {best_epoch}" if best_epoch else "fine-tuning found nothing better")
+    for weight, requires_grad in zip(tuned.parameters(), trainable, strict=True):
+        weight.requires_grad_(requires_grad)
+    notify(f"fine-tuning: epoch {best_epoch} is kept" if best_epoch else "fine-tuning found nothing better")
     return tuned
 
 
-def rounded_logits(
+def fake_quantized_logits(
     student: nn.Module, train: NDArray[np.float32], windows: NDArray[np.float32], recipe: Recipe = RECIPES["qat"]
 ) -> NDArray[np.float32]:
     """Fake-quantized logits (n, logits) of `windows`, with the ranges of all `train` windows."""
-    rounded = _FakeQuantized(student, recipe)
-    rounded.measure(torch.tensor(train))
-    logits: NDArray[np.float32] = _logits(rounded, torch.tensor(windows)).numpy()
+    quantized = _FakeQuantized(student, recipe)
+    quantized.measure(torch.tensor(train))
+    logits: NDArray[np.float32] = _logits(quantized, torch.tensor(windows)).numpy()
     return logits
 
 
 class _FakeQuantized(nn.Module):
-    """A student in batches, each value rounded as int8 rounds it: windows (B, window_samples) -> logits (B, n).
+    """A batched, fake-quantized student: windows (B, window_samples) -> logits (B, n).
 
-    What a function is given is rounded, not what it gives, so that an operation and the one merged into it stay
-    unrounded between them. Functions are called in the same order every time: a range is known by that order.
+    The inputs of functions are rounded, not their outputs, so that no value is rounded between an operation and an
+    activation function fused into it. Functions are called in the same order every time, and ranges are stored in that
+    order.
     """
 
     def __init__(self, student: nn.Module, recipe: Recipe) -> None:
@@ -122,7 +135,7 @@ class _FakeQuantized(nn.Module):
         self.ranges: list[_Range] = []
 
     def measure(self, windows: Tensor) -> None:
-        """Take the ranges of all activations on these windows, in float, as calibration does."""
+        """Measure the ranges of all activations on these windows, in float, as calibration does."""
         lows, highs = [], []
         with torch.no_grad():
             for batch in windows.split(_BATCH):
@@ -144,7 +157,7 @@ class _FakeQuantized(nn.Module):
         return mode.activation(logits)[0]
 
     def _extremes(self, window: Tensor) -> tuple[Tensor, Tensor]:
-        mode = _Watching()
+        mode = _Recording()
         with mode:
             logits = self.student(window[None])
         mode.activation(logits)
@@ -152,18 +165,18 @@ class _FakeQuantized(nn.Module):
 
 
 class _Inputs(TorchFunctionMode):
-    """Hands each tensor that a computing function is given to `activation`, `weight` or `constant`."""
+    """Passes each tensor argument of a computing function through `activation`, `weight` or `constant`."""
 
     def activation(self, values: Tensor) -> Tensor:
-        """What the student computed."""
+        """A value that the student computed."""
         return values
 
     def weight(self, values: Tensor) -> Tensor:
-        """Of a convolution or dense layer: (output channels, ...)."""
+        """The weight of a convolution or dense layer: (output channels, ...)."""
         return values
 
     def constant(self, values: Tensor) -> Tensor:
-        """Any other parameter, but for biases."""
+        """Any other parameter except biases."""
         return values
 
     def __torch_function__(
@@ -173,22 +186,22 @@ class _Inputs(TorchFunctionMode):
         if name in _SHAPING or name in _FUSED:
             return func(*args, **(kwargs or {}))
         if name in _WEIGHTED:
-            args = (self._given(args[0]), self.weight(args[1]), *args[2:])
+            args = (self._passed(args[0]), self.weight(args[1]), *args[2:])
         else:
-            args = tuple(self._given(each) for each in args)
+            args = tuple(self._passed(each) for each in args)
         if name == "rsqrt":
             args = (args[0].clamp(min=_ABOVE_ZERO),)
         return func(*args, **(kwargs or {}))
 
-    def _given(self, each: Any) -> Any:
+    def _passed(self, each: Any) -> Any:
         if isinstance(each, list | tuple):
-            return type(each)(self._given(part) for part in each)
+            return type(each)(self._passed(part) for part in each)
         if not isinstance(each, Tensor) or not each.is_floating_point():
             return each
         return self.constant(each) if isinstance(each, nn.Parameter) else self.activation(each)
 
 
-class _Watching(_Inputs):
+class _Recording(_Inputs):
     def __init__(self) -> None:
         super().__init__()
         self.lows: list[Tensor] = []
@@ -224,7 +237,7 @@ class _Rounding(_Inputs):
 
 
 class _Rounded(torch.autograd.Function):
-    """Elementwise int8 and back. A batch axis changes nothing about it, which torch does not know by itself."""
+    """Elementwise rounding to int8 and back, with the vmap rule that torch lacks: the batch axis is ignored."""
 
     @staticmethod
     def forward(values: Tensor, scale: float, zero_point: int) -> Tensor:
@@ -242,29 +255,29 @@ class _Rounded(torch.autograd.Function):
         return grad * ((values > ctx.low) & (values < ctx.high)), None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], values: Tensor, *how: float) -> tuple[Any, int | None]:
-        return _Rounded.apply(values, *how), in_dims[0]  # type: ignore[no-untyped-call]
+    def vmap(info: Any, in_dims: tuple[int | None, ...], values: Tensor, *scale: float) -> tuple[Any, int | None]:
+        return _Rounded.apply(values, *scale), in_dims[0]  # type: ignore[no-untyped-call]
 
 
 def _scale(low: float, high: float) -> tuple[float, int]:
-    """Scale and zero point of the int8 range that holds low, high and zero."""
+    """Scale and zero point of the int8 range that contains low, high and zero."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / 255, _SMALLEST_SCALE)
     return scale, max(-128, min(127, round(-128 - low / scale)))
 
 
-def _divergence(rounded: Tensor, exact: Tensor, classes: int) -> Tensor:
-    """Mean KL(exact || rounded) over windows and targets; logits (B, targets * classes) of both."""
-    return soft_loss(rounded.view(len(rounded), -1, classes), exact.view(len(exact), -1, classes))
+def _divergence(quantized: Tensor, exact: Tensor, classes: int) -> Tensor:
+    """Mean KL(exact || quantized) over windows and targets; logits (B, targets * classes) of both."""
+    return soft_loss(quantized.view(len(quantized), -1, classes), exact.view(len(exact), -1, classes))
 
 
-def _drawn(windows: NDArray[np.float32], generator: torch.Generator) -> Tensor:
+def _draw(windows: NDArray[np.float32], generator: torch.Generator) -> Tensor:
     chosen = torch.randperm(len(windows), generator=generator)[:_WINDOWS].sort().values
     return torch.tensor(windows)[chosen]
 
 
 def _logits(student: nn.Module, windows: Tensor) -> Tensor:
-    """Of an ordinary student, one window at a time, or of a `_FakeQuantized` one: (B, n)."""
+    """Logits (B, n) of a student of single windows, or of a `_FakeQuantized` one."""
     forward = student if isinstance(student, _FakeQuantized) else torch.vmap(lambda window: student(window[None])[0])
     with torch.no_grad():
         return torch.cat([forward(part) for part in windows.split(_BATCH)])

@@ -1,4 +1,4 @@
-"""From a float flatbuffer to a quantized one by a recipe, with ai-edge-quantizer; and the windows to calibrate on."""
+"""Post-training quantization of a float flatbuffer with ai-edge-quantizer, and the choice of calibration windows."""
 
 import hashlib
 from typing import Any
@@ -11,6 +11,7 @@ from ekd_edge.native_output import quiet
 from ekd_export.quantization.ranges import activation_ranges
 from ekd_export.quantization.recipes import Recipe
 from ekd_train.data.windows import WindowSet
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["CALIBRATION_METHOD", "CALIBRATION_WINDOWS", "calibration_windows", "fingerprint", "quantize"]
 
@@ -19,10 +20,19 @@ CALIBRATION_WINDOWS = 512
 
 
 def calibration_windows(windows: WindowSet, seed: int, count: int = CALIBRATION_WINDOWS) -> NDArray[np.float32]:
-    """At most `count` windows (n, window_samples), spread evenly over subjects and classes, drawn by `seed`.
+    """Draw calibration windows, spread evenly over subjects and classes.
 
-    Raises DataError where there is no window, all are of one subject, one is not finite, all are constant, or a target
-    has one class.
+    Args:
+        windows: windows of training subjects.
+        seed: seed of the draw.
+        count: the largest number to draw.
+
+    Returns:
+        float32 (n, window_samples) with n at most `count`.
+
+    Raises:
+        DataError: there is no window, all are of one subject, one is not finite, all are constant, or a target has one
+            class only.
     """
     if len(windows) == 0:
         raise DataError("there is no calibration window: the training subjects' recordings are too short")
@@ -38,14 +48,14 @@ def calibration_windows(windows: WindowSet, seed: int, count: int = CALIBRATION_
         return_inverse=True,
     )[1]
     order = np.random.default_rng(seed).permutation(len(windows))
-    turn = np.empty(len(windows), np.int64)
+    rank = np.empty(len(windows), np.int64)
     for group in range(groups.max() + 1):
         members = order[groups[order] == group]
-        turn[members] = np.arange(len(members))
-    chosen = order[np.argsort(turn[order], kind="stable")][:count]
-    picked: NDArray[np.float32] = windows.gsr[np.sort(chosen)]
-    _check_values(picked)
-    return picked
+        rank[members] = np.arange(len(members))
+    chosen = order[np.argsort(rank[order], kind="stable")][:count]
+    drawn: NDArray[np.float32] = windows.gsr[np.sort(chosen)]
+    _check_values(drawn)
+    return drawn
 
 
 def fingerprint(windows: NDArray[np.float32]) -> str:
@@ -54,51 +64,59 @@ def fingerprint(windows: NDArray[np.float32]) -> str:
 
 
 def quantize(flatbuffer: bytes, recipe: Recipe, calibration: NDArray[np.float32]) -> bytes:
-    """The flatbuffer that `recipe` makes of a float one.
+    """Quantize a float flatbuffer.
 
-    calibration: float32 (n, window_samples), which only int8 recipes look at. A recipe that is `tuned` quantizes as
-    any other: tuning comes before conversion, see `ekd_export.quantization.qat`.
+    A `tuned` recipe quantizes as any other: tuning precedes conversion, see `ekd_export.quantization.qat`. An
+    operation that ai-edge-quantizer does not support remains float; `ekd_export.quantization.audit.audit` finds it.
 
-    Raises DataError where the calibration windows leave an activation without a range, and ExportError where
-    ai-edge-quantizer is not installed or cannot quantize the model. An operation that it does not know it leaves in
-    float: `ekd_export.quantization.audit.audit` finds and names it.
+    Args:
+        flatbuffer: the float model.
+        recipe: how to quantize.
+        calibration: float32 (n, window_samples), used by int8 recipes only.
+
+    Returns:
+        The quantized flatbuffer.
+
+    Raises:
+        DataError: the calibration windows leave an activation without a range.
+        ExportError: ai-edge-quantizer is not installed or cannot quantize the model.
     """
     if recipe.kind == "float32":
         return flatbuffer
-    ranges = None
+    statistics = None
     if recipe.calibrated:
         _check_values(calibration)
-        found = activation_ranges(flatbuffer, calibration, recipe.percentile)
-        ranges = {name: {"min": np.array([low]), "max": np.array([high])} for name, (low, high) in found.items()}
+        ranges = activation_ranges(flatbuffer, calibration, recipe.percentile)
+        statistics = {name: {"min": np.array([low]), "max": np.array([high])} for name, (low, high) in ranges.items()}
     try:
         with quiet():
             from ai_edge_quantizer import quantizer
 
-            made = quantizer.Quantizer(bytearray(flatbuffer), _rules(recipe)).quantize(
-                ranges, enable_progress_bar=False, enable_progress_report=False
+            result = quantizer.Quantizer(bytearray(flatbuffer), _rules(recipe)).quantize(
+                statistics, enable_progress_bar=False, enable_progress_report=False
             )
-            return bytes(made.quantized_model)
+            return bytes(result.quantized_model)
     except ImportError as error:
-        raise ExportError(f"the quantizer is missing ({error.name}): run `pip install 'ekd[export]'`") from error
+        raise ExportError(f"ai-edge-quantizer is not installed: run `{install_command('export')}`") from error
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ExportError(f"ai-edge-quantizer cannot quantize this student: {error}") from error
 
 
 def _rules(recipe: Recipe) -> Any:
-    """The recipe in the words of ai-edge-quantizer."""
+    """The recipe as rules for ai-edge-quantizer."""
     from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
 
     channels = recipe.weights == "per-channel"
     granularity = qtyping.QuantGranularity.CHANNELWISE if channels else qtyping.QuantGranularity.TENSORWISE
-    every = (".*", qtyping.TFLOperationName.ALL_SUPPORTED)
+    everywhere = (".*", qtyping.TFLOperationName.ALL_SUPPORTED)
     manager = recipe_manager.RecipeManager()
     if recipe.kind == "int8":
-        manager.add_static_config(*every, activation_num_bits=8, weight_num_bits=8, weight_granularity=granularity)
+        manager.add_static_config(*everywhere, activation_num_bits=8, weight_num_bits=8, weight_granularity=granularity)
     elif recipe.kind == "dynamic":
-        manager.add_dynamic_config(*every, num_bits=8, granularity=granularity)
+        manager.add_dynamic_config(*everywhere, num_bits=8, granularity=granularity)
     else:
         casting = algorithm_manager.AlgorithmName.FLOAT_CASTING
-        manager.add_weight_only_config(*every, num_bits=16, algorithm_key=casting)
+        manager.add_weight_only_config(*everywhere, num_bits=16, algorithm_key=casting)
     return manager.get_quantization_recipe()
 
 
@@ -106,6 +124,6 @@ def _check_values(windows: NDArray[np.float32]) -> None:
     if len(windows) == 0:
         raise DataError("there is no calibration window: the training subjects' recordings are too short")
     if not np.isfinite(windows).all():
-        raise DataError("a calibration window holds values that are no numbers: check the recordings")
+        raise DataError("a calibration window has NaN or infinite values: check the recordings")
     if np.ptp(windows, axis=1).max() == 0:
         raise DataError("every calibration window is constant: the sensor was not connected, record again")

@@ -1,4 +1,4 @@
-"""The range of every activation of a float flatbuffer on calibration windows, by running it."""
+"""Calibration: the range of every activation of a float flatbuffer on calibration windows."""
 
 from typing import Any
 
@@ -17,19 +17,25 @@ _SMALLEST_RANGE = 1e-9
 def activation_ranges(
     flatbuffer: bytes, windows: NDArray[np.float32], percentile: float = 100.0
 ) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value that each activation shall be able to take, by the name of its tensor.
+    """The range of each activation, by the name of its tensor.
 
-    windows: float32 (n, window_samples). percentile: the share of values, in percent, that a range spans, half of the
-    rest being cut off on either side; 100 keeps all of them.
+    The values of all windows are pooled before quantiles are taken, and the quantiles are exact. Extremes of
+    percentiles by window would keep outlying windows, and means of them would cut ordinary ones. A tensor of few
+    elements, such as the logits, has few values, so that a percentile cuts little (of 512 windows of 4 logits, one
+    value at either end at 99.9). A tensor that is nearly always zero keeps its extremes, since its percentiles would
+    leave it without a range.
 
-    The values of all windows are pooled first, and their quantiles are exact. A percentile of each window, with the
-    extremes of those over windows, would not cut an outlying window off at all, and their mean would cut ordinary
-    windows. Two things to know of percentiles: a tensor of few elements, such as the logits, has few values, so that
-    little is cut off there (of 512 windows of 4 logits, one value a side at 99.9); and a tensor that is nearly always
-    zero would be left without a range: it keeps its extremes.
+    Args:
+        flatbuffer: a float model.
+        windows: float32 (n, window_samples).
+        percentile: the share of values, in percent, that a range spans; half of the remainder is cut off at either
+            end. 100 keeps all values.
 
-    Raises DataError, naming the layer, where an activation is zero in all windows, which leaves it without a scale,
-    or no number in one of them.
+    Returns:
+        Lowest and highest value by tensor name.
+
+    Raises:
+        DataError: an activation is zero in all windows, so that it has no scale, or NaN or infinite in one of them.
     """
     graph = Graph(flatbuffer)
     activations = {index: graph.name(index) for index in graph.activations}
@@ -50,7 +56,7 @@ def activation_ranges(
             low, high = -float(lowest[index].max()), float(highest[index].max())
         if not np.isfinite([low, high]).all():
             raise DataError(
-                f"{layer_of(name)} gives what is no number on a calibration window: train the student again"
+                f"{layer_of(name)} computes NaN or infinity on a calibration window: train the student again"
             )
         if not _has_scale(low, high):
             raise DataError(
@@ -62,12 +68,12 @@ def activation_ranges(
 
 
 def _has_scale(low: float, high: float) -> bool:
-    """int8 ranges are stretched to hold zero, so one of a constant other than zero is not empty."""
+    """Whether a range has an int8 scale: ranges are extended to zero, so that of a nonzero constant has one."""
     return max(high, 0.0) - min(low, 0.0) > _SMALLEST_RANGE
 
 
 def _largest(kept: NDArray[Any] | None, values: NDArray[Any], count: int) -> NDArray[Any]:
-    """The `count` largest of `kept`, itself such a result, and `values`; the smallest of them comes first."""
+    """The `count` largest of `kept`, an earlier result of this function, and `values`; the smallest comes first."""
     if count == 1:
         top: NDArray[Any] = values.max(keepdims=True)
         return top if kept is None else np.maximum(kept, top)

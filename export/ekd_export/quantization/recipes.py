@@ -1,6 +1,6 @@
-"""Recipes: how a float student becomes the one that runs on the device. Data alone, importable without the converter.
+"""Quantization recipes: data only, importable without the converter.
 
-What each costs and gains is measured in BENCHMARKS.md, and so is the choice of `static`.
+BENCHMARKS.md has the size, speed and accuracy of each, and the reasons for the default, `static`.
 """
 
 from collections.abc import Mapping
@@ -10,23 +10,24 @@ from typing import Literal
 
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.manifest import Kind
+from firmware_bridge.suggestions import did_you_mean
 
-__all__ = ["RECIPES", "Ranges", "Recipe", "Weights"]
+__all__ = ["RECIPES", "Ranges", "Recipe", "Weights", "find_recipe"]
 
 Weights = Literal["per-channel", "per-tensor"]
-"""Whether each output channel of an int8 weight has a scale of its own, or the whole tensor one."""
+"""The granularity of weight scales: one scale for each output channel, or one for the whole tensor."""
 
 Ranges = Literal["min-max", "percentile"]
-"""Which part of an activation's calibrated values the int8 range spans: all, or all but the outermost."""
+"""The int8 range of an activation: all calibrated values, or all but a percentile at either end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One way to quantize a student.
 
-    weights: of int8 and dynamic. ranges, percentile: of int8; percentile is the share of values, in percent, that the
-    range spans, half of the rest being cut off on either side (100 where ranges are min-max). tuned: the weights are
-    fine-tuned for quantization first (`ekd_export.quantization.qat`). about: for people.
+    weights: for int8 and dynamic. ranges, percentile: for int8; percentile is the share of values, in percent, that the
+    range spans; half of the remainder is cut off at either end (100 where ranges are min-max). tuned: the weights are
+    fine-tuned for quantization first (`ekd_export.quantization.qat`). about: a phrase for help texts.
 
     Raises ConfigError where the fields contradict each other.
     """
@@ -43,17 +44,17 @@ class Recipe:
         cut = self.ranges == "percentile"
         if not (50 < self.percentile < 100 if cut else self.percentile == 100):
             raise ConfigError(
-                f"Set the percentile of the recipe {self.name} above 50 and below 100, or to 100 with min-max ranges; "
-                f"it is {self.percentile:g}."
+                f"the percentile of the recipe {self.name} is {self.percentile:g}: set it above 50 and below 100, "
+                "or to 100 with min-max ranges"
             )
         if self.kind != "int8" and (cut or self.tuned):
             raise ConfigError(
-                f"The recipe {self.name} has no activation ranges to choose or to tune for: it is not int8."
+                f"the recipe {self.name} is not int8, so it has no activation ranges: remove percentile and tuning"
             )
 
     @property
     def calibrated(self) -> bool:
-        """Whether it needs calibration windows."""
+        """Whether the recipe needs calibration windows."""
         return self.kind == "int8"
 
 
@@ -61,20 +62,27 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            Recipe("static", "int8", "integers alone; a scale for each channel of a weight, and min-max ranges"),
+            Recipe("static", "int8", "integers only; one scale for each channel of a weight, min-max ranges"),
             Recipe("qat", "int8", "as static, with weights fine-tuned for quantization first", tuned=True),
-            Recipe("dynamic", "dynamic", "int8 weights; activations are float, and quantized on the fly to multiply"),
+            Recipe("dynamic", "dynamic", "int8 weights; float activations, quantized at run time for matrix products"),
             Recipe("float16", "float16", "float16 weights, float arithmetic"),
             Recipe("float32", "float32", "as converted"),
             Recipe("static-per-tensor", "int8", "as static, with one scale for each weight", weights="per-tensor"),
             Recipe(
                 "static-percentile",
                 "int8",
-                "as static, with ranges that leave the outermost 0.1 % of the calibrated values out",
+                "as static, with ranges that exclude the outermost 0.1 % of the calibrated values",
                 ranges="percentile",
                 percentile=99.9,
             ),
         )
     }
 )
-"""Every recipe by its name; "static" is what `ekd-export --int8` means. The last two are there to be measured."""
+"""Every recipe by its name; `ekd-export --int8` uses "static". The last two serve comparisons."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name; raises ConfigError for an unknown one, with the nearest known name."""
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}{did_you_mean(name, RECIPES)}")
+    return RECIPES[name]

@@ -1,1 +1,1 @@
-"""The export's report: figures, text, HTML page and plots."""
+"""The report of an export: JSON, HTML page, plots; a picture of a recording and its predictions."""

@@ -1,4 +1,4 @@
-"""The report of an export as one JSON object: what lies beside the model file, in its manifest and behind the page."""
+"""The report of an export as one JSON object: a file next to the model, part of its manifest, input of the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 def build_report(
-    material: ExportInputs,
+    inputs: ExportInputs,
     candidate: Candidate,
     validation_agreement: Mapping[str, float],
     verdict: Verdict,
@@ -26,13 +26,22 @@ def build_report(
     layer_errors: Sequence[LayerError] | None = None,
     arena_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready, without NaN or infinity. What was not measured is null. No subject is named.
+    """Collect all figures of an export.
 
-    validation_agreement: share of validation windows, by target, that get the float student's class.
-    choice: how validation subjects chose between static and qat; None where nothing was to be chosen.
-    layer_errors: None where they were not looked for. arena_bytes: None where it was not measured.
+    Args:
+        inputs: the run and its windows.
+        candidate: the model.
+        validation_agreement: share of validation windows, by target, with the float student's class.
+        verdict: the sign-off on test subjects.
+        latency: of one window.
+        choice: how validation subjects chose between static and qat; None where there was no choice.
+        layer_errors: None where they were not measured.
+        arena_bytes: memory in TFLite Micro; None where it was not measured.
+
+    Returns:
+        A JSON-ready dict without NaN or infinity; null for values that were not measured. Subjects have no names in it.
     """
-    run, manifest = material.run, candidate.model_file.manifest
+    run, manifest = inputs.run, candidate.model_file.manifest
     split = run.subject_split
     return {
         "format": FORMAT,
@@ -48,9 +57,9 @@ def build_report(
         "data": {"source": run.source, "dataset": run.identity},
         "subjects": {"training": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "windows": {
-            "calibration": len(material.calibration),
-            "validation": len(material.validation),
-            "test": len(material.test),
+            "calibration": len(inputs.calibration),
+            "validation": len(inputs.validation),
+            "test": len(inputs.test),
         },
         "validation_agreement": dict(validation_agreement),
         "validation": None if choice is None else dict(choice),

@@ -1,4 +1,4 @@
-"""The page itself: the verdict first, then what was judged, on whom, and the figures behind it."""
+"""The report of an export as one HTML page that opens offline: verdict, model, data, figures and plots."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -21,7 +21,7 @@ h1{border-left:.5rem solid #8a8a8a;padding-left:.7rem}h1.passed{border-color:#2e
 
 
 def render_page(report: Mapping[str, Any]) -> str:
-    """One HTML page of what `ekd_export.report.build.build_report` makes; nothing in it is fetched from anywhere."""
+    """Render the JSON report of `ekd_export.report.build.build_report`; the page loads nothing from elsewhere."""
     verdict = report["verdict"]
     title = f"ekd sign-off: {_headline(verdict)}"
     body = "\n".join(_body(report))
@@ -36,7 +36,7 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
     verdict, suffix = report["verdict"], origin(report["synthetic"])
     yield f'<h1 class="{verdict["result"].replace(" ", "-")}">{escape(_headline(verdict) + suffix)}</h1>'
     if report["synthetic"]:
-        yield '<p class="synthetic"><strong>SYNTHETIC DATA:</strong> nobody was measured.</p>'
+        yield '<p class="synthetic"><strong>SYNTHETIC DATA:</strong> no person was measured.</p>'
     if verdict["reasons"]:
         yield "<ul>" + "".join(f"<li>{escape(reason)}</li>" for reason in verdict["reasons"]) + "</ul>"
     yield "<h2>The model</h2>" + _table(_model_rows(report))
@@ -51,14 +51,14 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
             yield logits_plot(target, suffix)
         yield "</div>"
     if report["layer_errors"]:
-        yield "<h2>Which layers are to blame</h2>" + layers_plot(report["layer_errors"], suffix)
+        yield "<h2>Quantization error by layer</h2>" + layers_plot(report["layer_errors"], suffix)
     named = "; ".join(f"{key}: {text}" for key, text in verdict["intervals"].items())
     yield f"<p><small>Intervals are 95 %. {escape(named)}. Made by {escape(report['made_by'])}.</small></p>"
 
 
 def _headline(verdict: Mapping[str, Any]) -> str:
     if verdict["passed"] is None:
-        return "not judged: no allowance was given (--max-drop)"
+        return "not judged: no allowed loss was set (--max-drop)"
     allowed = f"{100 * verdict['max_drop']:g} {'point' if verdict['max_drop'] == 0.01 else 'points'}"
     return f"PASSED: within {allowed}" if verdict["passed"] else f"NOT SHOWN to be within {allowed}"
 
@@ -78,9 +78,9 @@ def _model_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _data_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data", report["data"]["source"] + origin(report["synthetic"])
-    people, windows = report["subjects"], report["windows"]
-    yield "subjects", ", ".join(f"{people[side]} {side}" for side in ("training", "validation", "test"))
-    yield "windows", ", ".join(f"{windows[side]} {side}" for side in ("calibration", "validation", "test"))
+    subjects, windows = report["subjects"], report["windows"]
+    yield "subjects", ", ".join(f"{subjects[group]} {group}" for group in ("training", "validation", "test"))
+    yield "windows", ", ".join(f"{windows[group]} {group}" for group in ("calibration", "validation", "test"))
     for target, share in report["validation_agreement"].items():
         yield f"{target}: same class on validation windows", percent(share)
 
@@ -95,8 +95,8 @@ def _target_rows(target: Mapping[str, Any], names: list[str]) -> Iterator[tuple[
         yield label, f"{values}; change {points(change['mean'])} points, {change['subjects']} subjects"
         for key, method in (("student_t", "Student's t"), ("bootstrap", "bootstrap")):
             ends = change[key]
-            told = "none for one subject" if ends is None else f"{interval(ends['low'], ends['high'])} points"
-            yield f"{label}, 95 % interval, {method}", told
+            text = "none for one subject" if ends is None else f"{interval(ends['low'], ends['high'])} points"
+            yield f"{label}, 95 % interval, {method}", text
     flips, classes, worst = target["flips"], target["classes"], target["worst"]
     yield "same class as the float student", f"{percent(target['agreement'])} of {target['windows']} windows"
     yield (
@@ -112,10 +112,10 @@ def _target_rows(target: Mapping[str, Any], names: list[str]) -> Iterator[tuple[
     sqnr = target["output_sqnr_db"]
     yield "output SQNR", "exact" if sqnr is None else f"{sqnr:.1f} dB"
     drop = worst["accuracy_after"] - worst["accuracy_before"]
-    told = f"{percent(worst['accuracy_before'])} to {percent(worst['accuracy_after'])}"
-    yield "worst subject", f"{points(drop)} points of accuracy ({told}, {worst['windows']} windows)"
+    values = f"{percent(worst['accuracy_before'])} to {percent(worst['accuracy_after'])}"
+    yield "worst subject", f"{points(drop)} points of accuracy ({values}, {worst['windows']} windows)"
     if target["one_class_subjects"]:
-        yield "left out of macro-F1", f"{target['one_class_subjects']} subjects whose labels lack a class"
+        yield "not in macro-F1", f"{target['one_class_subjects']} subjects whose labels lack a class"
 
 
 def _table(rows: Iterator[tuple[str, str]]) -> str:

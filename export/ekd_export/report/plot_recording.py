@@ -1,4 +1,4 @@
-"""A picture of a recording and its predictions: `python -m ekd_export.report.plot_recording --signal rec.csv ...`."""
+"""Plot of a recording and its predictions: `python -m ekd_export.report.plot_recording --signal rec.csv ...`."""
 
 import argparse
 import json
@@ -41,28 +41,28 @@ class PredictedWindow:
 def read_signal(path: Path, options: SensorOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Seconds and microsiemens of a recording, read as `ekd-edge --replay` reads it; NaN at every gap.
 
-    Raises EkdError where the file is missing or is no recording.
+    Raises EkdError where the file is missing or is not a recording.
     """
     times: list[NDArray[np.float64]] = []
     values: list[NDArray[np.float64]] = []
-    due: tuple[int, int] | None = None
+    expected: tuple[int, int] | None = None
     for block in replay_blocks(path, options):
         indices = block.first_index + np.arange(len(block.values))
-        if due is not None and due != (block.segment, block.first_index):
+        if expected is not None and expected != (block.segment, block.first_index):
             times.append(times[-1][-1:])
             values.append(np.array([np.nan]))
         times.append(indices / float(block.rate_hz))
         values.append(block.values)
-        due = (block.segment, block.first_index + len(block.values))
+        expected = (block.segment, block.first_index + len(block.values))
     if not times:
-        raise DataError(f"{path} holds no sample")
+        raise DataError(f"{path} has no samples: name a recording")
     return np.concatenate(times), np.concatenate(values)
 
 
 def read_predictions(path: Path) -> list[PredictedWindow]:
-    """The windows of a file that `ekd-edge --json` wrote, in order.
+    """The predictions in a file written by `ekd-edge --json`, in order.
 
-    Raises DataError where the file is missing or a line is no prediction.
+    Raises DataError where the file is missing or a line is not a prediction.
     """
     windows = []
     try:
@@ -79,14 +79,14 @@ def read_predictions(path: Path) -> list[PredictedWindow]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}, line {len(windows) + 1} is no prediction of ekd-edge --json") from error
+        raise DataError(f"{path}, line {len(windows) + 1} is not a prediction of ekd-edge --json") from error
     if not windows:
-        raise DataError(f"{path} holds no prediction: the recording is shorter than one window")
+        raise DataError(f"{path} has no predictions: the recording is shorter than one window")
     return windows
 
 
 def read_trials(signal: Path, labels: Path | None = None) -> tuple[Trial, ...]:
-    """The rated trials of the recording `signal`, from `labels` or from the labels.csv beside it, if any.
+    """The rated trials of the recording `signal`, from `labels` or from a labels.csv next to it, if any.
 
     Raises DataError where `labels` is given and missing, or the table is malformed.
     """
@@ -106,16 +106,26 @@ def draw(
     title: str = "Skin conductance and predictions",
     synthetic: bool = False,
 ) -> "Figure":
-    """One panel for the signal and one a target for P(high) of each window, over time.
+    """Draw the signal and P(high) of each target over time.
 
-    Trials rated above `threshold` are shaded. synthetic: the title says that nobody was measured.
+    Args:
+        times: seconds, (n,).
+        microsiemens: skin conductance, (n,); NaN at gaps.
+        windows: the predictions, at least one.
+        trials: rated periods, which are shaded by rating.
+        threshold: ratings above it are high.
+        title: title of the figure.
+        synthetic: say in the title that the data is synthetic.
+
+    Returns:
+        A matplotlib figure with one panel for the signal and one for each target.
     """
     from matplotlib.figure import Figure
 
     targets = list(windows[0].probabilities)
     figure = Figure(figsize=(12, 3.2 + 1.9 * len(targets)), layout="constrained")
     axes = figure.subplots(1 + len(targets), 1, sharex=True, height_ratios=[1.6, *[1.0] * len(targets)])
-    figure.suptitle(title + (" (synthetic data, nobody was measured)" if synthetic else ""), fontsize=13)
+    figure.suptitle(title + (" (synthetic data, no person was measured)" if synthetic else ""), fontsize=13)
     minutes = float(times[-1] - times[0]) > 300
     unit = 60.0 if minutes else 1.0
     step = max(1, len(times) // _POINTS)
@@ -130,12 +140,12 @@ def draw(
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.01)
-    axes[-1].set_xlabel(f"time ({'min' if minutes else 's'}); each prediction stands at the end of its window")
+    axes[-1].set_xlabel(f"time ({'min' if minutes else 's'}); each prediction is at the end of its window")
     return figure
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, read, draw; returns the exit status."""
+    """Plot; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
         options = SensorOptions(
@@ -149,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         _save(figure, args.output)
     except EkdError as error:
-        print(f"ekd-picture: {error}", file=sys.stderr)
+        print(f"plot_recording: {error}", file=sys.stderr)
         return 2
     print(args.output)
     return 0
@@ -158,11 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ekd_export.report.plot_recording", description=__doc__)
     parser.add_argument("--signal", type=Path, required=True, help="the recording, as for ekd-edge --replay")
-    parser.add_argument("--rate", type=Fraction, metavar="HZ", help="its rate, where it does not say so itself")
-    parser.add_argument("--unit", help="its unit, where it does not say so itself: uS, adc, ...")
-    parser.add_argument("--adc-bits", type=int, default=10, help="of --unit adc (default: 10)")
-    parser.add_argument("--predictions", type=Path, required=True, help="what ekd-edge --json wrote")
-    parser.add_argument("--labels", type=Path, help="true ratings (default: labels.csv beside the signal)")
+    parser.add_argument("--rate", type=Fraction, metavar="HZ", help="its rate, if the recording does not state it")
+    parser.add_argument("--unit", help="its unit, if the recording does not state it: uS, adc, ...")
+    parser.add_argument("--adc-bits", type=int, default=10, help="resolution for --unit adc (default: 10)")
+    parser.add_argument("--predictions", type=Path, required=True, help="a file written by ekd-edge --json")
+    parser.add_argument("--labels", type=Path, help="ratings of the trials (default: labels.csv next to the signal)")
     parser.add_argument("--threshold", type=float, default=5.0, help="ratings above it are high (default: 5)")
     parser.add_argument("--title", default="Skin conductance and predictions")
     parser.add_argument("--synthetic", action="store_true", help="say in the title that the data is synthetic")
@@ -191,7 +201,7 @@ def _draw_target(axis: "Axes", target: str, windows: Sequence[PredictedWindow], 
 
 def _shade(axis: "Axes", target: str, trials: Sequence[Trial], threshold: float, unit: float) -> None:
     rated = [trial for trial in trials if target in trial.ratings]
-    for high, color, name in ((True, _HIGH, "truly high"), (False, _LOW, "truly low")):
+    for high, color, name in ((True, _HIGH, "rated high"), (False, _LOW, "rated low")):
         label: str | None = name
         for trial in rated:
             if (trial.ratings[target] > threshold) is high:

@@ -1,4 +1,4 @@
-"""The plots of the page, each as one inline SVG element; no text in them comes from the data."""
+"""Plots of the HTML report, each as one inline SVG element; they show no text from the data."""
 
 import io
 import re
@@ -17,7 +17,7 @@ _WORST_MARKED = 3
 
 
 def subjects_plot(target: Mapping[str, Any], max_drop: float | None, suffix: str) -> str:
-    """Change of accuracy of each subject, worst first, with the allowance where there is one."""
+    """Change of accuracy of each subject, worst first, with the allowed drop if one is set."""
     figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     changes = sorted(100 * (each["accuracy_after"] - each["accuracy_before"]) for each in target["subjects"])
@@ -32,7 +32,7 @@ def subjects_plot(target: Mapping[str, Any], max_drop: float | None, suffix: str
 
 
 def reliability_plot(target: Mapping[str, Any], suffix: str) -> str:
-    """Accuracy against confidence, before and after."""
+    """Reliability diagram: accuracy against confidence, before and after."""
     figure = _figure(4.2, 3.8)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
@@ -48,7 +48,7 @@ def reliability_plot(target: Mapping[str, Any], suffix: str) -> str:
 
 
 def logits_plot(target: Mapping[str, Any], suffix: str) -> str:
-    """Logits after against logits before, for a sample of windows."""
+    """Scatter plot of logits after against logits before, for a sample of windows."""
     figure = _figure(4.2, 3.8)
     axes = figure.subplots()
     before, after = (np.array(target["logits"][key]).ravel() for key in ("before", "after"))
@@ -61,9 +61,9 @@ def logits_plot(target: Mapping[str, Any], suffix: str) -> str:
 
 
 def layers_plot(layers: Sequence[Mapping[str, Any]], suffix: str) -> str:
-    """Signal to quantization noise of every operation, in graph order; those that lose most are marked.
+    """Signal to quantization noise ratio of every operation, in graph order; the worst three are marked.
 
-    An operation without a ratio has no bar but a word: int8 is exact there, or there is no signal.
+    An operation without a ratio has a word in place of a bar: "exact", or "no signal".
     """
     figure = _figure(6.4, 0.8 + 0.2 * len(layers))
     axes = figure.subplots()
@@ -77,7 +77,7 @@ def layers_plot(layers: Sequence[Mapping[str, Any]], suffix: str) -> str:
             axes.text(0, place, "exact" if each["rmse"] == 0 else "no signal", fontsize=7, va="center")
     axes.set_yticks(range(len(layers)), [each["operation"] for each in layers], fontsize=7)
     axes.invert_yaxis()
-    title = f"Noise that int8 adds, operation by operation{suffix}\nred: loses most"
+    title = f"Quantization noise by operation{suffix}\nred: highest loss"
     axes.set(title=title, xlabel="SQNR in dB, high is good")
     return _svg(figure, "Bars of the signal to quantization noise ratio of every operation")
 
@@ -88,7 +88,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: "Figure", described: str) -> str:
+def _svg(figure: "Figure", description: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
@@ -96,4 +96,4 @@ def _svg(figure: "Figure", described: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     drawing = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{described}"', 1)
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

@@ -1,4 +1,4 @@
-"""`ekd-export --max-drop`: a verdict, an exit status, and qat where validation subjects ask for it."""
+"""`ekd-export --max-drop`: verdict, exit status, and the choice of qat on validation subjects."""
 
 import json
 from pathlib import Path
@@ -8,32 +8,30 @@ import pytest
 import ekd_export.save
 from ekd_edge.errors import ModelFileError
 from ekd_edge.model.file import load_model_file
-from ekd_export.cli.export import main
+from ekd_export.cli.main import main
 from ekd_train.run import Run
 
 
-def test_a_loss_within_the_allowance_is_signed_off(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_loss_within_the_allowance_is_signed_off(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "a.tflite"
     assert main([str(run.path), "--int8", "--max-drop", "0.4", "-o", str(output), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["verdict"]["result"] == "passed"
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"]["result"] == "passed"
     manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
     assert (manifest.signoff.passed, manifest.signoff.max_drop) == (True, 0.4)
-    assert json.loads(output.with_suffix(".json").read_text())["verdict"] == told["verdict"]
+    assert json.loads(output.with_suffix(".json").read_text())["verdict"] == result["verdict"]
     assert "PASSED" in output.with_suffix(".html").read_text()
     assert manifest.evaluation is not None
-    assert "logits" not in manifest.evaluation["verdict"]["targets"][0], "the device has no use for them"
+    assert "logits" not in manifest.evaluation["verdict"]["targets"][0], "plot data must not be in the model file"
 
 
-def test_a_loss_that_cannot_be_shown_exits_with_3(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss_not_shown_exits_with_3(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "a.tflite"
     assert main([str(run.path), "--int8", "--max-drop", "0.00001", "-o", str(output)]) == 3
     out, err = capsys.readouterr()
     assert "NOT SHOWN" in out
-    assert "layers     that lose most" in out
+    assert "layers     that add most quantization error" in out
     manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
     assert not manifest.signoff.passed
@@ -44,7 +42,7 @@ def test_a_loss_that_cannot_be_shown_exits_with_3(run: Run, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("wrong", ["1", "0", "-0.1", "nan"])
-def test_an_allowance_out_of_range_is_refused(
+def test_max_drop_out_of_range_is_refused(
     wrong: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(run.path), "--int8", f"--max-drop={wrong}", "-o", str(tmp_path / "a.tflite")]) == 2
@@ -52,13 +50,13 @@ def test_an_allowance_out_of_range_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_float_file_has_no_loss_to_judge(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_drop_needs_quantization(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(run.path), "--max-drop", "0.01", "-o", str(tmp_path / "a.tflite")]) == 2
     assert "--int8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("recipe", "kind"), [("dynamic", "dynamic"), ("float16", "float16"), ("qat", "int8")])
-def test_every_recipe_makes_a_file_that_says_so(
+def test_recipe_is_named_in_file_and_output(
     recipe: str, kind: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "a.tflite"
@@ -70,7 +68,7 @@ def test_every_recipe_makes_a_file_that_says_so(
     assert output.with_suffix(".onnx").exists() == bool(onnx)
 
 
-def test_nothing_is_left_behind_where_the_file_cannot_be_written(
+def test_failed_write_leaves_no_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
@@ -83,7 +81,7 @@ def test_nothing_is_left_behind_where_the_file_cannot_be_written(
 
 
 @pytest.mark.parametrize("name", ["a.onnx", "a.html", "a.json"])
-def test_what_lies_beside_the_file_never_takes_its_place(
+def test_output_with_the_name_of_a_report_is_refused(
     name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(run.path), "--onnx", "-o", str(tmp_path / name)]) == 2

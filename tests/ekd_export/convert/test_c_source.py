@@ -23,7 +23,7 @@ from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.resample import Resampler
 from ekd_edge.signal.spec import Normalization, NormalizationMode, SignalSpec
-from ekd_export.cli.export import main
+from ekd_export.cli.main import main
 from ekd_export.convert.c_source import write_c_source
 from firmware_bridge.synthesis import simulated_blocks
 from tests.helpers.paths import SHARED
@@ -278,7 +278,7 @@ def test_the_compiled_model_runs_in_tflite_micro(exports, build: Build, source: 
 def test_the_command_writes_it_beside_the_file(exports, tmp_path: Path, capsys) -> None:
     path = tmp_path / "student-int8.tflite"
     path.write_bytes(exports.int8.path.read_bytes())
-    assert main([str(path), "--c-array"]) == 0
+    assert main(["c-source", str(path)]) == 0
     assert capsys.readouterr().out.startswith("C source   ")
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "ekd_signal.h",
@@ -291,13 +291,13 @@ def test_the_command_writes_it_beside_the_file(exports, tmp_path: Path, capsys) 
     assert str(tmp_path) not in text + (tmp_path / "student-int8.c").read_text()
 
 
-def test_what_cannot_be_c_is_told_before_anything_is_written(exports, tmp_path: Path, capsys) -> None:
+def test_invalid_model_or_name_is_refused_before_writing(exports, tmp_path: Path, capsys) -> None:
     with pytest.raises(ExportError, match=r"is float32: .*--int8"):
         write_c_source(exports.float32)
     odd = tmp_path / 'a"b.tflite'
     odd.write_bytes(exports.int8.path.read_bytes())
     with pytest.raises(ConfigError, match="name of a C file"):
         write_c_source(load_model_file(odd))
-    assert main([str(exports.run.path), "--c-array", "-o", str(tmp_path / "b.tflite")]) == 2
+    assert main([str(exports.run.path), "--c-source", "-o", str(tmp_path / "b.tflite")]) == 2
     assert "add --int8" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ['a"b.tflite']

@@ -10,7 +10,7 @@ from ekd_edge.errors import DataError
 from ekd_edge.model.file import ModelFile, save_model_file
 from ekd_edge.model.manifest import Target
 from ekd_export.cli.evaluate import main
-from ekd_export.evaluation.held_out import evaluate_files, unseen_subjects
+from ekd_export.evaluation.held_out import evaluate, unseen_subjects
 from ekd_train.data.source import parse_source
 
 WITHOUT_TORCH = """
@@ -28,14 +28,14 @@ sys.exit(status)
 
 
 def test_only_unseen_subjects_are_evaluated(exports) -> None:
-    report = evaluate_files([exports.float32.path, exports.int8.path])
+    report = evaluate([exports.float32.path, exports.int8.path])
     assert report.subjects == ("s003", "s004", "s005")
     assert report.excluded == ("s000", "s001", "s002")
     assert {each.subject for each in report.scores[0].targets[0].subjects} == set(report.subjects)
 
 
 def test_it_repeats_the_figures_of_the_export(exports) -> None:
-    report = evaluate_files([exports.float32.path, exports.int8.path])
+    report = evaluate([exports.float32.path, exports.int8.path])
     evaluation = exports.int8.manifest.evaluation
     assert evaluation is not None
     arousal, valence = evaluation["verdict"]["targets"]
@@ -95,8 +95,8 @@ def test_files_that_do_not_fit_together_are_told_apart(exports, tmp_path, capsys
     for changes, complaint in (
         ({"signal": replace(manifest.signal, hop_samples=7)}, "different signal specifications"),
         ({"targets": tuple(Target(each.name, ("no", "yes")) for each in manifest.targets)}, "different targets"),
-        ({"training": replace(manifest.training, threshold=6.0)}, "different ratings high"),
-        ({"training": replace(manifest.training, high="above")}, "different ratings high"),
+        ({"training": replace(manifest.training, threshold=6.0)}, "different rules for a high rating"),
+        ({"training": replace(manifest.training, high="above")}, "different rules for a high rating"),
     ):
         assert main([str(exports.float32.path), _variant(exports.float32, tmp_path, **changes)]) == 2
         assert complaint in capsys.readouterr().err
@@ -110,9 +110,9 @@ def test_ratings_at_the_threshold_are_labeled_as_in_training(exports, tmp_path) 
         high: _variant(exports.float32, tmp_path, training=replace(manifest.training, threshold=threshold, high=high))
         for high in ("at-or-above", "above")
     }
-    assert evaluate_files([Path(files["at-or-above"])]).windows == len(rated)
+    assert evaluate([Path(files["at-or-above"])]).windows == len(rated)
     with pytest.raises(DataError, match=rf"are at or below {threshold:g}, which is one class only"):
-        evaluate_files([Path(files["above"])])
+        evaluate([Path(files["above"])])
 
 
 def test_data_that_does_not_fit_is_one_sentence(exports, tmp_path, capsys) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from ekd_edge.errors import DataError
 from ekd_export.cli.evaluate import main as evaluate
-from ekd_export.cli.export import main
-from ekd_export.evaluation.leakage import check_disjoint, check_never_learned, with_window_hashes
+from ekd_export.cli.main import main
+from ekd_export.evaluation.leakage import check_disjoint, check_unseen, with_window_hashes
 from ekd_train.checkpoint import save_weights
 from ekd_train.data.datasets.recordings import write_recording
 from ekd_train.data.source import parse_source
@@ -27,33 +27,33 @@ def changed(windows: WindowSet, change: Callable[[np.ndarray], None]) -> WindowS
     return replace(windows, gsr=gsr)
 
 
-def test_other_people_pass(windows: WindowSet) -> None:
-    learned = [windows.of_subjects(["s000", "s001"]), windows.of_subjects(["s002"])]
-    check_disjoint(learned, windows.of_subjects(["s003", "s004", "s005"]))
-    check_disjoint(learned, windows.select([]))
+def test_disjoint_subjects_pass(windows: WindowSet) -> None:
+    training_windows = [windows.of_subjects(["s000", "s001"]), windows.of_subjects(["s002"])]
+    check_disjoint(training_windows, windows.of_subjects(["s003", "s004", "s005"]))
+    check_disjoint(training_windows, windows.select([]))
     check_disjoint([windows.select([])], windows)
 
 
-def test_a_subject_on_both_sides_is_named(windows: WindowSet) -> None:
-    with pytest.raises(DataError, match=r"^s001 would be examined on a model that learned from them"):
+def test_subject_in_training_and_test_is_named(windows: WindowSet) -> None:
+    with pytest.raises(DataError, match=r"^s001 are test subjects of a model that was trained on them"):
         check_disjoint([windows.of_subjects(["s000", "s001"])], windows.of_subjects(["s001", "s002"]))
 
 
-def test_one_window_under_another_name_is_found(windows: WindowSet) -> None:
-    learned = [windows.of_subjects(["s000"]), windows.of_subjects(["s001"])]
+def test_single_copied_window_under_another_name_is_found(windows: WindowSet) -> None:
+    training_windows = [windows.of_subjects(["s000"]), windows.of_subjects(["s001"])]
     copy = renamed(windows.of_subjects(["s001"]).select(slice(3, 4)), "t")
-    with pytest.raises(DataError, match=r"^1 windows of t are also windows of s001, .*two names"):
-        check_disjoint(learned, copy)
+    with pytest.raises(DataError, match=r"^1 test windows of t are also training windows of s001: .*two names"):
+        check_disjoint(training_windows, copy)
 
 
-def test_how_many_windows_and_of_whom_is_told(windows: WindowSet) -> None:
+def test_error_counts_windows_and_names_subjects(windows: WindowSet) -> None:
     copy = renamed(windows.of_subjects(["s000"]), "copy")
-    with pytest.raises(DataError, match=rf"^{len(copy)} windows of copy are also windows of s000"):
+    with pytest.raises(DataError, match=rf"^{len(copy)} test windows of copy are also training windows of s000"):
         check_disjoint([windows.of_subjects(["s000", "s001"])], copy)
 
 
-def test_a_last_bit_makes_another_window_and_constant_ones_tell_nothing(windows: WindowSet) -> None:
-    learned = windows.of_subjects(["s000"])
+def test_last_bit_changes_the_hash_and_constant_windows_are_ignored(windows: WindowSet) -> None:
+    training_windows = windows.of_subjects(["s000"])
 
     def last_bit(gsr: np.ndarray) -> None:
         gsr[:, 0] = np.nextafter(gsr[:, 0], np.float32(9))
@@ -61,23 +61,23 @@ def test_a_last_bit_makes_another_window_and_constant_ones_tell_nothing(windows:
     def level(gsr: np.ndarray) -> None:
         gsr[:] = 0
 
-    check_disjoint([learned], changed(renamed(learned, "t"), last_bit))
-    check_disjoint([changed(learned, level)], changed(renamed(learned, "t"), level))
+    check_disjoint([training_windows], changed(renamed(training_windows, "t"), last_bit))
+    check_disjoint([changed(training_windows, level)], changed(renamed(training_windows, "t"), level))
 
 
-def test_the_manifest_knows_a_recording_under_another_name(exports, windows: WindowSet) -> None:
+def test_manifest_hashes_find_a_recording_under_another_name(exports, windows: WindowSet) -> None:
     for manifest in (exports.int8.manifest, exports.float32.manifest):
         hashes = manifest.training.window_hashes
         recordings = len({str(name) for name in windows.of_subjects(["s000", "s001", "s002"]).recording})
         assert recordings <= len(hashes) <= 4 * recordings
-        check_never_learned([manifest], windows.of_subjects(["s003", "s004", "s005"]))
+        check_unseen([manifest], windows.of_subjects(["s003", "s004", "s005"]))
         for seen in ("s000", "s001", "s002"):
-            with pytest.raises(DataError, match=r"windows of t shaped one of these models, under another name"):
-                check_never_learned([manifest], renamed(windows.of_subjects([seen]), "t"))
+            with pytest.raises(DataError, match=r"windows of t were used to train one of .*, under another name"):
+                check_unseen([manifest], renamed(windows.of_subjects([seen]), "t"))
 
 
 @pytest.mark.parametrize(("recordings", "wanted"), [(1, 4), (63, 4 * 63), (100, 2 * 100), (300, 256)])
-def test_hashes_are_spread_over_recordings(exports, windows: WindowSet, recordings: int, wanted: int) -> None:
+def test_window_hashes_are_spread_over_recordings(exports, windows: WindowSet, recordings: int, wanted: int) -> None:
     few = windows.select(np.zeros(12 * recordings, np.int64))
     few = replace(
         few,
@@ -89,22 +89,22 @@ def test_hashes_are_spread_over_recordings(exports, windows: WindowSet, recordin
     each = [few.select(few.recording == f"r{i}") for i in range(recordings)]
     for part in each[: 256 if recordings <= 256 else 0]:
         with pytest.raises(DataError):
-            check_never_learned([manifest], part)
+            check_unseen([manifest], part)
 
 
 @pytest.fixture(scope="module")
 def copied(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The people of the run as recordings, one of them a second time under another name."""
+    """The subjects of the run as recordings, one of them twice under two names."""
     folder = tmp_path_factory.mktemp("copied")
     for recording in parse_source(run.source).dataset.read(["s000", "s003", "s004", "s005"], eeg=False):
-        subjects = [recording.subject, "twin"] if recording.subject == "s000" else [recording.subject]
+        subjects = [recording.subject, "copy"] if recording.subject == "s000" else [recording.subject]
         for subject in subjects:
             name = f"{subject}-{recording.name}"
             write_recording(folder / f"{name}.csv", replace(recording, name=name, subject=subject))
     return folder
 
 
-def test_export_refuses_a_twin_among_the_test_subjects(run: Run, copied: Path, tmp_path: Path, capsys) -> None:
+def test_export_refuses_a_copied_test_subject(run: Run, copied: Path, tmp_path: Path, capsys) -> None:
     source = parse_source(f"recordings:{copied}")
     made = create_run(
         tmp_path / "run",
@@ -115,16 +115,16 @@ def test_export_refuses_a_twin_among_the_test_subjects(run: Run, copied: Path, t
         source=source.name,
         identity=source.identity,
         synthetic=True,
-        split=SubjectSplit(("s000", "s003"), ("s004",), ("s005", "twin")),
+        split=SubjectSplit(("s000", "s003"), ("s004",), ("s005", "copy")),
     )
     save_weights(made.path / STUDENT_FILE, run.student())
     assert main([str(made.path)]) == 2
-    assert "windows of twin are also windows of s000" in capsys.readouterr().err.splitlines()[-1]
+    assert "windows of copy are also training windows of s000" in capsys.readouterr().err.splitlines()[-1]
     assert not list(made.path.glob("*.tflite"))
 
 
-def test_evaluation_refuses_a_twin_in_other_data(exports, copied: Path, capsys) -> None:
+def test_evaluation_refuses_a_copied_subject_in_other_data(exports, copied: Path, capsys) -> None:
     assert evaluate([str(exports.float32.path), "--data", f"recordings:{copied}"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "windows of s000, twin shaped one of these models, under another name" in err
+    assert "windows of copy, s000 were used to train one of these models, under another name" in err

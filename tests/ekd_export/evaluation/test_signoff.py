@@ -72,7 +72,7 @@ def test_one_subject_shows_nothing_and_one_class_no_macro_f1() -> None:
     labels, subjects, logits = windows(2)
     alone = verdict(labels, np.full(len(labels), "s0"), logits, logits)
     assert alone.passed is False
-    assert "two are the least" in alone.reasons[0]
+    assert "needs two or more subjects, and there is one" in alone.reasons[0]
     labels[subjects == "s3"] = 1
     (target,) = verdict(labels, subjects, logits, logits).targets
     assert (target.one_class_subjects, target.accuracy.subjects) == (1, 5)
@@ -93,7 +93,7 @@ def test_what_cannot_be_judged_is_refused() -> None:
     for wrong in (0.0, 1.0, float("nan")):
         with pytest.raises(ConfigError, match=r"write 0\.01 for one point"):
             verdict(labels, subjects, logits, logits, wrong)
-    with pytest.raises(ExportError, match="no numbers"):
+    with pytest.raises(ExportError, match="NaN or infinite logits"):
         verdict(labels, subjects, logits, logits * np.float32("nan"))
     assert verdict(labels, subjects, logits, logits, None).result == "not judged"
 

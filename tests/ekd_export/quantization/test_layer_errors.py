@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ekd_edge.errors import ExportError
 from ekd_export.convert.fold import InferenceStudent
 from ekd_export.convert.tflite import convert
-from ekd_export.quantization.layer_errors import layer_errors, most_to_blame
+from ekd_export.quantization.layer_errors import layer_errors, worst_layers
 from ekd_export.quantization.quantize import quantize
 from ekd_export.quantization.recipes import RECIPES
 
@@ -48,7 +48,7 @@ def test_the_layer_that_was_damaged_is_to_blame(integer, static, windows) -> Non
     dense = [error for error in healthy if error.operation.startswith("FULLY") and "Linear" in error.name]
     for victim in dense[2:8:2]:
         operation = int(victim.operation.split()[1])
-        worst = most_to_blame(layer_errors(integer, _damaged(static, operation), windows.gsr[:10]), 1)
+        worst = worst_layers(layer_errors(integer, _damaged(static, operation), windows.gsr[:10]), 1)
         assert [error.operation for error in worst] == [victim.operation]
         assert worst[0].name == victim.name
 
@@ -58,7 +58,7 @@ def test_a_model_has_no_errors_against_itself(integer, windows) -> None:
     assert {(error.sqnr_db, error.lost_db, error.rmse, error.share_saturated) for error in errors} == {
         (None, None, 0.0, 0.0)
     }
-    assert most_to_blame(errors) == ()
+    assert worst_layers(errors) == ()
 
 
 def test_what_is_beyond_the_calibrated_range_is_saturated(integer, windows) -> None:
@@ -92,5 +92,5 @@ def test_two_models_that_have_nothing_in_common_are_refused(integer) -> None:
     import torch
 
     other = convert(torch.nn.Sequential(torch.nn.Linear(256, 8), torch.nn.Linear(8, 4)).eval(), 256)
-    with pytest.raises(ExportError, match="share too few layers"):
+    with pytest.raises(ExportError, match="too few layers in common"):
         layer_errors(integer, other, np.zeros((1, 256), np.float32))

@@ -1,4 +1,4 @@
-"""A student that is hard to quantize: one filter is 40 times the others, and undone after the ReLU."""
+"""Tests with a student that is hard to quantize: one filter is 40 times the others, and scaled back after the ReLU."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from ekd_edge.errors import DataError
 from ekd_export.convert.fold import InferenceStudent
 from ekd_export.convert.tflite import convert, torch_logits
 from ekd_export.quantization.interpret import Graph
-from ekd_export.quantization.qat import fine_tune, rounded_logits
+from ekd_export.quantization.qat import fake_quantized_logits, fine_tune
 from ekd_export.quantization.quantize import quantize
 from ekd_export.quantization.recipes import RECIPES
 
@@ -51,8 +51,8 @@ def _pairs(logits: np.ndarray) -> np.ndarray:
 
 def _divergence(exact: np.ndarray, other: np.ndarray) -> float:
     """Mean KL(exact || other)."""
-    told, heard = (log_softmax(_pairs(logits), axis=2) for logits in (exact, other))
-    return float((np.exp(told) * (told - heard)).sum(2).mean())
+    log_exact, log_other = (log_softmax(_pairs(logits), axis=2) for logits in (exact, other))
+    return float((np.exp(log_exact) * (log_exact - log_other)).sum(2).mean())
 
 
 def _run(flatbuffer: bytes, windows: np.ndarray) -> np.ndarray:
@@ -71,19 +71,19 @@ def student() -> Hard:
 @pytest.fixture(scope="module")
 def tuned(student) -> tuple[Hard, list[str]]:
     lines: list[str] = []
-    return fine_tune(student, TRAIN, VALIDATION, seed=0, report=lines.append, recipe=RECIPE, epochs=16), lines
+    return fine_tune(student, TRAIN, VALIDATION, seed=0, notify=lines.append, recipe=RECIPE, epochs=16), lines
 
 
-def test_tuning_brings_the_rounded_student_closer_to_the_float_one(student, tuned) -> None:
+def test_tuning_reduces_the_divergence_from_the_float_student(student, tuned) -> None:
     exact = torch_logits(student, VALIDATION)
     before, after = (
-        _divergence(exact, rounded_logits(each, TRAIN, VALIDATION, RECIPE)) for each in (student, tuned[0])
+        _divergence(exact, fake_quantized_logits(each, TRAIN, VALIDATION, RECIPE)) for each in (student, tuned[0])
     )
     assert after < 0.8 * before
-    assert tuned[1][-1].startswith("fine-tuning ends with epoch ")
+    assert tuned[1][-1].startswith("fine-tuning: epoch ")
 
 
-def test_what_was_tuned_is_closer_to_the_float_student_in_int8(student, tuned) -> None:
+def test_tuned_student_is_closer_to_the_float_one_in_int8(student, tuned) -> None:
     exact = torch_logits(student, VALIDATION)
     before, after = (_run(quantize(convert(each, 64), RECIPE, TRAIN), VALIDATION) for each in (student, tuned[0]))
     assert _divergence(exact, after) < 0.9 * _divergence(exact, before)
@@ -92,47 +92,47 @@ def test_what_was_tuned_is_closer_to_the_float_student_in_int8(student, tuned) -
     assert same[0] < 0.95, "the student is not hard to quantize"
 
 
-def test_rounding_is_what_int8_does(student) -> None:
+def test_fake_quantization_matches_int8(student) -> None:
     exact = torch_logits(student, VALIDATION)
-    rounded = rounded_logits(student, TRAIN, VALIDATION, RECIPE)
+    rounded = fake_quantized_logits(student, TRAIN, VALIDATION, RECIPE)
     real = _run(quantize(convert(student, 64), RECIPE, TRAIN), VALIDATION)
     assert _noise(rounded, real) < 0.3 * _noise(exact, real)
 
 
-def test_the_student_given_stays_as_it_is(student, tuned) -> None:
+def test_original_student_is_not_changed(student, tuned) -> None:
     assert all(torch.equal(*pair) for pair in zip(student.parameters(), Hard().parameters(), strict=True))
     assert not any(torch.equal(*pair) for pair in zip(student.parameters(), tuned[0].parameters(), strict=True))
 
 
-def test_tuning_depends_on_the_seed_alone(student) -> None:
-    one, again, other = (
-        fine_tune(student, TRAIN[:128], VALIDATION[:32], seed=seed, report=str, recipe=RECIPE, epochs=3)
+def test_tuning_is_determined_by_the_seed(student) -> None:
+    first, repeated, other = (
+        fine_tune(student, TRAIN[:128], VALIDATION[:32], seed=seed, notify=str, recipe=RECIPE, epochs=3)
         for seed in (1, 1, 2)
     )
-    assert torch.equal(one.conv.weight, again.conv.weight)
-    assert not torch.equal(one.conv.weight, other.conv.weight)
+    assert torch.equal(first.conv.weight, repeated.conv.weight)
+    assert not torch.equal(first.conv.weight, other.conv.weight)
 
 
-def test_where_nothing_is_gained_nothing_is_changed(student) -> None:
-    """The untuned beginning is a candidate like any epoch."""
+def test_untuned_weights_are_kept_without_an_improvement(student) -> None:
+    """Epoch 0, the untuned student, is one of the choices."""
     lines: list[str] = []
-    same = fine_tune(student, TRAIN[:32], VALIDATION[:8], seed=0, report=lines.append, epochs=0)
+    same = fine_tune(student, TRAIN[:32], VALIDATION[:8], seed=0, notify=lines.append, epochs=0)
     assert torch.equal(same.conv.weight, student.conv.weight)
     assert lines[-1] == "fine-tuning found nothing better"
 
 
-def test_the_published_student_is_tuned_as_well(run, windows) -> None:
-    """Attention, layer norm and softsign: no gradient may be lost to the reciprocal root of a variance of zero."""
+def test_published_student_is_tuned(run, windows) -> None:
+    """Attention, layer norm and softsign: gradients stay finite where a variance is zero."""
     folded = InferenceStudent(run.student(), integer=True)
     lines: list[str] = []
-    tuned = fine_tune(folded, windows.gsr[:64], windows.gsr[64:80], seed=0, report=lines.append, epochs=1)
+    tuned = fine_tune(folded, windows.gsr[:64], windows.gsr[64:80], seed=0, notify=lines.append, epochs=1)
     assert isinstance(tuned, InferenceStudent)
     assert len(lines) == 3
     assert not any(weight.requires_grad for weight in tuned.parameters())
     assert np.isfinite(torch_logits(tuned, windows.gsr[:4])).all()
 
 
-def test_there_must_be_windows_of_both_sides(student) -> None:
-    for train, validation, whose in ((TRAIN[:0], VALIDATION, "training"), (TRAIN, VALIDATION[:0], "validation")):
-        with pytest.raises(DataError, match=f"no {whose} window"):
-            fine_tune(student, train, validation, seed=0, report=str)
+def test_missing_windows_are_refused(student) -> None:
+    for train, validation, group in ((TRAIN[:0], VALIDATION, "training"), (TRAIN, VALIDATION[:0], "validation")):
+        with pytest.raises(DataError, match=f"no {group} window"):
+            fine_tune(student, train, validation, seed=0, notify=str)

@@ -42,7 +42,7 @@ def test_windows_that_cannot_calibrate_are_refused(windows) -> None:
         calibration_windows(windows.select([]), seed=0)
     with pytest.raises(DataError, match="constant"):
         calibration_windows(replace(windows, gsr=np.ones_like(windows.gsr)), seed=0)
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="NaN or infinite values"):
         calibration_windows(replace(windows, gsr=np.full_like(windows.gsr, np.nan)), seed=0)
     with pytest.raises(DataError, match="same arousal"):
         calibration_windows(windows.select(windows.labels[:, 0] == 1), seed=0)
@@ -57,7 +57,7 @@ def test_values_that_cannot_calibrate_are_refused(exports, windows) -> None:
     static = RECIPES["static"]
     for values, complaint in (
         (windows.gsr[:0], "no calibration window"),
-        (np.where(np.arange(windows.gsr.shape[1]) == 9, np.float32(np.inf), windows.gsr), "no numbers"),
+        (np.where(np.arange(windows.gsr.shape[1]) == 9, np.float32(np.inf), windows.gsr), "NaN or infinite values"),
         (np.full_like(windows.gsr[:4], 0.5), "constant"),
     ):
         with pytest.raises(DataError, match=complaint):

@@ -76,7 +76,7 @@ def test_a_layer_that_is_always_zero_is_named() -> None:
 def test_a_layer_that_gives_no_numbers_is_named() -> None:
     broken = Small().eval()
     torch.nn.init.constant_(broken.second.bias, torch.nan)
-    with pytest.raises(DataError, match="no number on a calibration window"):
+    with pytest.raises(DataError, match="NaN or infinity on a calibration window"):
         activation_ranges(convert(broken, 24), WINDOWS)
 
 

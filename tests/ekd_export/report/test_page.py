@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ekd_export.evaluation.signoff import judge
-from ekd_export.report.page import render_page
+from ekd_export.report.html import render_page
 
 VOID = {"meta", "br", "hr", "img", "link"}
 
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_it_opens_offline_and_names_nobody() -> None:
+def test_page_loads_nothing_and_names_no_subject() -> None:
     made = report(0.0001)
     text = render_page(made)
     page = Page(text)
@@ -73,36 +73,36 @@ def test_it_opens_offline_and_names_nobody() -> None:
     assert not [each["subject"] for each in made["verdict"]["targets"][0]["subjects"] if each["subject"] in text]
 
 
-@pytest.mark.parametrize(("max_drop", "said"), [(None, "not judged"), (0.5, "PASSED"), (0.0001, "NOT SHOWN")])
-def test_the_verdict_comes_first(max_drop: float | None, said: str) -> None:
+@pytest.mark.parametrize(("max_drop", "verdict"), [(None, "not judged"), (0.5, "PASSED"), (0.0001, "NOT SHOWN")])
+def test_verdict_is_the_headline(max_drop: float | None, verdict: str) -> None:
     made = report(max_drop)
     text = render_page(made)
     first = text[text.index("<h1") : text.index("</h1>")]
-    assert said in first
+    assert verdict in first
     assert "[synthetic data]" in first
     assert all(reason in text.replace("&#x27;", "'") for reason in made["verdict"]["reasons"])
-    assert bool(made["verdict"]["reasons"]) == (said == "NOT SHOWN")
+    assert bool(made["verdict"]["reasons"]) == (verdict == "NOT SHOWN")
 
 
-def test_what_was_not_measured_is_not_made_up() -> None:
+def test_missing_figures_are_marked_not_measured() -> None:
     words = " ".join(Page(render_page(report(None))).words)
     assert "arena in TFLite Micro not measured" in words
     assert "p99 not measured" in words
     assert "SYNTHETIC DATA" in words
     assert "McNemar" in words
-    people = render_page(report(None, synthetic=False, layer_errors=None))
-    assert "synthetic data" not in people
-    assert "to blame" not in people
+    page = render_page(report(None, synthetic=False, layer_errors=None))
+    assert "synthetic data" not in page
+    assert "error by layer" not in page
 
 
-def test_the_same_report_makes_the_same_page() -> None:
+def test_page_is_deterministic() -> None:
     assert render_page(report(0.01)) == render_page(report(0.01))
 
 
-def test_an_exact_operation_is_called_exact_and_its_plot_synthetic() -> None:
+def test_layer_plot_marks_exact_operations_and_synthetic_data() -> None:
     base = {"name": "a", "operation": "ADD 1", "lost_db": None, "share_saturated": 0.0}
     layers = [base | {"sqnr_db": None, "rmse": 0.0}, base | {"sqnr_db": None, "rmse": 0.1}]
     text = render_page(report(None, layer_errors=layers))
     assert text.count("<!-- exact -->") == 1
     assert text.count("<!-- no signal -->") == 1
-    assert "operation by operation [synthetic data]" in text
+    assert "Quantization noise by operation [synthetic data]" in text

@@ -25,14 +25,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_it_writes_a_png(folder, capsys) -> None:
+def test_command_writes_a_png(folder, capsys) -> None:
     arguments = ["--signal", folder / "rec.csv", "--predictions", folder / "p.jsonl", "-o", folder / "out.png"]
     assert main([*map(str, arguments), "--synthetic"]) == 0
     assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.strip() == str(folder / "out.png")
 
 
-def test_it_shows_signal_predictions_truth_and_what_is_synthetic(folder) -> None:
+def test_plot_shows_signal_predictions_ratings_and_synthetic(folder) -> None:
     times, values = read_signal(folder / "rec.csv", SensorOptions())
     windows, trials = read_predictions(folder / "p.jsonl"), read_trials(folder / "rec.csv")
     assert (len(times), times[-1]) == (960, pytest.approx(959 / 16))
@@ -43,12 +43,12 @@ def test_it_shows_signal_predictions_truth_and_what_is_synthetic(folder) -> None
     assert "arousal" in arousal.get_ylabel()
     assert "synthetic" in figure.get_suptitle()
     assert arousal.get_legend_handles_labels()[1] == [
-        "predicted high", "predicted low", "withheld (bad signal)", "truly high", "truly low",
+        "predicted high", "predicted low", "withheld (bad signal)", "rated high", "rated low",
     ]  # fmt: skip
     assert "synthetic" not in draw(times, values, windows).get_suptitle()
 
 
-def test_a_gap_is_not_drawn_over(tmp_path) -> None:
+def test_gap_is_not_drawn_over(tmp_path) -> None:
     lines = [f"{index * 100},{1 + index % 3}" for index in (*range(50), *range(300, 350))]
     (tmp_path / "gap.csv").write_text("\n".join(lines) + "\n")
     from firmware_bridge.units import parse_unit
@@ -61,9 +61,9 @@ def test_a_gap_is_not_drawn_over(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("p.jsonl", "", "no prediction"),
-        ("p.jsonl", "{}\n", "line 1 is no prediction"),
-        ("p.jsonl", _line(10, 0.5) + "oops\n", "line 2 is no prediction"),
+        ("p.jsonl", "", "has no predictions"),
+        ("p.jsonl", "{}\n", "line 1 is not a prediction"),
+        ("p.jsonl", _line(10, 0.5) + "oops\n", "line 2 is not a prediction"),
         ("rec.csv", "", "empty"),
         ("labels.csv", "recording\n", "labels.csv"),
     ],
@@ -77,7 +77,7 @@ def test_bad_files_are_one_sentence(folder, capsys, name: str, content: str, com
     assert err.count("\n") == 1
 
 
-def test_a_picture_must_be_one(folder, capsys) -> None:
+def test_unknown_image_format_is_refused(folder, capsys) -> None:
     arguments = ["--signal", folder / "rec.csv", "--predictions", folder / "p.jsonl", "-o", folder / "out.doc"]
     assert main([*map(str, arguments)]) == 2
     assert ".png" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from ekd_edge.atomic_files import alone_in
-from ekd_export.cli.export import main as export
+from ekd_export.cli.main import main as export
 from ekd_train.cli.main import main
 from ekd_train.data.splits import LEAKY_WARNING
 from ekd_train.run import Run, newest_run

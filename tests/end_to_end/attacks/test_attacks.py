@@ -14,7 +14,7 @@ import pytest
 from ekd_edge.errors import ModelFileError
 from ekd_edge.model.container import read_contents
 from ekd_edge.model.file import load_model_file, save_model_file
-from ekd_export.signing import make_key, read_private_key, sign_file
+from ekd_export.signing import new_key, read_private_key, sign_in_place
 
 ATTACK = Path(__file__).with_name("attack.py")
 SEED = 2026
@@ -31,14 +31,14 @@ class Targets:
 def targets(int8_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Targets:
     """The real int8 model, signed, and another model by the same hand."""
     folder = tmp_path_factory.mktemp("attacks")
-    public = make_key(folder / "key")
+    public = new_key(folder / "key")
     model_file = load_model_file(int8_model)
     signed, other = folder / "signed.tflite", folder / "other.tflite"
     save_model_file(signed, model_file.flatbuffer, model_file.manifest)
     twin = model_file.flatbuffer[:-100] + bytes(byte ^ 1 for byte in model_file.flatbuffer[-100:])
     save_model_file(other, twin, replace(model_file.manifest, made_by="another hand"))
     for path in (signed, other):
-        sign_file(path, read_private_key(folder / "key"))
+        sign_in_place(path, read_private_key(folder / "key"))
     return Targets(signed, other, public)
 
 

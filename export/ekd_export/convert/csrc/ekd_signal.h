@@ -1,7 +1,7 @@
 /* From skin conductance to the model's input on a microcontroller: filter, normalize, window, quantize.
  *
  * Include the generated header of the model first. Samples must come at EKD_RATE_NUMERATOR / EKD_RATE_DENOMINATOR Hz;
- * a sensor of another rate has to be resampled before. C99 or C++11, no heap, no global state; compile without
+ * samples of a sensor with another rate must be resampled first. C99 or C++11, no heap, no global state; compile without
  * contraction of a * b + c (-ffp-contract=off) for the same bits as ekd's Preprocessor.
  *
  *     static ekd_signal chain;               kept between samples; about 4 * EKD_WINDOW_SAMPLES bytes
@@ -32,7 +32,7 @@ typedef struct {
     int begun;  /* whether a sample has come since the start or the last gap */
 } ekd_signal;
 
-/* After a gap: filter, window and settle time start anew. */
+/* After a gap: restart filter, window and settle time. */
 static inline void ekd_signal_restart(ekd_signal *s)
 {
     s->begun = 0;
@@ -47,7 +47,7 @@ static inline void ekd_signal_reset(ekd_signal *s)
     ekd_signal_restart(s);
 }
 
-/* The bias-corrected exponential mean, one sample on. */
+/* Update the bias-corrected exponential mean with one sample. */
 static inline double ekd_running_mean(double *state, double *weight, double y)
 {
     const double sum = *state + (1.0 - EKD_DECAY) * y;
@@ -62,7 +62,7 @@ static inline double ekd_filter(ekd_signal *s, double x)
 #if EKD_SECTIONS > 0
     int i;
     if (!s->begun) {
-        for (i = 0; i < EKD_SECTIONS; i++) { /* as if the first sample had lasted forever */
+        for (i = 0; i < EKD_SECTIONS; i++) { /* steady state for a constant input of the first sample */
             s->filter[i][0] = ekd_filter_start[i][0] * x;
             s->filter[i][1] = ekd_filter_start[i][1] * x;
         }
@@ -86,7 +86,7 @@ static inline double ekd_normalize(ekd_signal *s, double x)
     (void)s;
     return EKD_GAIN * x;
 #elif EKD_NORMALIZATION == EKD_WINDOW_MEAN
-    (void)s; /* the window's mean is taken off when the window is complete */
+    (void)s; /* the window's mean is subtracted when the window is complete */
     return x;
 #else
 #if EKD_NORMALIZATION == EKD_LOG_EMA
@@ -100,7 +100,7 @@ static inline double ekd_normalize(ekd_signal *s, double x)
 #endif
 }
 
-/* One sample; true where it completes a window. What is no number, or beyond 1e30, is a gap. */
+/* Add one sample; true where it completes a window. NaN, or a value beyond 1e30, is a gap. */
 static inline int ekd_signal_push(ekd_signal *s, double sample)
 {
     if (!(fabs(sample) <= 1e30)) {

@@ -1,8 +1,8 @@
-"""The whole road in one go, as `make demo` runs it: every step is a command that a user could type.
+"""`make demo`: the pipeline from training to live prediction; every step is a command that a user can type.
 
     python -m ekd_export.demo build/demo
 
-Everything here is synthetic: the recordings, the sensor's signal, and so every figure.
+The recordings and the sensor's signal are synthetic, and so every figure is, too.
 """
 
 import contextlib
@@ -16,11 +16,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ekd_export.demo.commands import full_command, run_command
+
 __all__ = ["main"]
 
 PRESET = "smoke"
 SPEED = 60
-THREADS = 1  # networks this small gain nothing from a second thread, and lose much where that core is busy
+THREADS = 1  # a second thread does not speed up networks of this size, and slows them down on a busy core
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,16 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\nDone in {minutes} min {seconds} s. In {folder}/ (all of it from synthetic data):")
     for name, meaning in (
         ("student-float32.tflite", "the distilled student"),
-        ("student-int8.tflite", "the same, quantized: copy this one file to a Raspberry Pi"),
-        ("student-int8.html", "the sign-off: what int8 cost, with plots"),
+        ("student-int8.tflite", "the quantized student: copy this file to a Raspberry Pi"),
+        ("student-int8.html", "the sign-off: the loss of accuracy by int8, with plots"),
         ("eval.json", "accuracy of both on held-out subjects, the difference and its interval"),
-        ("predictions.jsonl", "what ekd-edge said, one line a window"),
+        ("predictions.jsonl", "predictions of ekd-edge, one line a window"),
         ("signal.png", "skin conductance and predictions over time"),
     ):
         print(f"  {name:<24} {meaning}")
     print("\nNext, with a sensor plugged in:")
     print(f"  ekd-edge --port /dev/ttyUSB0 --model {folder / 'student-int8.tflite'}")
-    print('or with your own recordings (README, "Your own data"):')
+    print("or with your own recordings:")
     print("  ekd-train --preset edge --data recordings:FOLDER && ekd-export --int8 --max-drop 0.01")
     return 0
 
@@ -62,21 +64,21 @@ def _demo(folder: Path) -> None:
     float32, int8 = folder / "student-float32.tflite", folder / "student-int8.tflite"
     recording, predictions = folder / "recording.csv", folder / "predictions.jsonl"
 
-    _title("1/6  Train a teacher on EEG + GSR, distil a GSR-only student with adaptive feedback")
+    _title("1/6  Train a teacher on EEG + GSR, distill a GSR-only student with adaptive feedback")
     _call("ekd-train", "--preset", PRESET, "--threads", THREADS, "--out", run)
     _title("2/6  Convert the student to TFLite")
     _call("ekd-export", run, "-o", float32)
-    _title("3/6  Quantize it to int8, calibrated on training subjects, and sign off what that costs")
+    _title("3/6  Quantize it to int8, calibrated on training subjects, and sign off the loss")
     _call("ekd-export", run, "--int8", "--max-drop", "0.01", "-o", int8, accepted=(0, 3))
-    _title("4/6  What did int8 cost? Both models on held-out subjects")
+    _title("4/6  Evaluate both models on held-out subjects")
     _call("ekd-eval", float32, int8)
     _call("ekd-eval", float32, int8, "--json", stdout=folder / "eval.json")
-    _title("5/6  A sensor on a serial device node, and ekd-edge reading it")
+    _title("5/6  Run ekd-edge on an emulated sensor at a serial device node")
     data = json.loads((run / "run.json").read_text(encoding="utf-8"))
     subject = data["split"]["test"][0]
     _call("ekd-train", "data", "--data", data["source"], "--subject", subject, "--out", recording)
     _live(folder, recording, int8, predictions)
-    _title("6/6  A picture of it")
+    _title("6/6  Plot signal and predictions")
     _call(
         sys.executable, "-m", "ekd_export.report.plot_recording", "--signal", recording, "--predictions", predictions,
         "--synthetic", "-o", folder / "signal.png",
@@ -84,26 +86,26 @@ def _demo(folder: Path) -> None:
 
 
 def _live(folder: Path, recording: Path, model: Path, predictions: Path) -> None:
-    """The simulated sensor on a pseudo-terminal at SPEED x real time, read by the real ekd-edge."""
+    """Emulate a sensor on a pseudo-terminal at SPEED x real time, and read it with ekd-edge."""
     link = folder / "ttyGSR0"
     simulate = ("ekd-firmware", "simulate", "--waveform", recording, "--link", link, "--speed", SPEED)
     edge = ("ekd-edge", "--port", link, "--once", "--model", model, "--json")
     _show(*simulate, suffix=" &")
-    with subprocess.Popen(_resolved(simulate), stdout=subprocess.PIPE, text=True) as sensor:
+    with subprocess.Popen(full_command(simulate), stdout=subprocess.PIPE, text=True) as sensor:
         try:
             assert sensor.stdout is not None
             sensor.stdout.readline()
             node = link.resolve()
             _show(*edge, suffix=f" > {predictions}")
             with predictions.open("w", encoding="utf-8") as output:
-                subprocess.run(_resolved(edge), stdout=output, check=False)
+                subprocess.run(full_command(edge), stdout=output, check=False)
         finally:
             sensor.terminate()
     with predictions.open(encoding="utf-8") as lines:
         count = sum(1 for _ in lines)
     if not count:
         raise subprocess.CalledProcessError(2, "ekd-edge")
-    print(f"The recording is over and the simulated sensor has unplugged itself: {count} predictions from {node}")
+    print(f"The recording ended and the emulated sensor was unplugged: {count} predictions from {node}")
 
 
 def _title(text: str) -> None:
@@ -115,19 +117,13 @@ def _show(*command: object, suffix: str = "") -> None:
     print(f"$ {shlex.join(words)}{suffix}", flush=True)
 
 
-def _resolved(command: Sequence[object]) -> list[str]:
-    program, *rest = map(str, command)
-    beside = Path(sys.executable).parent / program
-    return [str(beside) if beside.exists() else program, *rest]
-
-
 def _call(*command: object, stdout: Path | None = None, accepted: Sequence[int] = (0,)) -> None:
     _show(*command, suffix=f" > {stdout}" if stdout else "")
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(stdout.open("w", encoding="utf-8")) if stdout else None
-        done = subprocess.run(_resolved(command), check=False, stdout=output)
-    if done.returncode not in accepted:
-        raise subprocess.CalledProcessError(done.returncode, str(command[0]))
+        status = run_command(*command, stdout=output)
+    if status not in accepted:
+        raise subprocess.CalledProcessError(status, str(command[0]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""`ekd-export sign FILE --key KEY`: write a signed copy of a model file. Runs without torch."""
+
+import argparse
+from pathlib import Path
+
+from ekd_export.signing import Signed, sign
+
+__all__ = ["add_arguments", "run", "signed_line"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sign`."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="the model file; it is not changed")
+    parser.add_argument(
+        "--key", metavar="KEY", type=Path, required=True, help="the ed25519 key, made by `ekd-export new-key KEY`"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="the signed copy (default: NAME.signed.tflite next to NAME.tflite)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Sign and print the copy's path."""
+    print(signed_line(sign(options.file, options.key, options.output)))
+
+
+def signed_line(signed: Signed) -> str:
+    """The line that says which file was signed, and by which key."""
+    return f"signed     {signed.path} by {signed.signer}"

@@ -1,0 +1,1 @@
+"""The demo of `make demo`, and the demo model that ships with ekd."""
