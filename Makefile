@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OLD    := $(VENV)-tflite-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup setup-dev firmware demo test test-pi test-usb soak check lint types layers format bench clean
+.PHONY: help setup setup-dev firmware demo demo-model test test-pi test-usb soak check lint types layers format bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -70,6 +70,9 @@ firmware:  ## build the sensor's firmware, in firmware_bridge/csrc/build; flash 
 
 demo: setup  ## teacher -> student -> int8 -> a serial device node, in build/demo
 	@$(BIN)/python -m ekd_export.demo build/demo
+
+demo-model: setup  ## rebuild the demo model that ships with ekd; about two minutes
+	@$(BIN)/python -m ekd_export.demo.model build/demo-model
 
 test: setup-dev  ## the whole test suite, but for the next two
 	@$(BIN)/python -m pytest --ignore tests/pi --ignore tests/usb --numprocesses auto --maxprocesses 4 --dist loadfile

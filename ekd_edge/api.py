@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
-from ekd_edge.model.find import default_model
+from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
@@ -93,7 +93,8 @@ def load_model(
     """Read and verify a model file and start the TFLite runtime.
 
     Args:
-        path: the file; None for $EKD_MODEL, else the newest export in this folder or in `runs/`.
+        path: the file, or "demo" for the shipped model (synthetic data);
+            None for $EKD_MODEL, else the newest export in this folder or in `runs/`.
         trust: public key files (PEM) or a `Trust`: only models that one of these keys signed are accepted. None for
             the keys in $EKD_TRUST, else unsigned models too.
         threads: of the runtime.
@@ -107,7 +108,7 @@ def load_model(
     if threads < 1:
         raise ConfigError(f"threads is {threads}: give a whole number above zero")
     keys = _keys(trust)
-    found = default_model(trust=keys) if path is None else Path(path)
+    found = default_model(trust=keys) if path is None else find_model(path)
     model_file = load_model_file(found, keys)
     check_sensor_signal(model_file.manifest, found.name)
     return Model(model_file, open_classifier(model_file, threads))

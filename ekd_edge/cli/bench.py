@@ -17,7 +17,7 @@ from ekd_edge.diagnostics.machine import Condition, emulator
 from ekd_edge.diagnostics.pick import Choice, check_real, pick
 from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import ModelFile, load_model_file
-from ekd_edge.model.find import default_model
+from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.signature import Trust
 from firmware_bridge.cli.arguments import count, share
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:
     """The named models, else all valid ones in the folder of the default model."""
     if named:
-        return [load_model_file(path, trust) for path in dict.fromkeys(named)]
+        return [load_model_file(find_model(path), trust) for path in dict.fromkeys(named)]
     default = default_model(trust=trust)
     model_files = [load_model_file(default, trust)]
     for path in sorted(default.parent.glob("*.tflite")):

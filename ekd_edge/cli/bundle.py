@@ -12,7 +12,7 @@ from ekd_edge.cli.arguments import add_model_argument
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import PI_OSES, pi_os
 from ekd_edge.model.file import load_model_file
-from ekd_edge.model.find import default_model, describe_signoff
+from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import read_trust, trust_from_environment
 from firmware_bridge.dependencies import require_packages
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     target = pi_os(options.os)
     require_packages("ekd-edge bundle", "packaging", "pip")
     trust = read_trust([options.trust]) if options.trust else trust_from_environment()
-    model = options.model or default_model(trust=trust)
+    model = find_model(options.model) if options.model else default_model(trust=trust)
     model_file = load_model_file(model, trust)
     path = options.output or Path(f"ekd-{target.name}.tar")
     if sys.stderr.isatty():

@@ -17,7 +17,7 @@ from ekd_edge.cli.arguments import (
     trust_of,
 )
 from ekd_edge.model.file import load_model_file
-from ekd_edge.model.find import default_model
+from ekd_edge.model.find import default_model, find_model
 from ekd_edge.pipeline.baseline import baseline_file, save_baseline, take_baseline
 from ekd_edge.pipeline.stream import check_sensor_signal
 from ekd_edge.sinks.terminal import bar
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     check_sensor_arguments(options)
     baseline_file(options.wearer)
     trust = trust_of(options)
-    path = options.model or default_model(trust=trust)
+    path = find_model(options.model) if options.model else default_model(trust=trust)
     manifest = load_model_file(path, trust).manifest
     check_sensor_signal(manifest, path.name)
     line = _ProgressLine(options.seconds)

@@ -144,11 +144,11 @@ def _recorder(
 
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
-    needed_s = manifest.signal.settle_s + manifest.signal.window_s
+    needed_s, synthetic = manifest.signal.settle_s + manifest.signal.window_s, manifest.training.synthetic
     redrawable = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
     if not options.json and redrawable and sys.stdout.isatty():
-        return [LiveLineSink(sys.stdout, needed_s)]
-    sinks: list[Sink] = [(JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=True)]
+        return [LiveLineSink(sys.stdout, needed_s, synthetic=synthetic)]
+    sinks: list[Sink] = [JsonLinesSink(sys.stdout, True) if options.json else TextSink(sys.stdout, True, synthetic)]
     if redrawable and sys.stderr.isatty():
         sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks

@@ -26,7 +26,7 @@ from ekd_edge.cli.messages import banner, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
-from ekd_edge.model.find import default_model
+from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
@@ -160,7 +160,7 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
         for port in options.port:
             check_port(find_port(port))
     trust = trust_of(options)
-    path = options.model or default_model(trust=trust)
+    path = find_model(options.model) if options.model else default_model(trust=trust)
     model_watcher = ModelWatcher(path, notify)
     model_file = load_model_file(path, trust)
     check_sensor_signal(model_file.manifest, path.name)
@@ -186,7 +186,8 @@ def _allow_files(more: int) -> None:
 
 def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
     manifest = model_file.manifest
-    sink = (JsonLinesSink if options.json else TextSink)(sys.stdout, flush_each=False)
+    synthetic = manifest.training.synthetic
+    sink = JsonLinesSink(sys.stdout, False) if options.json else TextSink(sys.stdout, False, synthetic)
     with open_recording(options.replay, sensor_options(options)) as source:
         smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
         print(banner(model_file, str(options.replay)), file=sys.stderr)

@@ -120,15 +120,14 @@ def check_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Find
     import numpy as np
 
     from ekd_edge.model.file import load_model_file
-    from ekd_edge.model.find import default_model, describe_signoff
+    from ekd_edge.model.find import default_model, describe_signoff, find_model
     from ekd_edge.model.interpreter import open_classifier
     from ekd_edge.model.signature import read_trust, trust_from_environment
     from ekd_edge.pipeline.stream import check_sensor_signal
 
     try:
         trust = read_trust(keys) if keys else trust_from_environment()
-        if path is None:
-            path = default_model(trust=trust)
+        path = default_model(trust=trust) if path is None else find_model(path)
         model_file = load_model_file(path, trust)
         check_sensor_signal(model_file.manifest, path.name)
         classifier = open_classifier(model_file)

@@ -1,4 +1,4 @@
-"""The default model of `ekd-edge`, when none is named."""
+"""Finding a model: the shipped demo model by its name, a named file, or the newest export."""
 
 import os
 from collections.abc import Mapping
@@ -8,14 +8,39 @@ from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust
+from firmware_bridge.suggestions import closest
 
-__all__ = ["default_model", "describe_signoff"]
+__all__ = ["DEMO", "DEMO_FILE", "default_model", "describe_signoff", "find_model"]
+
+DEMO = "demo"
+"""The name of the shipped demo model, which was trained on synthetic data."""
+
+DEMO_FILE = Path(__file__).parent / "demo" / "student-int8.tflite"
+
+
+def find_model(name: Path | str) -> Path:
+    """The file of a model that is named by its path, or "demo" for the shipped one.
+
+    A file of that name comes before the demo model. Raises ModelFileError if there is no such file, with the nearest
+    name.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if str(name) == DEMO:
+        return DEMO_FILE
+    known = {each.name: each for each in (*path.parent.glob("*.tflite"), *Path().glob("runs/*/*.tflite"))}
+    near = closest(path.name, [*known, DEMO])
+    hint = "" if near is None else f"; did you mean {known.get(near, DEMO)}?"
+    raise ModelFileError(
+        f"there is no model file {path}: make one with `ekd-export --int8`, or try --model {DEMO}{hint}"
+    )
 
 
 def default_model(
     folder: Path = Path(), environment: Mapping[str, str] = os.environ, trust: Trust | None = None
 ) -> Path:
-    """The file that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
+    """The model that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
 
     The newest file determines the folder; the result is the newest int8 model in it, else the newest model. Files are
     skipped if they are not valid model files, are not trusted, or were refused sign-off. Raises ConfigError if no
@@ -23,7 +48,7 @@ def default_model(
     """
     named = environment.get("EKD_MODEL")
     if named:
-        return Path(named)
+        return find_model(named)
     files = [*folder.glob("*.tflite"), *folder.glob("runs/*/*.tflite")]
     faults: list[str] = []
     valid: list[tuple[float, Path, str]] = []
@@ -37,8 +62,11 @@ def default_model(
         except (ModelFileError, OSError) as error:
             faults.append(str(error))
     if not valid:
-        passed_over = f" (skipped: {'; '.join(faults)})" if faults else ""
-        raise ConfigError("no model here: run `ekd-export --int8`, or name one with --model or EKD_MODEL" + passed_over)
+        skipped = f" (skipped: {'; '.join(faults)})" if faults else ""
+        raise ConfigError(
+            f"no model here: try --model {DEMO}, run `ekd-export --int8`, or name one with --model or EKD_MODEL"
+            f"{skipped}"
+        )
     newest = max(valid)[1].parent
     siblings = [(kind == "int8", changed, path) for changed, path, kind in valid if path.parent == newest]
     return max(siblings)[2]

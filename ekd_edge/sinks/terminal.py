@@ -5,9 +5,11 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import TextIO
 
+from ekd_edge.formatting import origin
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.line_sink import LineSink
@@ -55,7 +57,7 @@ def clock(seconds: float) -> str:
     return f"{hour}:{minute:02}:{second:02}"
 
 
-def plain_line(prediction: Prediction) -> str:
+def plain_line(prediction: Prediction, synthetic: bool = False) -> str:
     """One prediction as one line without control characters."""
     parts = [clock(prediction.time_s)] if prediction.source is None else [prediction.source, clock(prediction.time_s)]
     for name, probabilities in prediction.probabilities.items():
@@ -64,14 +66,15 @@ def plain_line(prediction: Prediction) -> str:
     parts.append(f"signal {prediction.quality.score:.0%}")
     if prediction.withheld:
         parts.append(f"withheld: {prediction.quality.reason}")
-    return "  ".join(parts)
+    return "  ".join(parts) + origin(synthetic)
 
 
 class TextSink(LineSink):
     """Writes one plain line for each prediction; see `LineSink`."""
 
-    def __init__(self, stream: TextIO, flush_each: bool) -> None:
-        super().__init__(stream, flush_each, plain_line)
+    def __init__(self, stream: TextIO, flush_each: bool, synthetic: bool = False) -> None:
+        """synthetic: end each line with a mark that the model was trained on synthetic data."""
+        super().__init__(stream, flush_each, partial(plain_line, synthetic=synthetic))
 
 
 class _Run:
@@ -138,8 +141,9 @@ class LiveLineSink:
 
     wants_blocks = True
 
-    def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None) -> None:
+    def __init__(self, stream: TextIO, needed_s: float, color: bool | None = None, synthetic: bool = False) -> None:
         """needed_s: seconds of signal before the first window. color: None reads NO_COLOR."""
+        self._mark = origin(synthetic)
         self._stream = stream
         self._needed_s = needed_s
         self._color = color if color is not None else not os.environ.get("NO_COLOR")
@@ -174,6 +178,7 @@ class LiveLineSink:
 
     def line(self, width: int) -> list[Piece]:
         """The line's pieces, at most `width` characters in all; less important pieces are left out first."""
+        width -= len(self._mark)
         unit = "µS" if self._unicode else "uS"
         level = f"{self._columns[-1][1]:6.2f} {unit}" if self._columns else f"     - {unit}"
         waiting = self._last is None or self._run.seconds < self._needed_s
@@ -203,7 +208,7 @@ class LiveLineSink:
             values = [value for _, value in self._columns][-room:]
             spark = sparkline(values, _BLOCKS if self._unicode else _ASCII_BLOCKS)
             pieces.insert(1, (f"  {spark.rjust(room)}", "good"))
-        return _cut(pieces, width)
+        return [*_cut(pieces, width), (self._mark, "warn")] if self._mark else _cut(pieces, width)
 
     def _verdict(self, prediction: Prediction, bar_width: int) -> list[Piece]:
         pieces: list[Piece] = []

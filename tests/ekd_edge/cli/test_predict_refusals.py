@@ -136,7 +136,7 @@ def test_missing_model(tmp_path: Path) -> None:
 
 
 def test_no_model_in_the_folder(tmp_path: Path) -> None:
-    refused(edge("--port", "sim://", cwd=tmp_path), "no model here: run `ekd-export --int8`")
+    refused(edge("--port", "sim://", cwd=tmp_path), "no model here: try --model demo, run `ekd-export --int8`")
 
 
 @pytest.mark.parametrize("fault", ["truncated", "foreign", "altered", "bare"])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.errors import ConfigError
+from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import load_model_file
-from ekd_edge.model.find import default_model, describe_signoff
+from ekd_edge.model.find import DEMO_FILE, default_model, describe_signoff, find_model
 from ekd_edge.model.manifest import Calibration, Quantization, SignOff, TensorQuantization
 from ekd_edge.model.subject_hash import hash_subject
 
@@ -31,7 +31,29 @@ def in_run(folder: Path, run: str, name: str) -> Path:
 
 def test_the_environment_wins(tmp_path: Path, write_model: WriteModel) -> None:
     write_model(tmp_path / "here.tflite")
-    assert default_model(tmp_path, {"EKD_MODEL": "/elsewhere/a.tflite"}) == Path("/elsewhere/a.tflite")
+    named = write_model(in_run(tmp_path, "a", "other.tflite"))
+    assert default_model(tmp_path, {"EKD_MODEL": str(named)}) == named
+    assert default_model(tmp_path, {"EKD_MODEL": "demo"}) == DEMO_FILE
+
+
+def test_demo_model_is_small_int8_and_synthetic() -> None:
+    manifest = load_model_file(find_model("demo")).manifest
+    assert DEMO_FILE.stat().st_size <= 80_000
+    assert manifest.training.synthetic
+    assert manifest.signoff is not None
+    assert (manifest.kind, manifest.signoff.passed) == ("int8", True)
+    assert manifest.signal.settle_s + manifest.signal.window_s <= 30
+
+
+def test_missing_model_names_the_nearest(tmp_path: Path, write_model: WriteModel, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "student-int8.tflite")
+    with pytest.raises(ModelFileError, match=r"file studnt-int8\.tflite: .*did you mean student-int8\.tflite\?"):
+        find_model("studnt-int8.tflite")
+    with pytest.raises(ModelFileError, match=r"did you mean demo\?"):
+        find_model("demmo")
+    Path("demo").write_bytes(b"x")
+    assert find_model("demo") == Path("demo"), "a file of that name comes first"
 
 
 def test_the_newest_run_wins(tmp_path: Path, write_model: WriteModel) -> None:
@@ -56,7 +78,7 @@ def test_damaged_and_foreign_files_are_skipped(tmp_path: Path, write_model: Writ
 
 
 def test_a_missing_model_names_the_command_that_creates_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model here: run `ekd-export --int8`"):
+    with pytest.raises(ConfigError, match="no model here: try --model demo, run `ekd-export --int8`"):
         default_model(tmp_path, {})
     (tmp_path / "cut.tflite").write_bytes(b"x")
     with pytest.raises(ConfigError, match=r"skipped: .*cut\.tflite"):
