@@ -85,13 +85,13 @@ def prepare(subjects: int) -> Path:
 def ours(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
     from ekd_edge.signal.design import eeg_spec, gsr_spec
     from ekd_edge.signal.spec import Normalization
-    from ekd_train.data.source import parse_source
+    from ekd_train.data.source import open_dataset
 
     zscore = Normalization("ema-zscore", TIME_CONSTANT_S, 1.0)
     gsr = gsr_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0, normalization=zscore)
     eeg = eeg_spec(RATE_HZ, 4.0, 4.0, settle_s=3.0)
     start = time.perf_counter()
-    windows = parse_source(f"deap:{folder}").windows(gsr, eeg, ("valence", "arousal"), subjects=subjects)
+    windows = open_dataset(f"deap:{folder}").windows(gsr, eeg, ("valence", "arousal"), subjects=subjects)
     assert windows.eeg is not None
     loaded = time.perf_counter()
     total = float(windows.eeg[:BATCH].sum() + windows.gsr[:BATCH].sum())

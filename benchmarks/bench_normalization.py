@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.spec import Normalization
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.windows import WindowSet
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
@@ -97,7 +97,7 @@ def main() -> None:
             spec = gsr_spec(rate_hz=rate, window_s=window_s, hop_s=4.0, normalization=mode)
             scores: list[float] = []
             for seed in range(args.seeds):
-                source = parse_source(f"synthetic?subjects={args.train + args.test}&seed={seed}")
+                source = open_dataset(f"synthetic?subjects={args.train + args.test}&seed={seed}")
                 windows = source.windows(spec, None)
                 student = fit(windows.of_subjects(source.subjects[: args.train]), epochs, spec.window_samples)
                 scores += accuracies(student, windows.of_subjects(source.subjects[args.train :]))

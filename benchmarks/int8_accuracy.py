@@ -20,13 +20,13 @@ from ekd_export.quantization.recipes import RECIPES
 from ekd_train.checkpoint import load_weights
 from ekd_train.cli.main import main as ekd_train
 from ekd_train.config import TrainConfig
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import make_split, sides
 from ekd_train.data.windows import WindowSet
 from ekd_train.methods import settings_of
 from ekd_train.models.student import Student
-from ekd_train.sweep.cell import Cell
-from ekd_train.sweep.plan import SweepPlan
+from ekd_train.sweeps.cell import Cell
+from ekd_train.sweeps.plan import SweepPlan
 from ekd_train.training.trainer import network_of, training_windows
 
 __all__ = ["STUDIES", "Exams", "Study", "change", "examine_all", "mean"]
@@ -90,7 +90,7 @@ def examine_all(name: str, stress: str, seeds: int, workers: int) -> Exams:
     if ekd_train(arguments):
         raise SystemExit(f"the sweep {name} failed")
     plan = SweepPlan.load(folder)
-    source = parse_source(plan.config.data)
+    source = open_dataset(plan.config.data)
     windows = training_windows(source, plan.cells()[0].settle(plan.config))
     scores: dict[Key, dict[str, dict[tuple[str, int], float]]] = {}
     for cell in plan.cells():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ekd_train.cli.main import main
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.run import Run
 from tests.helpers.paths import ROOT
 
@@ -34,7 +34,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_stress_predict_becomes_recordings(mine: Path) -> None:
-    source = parse_source(f"recordings:{mine}")
+    source = open_dataset(f"recordings:{mine}")
     assert len(source.subjects) == 34
     assert (source.targets, source.has_eeg, source.synthetic) == (("stress",), False, False)
     (recording,) = source.dataset.read(["S02"])

@@ -10,7 +10,7 @@ from ekd_edge.errors import DataError, ExportError
 from ekd_export.evaluation.leakage import check_disjoint
 from ekd_export.evaluation.signoff import check_classes_present
 from ekd_export.quantization.quantize import calibration_windows
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.windows import WindowSet
 from ekd_train.models.student import Student
 from ekd_train.run import Run
@@ -67,7 +67,7 @@ def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
 
 
 def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], None]) -> WindowSet:
-    source = parse_source(run.source)
+    source = open_dataset(run.source)
     if source.identity != run.identity:
         raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
     config = run.config

@@ -15,7 +15,7 @@ from ekd_edge.model.manifest import Kind
 from ekd_export.cli.main import main
 from ekd_train.checkpoint import save_weights
 from ekd_train.config import TrainConfig
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import SubjectSplit
 from ekd_train.data.windows import WindowSet
 from ekd_train.models.config import NetworkConfig
@@ -58,14 +58,14 @@ def config() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def windows(config: TrainConfig) -> WindowSet:
-    return parse_source(SOURCE).windows(config.signal.gsr(), None, TARGETS)
+    return open_dataset(SOURCE).windows(config.signal.gsr(), None, TARGETS)
 
 
 @pytest.fixture(scope="session")
 def run(
     config: TrainConfig, windows: WindowSet, random_student: MakeStudent, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    source, signal = parse_source(SOURCE), config.signal.gsr()
+    source, signal = open_dataset(SOURCE), config.signal.gsr()
     shape = config.network
     network = NetworkConfig(
         window_samples=signal.window_samples,

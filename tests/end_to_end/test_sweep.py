@@ -14,7 +14,7 @@ import pytest
 from ekd_train.cli.main import main
 from ekd_train.config import load_preset
 from ekd_train.data.splits import LEAKY_WARNING, parse_split
-from ekd_train.sweep.train_cell import Cell, run_stack
+from ekd_train.sweeps.train_cell import Cell, run_stack
 
 TINY = """
 data = "synthetic?subjects=6&trials=4&trial_s=16&eeg_channels=2"
@@ -48,7 +48,7 @@ METHODS = ("teacher", "student", "kd", "kd-feedback")
 SLOW = """
 import sys
 from pathlib import Path
-from ekd_train.sweep.train_cell import Cell, run_stack
+from ekd_train.sweeps.train_cell import Cell, run_stack
 from ekd_train.config import load_preset
 folders = [Path(name) for name in sys.argv[2:]]
 cells = [Cell("arousal", 0, fold) for fold in range(len(folders))]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.model.file import ModelFile, load_model_file
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 
 __all__ = ["UNSEEN", "Students", "command", "encode", "make_students"]
 
@@ -68,5 +68,5 @@ def make_students(folder: Path) -> Students:
             list(pool.map(lambda kind: command("ekd-export", run, *kinds[kind], "-o", made / files[kind].name), kinds))
         made.rename(folder)
     manifest = load_model_file(files["int8"]).manifest
-    windows = parse_source(UNSEEN).windows(manifest.signal, None, [each.name for each in manifest.targets])
+    windows = open_dataset(UNSEEN).windows(manifest.signal, None, [each.name for each in manifest.targets])
     return Students(files, windows.gsr)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
 from ekd_edge.model.subject_hash import hash_subjects
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.models.config import STUDENTS, NetworkConfig, StudentKind
 from tests.helpers.paths import ROOT
 from tests.pi.students import encode
@@ -59,7 +59,7 @@ def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
     torch.set_num_threads(1)
     tables = {"data": SOURCE, "targets": list(TARGETS), "signal": {"rate_hz": "16", "window_s": 16.0, "hop_s": 4.0}}
     signal = TrainConfig.from_json(tables).signal.gsr()
-    everyone = parse_source(SOURCE).windows(signal, None, TARGETS)
+    everyone = open_dataset(SOURCE).windows(signal, None, TARGETS)
     folder = tmp_path_factory.mktemp("runtimes")
     subjects = hash_subjects(SOURCE, everyone.subjects)
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["METHODS", "Method", "choose_methods", "settings_of"]
 
@@ -111,7 +112,9 @@ def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> 
     """
     for name in names:
         if name not in METHODS:
-            raise ConfigError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
+            raise ConfigError(
+                f"there is no method {name!r}: choose from {', '.join(METHODS)}{did_you_mean(name, METHODS)}"
+            )
         if not has_eeg and (name == "teacher" or METHODS[name].taught_by in ("teacher", "crossfit")):
             raise ConfigError(f"the method {name} needs EEG, which this data has not: leave it out")
         if name in ("kd-feedback", "kd-joint") and config.feedback.every == 0:

@@ -15,7 +15,7 @@ from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.evaluation.leakage import check_unseen
-from ekd_train.data.source import Source, parse_source
+from ekd_train.data.source import Source, open_dataset
 
 __all__ = ["EvaluationReport", "check_comparable", "evaluate", "unseen_subjects"]
 
@@ -83,7 +83,7 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
     model_files = tuple(load_model_file(Path(path)) for path in paths)
     check_comparable(model_files)
     manifest = model_files[0].manifest
-    source = parse_source(data if data is not None else manifest.training.source)
+    source = open_dataset(data if data is not None else manifest.training.source)
     kept, excluded = unseen_subjects([model_file.manifest for model_file in model_files], source)
     targets = tuple(target.name for target in manifest.targets)
     rule = manifest.training

@@ -11,7 +11,7 @@ from ekd_edge.model.file import ModelFile, save_model_file
 from ekd_edge.model.manifest import Target
 from ekd_export.cli.evaluate import main
 from ekd_export.evaluation.held_out import evaluate, unseen_subjects
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 
 WITHOUT_TORCH = """
 import sys
@@ -45,12 +45,12 @@ def test_it_repeats_the_figures_of_the_export(exports) -> None:
 
 
 def test_people_of_other_data_are_all_unseen(exports) -> None:
-    other = parse_source("synthetic?subjects=3&trials=4&seed=6")
+    other = open_dataset("synthetic?subjects=3&trials=4&seed=6")
     assert unseen_subjects([exports.int8.manifest], other) == (other.subjects, ())
 
 
 def test_no_unseen_subject_is_an_error(exports) -> None:
-    same = parse_source("synthetic?subjects=3&trials=4&trial_s=60&seed=5")
+    same = open_dataset("synthetic?subjects=3&trials=4&trial_s=60&seed=5")
     assert same.identity == exports.int8.manifest.training.dataset
     with pytest.raises(DataError, match=r"every subject.*--data"):
         unseen_subjects([exports.int8.manifest], same)
@@ -103,7 +103,7 @@ def test_files_that_do_not_fit_together_are_told_apart(exports, tmp_path, capsys
 
 
 def test_ratings_at_the_threshold_are_labeled_as_in_training(exports, tmp_path) -> None:
-    source, manifest = parse_source(exports.run.source), exports.float32.manifest
+    source, manifest = open_dataset(exports.run.source), exports.float32.manifest
     rated = source.windows(manifest.signal, None, exports.run.network.targets, subjects=("s003", "s004", "s005"))
     threshold = float(rated.ratings.max(axis=0).min())  # the highest that anybody rated one of the targets
     files = {

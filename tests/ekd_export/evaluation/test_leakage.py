@@ -11,7 +11,7 @@ from ekd_export.cli.main import main
 from ekd_export.evaluation.leakage import check_disjoint, check_unseen, with_window_hashes
 from ekd_train.checkpoint import save_weights
 from ekd_train.data.datasets.recordings import write_recording
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import SubjectSplit
 from ekd_train.data.windows import WindowSet
 from ekd_train.run import STUDENT_FILE, Run, create_run
@@ -96,7 +96,7 @@ def test_window_hashes_are_spread_over_recordings(exports, windows: WindowSet, r
 def copied(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The subjects of the run as recordings, one of them twice under two names."""
     folder = tmp_path_factory.mktemp("copied")
-    for recording in parse_source(run.source).dataset.read(["s000", "s003", "s004", "s005"], eeg=False):
+    for recording in open_dataset(run.source).dataset.read(["s000", "s003", "s004", "s005"], eeg=False):
         subjects = [recording.subject, "copy"] if recording.subject == "s000" else [recording.subject]
         for subject in subjects:
             name = f"{subject}-{recording.name}"
@@ -105,7 +105,7 @@ def copied(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_export_refuses_a_copied_test_subject(run: Run, copied: Path, tmp_path: Path, capsys) -> None:
-    source = parse_source(f"recordings:{copied}")
+    source = open_dataset(f"recordings:{copied}")
     made = create_run(
         tmp_path / "run",
         config=replace(run.config, data=source.name),

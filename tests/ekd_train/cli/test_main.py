@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from tests.helpers.exit_status import exit_status
 
 from ekd_edge.atomic_files import alone_in
 from ekd_export.cli.main import main as export
@@ -147,7 +148,7 @@ def test_what_a_run_was_begun_with_is_not_changed_on_the_way(
         (("--data", "synthetic:hard"), "leave --data out"),
         (("--preset", "paper"), "leave --preset out"),
         (("--target", "valence"), "leave --target out"),
-        (("--out", tmp_path / "other"), "leave --out out"),
+        (("--out", tmp_path / "other"), "leave --output out"),
         (("--set", "split.kind=trial-leaky"), "split is fixed since"),
         (("--set", "teacher.epochs=9"), "teacher is fixed since"),
         (("--set", "feedback.every=0"), "the student of"),
@@ -208,7 +209,7 @@ def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
         (["distill"], "no trained teacher"),
         (["--set", "nonsense=1"], "no setting"),
         (["--device", "cuda:99"], "cannot be used"),
-        (["--threads", "0"], "at least 1"),
+        (["--threads", "0"], "above zero"),
         (["--target", "boredom"], "boredom"),
     ],
 )
@@ -220,7 +221,7 @@ def test_bad_input_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    assert exit_status(main, arguments) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error

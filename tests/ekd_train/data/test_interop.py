@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ekd_edge.errors import ConfigError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.interop import TorchWindows, as_mne_raw, as_torch_dataset
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.windows import Recording, WindowSet
 
 GSR = gsr_spec(rate_hz=Fraction(32), window_s=4.0, hop_s=2.0)
@@ -23,7 +23,7 @@ EEG = eeg_spec(rate_hz=Fraction(32), window_s=4.0, hop_s=2.0)
 
 @pytest.fixture
 def windows() -> WindowSet:
-    return parse_source("synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2").windows(
+    return open_dataset("synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2").windows(
         GSR, EEG, ("arousal", "valence")
     )
 

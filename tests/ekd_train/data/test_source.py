@@ -7,7 +7,7 @@ import pytest
 from ekd_edge.errors import DataError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.datasets.synthetic import SyntheticDataset
-from ekd_train.data.source import load, parse_source
+from ekd_train.data.source import open_dataset
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
@@ -15,19 +15,19 @@ SMALL = "synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2"
 
 
 def test_options_reach_the_config() -> None:
-    source = parse_source("synthetic:hard?subjects=5&seed=3&trial_s=30.5")
+    source = open_dataset("synthetic:hard?subjects=5&seed=3&trial_s=30.5")
     assert isinstance(source.dataset, SyntheticDataset)
     config = source.dataset.config
     assert (config.subjects, config.seed, config.trial_s, config.difficulty) == (5, 3, 30.5, "hard")
     assert source.identity == "synthetic:hard?seed=3"
     assert source.synthetic
-    assert load("synthetic").subjects == tuple(f"s{k:03d}" for k in range(24))
+    assert open_dataset("synthetic").subjects == tuple(f"s{k:03d}" for k in range(24))
 
 
 def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(folder: Path) -> None:
     targets = ("valence", "arousal")
-    ours = parse_source(f"recordings:{folder}").windows(GSR, EEG, targets, eeg_features="bandpower")
-    theirs = parse_source(SMALL).windows(GSR, EEG, targets, eeg_features="bandpower")
+    ours = open_dataset(f"recordings:{folder}").windows(GSR, EEG, targets, eeg_features="bandpower")
+    theirs = open_dataset(SMALL).windows(GSR, EEG, targets, eeg_features="bandpower")
     for name in ("gsr", "eeg", "ratings", "labels", "subject", "trial", "recording", "end_s"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     assert ours.targets == targets
@@ -36,7 +36,7 @@ def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(fold
 def test_progress_is_told_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_CACHE", "off")
     seen: list[tuple[int, int]] = []
-    source = parse_source(SMALL)
+    source = open_dataset(SMALL)
     windows = source.windows(GSR, None, subjects=["s002", "s000"], progress=lambda k, n: seen.append((k, n)))
     assert seen == [(1, 2), (2, 2)]
     assert windows.subjects == ("s000", "s002")
@@ -47,7 +47,7 @@ def test_progress_is_told_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyP
 
 
 def test_one_class_is_refused_except_for_a_single_subject() -> None:
-    source = parse_source(SMALL)
+    source = open_dataset(SMALL)
     with pytest.raises(DataError, match=r"all ratings of arousal by 3 subjects .* are at or below 9"):
         source.windows(GSR, None, threshold=9.0)
     with pytest.raises(DataError, match="above 0"):
@@ -78,11 +78,11 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
 )
 def test_bad_names_are_refused(name: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
-        parse_source(name)
+        open_dataset(name)
 
 
 def test_bad_requests_are_refused() -> None:
-    source = parse_source(SMALL)
+    source = open_dataset(SMALL)
     with pytest.raises(DataError, match="no ratings of 'joy': choose arousal, valence"):
         source.windows(GSR, None, ("joy",))
     with pytest.raises(DataError, match="at least one target"):

@@ -1,6 +1,7 @@
 """From a folder to its report and back: what is said, what is warned of, and that report.json alone decides."""
 
 import json
+import os
 import random
 import shutil
 
@@ -292,7 +293,7 @@ def test_a_missing_report_is_refused(tmp_path) -> None:
 
 def test_a_report_that_cannot_be_written_ends_in_one_sentence(sweep) -> None:
     folder = sweep()
-    (folder / "report.json.part").mkdir()
+    (folder / f".report.json.{os.getpid()}.part").mkdir()
     with pytest.raises(ConfigError, match=r"cannot write .*report.json"):
         write_report(folder)
 

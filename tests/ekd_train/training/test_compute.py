@@ -12,7 +12,7 @@ from ekd_train.config import TrainConfig
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.sweep.train_cell import Cell, run_cell, run_stack
+from ekd_train.sweeps.train_cell import Cell, run_cell, run_stack
 from ekd_train.training.device import arithmetic
 
 TINY = {

@@ -8,7 +8,7 @@ import torch
 
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.train_cell import Cell, _prepare, run_cell, run_stack
+from ekd_train.sweeps.train_cell import Cell, _prepare, run_cell, run_stack
 from ekd_train.training.crossfit import cross_fit
 from ekd_train.training.evaluation import answers
 from ekd_train.training.loop import EpochRecord

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ekd_edge.signal.design import eeg_spec, gsr_spec
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.training.device import Resident
 
 SMALL = "synthetic?subjects=2&trials=2&trial_s=12&eeg_channels=2"
@@ -18,7 +18,7 @@ def test_windows_on_the_cpu_are_not_copied_and_never_written_to_the_cache(
 ) -> None:
     monkeypatch.setenv("EKD_CACHE", str(tmp_path) if cached else "off")
     specs = [make(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0) for make in (gsr_spec, eeg_spec)]
-    windows = parse_source(SMALL).windows(*specs)
+    windows = open_dataset(SMALL).windows(*specs)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.npy")}
     assert len(files) == (2 if cached else 0)
     resident = Resident.of(windows, torch.device("cpu"))

@@ -12,7 +12,7 @@ from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
 from ekd_train.data.splits import SplitConfig, SubjectSplit, make_split
 from ekd_train.data.windows import WindowSet
-from ekd_train.sweep.train_cell import Cell, run_cell
+from ekd_train.sweeps.train_cell import Cell, run_cell
 from ekd_train.training.device import Resident
 from ekd_train.training.distillation import UNRATED
 from ekd_train.training.partitions import divide

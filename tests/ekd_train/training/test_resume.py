@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import ekd_train.sweep.train_cell
+import ekd_train.sweeps.train_cell
 from ekd_edge.atomic_files import write_json
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.train_cell import Cell, run_cell, run_stack
+from ekd_train.sweeps.train_cell import Cell, run_cell, run_stack
 
 METHODS = ("teacher", "student", "self-distillation", "kd", "kd-unrated", "kd-joint", "kd-feedback")
 CONFIG = TrainConfig.from_json(
@@ -92,7 +92,7 @@ def test_weights_without_their_result_are_completed(tmp_path: Path, monkeypatch:
         raise CutShortError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ekd_train.sweep.train_cell, "write_json", cut)
+        patch.setattr(ekd_train.sweeps.train_cell, "write_json", cut)
         with pytest.raises(CutShortError):
             alone(CONFIG, tmp_path / "cut", ["student"])
     assert (tmp_path / "cut/student.safetensors").is_file()
@@ -118,7 +118,7 @@ def test_a_stack_cut_between_its_results_completes_them(tmp_path: Path, monkeypa
         write_json(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ekd_train.sweep.train_cell, "write_json", write_once)
+        patch.setattr(ekd_train.sweeps.train_cell, "write_json", write_once)
         with pytest.raises(CutShortError):
             together(FOLDS[:2], tmp_path / "cut")
     (first,) = tmp_path.glob("cut/*/student.json")

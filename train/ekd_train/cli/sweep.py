@@ -5,17 +5,20 @@ import contextlib
 import io
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.errors import ConfigError
+from ekd_train.cli.options import DEFAULT_PRESET, check_training_packages, preset_list
+from ekd_train.methods import METHODS
+from firmware_bridge.cli.arguments import count
+from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
-    from ekd_train.sweep.jobs import Executor
-    from ekd_train.sweep.plan import SweepPlan
+    from ekd_train.sweeps.jobs import Executor
+    from ekd_train.sweeps.plan import SweepPlan
 
-__all__ = ["add_arguments"]
+__all__ = ["add_arguments", "run"]
 
 DESCRIPTION = """\
 Train every method on every fold, target and seed, and report what each brings.
@@ -29,17 +32,15 @@ A killed sweep goes on from the last finished epochs. A worker that dies is repl
 On a cluster each node needs ekd[train] and ray, and must read the data under the same name; no shared folder is needed.
 """
 
-WORK = "ekd_train.sweep.train_cell:run_cell"
-DEFAULT_PRESET = "smoke"
 DEFAULT_SPLIT = "leave-one-out"
-MOST_LOCAL_WORKERS = 8
-PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "set", "out")
+PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "set", "output")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
     parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    methods = "\n".join(f"  {method.name:<18} {method.about}" for method in METHODS.values())
+    parser.epilog = f"methods:\n{methods}\n\n{preset_list()}"
     plan = parser.add_argument_group("what to compute")
     plan.add_argument("--preset", help=f"a shipped preset or a .toml file (default: {DEFAULT_PRESET})")
     plan.add_argument("--data", help="as of ekd-train")
@@ -48,29 +49,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split",
         help=f"leave-one-out, k-fold:K, holdout or, to see what leaking does, trial-leaky (default: {DEFAULT_SPLIT})",
     )
-    plan.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 1)")
+    plan.add_argument("--seeds", type=count, metavar="N", help="how many seeds (default: 1)")
     plan.add_argument(
         "--methods",
         metavar="NAMES",
         help="such as student,kd,kd-feedback,teacher (which is the default, or student alone where there is no EEG)",
     )
     plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
-    plan.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder (default: runs/TIME-sweep-PRESET)")
+    plan.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        dest="output",
+        type=Path,
+        metavar="DIR",
+        help="the sweep's folder (default: runs/TIME-sweep-PRESET)",
+    )
     plan.add_argument("--resume", type=Path, metavar="DIR", help="go on with the sweep in this folder, as it was begun")
 
     where = parser.add_argument_group("where to compute it")
     where.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
-        help=f"cells at a time (default: one a core up to {MOST_LOCAL_WORKERS}; one on a GPU; on Ray what there is)",
+        help="cells at a time (default: one a core up to 8; one on a GPU; on Ray what there is)",
     )
     where.add_argument(
-        "--threads", type=int, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
+        "--threads", type=count, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
     )
     where.add_argument(
         "--stack",
-        type=int,
+        type=count,
         default=1,
         metavar="N",
         help="train N folds side by side as one: faster on a GPU (default: 1)",
@@ -78,30 +87,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: auto, HOST:PORT of its head, or local")
     where.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
-    parser.set_defaults(run_command=_sweep)
 
 
-def _sweep(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Compute, report and print; 1 where cells failed."""
+    check_training_packages()
+    if args.ray is not None:
+        require_packages("--ray", "ray")
     from ekd_train.data.splits import LEAKY_WARNING
-    from ekd_train.sweep.progress import SweepReporter
-    from ekd_train.sweep.run import run_sweep
+    from ekd_train.report import render_text
+    from ekd_train.sweeps.api import run_plan
+    from ekd_train.sweeps.progress import SweepReporter
 
     plan, folder = _plan(args)
     warning = {"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}
     executor = _executor(args, len(plan.cells()))
-    # Nothing but the result goes to stdout: Ray prints the log of a node that dies there.
+    # Only the result may go to stdout: Ray prints there what a failing node logged.
     try:
         with contextlib.redirect_stdout(io.StringIO()), SweepReporter() as reporter:
             for text in warning.values():
                 reporter.note(text)
             reporter.note(f"{plan.describe()} -> {folder}")
-            outcome = run_sweep(plan, folder, executor, reporter, args.stack)
+            result = run_plan(plan, folder, executor, reporter, args.stack)
     except KeyboardInterrupt:
-        print(f"\nekd-train: stopped; ekd-train sweep --resume {folder} goes on", file=sys.stderr)
+        print(f"\nekd-train: stopped; continue with ekd-train sweep --resume {folder}", file=sys.stderr)
         return 130
-    text = _report(folder) if outcome.finished else "no result to report"
+    outcome = result.outcome
     if args.json:
-        result = {
+        about = {
             **warning,
             "sweep": str(folder),
             "planned": outcome.planned,
@@ -110,30 +123,32 @@ def _sweep(args: argparse.Namespace) -> int:
             "seconds": round(outcome.seconds, 1),
             "report": str(folder / "report.json") if outcome.finished else None,
         }
-        print(json.dumps(result))
+        print(json.dumps(about))
     else:
+        text = "no result to report" if result.report is None else render_text(result.report)
         print(f"{text}\n\nsweep folder: {folder}")
     for name, reason in outcome.failed.items():
         print(f"ekd-train: {name} failed: {reason}", file=sys.stderr)
     if outcome.failed:
-        print(f"ekd-train: ekd-train sweep --resume {folder} tries what failed again", file=sys.stderr)
+        print(f"ekd-train: run the failed cells again with ekd-train sweep --resume {folder}", file=sys.stderr)
     return 1 if outcome.failed else 0
 
 
 def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     """The plan, and the folder: of a new sweep, or of one that is there, extended by what is asked for."""
     from ekd_train.config import load_preset
-    from ekd_train.sweep.plan import SweepPlan, plan_sweep
+    from ekd_train.sweeps.api import new_folder
+    from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 
     asked = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [])]
     if args.resume is not None and asked:
         raise ConfigError(
-            f"--resume goes on with a sweep as it was begun: leave --{asked[0]} out, or write --out {args.resume}"
+            f"--resume goes on with a sweep as it was begun: leave --{asked[0]} out, or write --output {args.resume}"
         )
     for assignment in args.set:
         if assignment.partition("=")[0].strip() in ("split.kind", "split.folds", "split.fold"):
             raise ConfigError(f"--set {assignment}: a sweep runs all folds of its --split, such as --split k-fold:5")
-    folder = args.resume or args.out or _new_folder(args.preset or DEFAULT_PRESET)
+    folder = args.resume or args.output or new_folder(f"sweep-{Path(args.preset or DEFAULT_PRESET).stem}")
     there = args.resume is not None or (folder / "sweep.json").exists()
     known = SweepPlan.load(folder) if there else None
     config = load_preset(args.preset or DEFAULT_PRESET) if args.preset or known is None else known.config
@@ -149,30 +164,13 @@ def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     return known.extended(plan, folder) if known else plan, folder
 
 
-def _new_folder(preset: str) -> Path:
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-sweep-{Path(preset).stem}"
-
-
 def _executor(args: argparse.Namespace, cells: int) -> "Executor":
+    from ekd_train.sweeps import api
+
     if args.ray is not None and args.stack > 1:
         raise ConfigError("--stack trains folds side by side on this machine's GPU: leave it or --ray out")
-    for name in ("workers", "threads", "stack"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1")
     if args.ray is not None:
-        from ekd_train.sweep.ray_cluster import RayExecutor
+        from ekd_train.sweeps.ray_cluster import RayExecutor
 
-        return RayExecutor(args.ray, args.workers, args.threads or 1, args.device, WORK)
-    from ekd_train.sweep.local import LocalExecutor, available_cores
-    from ekd_train.training.device import pick_device
-
-    on_gpu = args.device != "cpu" and pick_device(args.device).type != "cpu"
-    cores = available_cores()
-    workers = args.workers or min(1 if on_gpu else cores, MOST_LOCAL_WORKERS, -(-cells // args.stack))
-    return LocalExecutor(workers, args.threads or max(1, cores // workers), args.device, WORK)
-
-
-def _report(folder: Path) -> str:
-    from ekd_train.report import render_text, write_report
-
-    return render_text(write_report(folder))
+        return RayExecutor(args.ray, args.workers, args.threads or 1, args.device, api.WORK)
+    return api.local_executor(cells, workers=args.workers, threads=args.threads, device=args.device, stack=args.stack)

@@ -26,7 +26,7 @@ from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 from ekd_train.process_tuning import keep_freed_memory
 
-__all__ = ["Dataset", "Source", "load", "parse_source"]
+__all__ = ["Dataset", "Source", "open_dataset"]
 
 
 class Dataset(Protocol):
@@ -211,7 +211,7 @@ class Source:
             raise DataError(f"name at least one target: {self.name} has {', '.join(self.targets)}")
 
 
-def parse_source(name: str) -> Source:
+def open_dataset(name: str) -> Source:
     """The source that a command line names (see the module's docstring).
 
     Raises DataError, with what to write instead, for an unknown name, option or folder.
@@ -235,11 +235,6 @@ def parse_source(name: str) -> Source:
     raise DataError(
         f"unknown data {name!r}: write synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER"
     )
-
-
-def load(name: str) -> Source:
-    """The same as `parse_source`."""
-    return parse_source(name)
 
 
 def _synthetic(name: str, hard: bool, query: str) -> SyntheticConfig:

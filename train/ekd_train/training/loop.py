@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ekd_edge.atomic_files import append_line
 from ekd_train.checkpoint import checkpoint_path, load_meta, load_state, save_state
 
-__all__ = ["EpochRecord", "Fitted", "Reporter", "RunReporter", "Stage", "fit", "seed_of"]
+__all__ = ["EpochRecord", "Fitted", "Reporter", "RunReporter", "SilentReporter", "Stage", "fit", "seed_of"]
 
 METRICS = "metrics.jsonl"
 
@@ -51,6 +51,25 @@ class RunReporter(Reporter, Protocol):
 
     def reading(self, done: int, total: int) -> None:
         """So many of all subjects have been read and are converted."""
+
+
+class SilentReporter:
+    """A RunReporter that shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Drop the line."""
+
+    def reading(self, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
+        """Show nothing."""
+
+    def batch(self) -> None:
+        """Show nothing."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,32 @@
 """A run: begin, teach, distil, and the one look at the test windows at the end."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ekd_edge.atomic_files import alone_in
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
-from ekd_train.data.source import Source, parse_source
-from ekd_train.data.splits import LEAKY_WARNING, LeakyTrialSplit, Split, SubjectSplit, make_split
+from ekd_train.data.source import Source, open_dataset
+from ekd_train.data.splits import LEAKY_WARNING, LeakyTrialSplit, Split, SubjectSplit, make_split, parse_split
 from ekd_train.data.windows import WindowSet
+from ekd_train.feasibility import check_split, check_targets
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, refuse_existing
-from ekd_train.training.device import Resident
+from ekd_train.process_tuning import keep_freed_memory
+from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, default_run_path, refuse_existing
+from ekd_train.training.device import Resident, pick_device
 from ekd_train.training.evaluation import examine
-from ekd_train.training.loop import Fitted, RunReporter
+from ekd_train.training.loop import Fitted, RunReporter, SilentReporter
 from ekd_train.training.partitions import TestData, TrainingData, divide
 from ekd_train.training.stages import distil, teach
 
-__all__ = ["Training", "network_of", "training_windows"]
+__all__ = ["Training", "network_of", "resume", "train", "training_windows"]
 
 
 def training_windows(
@@ -62,7 +65,7 @@ class Training:
         self.run = run
         self.device = device
         self.reporter = reporter
-        source = parse_source(run.source) if source is None else source
+        source = open_dataset(run.source) if source is None else source
         if source.identity != run.identity:
             raise ConfigError(f"{run.source} has changed since {run.path} was begun: start anew")
         self._source = source
@@ -72,8 +75,10 @@ class Training:
     def begin(cls, config: TrainConfig, path: Path, device: torch.device, reporter: RunReporter) -> "Training":
         """Divide the subjects and start the run folder."""
         refuse_existing(path)
-        source = parse_source(config.data)
+        source = open_dataset(config.data)
+        check_targets(config, source)
         split = make_split(config.split, config.seed, source.subjects)
+        check_split(config, split, source.has_eeg)
         if isinstance(split, LeakyTrialSplit):
             reporter.note(LEAKY_WARNING)
         windows = _read(source, config, reporter)
@@ -166,3 +171,92 @@ def _sizes(split: Split) -> str:
     if isinstance(split, SubjectSplit):
         return f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test subjects"
     return f"fold {split.fold + 1} of {split.folds} of the trials of {len(split.subjects)} subjects"
+
+
+def train(
+    config: TrainConfig,
+    data: str | None = None,
+    out: Path | str | None = None,
+    *,
+    targets: Sequence[str] | None = None,
+    split: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: RunReporter | None = None,
+    teacher: bool = True,
+    student: bool = True,
+) -> Run:
+    """Train a teacher and distill its student in a new run folder.
+
+    Args:
+        config: the settings, such as of `load_preset("edge")`.
+        data: the dataset, such as "recordings:mine"; None for the configuration's.
+        out: the run folder; None for runs/TIME-run.
+        targets: the ratings to predict; None for the configuration's.
+        split: "holdout", "leave-one-out", "k-fold:K" or "trial-leaky"; None for the configuration's.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads; None for all cores.
+        reporter: shows progress; None for silence.
+        teacher, student: which stages to train.
+
+    Returns:
+        The run, with `results` and `path`.
+
+    Raises:
+        EkdError: the data cannot be used, a setting does not fit it, or the folder holds a run already.
+    """
+    keep_freed_memory()
+    config = dataclasses.replace(
+        config,
+        data=config.data if data is None else data,
+        targets=config.targets if targets is None else tuple(targets),
+        split=config.split if split is None else dataclasses.replace(config.split, **parse_split(split)),
+    )
+    training = Training.begin(
+        config,
+        Path(out) if out is not None else default_run_path("run"),
+        pick_device(device, threads),
+        SilentReporter() if reporter is None else reporter,
+    )
+    return _finish(training, teacher, student)
+
+
+def resume(
+    path: Path | str,
+    changes: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: RunReporter | None = None,
+    teacher: bool = True,
+) -> Run:
+    """Continue a run to its student, from the last finished epoch.
+
+    Args:
+        path: the run folder.
+        changes: `key=value` changes of stages that have not begun.
+        device, threads, reporter: as for `train`.
+        teacher: train the teacher where it is missing; False requires it.
+
+    Returns:
+        The run, with `results` and `path`.
+
+    Raises:
+        EkdError: the folder holds no run, its data has changed, or a change concerns a finished stage.
+    """
+    keep_freed_memory()
+    chosen = pick_device(device, threads)
+    run = Run.load(Path(path))
+    if changes:
+        run = run.with_config(run.config.override(changes))
+    training = Training(run, chosen, SilentReporter() if reporter is None else reporter)
+    return _finish(training, teacher, student=True)
+
+
+def _finish(training: Training, teacher: bool, student: bool) -> Run:
+    with alone_in(training.run.path, "ekd-train"):
+        if teacher:
+            training.teach()
+        if student:
+            training.distill()
+    return training.run

@@ -18,7 +18,7 @@ from ekd_edge.errors import DataError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.cli.main import main
 from ekd_train.data.cache.listing import entries
-from ekd_train.data.source import Source, parse_source
+from ekd_train.data.source import Source, open_dataset
 from ekd_train.data.windows import WindowSet
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
@@ -31,8 +31,8 @@ LOAD = """
 import hashlib, json, resource, sys
 from fractions import Fraction
 from ekd_edge.signal.design import eeg_spec, gsr_spec
-from ekd_train.data.source import parse_source
-source = parse_source(sys.argv[1])
+from ekd_train.data.source import open_dataset
+source = open_dataset(sys.argv[1])
 hop_s = float(sys.argv[2])
 specs = [make(rate_hz=Fraction(16), window_s=4.0, hop_s=hop_s) for make in (gsr_spec, eeg_spec)]
 def pause(done, total):
@@ -54,7 +54,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(name: str = SMALL, hop_s: float = 2.0, **options: object) -> tuple[WindowSet, list[str]]:
-    source = parse_source(name)
+    source = open_dataset(name)
     specs = [replace(spec, hop_samples=round(16 * hop_s)) for spec in (GSR, EEG)]
     return source.windows(*specs, **options), source.notes  # type: ignore[arg-type]
 
@@ -149,11 +149,11 @@ def test_other_data_specifications_and_features_have_entries_of_their_own(cache:
         lambda source: source.windows(GSR, eeg_spec(rate_hz=Fraction(16), hop_s=2.0, sos=GSR.sos)),
     ]
     for number, request in enumerate(requests, start=1):
-        request(parse_source(SMALL))
+        request(open_dataset(SMALL))
         assert len(list(cache.iterdir())) == number
     load(SMALL + "&seed=1")
     assert len(list(cache.iterdir())) == len(requests) + 1
-    parse_source(SMALL).windows(GSR, None, eeg_features="bandpower")
+    open_dataset(SMALL).windows(GSR, None, eeg_features="bandpower")
     assert len(list(cache.iterdir())) == len(requests) + 1, "without EEG its features do not matter"
 
 
@@ -180,7 +180,7 @@ def test_what_is_left_out_is_told_at_every_load(cache: Path, folder: Path) -> No
     labels.write_text("\n".join([*lines, ",".join(short)]) + "\n")
     told = []
     for targets in (("arousal",), ("arousal",), ("valence",)):
-        source = parse_source(f"recordings:{folder}")
+        source = open_dataset(f"recordings:{folder}")
         source.windows(GSR, EEG, targets)
         source.windows(GSR, EEG, targets)
         told.append([note for note in source.notes if "kept in" not in note])
@@ -204,7 +204,7 @@ def test_a_fault_of_the_data_leaves_nothing_behind(cache: Path, folder: Path) ->
         load(f"recordings:{folder}")
     assert list(cache.iterdir()) == []
     (folder / "s002.csv").unlink()
-    source = Source("gone", parse_source(SMALL).dataset)
+    source = Source("gone", open_dataset(SMALL).dataset)
     source.dataset.read = _unreadable  # type: ignore[method-assign]
     with pytest.raises(DataError, match=r"cannot read /dev/sleep: Too tired"):
         source.windows(GSR, EEG, subjects=["s000"])
@@ -359,11 +359,11 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 from ekd_edge.signal.design import eeg_spec, gsr_spec
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 def peak_mb():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-source = parse_source(sys.argv[1])
+source = open_dataset(sys.argv[1])
 source.windows(gsr_spec(hop_s=4.0), eeg_spec(hop_s=4.0), subjects=["s000"])
 before = peak_mb()
 windows = source.windows(gsr_spec(hop_s=0.25), eeg_spec(hop_s=0.25))

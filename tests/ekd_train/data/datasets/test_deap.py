@@ -12,7 +12,7 @@ from ekd_train.config import load_preset
 from ekd_train.data.datasets.deap import DeapDataset
 from ekd_train.data.datasets.montage import EEG_28, EEG_32
 from ekd_train.data.datasets.recordings import RecordingsDataset
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 
 GSR = 36
 CONFIG = load_preset("deap")
@@ -97,7 +97,7 @@ def test_a_file_full_of_numbers_is_read_as_python_would(rewritten: Callable[...,
     folder = rewritten(labels=rng.uniform(1, 9, (40, 4)), data=data)
     with (folder / "s01.dat").open("rb") as file:
         reference = pickle.load(file, encoding="latin1")["data"]
-    source = parse_source(f"deap:{folder}?channels=32")
+    source = open_dataset(f"deap:{folder}?channels=32")
     assert any("GSR of 1 of 1 subjects is no resistance" in note for note in source.notes)
     for k, recording in enumerate(source.dataset.read(["s01"])):
         np.testing.assert_array_equal(recording.eeg, reference[k, :32])
@@ -112,7 +112,7 @@ def test_the_preset_gives_15_windows_a_trial_600_a_subject_and_19200_in_all(
     folder = deap / "data_preprocessed_python"
     for number in range(2, 33):
         (folder / f"s{number:02d}.dat").symlink_to(folder / "s01.dat")
-    source = parse_source(f"deap:{deap}")
+    source = open_dataset(f"deap:{deap}")
     assert source.notes == []
     windows = source.windows(SIGNAL, None)
     assert len(windows) == 19_200
@@ -129,7 +129,7 @@ def test_the_preset_gives_15_windows_a_trial_600_a_subject_and_19200_in_all(
 def test_relative_and_absolute_gsr_give_the_same_windows_under_z_score(subject: Write, deap: Path) -> None:
     subject()
     windows = {
-        gsr: parse_source(f"deap:{deap}?gsr={gsr}").windows(SIGNAL, None).gsr for gsr in ("auto", "ohm", "relative")
+        gsr: open_dataset(f"deap:{deap}?gsr={gsr}").windows(SIGNAL, None).gsr for gsr in ("auto", "ohm", "relative")
     }
     np.testing.assert_array_equal(windows["auto"], windows["ohm"])
     # all but: 1 / R is not quite straight, and where hardly anything moves the z-score's floor of 0.001 uS shows
@@ -140,7 +140,7 @@ def test_relative_and_absolute_gsr_give_the_same_windows_under_z_score(subject: 
 def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) -> None:
     data, _ = subject("s01")
     subject("s02", level=2e5)
-    source = parse_source(f"deap:{deap}")
+    source = open_dataset(f"deap:{deap}")
     assert any("GSR of 1 of 2 subjects is no resistance but relative to a baseline (s02)" in n for n in source.notes)
     recordings = list(source.dataset.read(source.subjects))
     assert {recording.gsr_unit for recording in recordings} == {"relative"}
@@ -151,7 +151,7 @@ def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) ->
     with pytest.raises(DataError, match=r"means nothing: set signal\.normalization=ema-zscore"):
         source.windows(paper.gsr(), None)
     with pytest.raises(DataError, match=r"gsr=ohm, but GSR of .*s02\.dat goes from -\d.* use gsr=auto"):
-        parse_source(f"deap:{deap}?gsr=ohm")
+        open_dataset(f"deap:{deap}?gsr=ohm")
 
 
 def test_the_baseline_can_be_subtracted(subject: Write, deap: Path) -> None:
@@ -182,11 +182,11 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds none of s01\.dat to s32\.dat"):
         DeapDataset(tmp_path)
     with pytest.raises(DataError, match="write deap:FOLDER"):
-        parse_source("deap:")
+        open_dataset("deap:")
     with pytest.raises(DataError, match="unknown option 'gsrs', choose from gsr, baseline, channels"):
-        parse_source(f"deap:{tmp_path}?gsrs=ohm")
+        open_dataset(f"deap:{tmp_path}?gsrs=ohm")
     with pytest.raises(DataError, match="channels=30 is unknown, choose channels=28 or 32"):
-        parse_source(f"deap:{tmp_path}?channels=30")
+        open_dataset(f"deap:{tmp_path}?channels=30")
 
 
 def test_wrong_shapes_are_refused(rewritten: Callable[..., Path]) -> None:
@@ -244,7 +244,7 @@ def test_the_data_command_lists_subjects_and_writes_recordings(
         out = tmp_path / gsr / "one.csv"
         assert main(["data", "--data", name, "--subject", "s01", "--recording", "s01-t02", "--out", str(out)]) == 0
         (written,) = RecordingsDataset(out.parent).read(["s01"])
-        recording = list(parse_source(name).dataset.read(["s01"]))[1]
+        recording = list(open_dataset(name).dataset.read(["s01"]))[1]
         np.testing.assert_array_equal(written.gsr, recording.gsr)
         np.testing.assert_array_equal(written.eeg, recording.eeg)
         assert (written.gsr_unit, written.trials) == (recording.gsr_unit, recording.trials)

@@ -18,7 +18,7 @@ from ekd_train.data.datasets.hci_tagging import HciTaggingDataset
 from ekd_train.data.datasets.montage import EEG_28, EEG_32
 from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.datasets.session_xml import read_session
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 
 CONFIG = load_preset("hci")
 SIGNAL = CONFIG.signal.for_training(CONFIG.signal.gsr())
@@ -165,7 +165,7 @@ def test_mne_reads_the_same_from_the_same_file(session: Session, sessions: Path)
 @pytest.mark.parametrize("rate", [256, 512])
 def test_windows_lie_within_the_stimulus(session: Session, sessions: Path, rate: int) -> None:
     session(2, rate=rate, events=((4.3, 16), (15.9, 32), (18.0, 16)))
-    source = parse_source(f"hci:{sessions}")
+    source = open_dataset(f"hci:{sessions}")
     windows = source.windows(SIGNAL, EEG_SIGNAL, ("arousal", "valence"))
     assert windows.eeg is not None
     assert windows.eeg.shape == (len(windows), 28, 512)
@@ -213,7 +213,7 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
     (sessions / "14/Part_7_S_Trial14_emotion.bdf").unlink()
     (sessions / "15").mkdir()
     (sessions / "notes").mkdir()
-    source = parse_source(f"hci:{sessions}")
+    source = open_dataset(f"hci:{sessions}")
     assert sorted(source.notes) == [
         "1 of 15 sessions left out: no BDF file (14)",
         "1 of 15 sessions left out: no session.xml (15)",
@@ -223,7 +223,7 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
     ]
     windows = source.windows(SIGNAL, None)
     assert set(windows.recording) == {"p07-1"}
-    again = parse_source(f"hci:{sessions}")
+    again = open_dataset(f"hci:{sessions}")
     again.windows(SIGNAL, None)  # out of the cache
     for notes in (source.notes, again.notes):
         assert sorted(note for note in notes[5:] if "are kept in" not in note) == [
@@ -239,11 +239,11 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
 def test_nothing_left_is_said_with_the_reasons(session: Session, sessions: Path) -> None:
     session(1, events=())
     with pytest.raises(DataError, match=r"gives no window: .* \(1 of 1 sessions of p07 left out: Status has no two"):
-        parse_source(f"hci:{sessions}").windows(SIGNAL, None)
+        open_dataset(f"hci:{sessions}").windows(SIGNAL, None)
     session(2, text=xml(isStim=0))
     (sessions / "1/session.xml").unlink()
     with pytest.raises(
-        DataError, match=r"no session that can serve: 1 of 2 sessions left out: no session\.xml \(1\); 1 of"
+        DataError, match=r"no session that can be used: 1 of 2 sessions left out: no session\.xml \(1\); 1 of"
     ):
         HciTaggingDataset(sessions)
 
@@ -254,9 +254,9 @@ def test_a_wrong_folder_is_named(tmp_path: Path, session: Session, sessions: Pat
     with pytest.raises(DataError, match="holds no session: give HCI-Tagging's folder Sessions"):
         HciTaggingDataset(tmp_path)
     with pytest.raises(DataError, match="write hci:FOLDER"):
-        parse_source("hci:")
+        open_dataset("hci:")
     with pytest.raises(DataError, match="unknown option 'gsr', choose from channels"):
-        parse_source(f"hci:{tmp_path}?gsr=ohm")
+        open_dataset(f"hci:{tmp_path}?gsr=ohm")
     session(1)
     with pytest.raises(DataError, match="there is no subject 'p01': known are p07"):
         next(HciTaggingDataset(sessions).read(["p01"]))
@@ -356,13 +356,13 @@ def test_the_data_command_lists_subjects_and_writes_recordings(
     assert main(["data", "--data", name, "--subject", "p12", "--out", str(tmp_path / "out")]) == 0
     assert "1 of 3 sessions of p12 left out: Status has no two events (6)" in capsys.readouterr().err
     written = list(RecordingsDataset(tmp_path / "out").read(["p12"]))
-    for ours, theirs in zip(written, parse_source(name).dataset.read(["p12"]), strict=True):
+    for ours, theirs in zip(written, open_dataset(name).dataset.read(["p12"]), strict=True):
         np.testing.assert_array_equal(ours.gsr, theirs.gsr)
         np.testing.assert_array_equal(ours.eeg, theirs.eeg)
         assert (ours.name, ours.trials) == (theirs.name, theirs.trials)
     assert [recording.trials[0].name for recording in written] == ["69.avi", "4"]
     assert main(["data", "--data", name, "--subject", "p03", "--out", str(tmp_path / "p03.csv")]) == 2
-    assert "no recording of p03 can serve: 1 of 1 sessions of p03 left out" in capsys.readouterr().err
+    assert "no recording of p03 can be used: 1 of 1 sessions of p03 left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["edfio", "defusedxml"])

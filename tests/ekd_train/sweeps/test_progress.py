@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from ekd_train.sweep.cell import Cell
-from ekd_train.sweep.jobs import Event
-from ekd_train.sweep.progress import SweepReporter
+from ekd_train.sweeps.cell import Cell
+from ekd_train.sweeps.jobs import Event
+from ekd_train.sweeps.progress import SweepReporter
 
 CELL = Cell("arousal", 0, 3)
 

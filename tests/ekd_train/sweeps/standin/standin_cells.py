@@ -16,7 +16,7 @@ from typing import Any
 from ekd_edge.atomic_files import write_json, write_whole
 from ekd_edge.errors import DataError
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.cell import Cell
+from ekd_train.sweeps.cell import Cell
 
 EPOCHS = 3
 

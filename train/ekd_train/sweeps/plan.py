@@ -11,10 +11,12 @@ from typing import Any
 from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import fold_count, make_split, parse_split
+from ekd_train.feasibility import check_targets
 from ekd_train.methods import METHODS, choose_methods
-from ekd_train.sweep.cell import Cell
+from ekd_train.sweeps.cell import Cell
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["SweepPlan", "plan_sweep"]
 
@@ -49,7 +51,10 @@ class SweepPlan:
                 raise ConfigError(f"a sweep needs at least one of its {name}, each once")
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
-            raise ConfigError(f"there is no method {unknown[0]!r}: choose from {', '.join(METHODS)}")
+            raise ConfigError(
+                f"there is no method {unknown[0]!r}: choose from {', '.join(METHODS)}"
+                f"{did_you_mean(unknown[0], METHODS)}"
+            )
         if self.folds < 1:
             raise ConfigError("a sweep needs at least one fold")
 
@@ -157,10 +162,8 @@ def plan_sweep(config: TrainConfig, split: str, seeds: int, methods: Sequence[st
     """
     if seeds < 1:
         raise ConfigError("--seeds must be at least 1")
-    source = parse_source(config.data)
-    unknown = [target for target in config.targets if target not in source.targets]
-    if unknown:
-        raise ConfigError(f"{source.name} has no ratings of {unknown[0]!r}: choose {', '.join(source.targets)}")
+    source = open_dataset(config.data)
+    check_targets(config, source)
     config = replace(config, split=replace(config.split, **parse_split(split), fold=0))
     make_split(config.split, config.seed, source.subjects)
     if methods is None:

@@ -18,7 +18,7 @@ from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
-from ekd_train.data.source import parse_source
+from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import make_split
 from ekd_train.data.windows import WindowSet
 from ekd_train.methods import METHODS, choose_methods, settings_of
@@ -26,7 +26,7 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.stacked import Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.sweep.cell import Cell
+from ekd_train.sweeps.cell import Cell
 from ekd_train.training.crossfit import cross_fit
 from ekd_train.training.device import Resident, pick_device
 from ekd_train.training.evaluation import Taught, examine
@@ -184,7 +184,7 @@ def _windows(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) 
     """The data of a configuration without seed and fold, kept from cell to cell until other data are asked for."""
     if (config, device) not in _kept:
         _kept.clear()
-        source = parse_source(config.data)
+        source = open_dataset(config.data)
         windows = training_windows(source, config, lambda done, total: tell(f"reading subjects {done}/{total}"))
         for text in source.notes:
             note(text)

@@ -2,10 +2,10 @@
 
 import sys
 
-import ekd_train.cli.sweep
+import ekd_train.sweeps.api
 from ekd_train.cli.main import main
 
-ekd_train.cli.sweep.WORK = "standin_cells:run"
+ekd_train.sweeps.api.WORK = "standin_cells:run"
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ekd_edge.errors import ConfigError, EkdError
 from ekd_train.config import TrainConfig
 from ekd_train.methods import METHODS
-from ekd_train.sweep.plan import SweepPlan, plan_sweep
+from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 
 Plans = Callable[..., SweepPlan]
 

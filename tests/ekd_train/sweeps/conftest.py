@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.jobs import Executor
-from ekd_train.sweep.local import LocalExecutor
-from ekd_train.sweep.plan import SweepPlan
-from ekd_train.sweep.progress import SweepReporter
-from ekd_train.sweep.run import SweepOutcome, run_sweep
+from ekd_train.sweeps.jobs import Executor
+from ekd_train.sweeps.local import LocalExecutor
+from ekd_train.sweeps.plan import SweepPlan
+from ekd_train.sweeps.progress import SweepReporter
+from ekd_train.sweeps.run import SweepOutcome, run_sweep
 
 WORK = "standin_cells:run"
 STANDIN = Path(__file__).parent / "standin"

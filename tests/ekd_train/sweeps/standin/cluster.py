@@ -22,10 +22,10 @@ from rich.console import Console
 from ekd_edge.errors import ConfigError
 from ekd_train.cli.main import main
 from ekd_train.config import TrainConfig
-from ekd_train.sweep import ray_cluster
-from ekd_train.sweep.plan import SweepPlan, plan_sweep
-from ekd_train.sweep.progress import SweepReporter
-from ekd_train.sweep.run import SweepOutcome, run_sweep
+from ekd_train.sweeps import ray_cluster
+from ekd_train.sweeps.plan import SweepPlan, plan_sweep
+from ekd_train.sweeps.progress import SweepReporter
+from ekd_train.sweeps.run import SweepOutcome, run_sweep
 
 HEAD, OTHER, PORT = "127.0.0.1", "127.0.0.2", 6399
 BEGIN = ("--data", "synthetic?subjects=4", "--methods", "student,kd", "--ray", f"{HEAD}:{PORT}", "--device", "cpu")

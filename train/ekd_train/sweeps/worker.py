@@ -17,7 +17,7 @@ from ekd_edge.errors import EkdError
 from ekd_train.process_tuning import keep_freed_memory, let_idle_threads_sleep
 
 if TYPE_CHECKING:
-    from ekd_train.sweep.jobs import Job, Message
+    from ekd_train.sweeps.jobs import Job, Message
 
 __all__ = ["attempt", "serve"]
 
@@ -29,7 +29,7 @@ def attempt(
 ) -> "Message":
     """Run a job's cell in `folder` by the function that `work` names as "module:function".
 
-    See `ekd_train.sweep.train_cell`.
+    See `ekd_train.sweeps.train_cell`.
 
     say: gets what the cell tells meanwhile. An EkdError is an answer ("failed"); any other exception says that this
     process cannot be trusted any more ("lost").
@@ -43,7 +43,7 @@ def attempt(
 
     try:
         if job.others:
-            from ekd_train.sweep.train_cell import run_stack
+            from ekd_train.sweeps.train_cell import run_stack
 
             cells = [job.cell, *job.others]
             folders = [folder, *(folder.parent / other.name for other in job.others)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.train_cell import Cell, run_cell
+from ekd_train.sweeps.train_cell import Cell, run_cell
 
 from .conftest import STANDIN
 

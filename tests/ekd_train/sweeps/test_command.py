@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+from tests.helpers.exit_status import exit_status
 
-import ekd_train.cli.sweep
+import ekd_train.sweeps.api
 from ekd_train.cli.main import main
 from ekd_train.data.splits import LEAKY_WARNING
 
@@ -19,7 +21,7 @@ Sweep = Callable[..., int]
 
 @pytest.fixture
 def sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sweep:
-    monkeypatch.setattr(ekd_train.cli.sweep, "WORK", WORK)
+    monkeypatch.setattr(ekd_train.sweeps.api, "WORK", WORK)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: main(["sweep", "--device", "cpu", *map(str, arguments)])
 
@@ -50,7 +52,7 @@ def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pyt
         "failed": {"arousal-seed0-fold01": "the recording of s001 is empty: leave it out"},
         "report": str(bench.folder / "report.json"),
     }
-    assert f"ekd-train sweep --resume {bench.folder} tries what failed again" in err
+    assert f"run the failed cells again with ekd-train sweep --resume {bench.folder}" in err
     assert "Traceback" not in err
 
 
@@ -117,9 +119,9 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
     [
         (["--resume", "nowhere"], "nowhere is no sweep"),
         (["--resume", "nowhere", "--seeds", "3"], "leave --seeds out"),
-        (["--workers", "0"], "--workers must be at least 1"),
-        (["--threads", "0"], "--threads must be at least 1"),
-        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--workers", "0"], "--workers: '0' must be a whole number above zero"),
+        (["--threads", "0"], "--threads: '0' must be a whole number above zero"),
+        (["--seeds", "0"], "--seeds: '0' must be a whole number above zero"),
         (["--methods", "student,magic"], "no method 'magic'"),
         (["--methods", ""], "no method ''"),
         (["--split", "loso"], "--split loso: write holdout"),
@@ -138,21 +140,26 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
 def test_bad_input_ends_in_one_sentence(
     arguments: list[str], said: str, sweep: Sweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep(*arguments) == 2
+    assert exit_status(lambda given: sweep(*given), arguments) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("ekd-train: ")
+    assert error.startswith("ekd-train sweep: ")
     assert said in error
 
 
 def test_without_ray_it_is_said_how_to_get_it(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
+    find_spec = PathFinder.find_spec
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *more: None if name == "ray" else find_spec(name, *more))
     assert sweep("--ray", "auto") == 2
-    assert "pip install 'ekd[cluster]'" in capsys.readouterr().err
+    stderr = capsys.readouterr().err
+    assert "--ray needs ray, which is not installed: run `pip install" in stderr
+    assert "[cluster]" in stderr
 
 
 def test_the_driver_needs_no_framework() -> None:
-    program = "import sys, ekd_train.sweep.run, ekd_train.sweep.local, ekd_train.sweep.ray_cluster; print(*sys.modules)"
+    program = (
+        "import sys, ekd_train.sweeps.run, ekd_train.sweeps.local, ekd_train.sweeps.ray_cluster; print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"torch", "ray", "matplotlib"} & set(done.stdout.split())

@@ -16,9 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ekd_train.sweep.jobs import Event
+from ekd_train.sweeps.jobs import Event
 
-__all__ = ["SweepReporter"]
+__all__ = ["SilentSweepReporter", "SweepReporter"]
 
 QUIET_S = 30.0
 """Without a terminal, a worker's progress within a cell is told this often at most."""
@@ -107,3 +107,19 @@ class SweepReporter:
 
     def _say(self, text: str) -> None:
         self.note(f"[{self._done}/{self._planned}] {text}")
+
+
+class SilentSweepReporter:
+    """A reporter of a sweep that shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Drop the line."""
+
+    def begin(self, planned: int, found: int) -> None:
+        """Show nothing."""
+
+    def result(self, event: Event, method: str) -> None:
+        """Show nothing."""
+
+    def event(self, event: Event) -> None:
+        """Show nothing."""

@@ -76,7 +76,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_finished(waiting: Bench, whol
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1] == f"ekd-train: stopped; ekd-train sweep --resume {waiting.folder} goes on"
+    assert err.splitlines()[-1] == f"ekd-train: stopped; continue with ekd-train sweep --resume {waiting.folder}"
     assert "Traceback" not in err
     assert not any(_alive(pid) for pid in workers)
     assert waiting.results() == {f"arousal-seed0-fold0{fold}/student.json" for fold in (0, 1)}

@@ -22,8 +22,8 @@ from typing import Any
 
 from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
-from ekd_train.sweep.jobs import UNDER_WAY, Event, Job, Message, ending
-from ekd_train.sweep.worker import attempt
+from ekd_train.sweeps.jobs import UNDER_WAY, Event, Job, Message, ending
+from ekd_train.sweeps.worker import attempt
 
 __all__ = ["RayExecutor"]
 
@@ -49,7 +49,7 @@ class RayExecutor:
     workers: int | None = None
     threads: int = 1
     device: str = "auto"
-    work: str = "ekd_train.sweep.train_cell:run_cell"
+    work: str = "ekd_train.sweeps.train_cell:run_cell"
     files_every_s: float = 5.0
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:

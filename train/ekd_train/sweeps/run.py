@@ -15,10 +15,10 @@ from pathlib import Path
 
 from ekd_edge.atomic_files import alone_in, append_line
 from ekd_edge.errors import ConfigError
-from ekd_train.sweep.cell import Cell
-from ekd_train.sweep.jobs import Event, Executor, Job
-from ekd_train.sweep.plan import SweepPlan
-from ekd_train.sweep.progress import SweepReporter
+from ekd_train.sweeps.cell import Cell
+from ekd_train.sweeps.jobs import Event, Executor, Job
+from ekd_train.sweeps.plan import SweepPlan
+from ekd_train.sweeps.progress import SilentSweepReporter, SweepReporter
 
 __all__ = ["SweepOutcome", "cell_folder", "is_finished", "run_sweep"]
 
@@ -60,7 +60,7 @@ def is_finished(folder: Path, cell: Cell, method: str) -> bool:
 
 
 def run_sweep(
-    plan: SweepPlan, folder: Path, executor: Executor, reporter: SweepReporter, stack: int = 1
+    plan: SweepPlan, folder: Path, executor: Executor, reporter: SweepReporter | SilentSweepReporter, stack: int = 1
 ) -> SweepOutcome:
     """Compute what the plan's sweep in `folder` still lacks; `stack` folds at a time are trained side by side.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ekd_train.config import TrainConfig
-from ekd_train.sweep.cell import Cell
+from ekd_train.sweeps.cell import Cell
 
 __all__ = ["ATTEMPTS", "UNDER_WAY", "Event", "Executor", "Job", "Message", "ending"]
 

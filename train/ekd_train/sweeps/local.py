@@ -11,8 +11,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from ekd_train.sweep.jobs import UNDER_WAY, Event, Job, Message, ending
-from ekd_train.sweep.worker import serve
+from ekd_train.sweeps.jobs import UNDER_WAY, Event, Job, Message, ending
+from ekd_train.sweeps.worker import serve
 
 __all__ = ["LocalExecutor", "available_cores"]
 
@@ -34,7 +34,7 @@ class LocalExecutor:
     workers: int
     threads: int
     device: str = "cpu"
-    work: str = "ekd_train.sweep.train_cell:run_cell"
+    work: str = "ekd_train.sweeps.train_cell:run_cell"
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `jobs.Executor`."""

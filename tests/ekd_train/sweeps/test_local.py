@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from ekd_edge.errors import ConfigError
-from ekd_train.sweep.jobs import Event, Job
-from ekd_train.sweep.local import LocalExecutor
-from ekd_train.sweep.plan import SweepPlan
-from ekd_train.sweep.progress import SweepReporter
-from ekd_train.sweep.run import run_sweep
+from ekd_train.sweeps.jobs import Event, Job
+from ekd_train.sweeps.local import LocalExecutor
+from ekd_train.sweeps.plan import SweepPlan
+from ekd_train.sweeps.progress import SweepReporter
+from ekd_train.sweeps.run import run_sweep
 
 from .conftest import WORK, Bench
 
@@ -175,7 +175,7 @@ def test_a_folder_is_for_one_sweep_at_a_time(bench: Bench, make_plan: Plans) -> 
 
 def test_a_folder_that_cannot_be_made_is_named(bench: Bench, make_plan: Plans, tmp_path: Path) -> None:
     (tmp_path / "sweep").write_text("mine")
-    with pytest.raises(ConfigError, match="choose another --out"):
+    with pytest.raises(ConfigError, match="choose another folder"):
         bench.run(make_plan())
 
 
@@ -196,4 +196,4 @@ def test_work_that_cannot_be_found_fails_with_its_name(bench: Bench, make_plan: 
 
 
 def test_the_default_work_is_that_of_the_cell() -> None:
-    assert LocalExecutor(1, 1).work == "ekd_train.sweep.train_cell:run_cell" != WORK
+    assert LocalExecutor(1, 1).work == "ekd_train.sweeps.train_cell:run_cell" != WORK
