@@ -16,21 +16,21 @@ from ekd_train.training.loop import Reporter
 from ekd_train.models.config import NetworkConfig
 from ekd_train.training.partitions import TestData, TrainingData, StackedTrainingData
 from ekd_train.models.teacher import Teacher
-from ekd_train.training.stages import distil, teach
+from ekd_train.training.stages import train_student, train_teacher
 from tests.helpers.paths import ROOT
 
 def train(
-    learning: TrainingData, exam: TestData, network: NetworkConfig, config: TrainConfig, reporter: Reporter
+    training_data: TrainingData, test_data: TestData, network: NetworkConfig, config: TrainConfig, reporter: Reporter
 ) -> None:
-    teach(learning, network, config, Path(), reporter)
-    distil(StackedTrainingData([learning]), network, config, [], Path(), reporter)
-    teach(exam, network, config, Path(), reporter)  # refused
-    teach(exam.part, network, config, Path(), reporter)  # refused
-    distil(exam, network, config, [], Path(), reporter)  # refused
-    validate(Teacher(network), exam)  # refused
-    StackedTrainingData([exam])  # refused
-    TrainingData(exam.part, learning.validation, False)  # refused
-    TrainingData(learning.train, exam.part, False)  # refused
+    train_teacher(training_data, network, config, Path(), reporter)
+    train_student(StackedTrainingData([training_data]), network, config, [], Path(), reporter)
+    train_teacher(test_data, network, config, Path(), reporter)  # refused
+    train_teacher(test_data.subset, network, config, Path(), reporter)  # refused
+    train_student(test_data, network, config, [], Path(), reporter)  # refused
+    validate(Teacher(network), test_data)  # refused
+    StackedTrainingData([test_data])  # refused
+    TrainingData(test_data.subset, training_data.validation, False)  # refused
+    TrainingData(training_data.train, test_data.subset, False)  # refused
 """
 
 

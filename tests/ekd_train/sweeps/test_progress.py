@@ -16,8 +16,8 @@ def _tell(terminal: bool) -> str:
         reporter.begin(8, 2)
         reporter.event(Event("started", CELL, "worker 1", 1))
         for epoch in range(1, 30):
-            reporter.event(Event("told", CELL, "worker 1", 1, f"teacher epoch {epoch}/30"))
-        reporter.result(Event("told", CELL, "worker 1", 1), "teacher")
+            reporter.event(Event("progress", CELL, "worker 1", 1, f"teacher epoch {epoch}/30"))
+        reporter.result(Event("progress", CELL, "worker 1", 1), "teacher")
         reporter.event(Event("noted", CELL, "worker 1", 1, "2 sessions [of 5] are left out"))
         reporter.event(Event("lost", CELL, "worker 1", 1, "its worker was ended by [SIGKILL]"))
         reporter.event(Event("failed", Cell("arousal", 0, 4), "worker 2", 3, "gave up"))
@@ -44,7 +44,7 @@ def test_a_bar_and_a_line_a_worker_on_a_terminal(monkeypatch: pytest.MonkeyPatch
     console = Console(file=file, force_terminal=True, width=100, color_system=None)
     with SweepReporter(console) as reporter:
         reporter.begin(8, 0)
-        reporter.event(Event("told", CELL, "worker 1", 1, "teacher epoch 3/30"))
-        reporter.event(Event("told", Cell("valence", 1, 0), "worker 2", 1, "student epoch 9/30"))
+        reporter.event(Event("progress", CELL, "worker 1", 1, "teacher epoch 3/30"))
+        reporter.event(Event("progress", Cell("valence", 1, 0), "worker 2", 1, "student epoch 9/30"))
     assert "worker 1: arousal-seed0-fold03  teacher epoch 3/30" in file.getvalue()
     assert "worker 2: valence-seed1-fold00  student epoch 9/30" in file.getvalue()

@@ -10,7 +10,7 @@ from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
 from ekd_train.sweeps.train_cell import Cell, _prepare, run_cell, run_stack
 from ekd_train.training.crossfit import cross_fit
-from ekd_train.training.evaluation import answers
+from ekd_train.training.evaluation import predictions
 from ekd_train.training.loop import EpochRecord
 
 TINY = {
@@ -36,20 +36,20 @@ def quiet(text: str) -> None: ...
 
 def test_every_window_is_answered_by_a_teacher_that_never_saw_its_subject(tmp_path: Path) -> None:
     config = Cell("arousal", 0, 1).settle(TrainConfig.from_json(TINY))
-    learning, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
-    train = learning.train
-    (jury,) = cross_fit(learning, network, config, tmp_path, [tmp_path], Silent())
-    assert sorted(name for names in jury.answers_for for name in names) == list(train.subjects)
-    given = answers(jury, train)
-    for teacher, mine in zip(jury.teachers, jury.answers_for, strict=True):
+    training_data, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
+    train = training_data.train
+    (cross_fitted,) = cross_fit(training_data, network, config, tmp_path, [tmp_path], Silent())
+    assert sorted(name for names in cross_fitted.held_out_subjects for name in names) == list(train.subjects)
+    predicted = predictions(cross_fitted, train)
+    for teacher, mine in zip(cross_fitted.teachers, cross_fitted.held_out_subjects, strict=True):
         rest = train.without(mine)
         assert not set(rest.subjects) & set(mine)
         assert len(rest) + len(train.of(mine)) == len(train)
         choice = train.of(mine)
-        own = answers(teacher, train)
-        for ours, theirs in zip(given, own, strict=True):
+        own = predictions(teacher, train)
+        for ours, theirs in zip(predicted, own, strict=True):
             torch.testing.assert_close(ours[choice], theirs[choice], rtol=0, atol=1e-5)
-    other = [answers(teacher, train).logits for teacher in jury.teachers]
+    other = [predictions(teacher, train).logits for teacher in cross_fitted.teachers]
     assert not torch.allclose(other[0], other[1], atol=1e-2)
 
 

@@ -15,7 +15,7 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.sweeps.train_cell import Cell, run_cell
 from ekd_train.training.device import Resident
 from ekd_train.training.distillation import UNRATED
-from ekd_train.training.partitions import divide
+from ekd_train.training.partitions import partition
 
 SUBJECTS, PATTERNS, TRIALS, RATE_HZ, WINDOW_S = 8, 2, 16, 16, 4
 
@@ -44,8 +44,8 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels = rng.permutation(np.repeat([0, 1], TRIALS // 2))
         values = []
         for trial, label in enumerate(labels):
-            for part in range(4):
-                wave = waves[label, (trial + part) % PATTERNS]
+            for period in range(4):
+                wave = waves[label, (trial + period) % PATTERNS]
                 values.append(10 + wave + rng.normal(0, 0.02, length))
             start = trial * 4 * WINDOW_S
             rows.append(f"p{person},p{person},t{trial:02d},{start},{start + 4 * WINDOW_S},{8 if label else 2}")
@@ -98,30 +98,30 @@ def test_training_is_handed_no_test_window() -> None:
     made, pool = windows()
     split = make_split(SplitConfig(kind="leave-one-out", fold=2), 0, made.subjects)
     assert isinstance(split, SubjectSplit)
-    learning, exam = divide(made, pool, split)
-    assert exam.part.subjects == ("s2",)
-    for part in (learning.train, learning.validation):
-        gsr, labels = part.take_gsr(part.everything())
-        own = np.flatnonzero(np.isin(made.subject, part.subjects))
+    training_data, test_data = partition(made, pool, split)
+    assert test_data.subset.subjects == ("s2",)
+    for subset in (training_data.train, training_data.validation):
+        gsr, labels = subset.take_gsr(subset.everything())
+        own = np.flatnonzero(np.isin(made.subject, subset.subjects))
         assert gsr[:, 0].tolist() == own.tolist()
         np.testing.assert_array_equal(labels.numpy(), made.labels[own])
-        assert "s2" not in part.subjects
+        assert "s2" not in subset.subjects
         with pytest.raises(IndexError):
-            part.take_gsr(torch.tensor([len(part)]))
-    assert not {field.name for field in dataclasses.fields(learning)} & {"test", "exam"}
+            subset.take_gsr(torch.tensor([len(subset)]))
+    assert not {field.name for field in dataclasses.fields(training_data)} & {"test", "test_data"}
 
 
 def test_unrated_subjects_keep_their_windows_and_lose_their_labels() -> None:
     made, pool = windows(10)
     split = SubjectSplit(tuple(f"s{k}" for k in range(8)), ("s8",), ("s9",))
-    learning, exam = divide(made, pool, split, rated=0.5, seed=1)
-    train = learning.train
+    training_data, test_data = partition(made, pool, split, rated=0.5, seed=1)
+    train = training_data.train
     unrated = (train.labels == UNRATED).all(1)
     assert int(unrated.sum()) == 16
     assert len({train.subject[k] for k in torch.nonzero(~unrated).flatten()}) == 4
     assert torch.equal(train.rated(), torch.nonzero(~unrated).flatten())
-    for part in (learning.validation, exam.part):
-        assert not (part.labels == UNRATED).any()
-    assert divide(made, pool, split, rated=0.5, seed=1)[0].train.rated().equal(train.rated())
+    for subset in (training_data.validation, test_data.subset):
+        assert not (subset.labels == UNRATED).any()
+    assert partition(made, pool, split, rated=0.5, seed=1)[0].train.rated().equal(train.rated())
     with pytest.raises(ConfigError, match="leaves none of 8 training subjects rated"):
-        divide(made, pool, split, rated=0.01)
+        partition(made, pool, split, rated=0.01)

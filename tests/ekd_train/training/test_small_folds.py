@@ -16,10 +16,10 @@ from ekd_train.data.windows import WindowSet
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.teacher import Teacher
 from ekd_train.training.device import Resident
-from ekd_train.training.evaluation import examine
+from ekd_train.training.evaluation import evaluate_on_test
 from ekd_train.training.loop import EpochRecord, Fitted
-from ekd_train.training.partitions import StackedTrainingData, TrainingData, divide
-from ekd_train.training.stages import distil, teach
+from ekd_train.training.partitions import StackedTrainingData, TrainingData, partition
+from ekd_train.training.stages import train_student, train_teacher
 
 NETWORK = NetworkConfig(
     window_samples=32, filters=8, kernel=16, depth=2, heads=2, key_size=4, ffn=8, eeg_rows=2, targets=("arousal",)
@@ -61,12 +61,12 @@ def people(counts: dict[str, int], one_class: Sequence[str] = ()) -> WindowSet:
 
 
 def sides(windows: WindowSet, split: Split = SPLIT, rated: float = 1.0) -> TrainingData:
-    return divide(windows, Resident.of(windows, torch.device("cpu")), split, rated)[0]
+    return partition(windows, Resident.of(windows, torch.device("cpu")), split, rated)[0]
 
 
-def distilled(learning: TrainingData | StackedTrainingData, folder: Path, *changes: str) -> tuple[Fitted, ...]:
-    teachers = [Teacher(NETWORK) for _ in learning.folds]
-    return distil(learning, NETWORK, CONFIG.override(changes), teachers, folder, Silent())[1]
+def distilled(training_data: TrainingData | StackedTrainingData, folder: Path, *changes: str) -> tuple[Fitted, ...]:
+    teachers = [Teacher(NETWORK) for _ in training_data.folds]
+    return train_student(training_data, NETWORK, CONFIG.override(changes), teachers, folder, Silent())[1]
 
 
 @pytest.mark.parametrize("batch", [16, 18, 1000])
@@ -87,8 +87,11 @@ def test_the_same_side_by_side(tmp_path: Path) -> None:
     "counts", [{"a": 8, "b": 2, "c": 1, "v": 1, "t": 1}, {"a": 253, "b": 2, "c": 2, "v": 1, "t": 3}]
 )
 def test_single_windows_on_any_side_do_no_harm(counts: dict[str, int], tmp_path: Path) -> None:
-    learning = sides(people(counts))
-    for fitted in (distilled(learning, tmp_path)[0], teach(learning, NETWORK, CONFIG, tmp_path, Silent())[1][0]):
+    training_data = sides(people(counts))
+    for fitted in (
+        distilled(training_data, tmp_path)[0],
+        train_teacher(training_data, NETWORK, CONFIG, tmp_path, Silent())[1][0],
+    ):
         for record in fitted.history:
             assert all(map(math.isfinite, [*record.losses.values(), *record.validation.values()]))
 
@@ -111,10 +114,10 @@ def test_rated_subjects_alone_set_the_quiz(tmp_path: Path) -> None:
 @pytest.mark.parametrize("whose", ["v", "t"])
 def test_one_class_is_scored_where_it_is_only_judged(whose: str, tmp_path: Path) -> None:
     windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}, one_class=whose)
-    learning, exam = divide(windows, Resident.of(windows, torch.device("cpu")), SPLIT)
-    network, (fitted,) = teach(learning, NETWORK, CONFIG, tmp_path, Silent())
+    training_data, test_data = partition(windows, Resident.of(windows, torch.device("cpu")), SPLIT)
+    network, (fitted,) = train_teacher(training_data, NETWORK, CONFIG, tmp_path, Silent())
     assert isinstance(network, Teacher)
-    for scores in (fitted.best.validation, examine(network, exam)):
+    for scores in (fitted.best.validation, evaluate_on_test(network, test_data)):
         assert 0 <= scores["macro_f1"] <= 1
         assert math.isfinite(scores["loss"])
 

@@ -62,11 +62,11 @@ class Teacher(nn.Module):
 
 
 class CrossFitted(nn.Module):
-    """Several teachers, each with the subjects that it answers for and was not trained on; see `crossfit`."""
+    """Several teachers, each with the subjects that it predicts and was not trained on; see `crossfit`."""
 
-    def __init__(self, teachers: Sequence[Teacher], answers_for: Sequence[Sequence[str]]) -> None:
+    def __init__(self, teachers: Sequence[Teacher], held_out_subjects: Sequence[Sequence[str]]) -> None:
         super().__init__()
         self.teachers = tuple(teachers)
-        self.answers_for = tuple(map(tuple, answers_for))
+        self.held_out_subjects = tuple(map(tuple, held_out_subjects))
         for number, teacher in enumerate(teachers):
             self.add_module(f"teacher{number}", teacher)

@@ -10,10 +10,10 @@ from ekd_train.sweeps.cell import Cell
 
 __all__ = ["ATTEMPTS", "UNDER_WAY", "Event", "Executor", "Job", "Message", "ending"]
 
-Message = tuple[Literal["told", "noted", "finished", "failed", "lost"], str, str]
+Message = tuple[Literal["progress", "noted", "finished", "failed", "lost"], str, str]
 """What a worker says of its cell: (kind, text, detail) as in `Event`."""
 
-UNDER_WAY = ("told", "noted")
+UNDER_WAY = ("progress", "noted")
 """The kinds of message after which a cell goes on."""
 
 ATTEMPTS = 3
@@ -38,14 +38,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What became known of a cell.
+    """A change of a cell's state.
 
-    kind: "started"; "told", a line of progress; "noted", what people should know of the data; "lost", its worker died
-    and it is begun again; "finished"; "failed", it is not begun again. text: the line or the reason. detail: a
-    traceback for the log, if any.
+    kind: "started"; "progress", a progress line; "noted", a note about the data; "lost", the worker died and the cell
+    is restarted; "finished"; "failed", the cell is not restarted. text: the line or the reason. detail: a traceback
+    for the log, or empty.
     """
 
-    kind: Literal["started", "told", "noted", "lost", "finished", "failed"]
+    kind: Literal["started", "progress", "noted", "lost", "finished", "failed"]
     cell: Cell
     worker: str
     attempt: int

@@ -63,8 +63,8 @@ class LocalExecutor:
                         names.append(worker.name)
                     else:
                         idle.append(worker)
-                    event, again = ending(job, worker.name, message)
-                    queue.extend([again] if again else [])
+                    event, retry = ending(job, worker.name, message)
+                    queue.extend([retry] if retry else [])
                     yield event
         finally:
             for worker, _ in busy.values():

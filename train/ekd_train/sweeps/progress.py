@@ -86,7 +86,7 @@ class SweepReporter:
             self.note(event.text)
             return
         line = f"{event.worker}: {event.cell.name}  {event.text or event.kind}"
-        if event.kind in ("started", "told"):
+        if event.kind in ("started", "progress"):
             self._show(event.worker, line)
             if not self.console.is_terminal and time.monotonic() - self._told.get(event.worker, -QUIET_S) >= QUIET_S:
                 self._told[event.worker] = time.monotonic()

@@ -59,10 +59,10 @@ class RayExecutor:
         running: dict[Any, tuple[Job, str]] = {}
         try:
             needs = self._needs(ray)
-            room = _Room(ray, needs)
+            capacity = _Capacity(ray, needs)
             task = ray.remote(max_retries=0, num_returns="streaming", **needs)(_remote_cell)
             while queue or running:
-                cells = room.cells()
+                cells = capacity.cells()
                 while queue and len(running) < (self.workers or cells):
                     job = queue.popleft()
                     running[task.remote(self, job, _contents(job.folder), str(Path.cwd()))] = job, ""
@@ -79,8 +79,8 @@ class RayExecutor:
                             yield Event(parcel.message[0], job.cell, node, job.attempt, parcel.message[1])
                         continue
                     del running[stream]
-                    event, again = ending(job, node, parcel.message)
-                    queue.extend([again] if again else [])
+                    event, retry = ending(job, node, parcel.message)
+                    queue.extend([retry] if retry else [])
                     yield event
         finally:
             for stream in running:
@@ -109,7 +109,7 @@ def _connect(address: str) -> Any:
     if address not in ("auto", "local"):
         if not host or not port.isdigit():
             raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
-        if not _answers(address):  # Ray itself would try for five minutes
+        if not _is_reachable(address):  # Ray itself would try for five minutes
             raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head, or correct --ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks whose end is known already
@@ -126,7 +126,7 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _answers(address: str) -> bool:
+def _is_reachable(address: str) -> bool:
     """Whether anything listens at HOST:PORT."""
     host, _, port = address.rpartition(":")
     try:
@@ -136,8 +136,8 @@ def _answers(address: str) -> bool:
     return True
 
 
-class _Room:
-    """How many cells the cluster has room for at a time: nodes come and go."""
+class _Capacity:
+    """How many cells the cluster has capacity for at a time: nodes come and go."""
 
     def __init__(self, ray: Any, needs: Mapping[str, int]) -> None:
         self._ray = ray
@@ -152,7 +152,7 @@ class _Room:
         now_s = time.monotonic()
         if now_s - self._looked_s >= PATIENCE_S:
             self._looked_s = now_s
-            if _answers(self._head) and (resources := self._resources()) is not None:
+            if _is_reachable(self._head) and (resources := self._resources()) is not None:
                 self._answered_s = now_s
                 self._cells = max(1, int(resources.get(self._name, 0)) // self._each)
             elif now_s - self._answered_s >= HEAD_PATIENCE_S:
@@ -196,7 +196,7 @@ def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str)
     """On a node: train in a temporary folder, and send what changes there."""
     import ray
 
-    nothing: Message = ("told", "", "")
+    nothing: Message = ("progress", "", "")
     node = f"{ray.util.get_node_ip_address()}, process {os.getpid()}"
     yield _Parcel(node, {}, nothing)
     if Path(started_in).is_dir():

@@ -97,7 +97,7 @@ def run_sweep(
                     if event.text in noted:  # by another worker, who reads the same
                         continue
                     noted.add(event.text)
-                if event.kind != "told":
+                if event.kind != "progress":
                     append_line(folder / "events.jsonl", _record(event))
                 reporter.event(event)
         finished = planned - sum(map(len, lacking.values()))

@@ -1,8 +1,8 @@
-"""The unit of a sweep: all methods that share one target, seed and fold, hence one teacher and one set of windows.
+"""Training of one sweep cell: all methods for one target, seed and fold, with one teacher and one set of windows.
 
-A cell's folder holds, for every finished method, METHOD.json (how it went, and its scores on the test subjects) and
-METHOD.safetensors (its weights). A cell that was cut short goes on from its methods and epochs. Cells that differ in
-nothing but the fold can be trained side by side, as one `Stack`.
+For every finished method, a cell's folder holds METHOD.json (training history and scores on the test subjects) and
+METHOD.safetensors (weights). An interrupted cell resumes from its finished methods and epochs. Cells that differ only
+in the fold can be trained side by side as one `Stack`.
 """
 
 import dataclasses
@@ -29,17 +29,17 @@ from ekd_train.models.teacher import Teacher
 from ekd_train.sweeps.cell import Cell
 from ekd_train.training.crossfit import cross_fit
 from ekd_train.training.device import Resident, pick_device
-from ekd_train.training.evaluation import Taught, examine
+from ekd_train.training.evaluation import TeacherNetwork, evaluate_on_test
 from ekd_train.training.loop import EpochRecord, Fitted
-from ekd_train.training.partitions import StackedTrainingData, TestData, TrainingData, divide
-from ekd_train.training.stages import distil, teach
+from ekd_train.training.partitions import StackedTrainingData, TestData, TrainingData, partition
+from ekd_train.training.stages import train_student, train_teacher
 from ekd_train.training.trainer import network_of, training_windows
 
 __all__ = ["FORMAT", "Cell", "run_cell", "run_stack"]
 
 FORMAT = 1
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def run_cell(
@@ -49,15 +49,25 @@ def run_cell(
     folder: Path,
     device: str = "auto",
     threads: int | None = None,
-    tell: Tell = lambda text: None,
-    note: Tell = lambda text: None,
+    on_progress: Notify = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> None:
-    """Train and test what is missing in `folder` of these methods.
+    """Train and evaluate the methods whose results are missing in `folder`.
 
-    tell: gets a line such as "kd epoch 3/30" after every epoch. note: gets what is to be known of the data, when they
-    are read, which is once for all cells of a process that share them. Raises EkdError for foreseeable faults.
+    Args:
+        config: of the sweep.
+        cell: target, seed and fold.
+        methods: names of `ekd_train.methods.METHODS`.
+        folder: of the cell's results, weights and checkpoints.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads; None for all cores.
+        on_progress: takes a line such as "kd epoch 3/30" after every epoch.
+        notify: takes notes about the data when it is read: once for all cells of a process that share it.
+
+    Raises:
+        EkdError: the data or a setting cannot be used.
     """
-    run_stack(config, [cell], methods, [folder], device, threads, tell, note)
+    run_stack(config, [cell], methods, [folder], device, threads, on_progress, notify)
 
 
 def run_stack(
@@ -67,13 +77,14 @@ def run_stack(
     folders: Sequence[Path],
     device: str = "auto",
     threads: int | None = None,
-    tell: Tell = lambda text: None,
-    note: Tell = lambda text: None,
+    on_progress: Notify = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> None:
-    """As `run_cell`, for cells that differ in nothing but the fold, trained side by side.
+    """Like `run_cell`, for cells that differ only in the fold and are trained side by side.
 
-    Several draw other random numbers than each alone. Where one lacks a method, all are trained, but who had a result
-    keeps it. What is unfinished is kept in the first cell's folder, and only the same cells together go on from it.
+    Stacked cells draw other random numbers than a single cell. If one cell lacks a method, all are trained, and a cell
+    that has a result keeps it. Checkpoints are in the first cell's folder; only the same cells together resume from
+    them.
     """
     missing = [name for name in methods if not all((folder / f"{name}.json").is_file() for folder in folders)]
     if not missing:
@@ -82,88 +93,91 @@ def run_stack(
         raise ConfigError("only cells of one target and one seed can be trained side by side")
     where = pick_device(device, threads)
     settled = cells[0].settle(config)
-    prepared = [_prepare(cell.settle(config), where, tell, note) for cell in cells]
-    learnings = [learning for learning, _, _ in prepared]
+    prepared = [_prepare(cell.settle(config), where, on_progress, notify) for cell in cells]
+    training_data = [training_data for training_data, _, _ in prepared]
     network = prepared[0][2]
-    chosen = choose_methods(missing, settled, learnings[0].train.has_eeg)
+    chosen = choose_methods(missing, settled, training_data[0].train.has_eeg)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    room = _Room(
+    trainer = _CellTrainer(
         config=settled,
         cells=tuple(cells),
         folders=tuple(folders),
-        learning=learnings[0] if len(cells) == 1 else StackedTrainingData(learnings),
-        exams=tuple(exam for _, exam, _ in prepared),
+        training_data=training_data[0] if len(cells) == 1 else StackedTrainingData(training_data),
+        test_data=tuple(test_data for _, test_data, _ in prepared),
         network=network,
-        reporter=_Teller(tell),
+        reporter=_ProgressLines(on_progress),
     )
     for name in chosen:
-        if not room.has(name):
-            room.run(name)
+        if not trainer.has(name):
+            trainer.run(name)
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
-    """Where cells are trained: one, or several side by side."""
+class _CellTrainer:
+    """Trains the methods of one cell, or of several side by side."""
 
     config: TrainConfig
     cells: tuple[Cell, ...]
     folders: tuple[Path, ...]
-    learning: TrainingData | StackedTrainingData
-    exams: tuple[TestData, ...]
+    training_data: TrainingData | StackedTrainingData
+    test_data: tuple[TestData, ...]
     network: NetworkConfig
-    reporter: "_Teller"
+    reporter: "_ProgressLines"
 
     def has(self, name: str) -> bool:
-        """Whether a method is finished."""
+        """Whether every cell has the result of a method."""
         return all((folder / f"{name}.json").is_file() for folder in self.folders)
 
     def run(self, name: str) -> None:
-        """Train a method, and test it."""
+        """Train a method and evaluate it on the test windows."""
         here = self.folders[0]
         config, taught_by = settings_of(name, self.config), METHODS[name].taught_by
         network = dataclasses.replace(self.network, **dataclasses.asdict(config.network))
-        teachers: Sequence[Taught] = []
+        teachers: Sequence[TeacherNetwork] = []
         if taught_by == "crossfit":
-            teachers = cross_fit(self.learning, self.network, config, here, self.folders, self.reporter)
+            teachers = cross_fit(self.training_data, self.network, config, here, self.folders, self.reporter)
         elif taught_by != "nobody":
             teachers = self._trained(taught_by)
         started = time.monotonic()
         if name == "teacher":
-            trained, fits = teach(self.learning, network, config, here, self.reporter)
+            trained, fits = train_teacher(self.training_data, network, config, here, self.reporter)
         else:
-            trained, fits = distil(self.learning, network, config, teachers, here, self.reporter, name)
+            trained, fits = train_student(self.training_data, network, config, teachers, here, self.reporter, name)
         members = list(trained.members()) if isinstance(trained, Stack) else [trained]
         seconds = (time.monotonic() - started + fits[0].earlier_s) / len(members)
-        trained_each = list(zip(self.cells, self.folders, members, fits, self.exams, strict=True))
-        for cell, folder, member, fitted, exam in reversed(trained_each):  # the checkpoint's cell is finished last
+        trained_each = list(zip(self.cells, self.folders, members, fits, self.test_data, strict=True))
+        for cell, folder, member, fitted, test_data in reversed(trained_each):  # the checkpoint's cell is finished last
             if (folder / f"{name}.json").is_file():
                 continue
             save_weights(folder / f"{name}.safetensors", member)
-            write_json(folder / f"{name}.json", _result(name, cell, fitted, examine(member, exam), exam, seconds))
+            write_json(
+                folder / f"{name}.json",
+                _result(name, cell, fitted, evaluate_on_test(member, test_data), test_data, seconds),
+            )
         checkpoint_path(here, name).unlink(missing_ok=True)
 
     def _trained(self, name: str) -> list[Teacher | Student]:
-        """The networks that another method left, trained first where one is missing."""
+        """The trained networks of another method; it is trained first if its result is missing."""
         if not self.has(name):
             self.run(name)
         networks: list[Teacher | Student] = []
         for folder in self.folders:
             network = Teacher(self.network) if name == "teacher" else Student(self.network)
             load_weights(folder / f"{name}.safetensors", network)
-            networks.append(network.to(self.learning.train.device))
+            networks.append(network.to(self.training_data.train.device))
         return networks
 
 
 def _result(
-    name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], exam: TestData, seconds: float
+    name: str, cell: Cell, fitted: Fitted, test: dict[str, Any], test_data: TestData, seconds: float
 ) -> dict[str, Any]:
     (target,) = test.pop("targets").values()
     return {
         "format": FORMAT,
         "method": name,
         **dataclasses.asdict(cell),
-        "leaky": exam.leaky,
+        "leaky": test_data.leaky,
         "best_epoch": fitted.best.epoch,
         "epochs": len(fitted.history),
         "history": [
@@ -177,46 +191,48 @@ def _result(
 _Data = tuple[tuple[str, ...], WindowSet, Resident]
 """Subjects, windows, and windows on the device."""
 
-_kept: dict[tuple[TrainConfig, torch.device], _Data] = {}
+_cached: dict[tuple[TrainConfig, torch.device], _Data] = {}
 
 
-def _windows(config: TrainConfig, device: torch.device, tell: Tell, note: Tell) -> _Data:
-    """The data of a configuration without seed and fold, kept from cell to cell until other data are asked for."""
-    if (config, device) not in _kept:
-        _kept.clear()
+def _windows(config: TrainConfig, device: torch.device, on_progress: Notify, notify: Notify) -> _Data:
+    """The windows of a configuration without seed and fold, cached for the next cells with the same data."""
+    if (config, device) not in _cached:
+        _cached.clear()
         source = open_dataset(config.data)
-        windows = training_windows(source, config, lambda done, total: tell(f"reading subjects {done}/{total}"))
+        windows = training_windows(source, config, lambda done, total: on_progress(f"reading subjects {done}/{total}"))
         for text in source.notes:
-            note(text)
-        _kept[config, device] = source.subjects, windows, Resident.of(windows, device)
-    return _kept[config, device]
+            notify(text)
+        _cached[config, device] = source.subjects, windows, Resident.of(windows, device)
+    return _cached[config, device]
 
 
 def _prepare(
-    config: TrainConfig, device: torch.device, tell: Tell, note: Tell
+    config: TrainConfig, device: torch.device, on_progress: Notify, notify: Notify
 ) -> tuple[TrainingData, TestData, NetworkConfig]:
     base = TrainConfig(
         data=config.data, targets=config.targets, threshold=config.threshold, high=config.high, signal=config.signal
     )
-    subjects, windows, pool = _windows(base, device, tell, note)
+    subjects, windows, pool = _windows(base, device, on_progress, notify)
     split = make_split(config.split, config.seed, subjects)
-    learning, exam = divide(windows, pool, split, config.split.rated, config.seed)
-    return learning, exam, network_of(windows, config)
+    training_data, test_data = partition(windows, pool, split, config.split.rated, config.seed)
+    return training_data, test_data, network_of(windows, config)
 
 
 @dataclass(frozen=True, slots=True)
-class _Teller:
+class _ProgressLines:
     """Implements `loop.Reporter` as lines of text."""
 
-    tell: Tell
+    on_progress: Notify
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
         """A stage begins."""
-        self.tell(f"{stage} epoch {done}/{epochs}")
+        self.on_progress(f"{stage} epoch {done}/{epochs}")
 
     def batch(self) -> None:
         """One batch is done."""
 
     def epoch(self, record: EpochRecord) -> None:
         """One epoch is done."""
-        self.tell(f"{record.stage} epoch {record.epoch + 1}, validation accuracy {record.validation['accuracy']:.1%}")
+        self.on_progress(
+            f"{record.stage} epoch {record.epoch + 1}, validation accuracy {record.validation['accuracy']:.1%}"
+        )

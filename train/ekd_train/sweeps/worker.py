@@ -36,7 +36,7 @@ def attempt(
     """
 
     def tell(text: str) -> None:
-        say(("told", text, ""))
+        say(("progress", text, ""))
 
     def note(text: str) -> None:
         say(("noted", text, ""))

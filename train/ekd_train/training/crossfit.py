@@ -1,7 +1,7 @@
-"""Cross-fitted teachers: every window is taught by a teacher that never saw its subject.
+"""Cross-fitted teachers: each window's soft labels come from a teacher that was not trained on its subject.
 
-A teacher remembers its own training windows, and then its soft labels say no more than the labels do. Here the training
-subjects are dealt into groups, a teacher is trained without each, and answers for that group.
+A teacher memorizes its own training windows, so its soft labels for them add little to the labels. Here the training
+subjects are divided into groups. For each group a teacher is trained on all others, and it predicts that group.
 """
 
 from collections.abc import Sequence
@@ -18,50 +18,61 @@ from ekd_train.models.stacked import Stack
 from ekd_train.models.teacher import CrossFitted, Teacher
 from ekd_train.training.loop import Reporter, seed_of
 from ekd_train.training.partitions import StackedTrainingData, TrainingData
-from ekd_train.training.stages import teach
+from ekd_train.training.stages import train_teacher
 
 __all__ = ["cross_fit"]
 
 
 def cross_fit(
-    learning: TrainingData | StackedTrainingData,
+    training_data: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     state: Path,
     folders: Sequence[Path],
     reporter: Reporter,
 ) -> list[CrossFitted]:
-    """Train `distill.crossfit` teachers for each fold, or load those that are there.
+    """Train `distill.crossfit` teachers for each fold, or load the finished ones.
 
-    state: where unfinished epochs are kept; folders: where each fold's crossfit-NUMBER.safetensors go.
-    Raises ConfigError where a fold has fewer training subjects than groups.
+    Args:
+        training_data: of one fold or of several stacked folds.
+        network: the shape of the teachers.
+        config: the settings.
+        state: folder of the checkpoints.
+        folders: each fold's folder of crossfit-NUMBER.safetensors.
+        reporter: shows progress.
+
+    Returns:
+        The cross-fitted teachers of each fold.
+
+    Raises:
+        ConfigError: a fold has fewer training subjects than groups.
     """
-    groups = [_groups(fold, config) for fold in learning.folds]
-    found: list[list[Teacher]] = [[] for _ in learning.folds]
+    groups = [_groups(fold, config) for fold in training_data.folds]
+    teachers_by_fold: list[list[Teacher]] = [[] for _ in training_data.folds]
     for number in range(config.distill.crossfit):
         name = f"crossfit-{number}"
         paths = [folder / f"{name}.safetensors" for folder in folders]
         if not all(path.is_file() for path in paths):
-            rest = [
-                replace(fold, train=fold.train.without(mine[number]))
-                for fold, mine in zip(learning.folds, groups, strict=True)
+            remaining = [
+                replace(fold, train=fold.train.without(fold_groups[number]))
+                for fold, fold_groups in zip(training_data.folds, groups, strict=True)
             ]
-            apart = rest[0] if isinstance(learning, TrainingData) else StackedTrainingData(rest)
-            trained, _ = teach(apart, network, config, state, reporter, name)
+            reduced = remaining[0] if isinstance(training_data, TrainingData) else StackedTrainingData(remaining)
+            trained, _ = train_teacher(reduced, network, config, state, reporter, name)
             members = trained.members() if isinstance(trained, Stack) else [trained]
             for path, member in zip(paths, members, strict=True):
                 save_weights(path, member)
             checkpoint_path(state, name).unlink(missing_ok=True)
-        for path, teachers in zip(paths, found, strict=True):
+        for path, teachers in zip(paths, teachers_by_fold, strict=True):
             teacher = Teacher(network)
             load_weights(path, teacher)
-            teachers.append(teacher.to(learning.train.device))
-    return [CrossFitted(teachers, mine) for teachers, mine in zip(found, groups, strict=True)]
+            teachers.append(teacher.to(training_data.train.device))
+    return [CrossFitted(teachers, held_out) for teachers, held_out in zip(teachers_by_fold, groups, strict=True)]
 
 
-def _groups(learning: TrainingData, config: TrainConfig) -> list[list[str]]:
-    """The training subjects, dealt into groups at random."""
-    subjects, count = learning.train.subjects, config.distill.crossfit
+def _groups(training_data: TrainingData, config: TrainConfig) -> list[list[str]]:
+    """The training subjects, divided into groups at random."""
+    subjects, count = training_data.train.subjects, config.distill.crossfit
     if len(subjects) < count:
         raise ConfigError(
             f"{count} cross-fitted teachers need as many training subjects, there are {len(subjects)}: "

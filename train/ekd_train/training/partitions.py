@@ -1,18 +1,19 @@
-"""What a stage of training may see, and what it may not.
+"""Partition of windows into training, validation and test data.
 
-`divide` is the one place where windows are dealt out. Training is handed a `TrainingData`, which holds training and
-validation windows; the test windows are in an `TestData`, which only `ekd_train.training.evaluation.examine` takes, at
-the very end. A `Part` gives out its own windows and no others; one of test windows is no `TrainingSubset`, so a type
-checker lets none into a `TrainingData`. `StackedTrainingData` is the same for several folds trained side by side.
+`partition` is the only function that divides windows. Training receives a `TrainingData`, which holds training and
+validation windows. Test windows are in a `TestData`, which only `ekd_train.training.evaluation.evaluate_on_test`
+takes, at the very end. A `WindowSubset` gives access to its own windows only. A subset of test windows is not a
+`TrainingSubset`, so a type checker refuses it in a `TrainingData`. `StackedTrainingData` holds several folds that are
+trained side by side.
 
-A choice is an opaque selection of a part's windows: made by `rated`, `everything` or `quiz_choice`, drawn from by
-`batches`, which yields positions for `take`.
+A choice is an opaque selection of a subset's windows. `rated`, `everything` and `quiz_choice` make choices, and
+`batches` draws from one: it yields positions for `take`.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -29,24 +30,24 @@ from ekd_train.training.feedback import Batch
 from ekd_train.training.loop import seed_of
 
 __all__ = [
-    "Part",
     "StackedSubset",
     "StackedTrainingData",
     "TestData",
     "TrainingData",
     "TrainingSubset",
-    "divide",
+    "WindowSubset",
     "endless",
+    "partition",
 ]
 
-P = TypeVar("P", bound="Part")
+SubsetT = TypeVar("SubsetT", bound="WindowSubset")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Some windows of a pool on the device; positions count from 0 within the part.
+class WindowSubset:
+    """Some windows of a pool on the device; positions count from 0 within the subset.
 
-    labels: int64 (n, targets), `UNRATED` where ratings are not to be used. subject: str (n,).
+    labels: int64 (n, targets), `UNRATED` where ratings must not be used. subject: str (n,).
     """
 
     _pool: Resident
@@ -69,7 +70,7 @@ class Part:
 
     @property
     def identity(self) -> str:
-        """Changes with which windows of the pool these are, whose, and how labeled."""
+        """A hash of the windows' positions in the pool, their subjects and their labels."""
         digest = hashlib.sha256(repr(self.subject.tolist()).encode())
         for tensor in (self._index, self.labels):
             digest.update(tensor.cpu().numpy().tobytes())
@@ -103,16 +104,26 @@ class Part:
         return torch.from_numpy(np.flatnonzero(np.isin(self.subject, list(subjects)))).to(self.device)
 
     def without(self, subjects: Sequence[str]) -> Self:
-        """The part that is left without these subjects."""
+        """This subset without the windows of these subjects."""
         kept = np.flatnonzero(~np.isin(self.subject, list(subjects)))
         positions = torch.from_numpy(kept).to(self.device)
         return type(self)(self._pool, self._index[positions], self.labels[positions], self.subject[kept])
 
     def quiz_choice(self, choice: Tensor, epoch: int, fraction: float) -> tuple[Tensor, Tensor]:
-        """Part a choice into windows to learn from and rated windows for quizzes, by subject.
+        """Split a choice by subject into windows to learn from and rated windows for quizzes.
 
-        About `fraction` of the rated subjects set the quiz; they rotate with the epoch.
-        Raises ConfigError where fewer than two subjects are rated.
+        About `fraction` of the rated subjects give the quiz windows; they rotate with the epoch.
+
+        Args:
+            choice: the windows to split.
+            epoch: counts from 0.
+            fraction: share of the rated subjects.
+
+        Returns:
+            The choice to learn from and the choice of quiz windows.
+
+        Raises:
+            ConfigError: fewer than two subjects are rated.
         """
         subjects = np.unique(self.subject[self.rated().cpu().numpy()])
         if len(subjects) < 2:
@@ -124,34 +135,36 @@ class Part:
 
     @staticmethod
     def count(choice: Tensor) -> int:
-        """How many windows a choice has."""
+        """The number of windows in a choice."""
         return len(choice)
 
     @staticmethod
     def batches(choice: Tensor, size: int) -> Iterator[Tensor]:
-        """A choice in a fresh random order, cut into full batches of positions (the rest is left to the next time)."""
+        """Full batches of positions of a choice in a new random order; an incomplete last batch is dropped."""
         order = choice[torch.randperm(len(choice), device=choice.device)]
         yield from (order[start : start + size] for start in range(0, len(order) - size + 1, size))
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSubset(Part):
-    """A part that training may see."""
+class TrainingSubset(WindowSubset):
+    """A subset of training or validation windows."""
 
 
 class StackedSubset:
-    """Parts of one pool, a fold each, as one: positions, windows and labels have a leading axis of folds.
+    """One subset of each fold as a single one: positions, windows and labels have a leading axis of folds.
 
-    A choice is a mask (folds, longest part); every fold gives as many windows as the one with the fewest.
+    A choice is a mask (folds, longest subset). Every fold gives as many windows as the fold with the fewest.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = tuple(parts)
-        self._pool = parts[0]._pool
-        longest = max(map(len, parts))
-        self._index = torch.stack([F.pad(part._index, (0, longest - len(part))) for part in parts])
-        self.labels = torch.stack([F.pad(part.labels, (0, 0, 0, longest - len(part)), value=UNRATED) for part in parts])
-        self._folds = torch.arange(len(parts), device=self.device).unsqueeze(1)
+    def __init__(self, subsets: Sequence[WindowSubset]) -> None:
+        self._subsets = tuple(subsets)
+        self._pool = subsets[0]._pool
+        longest = max(map(len, subsets))
+        self._index = torch.stack([F.pad(subset._index, (0, longest - len(subset))) for subset in subsets])
+        self.labels = torch.stack(
+            [F.pad(subset.labels, (0, 0, 0, longest - len(subset)), value=UNRATED) for subset in subsets]
+        )
+        self._folds = torch.arange(len(subsets), device=self.device).unsqueeze(1)
 
     @property
     def device(self) -> torch.device:
@@ -175,26 +188,26 @@ class StackedSubset:
 
     def everything(self) -> Tensor:
         """The choice of all windows."""
-        return self._mask([part.everything() for part in self._parts])
+        return self._mask([subset.everything() for subset in self._subsets])
 
     def rated(self) -> Tensor:
         """The choice of the windows with labels."""
-        return self._mask([part.rated() for part in self._parts])
+        return self._mask([subset.rated() for subset in self._subsets])
 
     def quiz_choice(self, choice: Tensor, epoch: int, fraction: float) -> tuple[Tensor, Tensor]:
-        """As `Part.quiz_choice`, fold by fold."""
+        """As `WindowSubset.quiz_choice`, fold by fold."""
         chosen = [torch.nonzero(row).squeeze(1) for row in choice]
-        pairs = [part.quiz_choice(mine, epoch, fraction) for part, mine in zip(self._parts, chosen, strict=True)]
+        pairs = [subset.quiz_choice(mine, epoch, fraction) for subset, mine in zip(self._subsets, chosen, strict=True)]
         return self._mask([pair[0] for pair in pairs]), self._mask([pair[1] for pair in pairs])
 
     @staticmethod
     def count(choice: Tensor) -> int:
-        """How many windows of each fold a choice gives."""
+        """The number of windows that a choice gives from each fold."""
         return int(choice.sum(1).min())
 
     @classmethod
     def batches(cls, choice: Tensor, size: int) -> Iterator[Tensor]:
-        """As `Part.batches`: positions (folds, size)."""
+        """As `WindowSubset.batches`: positions (folds, size)."""
         count = cls.count(choice)
         keys = torch.rand(choice.shape, device=choice.device).masked_fill_(~choice, 2.0)
         order = keys.argsort(1)[:, :count]
@@ -209,7 +222,7 @@ class StackedSubset:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """All that training may see. leaky: see `LeakyTrialSplit`."""
+    """The windows that training may use. leaky: see `LeakyTrialSplit`."""
 
     train: TrainingSubset
     validation: TrainingSubset
@@ -217,12 +230,12 @@ class TrainingData:
 
     @property
     def folds(self) -> "tuple[TrainingData, ...]":
-        """This one."""
+        """A tuple of this one fold."""
         return (self,)
 
 
 class StackedTrainingData:
-    """All that the training of several folds side by side may see. Raises ConfigError where it cannot be stacked."""
+    """The windows that stacked training of several folds may use. Raises ConfigError where folds cannot be stacked."""
 
     def __init__(self, folds: Sequence[TrainingData]) -> None:
         if any((fold.train.labels == UNRATED).any() for fold in folds):
@@ -233,20 +246,33 @@ class StackedTrainingData:
 
 @dataclass(frozen=True, slots=True)
 class TestData:
-    """The test windows."""
+    """The test windows. leaky: see `LeakyTrialSplit`."""
 
-    part: Part
+    __test__: ClassVar[bool] = False
+    """pytest must not collect this class."""
+
+    subset: WindowSubset
     leaky: bool
 
 
-def divide(
+def partition(
     windows: WindowSet, pool: Resident, split: Split, rated: float = 1.0, seed: int = 0
 ) -> tuple[TrainingData, TestData]:
-    """Deal out windows; pool: the same windows on the device.
+    """Divide windows into training and test data.
 
-    rated: share of the training subjects whose labels are used; the others' windows are in the training part without.
-    Raises DataError where a side has no window or training would see one class alone, ConfigError where no subject
-    would be rated.
+    Args:
+        windows: all windows of the dataset.
+        pool: the same windows on the device.
+        split: the subjects or trials of each side.
+        rated: share of the training subjects with labels. The windows of the others are unrated training windows.
+        seed: chooses the rated subjects.
+
+    Returns:
+        Training data (with validation windows) and test data.
+
+    Raises:
+        DataError: a side has no window, or all rated training windows have the same class.
+        ConfigError: no subject would be rated.
     """
     found = sides(split, windows)
     labels = windows.labels
@@ -254,18 +280,24 @@ def divide(
         labels = _without_ratings(windows, found.train, rated, seed)
     _check_classes(windows.targets, labels[found.train])
     leaky = not isinstance(split, SubjectSplit)
-    train, validation = (_part(TrainingSubset, windows, labels, pool, side) for side in (found.train, found.validation))
-    return TrainingData(train, validation, leaky), TestData(_part(Part, windows, labels, pool, found.test), leaky)
+    train, validation = (
+        _subset(TrainingSubset, windows, labels, pool, side) for side in (found.train, found.validation)
+    )
+    return TrainingData(train, validation, leaky), TestData(
+        _subset(WindowSubset, windows, labels, pool, found.test), leaky
+    )
 
 
-def endless(part: Part | StackedSubset, choice: Tensor, size: int) -> Iterator[Batch]:
-    """Batches of a choice, reshuffled whenever they are used up."""
+def endless(subset: WindowSubset | StackedSubset, choice: Tensor, size: int) -> Iterator[Batch]:
+    """Batches of a choice without end; the choice is reshuffled after each pass."""
     while True:
-        for positions in part.batches(choice, min(size, part.count(choice))):
-            yield part.take(positions)
+        for positions in subset.batches(choice, min(size, subset.count(choice))):
+            yield subset.take(positions)
 
 
-def _part(kind: type[P], windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices: NDArray[Any]) -> P:
+def _subset(
+    kind: type[SubsetT], windows: WindowSet, labels: NDArray[np.int64], pool: Resident, indices: NDArray[Any]
+) -> SubsetT:
     device = pool.gsr.device
     return kind(
         _pool=pool,

@@ -1,4 +1,4 @@
-"""The stages of training, as functions of what training may see: the teacher's own, and the student's distillation."""
+"""The stages of training: `train_teacher` and `train_student`. Both take training data and never test data."""
 
 import hashlib
 import json
@@ -25,37 +25,49 @@ from ekd_train.training.distillation import (
     kd_step,
     label_step,
 )
-from ekd_train.training.evaluation import Taught, answers, validate
+from ekd_train.training.evaluation import TeacherNetwork, predictions, validate
 from ekd_train.training.feedback import Batch, feedback_step
 from ekd_train.training.loop import Fitted, Reporter, Stage, fit, seed_of
 from ekd_train.training.partitions import StackedTrainingData, TrainingData, endless
 
-__all__ = ["distil", "teach"]
+__all__ = ["train_student", "train_teacher"]
 
 Step = Callable[[int, Tensor], Mapping[str, Tensor]]
-"""(number of the batch in its epoch, positions of its windows) -> losses."""
+"""(index of the batch in its epoch, positions of its windows) -> losses."""
 
 _STAGE_TABLES = ("teacher", "student", "distill", "feedback")
 
 
-def teach(
-    learning: TrainingData | StackedTrainingData,
+def train_teacher(
+    training_data: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     folder: Path,
     reporter: Reporter,
     name: str = "teacher",
 ) -> tuple[Network, tuple[Fitted, ...]]:
-    """Train the teacher (of each fold) on the rated training windows; its state is kept in `folder` between epochs."""
-    train = learning.train
-    teacher = _start(lambda: Teacher(network), "teacher", learning, config)
+    """Train the teacher of each fold on the rated training windows.
+
+    Args:
+        training_data: of one fold or of several stacked folds.
+        network: the shape of the teacher.
+        config: the settings.
+        folder: of the checkpoint that each epoch writes.
+        reporter: shows progress.
+        name: of the stage and its checkpoint.
+
+    Returns:
+        The teacher (a `Stack` for several folds) and the result of each fold.
+    """
+    train = training_data.train
+    teacher = _start(lambda: Teacher(network), "teacher", training_data, config)
     stepping = _compiled(teacher, config)
     optimizer = _adam(teacher.parameters(), config.teacher.learning_rate)
     rated = train.rated()
     size = batch_size(config.teacher.batch_size, train.count(rated))
 
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
-        mean = Means(len(learning.folds))
+        mean = Means(len(training_data.folds))
         teacher.train()
         for positions in train.batches(rated, size):
             with arithmetic(train.device, config.compute.precision):
@@ -66,63 +78,79 @@ def teach(
     stage = Stage(
         name=name,
         stream="teacher",
-        identity=_identity(learning, network, config, ("teacher",)),
+        identity=_identity(training_data, network, config, ("teacher",)),
         epochs=config.teacher.epochs,
         batches_per_epoch=train.count(rated) // size,
         modules={"teacher": teacher},
         optimizers={"teacher": optimizer},
         keep=teacher,
         run_epoch=run_epoch,
-        validate=lambda: validate(teacher, learning),
+        validate=lambda: validate(teacher, training_data),
         patience=config.teacher.patience,
     )
     return teacher, fit(stage, folder, config.seed, reporter)
 
 
-def distil(
-    learning: TrainingData | StackedTrainingData,
+def train_student(
+    training_data: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
-    teachers: Sequence[Taught],
+    teachers: Sequence[TeacherNetwork],
     folder: Path,
     reporter: Reporter,
     name: str = "student",
 ) -> tuple[Network, tuple[Fitted, ...]]:
-    """Train a student (of each fold): from the labels alone where there are no teachers, else with their help.
+    """Train the student of each fold: from the labels alone, or by distillation where there are teachers.
 
-    teachers: one for each fold. Those that do not listen (feedback.every = 0) answer once, for all windows; those that
-    do are changed. A `Student` as teacher makes self-distillation. name: of the stage and its checkpoint in `folder`.
+    Without feedback (feedback.every = 0) the teachers predict all windows once. With feedback they are trained, too. A
+    `Student` as teacher gives self-distillation.
+
+    Args:
+        training_data: of one fold or of several stacked folds.
+        network: the shape of the student.
+        config: the settings.
+        teachers: one for each fold, or none.
+        folder: of the checkpoint that each epoch writes.
+        reporter: shows progress.
+        name: of the stage and its checkpoint.
+
+    Returns:
+        The student (a `Stack` for several folds) and the result of each fold.
+
+    Raises:
+        ConfigError: a learned projection or a compiled network was combined with several folds, or adaptive feedback
+            has fewer than two rated training subjects.
     """
-    train, folds = learning.train, len(learning.folds)
-    identity = _identity(learning, network, config, ("student", "distill", "feedback"), teachers)
-    student = _start(lambda: Student(network), "student", learning, config)
+    train, folds = training_data.train, len(training_data.folds)
+    identity = _identity(training_data, network, config, ("student", "distill", "feedback"), teachers)
+    student = _start(lambda: Student(network), "student", training_data, config)
     modules: dict[str, nn.Module] = {"student": student}
-    learners = train.everything() if config.distill.unrated and teachers else train.rated()
-    size = batch_size(config.student.batch_size, train.count(learners))
+    learned = train.everything() if config.distill.unrated and teachers else train.rated()
+    size = batch_size(config.student.batch_size, train.count(learned))
     weights = config.distill
     optimizers: dict[str, torch.optim.Optimizer] = {}
-    choose: Callable[[int], Tensor] = lambda epoch: learners  # noqa: E731
+    choose: Callable[[int], Tensor] = lambda epoch: learned  # noqa: E731
     share = 1.0
     if not teachers:
         optimizers["student"] = _adam(student.parameters(), config.student.learning_rate)
-        step = _from_labels(learning, _compiled(student, config), optimizers["student"], weights)
+        step = _from_labels(training_data, _compiled(student, config), optimizers["student"], weights)
     else:
         projection = _projection(config, network, teachers[0]).to(train.device)
         if folds > 1 and list(projection.parameters()):
             raise ConfigError("a learned projection cannot be trained for folds side by side: leave --stack out")
         modules["projection"] = projection
         optimizers["student"] = _adam([*student.parameters(), *projection.parameters()], config.student.learning_rate)
-        listeners = [each.to(train.device) for each in teachers if isinstance(each, Teacher)]
-        if config.feedback.every and listeners:
-            teacher = assemble(listeners, folds > 1).eval()
+        trained_teachers = [each.to(train.device) for each in teachers if isinstance(each, Teacher)]
+        if config.feedback.every and trained_teachers:
+            teacher = assemble(trained_teachers, folds > 1).eval()
             modules["teacher"] = teacher
             optimizers["teacher"] = _adam(teacher.parameters(), config.feedback.teacher_learning_rate)
-            lessons = _Lessons(learning, learners, config)
-            choose, share = lessons.begin, 1 - config.feedback.quiz_fraction
-            step = _with_feedback(lessons, student, teacher, projection, optimizers, weights)
+            rotation = _QuizRotation(training_data, learned, config)
+            choose, share = rotation.begin, 1 - config.feedback.quiz_fraction
+            step = _with_feedback(rotation, student, teacher, projection, optimizers, weights)
         else:
             stepping = _compiled(student, config)
-            step = _from_answers(learning, stepping, teachers, projection, optimizers["student"], weights)
+            step = _from_fixed_teachers(training_data, stepping, teachers, projection, optimizers["student"], weights)
 
     def run_epoch(epoch: int, on_batch: Callable[[], None]) -> Mapping[str, float]:
         mean = Means(folds)
@@ -139,32 +167,32 @@ def distil(
         stream="student",
         identity=identity,
         epochs=config.student.epochs,
-        batches_per_epoch=max(1, int(share * train.count(learners)) // size),
+        batches_per_epoch=max(1, int(share * train.count(learned)) // size),
         modules=modules,
         optimizers=optimizers,
         keep=student,
         run_epoch=run_epoch,
-        validate=lambda: validate(student, learning),
+        validate=lambda: validate(student, training_data),
         patience=config.student.patience,
     )
     return student, fit(stage, folder, config.seed, reporter)
 
 
 def _identity(
-    learning: TrainingData | StackedTrainingData,
+    training_data: TrainingData | StackedTrainingData,
     network: NetworkConfig,
     config: TrainConfig,
     tables: Sequence[str],
-    teachers: Sequence[Taught] = (),
+    teachers: Sequence[TeacherNetwork] = (),
 ) -> str:
-    """Changes with all that a stage's weights depend on; tables: those of the configuration that only some stages read.
+    """A hash of everything that a stage's weights depend on; tables: configuration tables that only some stages read.
 
-    Windows count by their number in the data, which is taken to be the same as long as its name is.
+    Windows enter by their index in the dataset, which must not change while its name stays the same.
     """
     shared = replace(config, **{name: getattr(TrainConfig(), name) for name in _STAGE_TABLES}).to_json()
     own = {name: asdict(getattr(config, name)) for name in tables}
-    parts = [part.identity for fold in learning.folds for part in (fold.train, fold.validation)]
-    digest = hashlib.sha256(json.dumps([shared, asdict(network), own, parts]).encode())
+    subsets = [subset.identity for fold in training_data.folds for subset in (fold.train, fold.validation)]
+    digest = hashlib.sha256(json.dumps([shared, asdict(network), own, subsets]).encode())
     for teacher in teachers:
         for name, tensor in teacher.state_dict().items():
             digest.update(name.encode() + tensor.cpu().numpy().tobytes())
@@ -174,19 +202,19 @@ def _identity(
 def _start(
     make: Callable[[], Teacher | Student],
     stream: str,
-    learning: TrainingData | StackedTrainingData,
+    training_data: TrainingData | StackedTrainingData,
     config: TrainConfig,
 ) -> Network:
-    """A fresh network, or one for each fold; all start from the same weights."""
+    """A new network, or a stack of one for each fold; all start from the same weights."""
     members = []
-    for _ in learning.folds:
+    for _ in training_data.folds:
         torch.manual_seed(seed_of(config.seed, stream, "weights"))
-        members.append(make().to(learning.train.device))
+        members.append(make().to(training_data.train.device))
     return assemble(members, len(members) > 1)
 
 
 def _compiled(network: Network, config: TrainConfig) -> Network:
-    """The same network, compiled for its training steps where that is asked for."""
+    """The network, compiled for its training steps if `compute.compile` is set."""
     if not config.compute.compile:
         return network
     if isinstance(network, Stack):
@@ -196,107 +224,108 @@ def _compiled(network: Network, config: TrainConfig) -> Network:
 
 
 def _from_labels(
-    learning: TrainingData | StackedTrainingData,
+    training_data: TrainingData | StackedTrainingData,
     student: Network,
     optimizer: torch.optim.Optimizer,
     weights: DistillConfig,
 ) -> Step:
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
-        gsr, labels = learning.train.take_gsr(positions)
+        gsr, labels = training_data.train.take_gsr(positions)
         return {"hard": label_step(student, optimizer, gsr, labels, weights.label_smoothing).hard}
 
     return step
 
 
-def _from_answers(
-    learning: TrainingData | StackedTrainingData,
+def _from_fixed_teachers(
+    training_data: TrainingData | StackedTrainingData,
     student: Network,
-    teachers: Sequence[Taught],
+    teachers: Sequence[TeacherNetwork],
     projection: nn.Module,
     optimizer: torch.optim.Optimizer,
     weights: DistillConfig,
 ) -> Step:
-    """Learn from teachers that do not change: their answers are computed once, and kept projected if possible."""
+    """A step towards fixed teachers: their outputs are computed once, and projected in advance if possible."""
     fixed = [
-        answers(each.to(learning.train.device), fold.train) for each, fold in zip(teachers, learning.folds, strict=True)
+        predictions(each.to(training_data.train.device), fold.train)
+        for each, fold in zip(teachers, training_data.folds, strict=True)
     ]
     if isinstance(projection, PoolProjection):
         fixed, projection = [Output(each.logits, projection(each.feature)) for each in fixed], nn.Identity()
 
-    def told(positions: Tensor) -> Output:
+    def teacher_output_at(positions: Tensor) -> Output:
         rows = positions.view(len(fixed), -1)
-        given = [(each.logits[mine], each.feature[mine]) for each, mine in zip(fixed, rows, strict=True)]
+        selected = [(each.logits[mine], each.feature[mine]) for each, mine in zip(fixed, rows, strict=True)]
         if len(fixed) == 1:
-            return Output(*given[0])
-        return Output(*(torch.stack(column) for column in zip(*given, strict=True)))
+            return Output(*selected[0])
+        return Output(*(torch.stack(column) for column in zip(*selected, strict=True)))
 
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
-        gsr, labels = learning.train.take_gsr(positions)
-        return _told(kd_step(student, optimizer, gsr, labels, told(positions), weights, projection))
+        gsr, labels = training_data.train.take_gsr(positions)
+        return _losses(kd_step(student, optimizer, gsr, labels, teacher_output_at(positions), weights, projection))
 
     return step
 
 
-class _Lessons:
-    """Who learns and who sets the quiz, epoch by epoch."""
+class _QuizRotation:
+    """Divides the training subjects of each epoch into those to learn from and those for the quiz."""
 
-    def __init__(self, learning: TrainingData | StackedTrainingData, learners: Tensor, config: TrainConfig) -> None:
-        self.learning, self.config = learning, config
-        self._learners = learners
+    def __init__(self, training_data: TrainingData | StackedTrainingData, learned: Tensor, config: TrainConfig) -> None:
+        self.training_data, self.config = training_data, config
+        self._learned = learned
 
     def begin(self, epoch: int) -> Tensor:
-        """Start an epoch; returns the choice to learn from."""
-        train, config = self.learning.train, self.config
-        learners, quizzing = train.quiz_choice(self._learners, epoch, config.feedback.quiz_fraction)
+        """Start an epoch and return the choice to learn from."""
+        train, config = self.training_data.train, self.config
+        learned, quizzing = train.quiz_choice(self._learned, epoch, config.feedback.quiz_fraction)
         size = config.feedback.quiz_batch_size or config.student.batch_size
         self._quizzes = endless(train, quizzing, size)
-        return learners
+        return learned
 
     def quiz(self) -> Batch:
-        """The next quiz."""
+        """The next quiz batch."""
         return next(self._quizzes)
 
 
 def _with_feedback(
-    lessons: _Lessons,
+    rotation: _QuizRotation,
     student: Network,
     teacher: Network,
     projection: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
     weights: DistillConfig,
 ) -> Step:
-    feedback = lessons.config.feedback
+    feedback = rotation.config.feedback
 
     def step(number: int, positions: Tensor) -> Mapping[str, Tensor]:
-        batch = lessons.learning.train.take(positions)
+        batch = rotation.training_data.train.take(positions)
         if number % feedback.every == 0:
-            told = feedback_step(
-                student, teacher, optimizers["student"], optimizers["teacher"], batch, lessons.quiz(),
+            result = feedback_step(
+                student, teacher, optimizers["student"], optimizers["teacher"], batch, rotation.quiz(),
                 feedback.inner_learning_rate, weights, projection, feedback, feedback.renewed,
             )  # fmt: skip
-            return {"teacher": told.own, "quiz": told.quiz, **_told(told.terms)}
-        own, taught = _task_step(teacher, optimizers["teacher"], batch)
-        terms = kd_step(student, optimizers["student"], batch.gsr, batch.labels, taught, weights, projection)
-        return {"teacher": own, **_told(terms)}
+            return {"teacher": result.own, "quiz": result.quiz, **_losses(result.terms)}
+        own, teacher_output = _task_step(teacher, optimizers["teacher"], batch)
+        terms = kd_step(student, optimizers["student"], batch.gsr, batch.labels, teacher_output, weights, projection)
+        return {"teacher": own, **_losses(terms)}
 
     return step
 
 
 def _task_step(teacher: Network, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[Tensor, Output]:
-    """One step of the teacher from its own loss; returns the loss and the answers it gave before the step."""
-    taught: Output = teacher(batch.eeg, batch.gsr)
-    loss = hard_loss(taught.logits, batch.labels)
+    """One step of the teacher from its own loss; returns the loss and the outputs before the step."""
+    teacher_output: Output = teacher(batch.eeg, batch.gsr)
+    loss = hard_loss(teacher_output.logits, batch.labels)
     optimizer.zero_grad(set_to_none=True)
     (loss + teacher.regularization()).backward()
     optimizer.step()
-    return loss.detach(), taught
+    return loss.detach(), teacher_output
 
 
-def _told(terms: DistillLoss) -> dict[str, Tensor]:
+def _losses(terms: DistillLoss) -> dict[str, Tensor]:
     return {"hard": terms.hard, "soft": terms.soft, "feature": terms.feature}
 
 
-def _projection(config: TrainConfig, network: NetworkConfig, teacher: Taught) -> nn.Module:
+def _projection(config: TrainConfig, network: NetworkConfig, teacher: TeacherNetwork) -> nn.Module:
     if isinstance(teacher, Student):
         return nn.Identity()
     return build_projection(config.distill.projection, network)

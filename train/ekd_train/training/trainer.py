@@ -1,4 +1,4 @@
-"""A run: begin, teach, distil, and the one look at the test windows at the end."""
+"""Training runs: start, train the teacher, train the student, evaluate each once on the test windows."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ from ekd_train.models.teacher import Teacher
 from ekd_train.process_tuning import keep_freed_memory
 from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, default_run_path, refuse_existing
 from ekd_train.training.device import Resident, pick_device
-from ekd_train.training.evaluation import examine
+from ekd_train.training.evaluation import evaluate_on_test
 from ekd_train.training.loop import Fitted, RunReporter, SilentReporter
-from ekd_train.training.partitions import TestData, TrainingData, divide
-from ekd_train.training.stages import distil, teach
+from ekd_train.training.partitions import TestData, TrainingData, partition
+from ekd_train.training.stages import train_student, train_teacher
 
 __all__ = ["Training", "network_of", "resume", "train", "training_windows"]
 
@@ -32,7 +32,7 @@ __all__ = ["Training", "network_of", "resume", "train", "training_windows"]
 def training_windows(
     source: Source, config: TrainConfig, progress: Callable[[int, int], None] | None = None
 ) -> WindowSet:
-    """All the source's windows as a configuration wants them for training; EEG where there is any.
+    """All windows of a source, made by the configuration's signal settings for training; with EEG if it has any.
 
     progress(done, total): see `Source.windows`.
     """
@@ -59,7 +59,7 @@ def network_of(windows: WindowSet, config: TrainConfig) -> NetworkConfig:
 
 
 class Training:
-    """A run in progress: its windows on the device, and the stages as verbs."""
+    """A run in progress: its windows on the device, and a method for each stage."""
 
     def __init__(self, run: Run, device: torch.device, reporter: RunReporter, source: Source | None = None) -> None:
         self.run = run
@@ -67,13 +67,13 @@ class Training:
         self.reporter = reporter
         source = open_dataset(run.source) if source is None else source
         if source.identity != run.identity:
-            raise ConfigError(f"{run.source} has changed since {run.path} was begun: start anew")
+            raise ConfigError(f"{run.source} has changed since {run.path} was started: start a new run")
         self._source = source
-        self._divided: tuple[TrainingData, TestData] | None = None
+        self._partitioned: tuple[TrainingData, TestData] | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig, path: Path, device: torch.device, reporter: RunReporter) -> "Training":
-        """Divide the subjects and start the run folder."""
+        """Split the subjects and create the run folder."""
         refuse_existing(path)
         source = open_dataset(config.data)
         check_targets(config, source)
@@ -98,45 +98,47 @@ class Training:
         shape = f"windows of {gsr_signal.window_s:g} s at {float(gsr_signal.rate_hz):g} Hz"
         reporter.note(f"{kind}: {_sizes(split)}, {shape} -> {path}")
         training = cls(run, device, reporter, source)
-        training._divide(windows)
+        training._partition(windows)
         return training
 
-    def teach(self) -> None:
-        """Train the teacher, unless the run has it already or the data holds no EEG."""
+    def train_teacher(self) -> None:
+        """Train the teacher, unless the run already has one or the data has no EEG."""
         if not self.run.has_eeg:
             self.reporter.note("no EEG in this data: no teacher, the student learns from the labels alone")
             return
         if self._has("teacher"):
             return
-        learning, exam = self._sides()
-        teacher, (fitted,) = teach(learning, self.run.network, self.run.config, self.run.path, self.reporter)
+        training_data, test_data = self._data()
+        teacher, (fitted,) = train_teacher(
+            training_data, self.run.network, self.run.config, self.run.path, self.reporter
+        )
         assert isinstance(teacher, Teacher)
         save_weights(self.run.path / TEACHER_FILE, teacher)
-        self._finish("teacher", fitted, examine(teacher, exam))
+        self._finish("teacher", fitted, evaluate_on_test(teacher, test_data))
 
-    def distill(self) -> None:
-        """Distil the student, with adaptive feedback where the configuration asks for it."""
+    def train_student(self) -> None:
+        """Distill the student, with adaptive feedback if `feedback.every` is above 0."""
         if self._has("student"):
-            raise ConfigError(f"{self.run.path} has its student already: choose a new --out")
-        learning, exam = self._sides()
+            raise ConfigError(f"{self.run.path} already has a student: choose another --output")
+        training_data, test_data = self._data()
         teachers = [self._teacher()] if self.run.has_eeg else []
         run = self.run
-        student, (fitted,) = distil(learning, run.network, run.config, teachers, run.path, self.reporter)
+        student, (fitted,) = train_student(training_data, run.network, run.config, teachers, run.path, self.reporter)
         assert isinstance(student, Student)
         save_weights(run.path / STUDENT_FILE, student)
-        self._finish("student", fitted, examine(student, exam))
+        self._finish("student", fitted, evaluate_on_test(student, test_data))
 
-    def _sides(self) -> tuple[TrainingData, TestData]:
-        if self._divided is None:
+    def _data(self) -> tuple[TrainingData, TestData]:
+        if self._partitioned is None:
             if isinstance(self.run.split, LeakyTrialSplit):
                 self.reporter.note(LEAKY_WARNING)
-            self._divide(_read(self._source, self.run.config, self.reporter))
-        assert self._divided is not None
-        return self._divided
+            self._partition(_read(self._source, self.run.config, self.reporter))
+        assert self._partitioned is not None
+        return self._partitioned
 
-    def _divide(self, windows: WindowSet) -> None:
+    def _partition(self, windows: WindowSet) -> None:
         config, pool = self.run.config, Resident.of(windows, self.device)
-        self._divided = divide(windows, pool, self.run.split, config.split.rated, config.seed)
+        self._partitioned = partition(windows, pool, self.run.split, config.split.rated, config.seed)
 
     def _teacher(self) -> Teacher:
         path = self.run.path / TEACHER_FILE
@@ -147,7 +149,7 @@ class Training:
         return teacher
 
     def _has(self, name: str) -> bool:
-        """Whether a stage is finished: its result comes after its weights, and its checkpoint goes last."""
+        """Whether a stage is finished: weights are written first, then the result; the checkpoint is deleted last."""
         finished = name in self.run.results
         if finished:
             checkpoint_path(self.run.path, name).unlink(missing_ok=True)
@@ -160,7 +162,7 @@ class Training:
 
 
 def _read(source: Source, config: TrainConfig, reporter: RunReporter) -> WindowSet:
-    """The windows, with progress shown, and once they are there what is to be known of them."""
+    """Read the windows with progress, then report the notes about them."""
     windows = training_windows(source, config, reporter.reading)
     for note in source.notes:
         reporter.note(note)
@@ -256,7 +258,7 @@ def resume(
 def _finish(training: Training, teacher: bool, student: bool) -> Run:
     with alone_in(training.run.path, "ekd-train"):
         if teacher:
-            training.teach()
+            training.train_teacher()
         if student:
-            training.distill()
+            training.train_student()
     return training.run

@@ -97,7 +97,7 @@ def head_killed(folder: Path) -> dict[str, Any]:
     start_node(f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
     order(fold00="wait", fold01="wait")
     ray_cluster.PATIENCE_S, ray_cluster.HEAD_PATIENCE_S = 1.0, 2.0
-    answers = ray_cluster._answers
+    answers = ray_cluster._is_reachable
 
     def answers_and_is_killed(address: str) -> bool:
         """The worst moment: it was there when it was looked for."""
@@ -106,7 +106,7 @@ def head_killed(folder: Path) -> dict[str, Any]:
             kill_in_the_middle(folder, "gcs_server")
         return there
 
-    ray_cluster._answers = answers_and_is_killed
+    ray_cluster._is_reachable = answers_and_is_killed
     try:
         _run_meanwhile(lambda: None, folder)
     except ConfigError as error:
