@@ -165,7 +165,7 @@ def test_a_result_of_another_cell_is_not_taken(bench: Bench, make_plan: Plans) -
 def test_a_folder_is_for_one_sweep_at_a_time(bench: Bench, make_plan: Plans) -> None:
     class Second:
         def run(self, jobs: object) -> object:
-            with pytest.raises(ConfigError, match="another ekd-train sweep is at work"):
+            with pytest.raises(ConfigError, match="another ekd-train sweep is running"):
                 bench.run(make_plan())
             yield from ()
 
