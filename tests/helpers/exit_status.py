@@ -1,0 +1,13 @@
+"""The exit status of a command in this process, returned or raised."""
+
+from collections.abc import Callable, Sequence
+
+__all__ = ["exit_status"]
+
+
+def exit_status(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """What the process would exit with; argparse raises SystemExit for wrong arguments."""
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
