@@ -32,6 +32,16 @@ settings.load_profile("ekd")
 PEOPLE = tuple(hash_subjects("synthetic-test", [name]) for name in ("s1", "s2", "s3"))
 MODEL_TARGETS = (PredictedTarget("arousal", ("low", "high")), PredictedTarget("valence", ("low", "high")))
 
+MARKED_FOLDERS = ("pi", "usb")
+"""Every test in such a folder has the marker of the same name."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if (folder := item.path.relative_to(here).parts[0]) in MARKED_FOLDERS:
+            item.add_marker(folder)
+
 
 def _linear_flatbuffer(weights: np.ndarray) -> bytes:
     """A TFLite model logits = weights @ window, float32; weights (outputs, window)."""
