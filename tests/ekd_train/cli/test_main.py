@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from tests.helpers.exit_status import exit_status
 
 from ekd_edge.atomic_files import alone_in
 from ekd_export.cli.main import main as export
 from ekd_train.cli.main import main
 from ekd_train.data.splits import LEAKY_WARNING
 from ekd_train.run import Run, newest_run
+from tests.helpers.exit_status import exit_status
 
 TINY = """
 data = "synthetic?subjects=6&trials=6&trial_s=30"

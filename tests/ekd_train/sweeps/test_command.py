@@ -8,11 +8,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
-from tests.helpers.exit_status import exit_status
 
 import ekd_train.sweeps.api
 from ekd_train.cli.main import main
 from ekd_train.data.splits import LEAKY_WARNING
+from tests.helpers.exit_status import exit_status
 
 from .conftest import WORK, Bench
 
