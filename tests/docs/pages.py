@@ -49,15 +49,16 @@ _REDUCED = (
     # Simulated sensors that end, in place of endless ones and of real ones.
     (r"(?<!')sim://(?![?'])|/dev/ttyUSB0", "'sim://?speed=0&seconds=40'"),
     (r"'sim://\?(?!\S*seconds=)([^']+)'", r"'sim://?\1&speed=0&seconds=40'"),
-    # Less data and fewer epochs; without them the allowance of one point cannot be shown.
+    (r"speed=(8|10)", "speed=0"),
+    # Less data and fewer epochs; an allowance of one point cannot be shown then.
     (
         r"^ekd-train --preset smoke",
         f"ekd-train --preset smoke --threads 1 --data '{_SMALL}' " + " ".join(f"--set {each}" for each in _SHORT),
     ),
-    (r"--max-drop 0\.01", "--max-drop 0.9"),
+    (r"--max-drop 0\.01", "--max-drop 0.5"),
     (r'load_preset\("smoke"\)', f'load_preset("smoke").override({list(_SHORT)})'),
     (r'data="synthetic[^"]*"', f'data="{_SMALL}"'),
-    (r"max_drop=0\.01", "max_drop=0.9"),
+    (r"max_drop=0\.01", "max_drop=0.5"),
 )
 """What of a command or program is made smaller: a pattern and its replacement."""
 
