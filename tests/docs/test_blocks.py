@@ -1,6 +1,7 @@
 """The commands and programs of README.md and docs/ run, each page's in one folder, in order."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +20,13 @@ def test_each_executable_block_is_run_or_skipped_for_a_known_reason(page: Path) 
     for block in blocks_of(page):
         assert block.marked or not block.executable, f"{page}:{block.line} has no marker: see tests/docs/pages.py"
         assert block.reason is None or block.reason in REASONS, f"{page}:{block.line}: {block.reason}"
+
+
+def test_reasons_name_tests_that_exist_and_pages_use_all() -> None:
+    named = [path for reason in REASONS.values() for path in re.findall(r"(?:tests|docs)/[\w./-]+[\w]", reason)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    used = {block.reason for page in PAGES for block in blocks_of(page)}
+    assert set(REASONS) <= used
 
 
 @pytest.mark.slow
