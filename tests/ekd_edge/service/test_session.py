@@ -108,7 +108,7 @@ def test_stuck_stdout_reader_does_not_block_recording(
         process.wait(60)
     assert "512000 samples received, 0 dropped" in err
     assert "512000 samples recorded, 0 not" in err
-    assert "the oldest are dropped and counted" in err
+    assert "the oldest predictions are dropped (and counted)" in err
     dropped = int(err.split(" predictions dropped")[0].split()[-1])
     assert process.stdout is not None
     process.stdout.close()
