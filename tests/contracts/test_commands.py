@@ -14,14 +14,12 @@ import pytest
 from firmware_bridge.cli.program import Program, build_parser
 from tests.helpers.paths import ROOT
 
-NOT_CONVERTED = {"ekd-train", "ekd-export", "ekd-eval"}
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
 def programs() -> Iterator[tuple[str, Program]]:
     for name, target in SCRIPTS.items():
-        if name not in NOT_CONVERTED:
-            yield name, import_module(target.partition(":")[0]).PROGRAM
+        yield name, import_module(target.partition(":")[0]).PROGRAM
 
 
 PROGRAMS = dict(programs())
