@@ -1,6 +1,6 @@
 """What every benchmark shares: interleaved timing, the machine's description, a table and a JSON file.
 
-Run a benchmark as a script (`python benchmarks/bench_NAME.py`); this module lies beside it and needs numpy at most.
+Run a benchmark as a module, `python -m benchmarks.bench_NAME`. This module needs numpy at most.
 """
 
 import json

@@ -8,7 +8,7 @@ sends them), fed from another core; held in real time where every port has all i
 prediction does not come later and later. The model is an untrained int8 student of the kind `edge`; signals are
 synthetic.
 
-    python benchmarks/bench_edge.py [--seconds 60] [--most 512]
+    python -m benchmarks.bench_edge [--seconds 60] [--most 512]
 """
 
 import argparse
@@ -28,9 +28,9 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import numpy as np
-from bench import ratio, table, write
-from bench_replay import untrained_student
 
+from benchmarks.bench import ratio, table, write
+from benchmarks.bench_replay import untrained_student
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.ekd.emulator import EkdEmulator, frame_bursts, linear_hello
 from firmware_bridge.devices.waveform import Waveform
@@ -98,7 +98,8 @@ def one_sensor(model: Path, seconds: float) -> dict[str, float]:
             if program == "naive, lines":
                 command = [
                     sys.executable,
-                    str(Path(__file__).with_name("naive_edge.py")),
+                    "-m",
+                    "benchmarks.naive_edge",
                     device.path,
                     str(model),
                     str(HZ),

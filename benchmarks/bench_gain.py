@@ -4,7 +4,7 @@ Every sweep is an `ekd-train sweep` with a report of its own in build/bench/gain
 is chosen on validation subjects, with patience, for baselines as for the rest. Synthetic data but for the sweeps named
 stress-*, which need a folder written by examples/stress_predict.py. What is there already is not computed again.
 
-    python benchmarks/bench_gain.py [--only main t2 ...] [--stress-predict FOLDER] [--seeds 5] [--workers 2]
+    python -m benchmarks.bench_gain [--only main t2 ...] [--stress-predict FOLDER] [--seeds 5] [--workers 2]
 
 All of it takes about three hours on two cores. Intervals are not corrected for the number of sweeps looked at.
 """
@@ -15,8 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import table, write
-
+from benchmarks.bench import table, write
 from ekd_train.cli.main import main as ekd_train
 
 FOLDER = Path("build/bench/gain")

@@ -6,7 +6,7 @@ device node that has data waiting, beside `python -c "import numpy, scipy.signal
 turn; memory: the most that the import took, and what `ekd-edge` has once it predicts. The model is an untrained int8
 student of the kind `edge`.
 
-    python benchmarks/bench_install.py [--rounds 15]
+    python -m benchmarks.bench_install [--rounds 15]
 """
 
 import argparse
@@ -21,10 +21,9 @@ import zipfile
 from pathlib import Path
 from statistics import median
 
-from bench import ratio, table, write
-from bench_edge import EDGE, rss_mb, waveform
-from bench_replay import untrained_student
-
+from benchmarks.bench import ratio, table, write
+from benchmarks.bench_edge import EDGE, rss_mb, waveform
+from benchmarks.bench_replay import untrained_student
 from ekd_edge.deploy.pi_os import PI_OSES, PiOs
 from ekd_edge.deploy.wheels import Wheel, gather_wheels, own_wheel
 from firmware_bridge.devices.ekd.emulator import EkdEmulator

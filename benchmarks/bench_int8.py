@@ -5,7 +5,7 @@ a half on two cores): on synthetic data, and on people with --stress-predict FOL
 writes. `noninferior_*` is 1 where the 95 % interval of (edge in int8 - paper in float32), paired over test subjects,
 lies above -1 point of accuracy.
 
-    python benchmarks/bench_int8.py [--parts speed profile export accuracy] [--stress-predict FOLDER] [--seeds 3]
+    python -m benchmarks.bench_int8 [--parts speed profile export accuracy] [--stress-predict FOLDER] [--seeds 3]
 """
 
 import argparse
@@ -17,12 +17,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from bench import ratio, table, write
-from int8_accuracy import STUDIES, Exams, change, examine_all, mean, noninferior, spoken
-from int8_profile import peak_gmacs, profile
-from int8_speed import flatbuffers, measure, untrained
 from numpy.typing import NDArray
 
+from benchmarks.bench import ratio, table, write
+from benchmarks.int8_accuracy import STUDIES, Exams, change, examine_all, mean, noninferior, spoken
+from benchmarks.int8_profile import peak_gmacs, profile
+from benchmarks.int8_speed import flatbuffers, measure, untrained
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor

@@ -9,7 +9,7 @@ cache. Memory is the process's largest resident set, mapped pages included.
   plain    the peer: pickle.load, scipy's sosfilt and lfilter, a loop that cuts windows, one array at the end. It does
            the same sums (compared before timing) but does not keep its result on disk.
 
-    python benchmarks/bench_loading.py [--subjects 32] [--rounds 3]
+    python -m benchmarks.bench_loading [--subjects 32] [--rounds 3]
 """
 
 import argparse
@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bench import ROOT, ratio, table, write
+
+from benchmarks.bench import ROOT, ratio, table, write
 
 TRIALS, CHANNELS, SAMPLES, RATE_HZ, BASELINE = 40, 40, 8064, 128, 384
 GSR, WINDOW, BATCH = 36, 512, 64
@@ -148,7 +149,7 @@ def largest_mb() -> float:
 
 
 def run_case(case: str, folder: Path, subject: str | None = None) -> dict[str, float]:
-    command = [sys.executable, __file__, "--case", case, "--folder", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.bench_loading", "--case", case, "--folder", str(folder)]
     command += ["--subject", subject] if subject else []
     environment = {**os.environ, "EKD_CACHE": str(CACHE)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)

@@ -5,7 +5,7 @@ a reduced student is trained on the same people in the same order and tested on 
 modes to like size. `gain` is the mean difference to the default, over the same test subjects; below two of its
 standard errors (+-) it means nothing. The data are synthetic.
 
-    python benchmarks/bench_normalization.py [--seeds 1]        about five minutes on one core
+    python -m benchmarks.bench_normalization [--seeds 1]        about five minutes on one core
 """
 
 import argparse
@@ -15,10 +15,10 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from bench import table, write
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.bench import table, write
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.spec import Normalization
 from ekd_train.data.source import open_dataset

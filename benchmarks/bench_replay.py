@@ -7,7 +7,7 @@ other load disturbs less. `start` is the command that ends before the first wind
 leave of the command: quality, probabilities, JSON lines. All are medians over rounds. The model is an untrained int8
 student, of the kind `edge` or as published.
 
-    python benchmarks/bench_replay.py [--hours 24] [--rounds 3] [--student edge|compact|paper | --model FILE]
+    python -m benchmarks.bench_replay [--hours 24] [--rounds 3] [--student edge|compact|paper | --model FILE]
 """
 
 import argparse
@@ -24,8 +24,8 @@ from statistics import median
 from typing import get_args
 
 import numpy as np
-from bench import ROOT, table, write
 
+from benchmarks.bench import ROOT, table, write
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training

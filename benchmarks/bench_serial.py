@@ -7,7 +7,7 @@ by ekd's device; interleaved, medians. Live: `ekd-edge` on each device at its ow
 of the process a second of signal, after start-up; the model is an untrained int8 student of the kind `edge`. All
 signals are synthetic.
 
-    python benchmarks/bench_serial.py [--seconds 20] [--rounds 5]
+    python -m benchmarks.bench_serial [--seconds 20] [--rounds 5]
 """
 
 import argparse
@@ -25,9 +25,9 @@ from statistics import median
 
 import numpy as np
 import serial
-from bench import ratio, table, write
-from bench_replay import untrained_student
 
+from benchmarks.bench import ratio, table, write
+from benchmarks.bench_replay import untrained_student
 from firmware_bridge.devices.bitalino.decoder import rate_command, start_command
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.detect import open_decoder

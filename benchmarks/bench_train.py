@@ -3,8 +3,8 @@
 Every part compares in one process or one run. Parts: feedback, stack, sweep, loading (writes 3.3 GB of files in DEAP's
 format to build/bench/deap once), loso (a whole DEAP-sized leave-one-subject-out: hours on a CPU; for a GPU).
 
-    python benchmarks/bench_train.py [--parts feedback stack sweep loading] [--threads 1]
-    python benchmarks/bench_train.py --parts stack loso --device cuda --precision bf16 --folds 32
+    python -m benchmarks.bench_train [--parts feedback stack sweep loading] [--threads 1]
+    python -m benchmarks.bench_train --parts stack loso --device cuda --precision bf16 --folds 32
 """
 
 import argparse
@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import bench_loading
 import torch
-from bench import interleave, ratio, table, write
 
+from benchmarks import bench_loading
+from benchmarks.bench import interleave, ratio, table, write
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student

@@ -5,7 +5,7 @@ The peer, in this file, is the network as one would write it down: convolutions,
 attention, all blocks, torch's default Adam. Both run in turns in the same process on the same data. The published
 Keras model did 200 to 284 (student) and 100 to 137 (teacher) samples a second on another 2-core machine.
 
-    python benchmarks/bench_train_step.py [--threads 2] [--rounds 9]
+    python -m benchmarks.bench_train_step [--threads 2] [--rounds 9]
 """
 
 import argparse
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from bench import interleave, ratio, table, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.bench import interleave, ratio, table, write
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bench import interleave
-from int8_speed import litert
 from numpy.typing import NDArray
 
+from benchmarks.bench import interleave
+from benchmarks.int8_speed import litert
 from ekd_edge.native_output import quiet
 from ekd_export.convert.tflite import convert
 from ekd_export.quantization.quantize import quantize

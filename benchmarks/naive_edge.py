@@ -1,6 +1,6 @@
 """What one would otherwise write: pyserial's readline, NeuroKit2 (or scipy) over the last window, a TFLite interpreter.
 
-    python benchmarks/naive_edge.py PORT MODEL RATE_HZ
+    python -m benchmarks.naive_edge PORT MODEL RATE_HZ
 
 The peer of `bench_edge.py`: CSV lines in uS from a port, every second the last window is filtered anew, resampled to
 the model's rate, normalized and classified, and the probabilities are printed as JSON.

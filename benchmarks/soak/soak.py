@@ -11,11 +11,8 @@ import time
 from itertools import cycle
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from bench import ROOT, table, write
-from harness import HZ, Edge, check, numbered_device, until
-
+from benchmarks.bench import ROOT, table, write
+from benchmarks.soak.harness import HZ, Edge, check, numbered_device, until
 from firmware_bridge.emulation.line_faults import Fault
 from firmware_bridge.emulation.pty import PtyDevice
 

@@ -109,9 +109,8 @@ def test_problems_of_a_process(folder: Path) -> None:
 def test_killed_process_is_reported_until_the_next_one_starts(folder: Path) -> None:
     code = f"""
 import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from test_status_file import status
+from tests.ekd_edge.service.test_status_file import status
 from ekd_edge.service.status_file import StatusFile
 with StatusFile(Path({str(folder)!r}), status, print):
     time.sleep(60)

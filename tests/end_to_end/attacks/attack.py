@@ -1,7 +1,8 @@
 """A process that is attacked, and says of each hostile file what became of it: it may die of one.
 
-    python attack.py load   SIGNED OTHER PUBKEY COUNT SEED START     refuse mutants, never running one
-    python attack.py rehash SIGNED OTHER PUBKEY COUNT SEED START     run mutants whose hash was made right again
+    python -m tests.end_to_end.attacks.attack MODE SIGNED OTHER PUBKEY COUNT SEED START
+
+MODE load: refuse mutants, never running one. MODE rehash: run mutants whose hash was made right again.
 
 One line a file on stdout, as soon as it is known: its number, its kind and what happened.
 """
@@ -16,14 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-import mutants
-
 from ekd_edge.errors import EkdError, ModelFileError
 from ekd_edge.model.container import pack, read_contents
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.signature import Trust, read_trust
+from tests.end_to_end.attacks import mutants
 
 
 def load(path: Path, kind: str, trust: Trust) -> str:

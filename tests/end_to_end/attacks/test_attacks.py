@@ -15,8 +15,8 @@ from ekd_edge.errors import ModelFileError
 from ekd_edge.model.container import read_contents
 from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_export.signing import new_key, read_private_key, sign_in_place
+from tests.end_to_end.attacks.mutants import Victims, mutants
 
-ATTACK = Path(__file__).with_name("attack.py")
 SEED = 2026
 
 
@@ -58,7 +58,7 @@ def attack(mode: str, targets: Targets, count: int) -> Outcome:
     outcome, start = Outcome([], []), 0
     while start < count:
         arguments = [targets.signed, targets.other, targets.public, count, SEED, start]
-        command = [sys.executable, str(ATTACK), mode, *map(str, arguments)]
+        command = [sys.executable, "-m", "tests.end_to_end.attacks.attack", mode, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         for line in done.stdout.splitlines():
             number, kind, what = (line + "\t").split("\t")[:3]
@@ -80,11 +80,6 @@ def test_ten_thousand_hostile_files_are_refused(targets: Targets) -> None:
 
 
 def test_the_same_seed_makes_the_same_files(targets: Targets) -> None:
-    sys.path.insert(0, str(ATTACK.parent))
-    try:
-        from mutants import Victims, mutants
-    finally:
-        sys.path.pop(0)
     victims = Victims(read_contents(targets.signed), read_contents(targets.other))
     assert list(mutants(victims, 200, 1)) == list(mutants(victims, 200, 1))
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ekd_edge.errors import ConfigError
 from ekd_train.data.windows import Recording, WindowSet
+from firmware_bridge.dependencies import install_command
 
 if TYPE_CHECKING:
     import mne
@@ -68,7 +69,9 @@ def _info(windows: WindowSet) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        raise ConfigError("a torch dataset's table needs pandas: pip install 'ekd[bridges]'") from None
+        raise ConfigError(
+            f"a torch dataset's table needs pandas, which is not installed: run `{install_command('bridges')}`"
+        ) from None
     columns: dict[str, Any] = {
         "subject_id": windows.subject,
         "trial_id": np.unique(windows.trial, return_inverse=True)[1],
@@ -91,7 +94,9 @@ def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
     try:
         import mne
     except ImportError:
-        raise ConfigError("a recording for MNE needs mne: pip install 'ekd[bridges]'") from None
+        raise ConfigError(
+            f"a recording for MNE needs mne, which is not installed: run `{install_command('bridges')}`"
+        ) from None
     absolute = recording.gsr_unit == "uS"
     rows = [recording.gsr * 1e-6 if absolute else recording.gsr]
     names, kinds = ["GSR"], ["gsr" if absolute else "misc"]

@@ -9,6 +9,7 @@ from ekd_edge.errors import ConfigError
 from ekd_edge.formatting import points
 from ekd_train.report.methods import short_title, title
 from ekd_train.report.notes import marks, p_value, verdict
+from firmware_bridge.dependencies import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def draw_plots(report: Mapping[str, Any]) -> Iterator[tuple[str, "Figure"]]:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise ConfigError("no matplotlib, no plots: install it with pip install 'ekd[train]'") from None
+        raise ConfigError(f"plots need matplotlib, which is not installed: run `{install_command('train')}`") from None
     for name, draw, target in _plots(report):
         yield name, draw(report, target)
 

@@ -24,6 +24,7 @@ from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
 from ekd_train.sweeps.jobs import UNDER_WAY, Event, Job, Message, ending
 from ekd_train.sweeps.worker import attempt
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["RayExecutor"]
 
@@ -102,7 +103,7 @@ class RayExecutor:
 
 def _connect(address: str) -> Any:
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("--ray needs the package ray: pip install 'ekd[cluster]'")
+        raise ConfigError(f"--ray needs the package ray, which is not installed: run `{install_command('cluster')}`")
     if "://" in address:
         raise ConfigError(f"--ray {address}: start the sweep on a machine of the cluster, with --ray auto")
     host, _, port = address.rpartition(":")

@@ -31,6 +31,7 @@ from ekd_train.data.cache.fingerprint import hash_files
 from ekd_train.data.datasets.montage import CHANNELS, EEG_32, conductance_us, is_resistance
 from ekd_train.data.datasets.session_xml import FELT, read_session
 from ekd_train.data.windows import Recording, Trial
+from firmware_bridge.dependencies import install_command
 
 if TYPE_CHECKING:
     from edfio import BdfSignal
@@ -197,7 +198,9 @@ def _signals(path: Path) -> dict[str, "BdfSignal"]:
     try:
         from edfio import read_bdf
     except ImportError:
-        raise DataError("reading HCI-Tagging needs edfio: pip install 'ekd[train]'") from None
+        raise DataError(
+            f"reading HCI-Tagging needs edfio, which is not installed: run `{install_command('train')}`"
+        ) from None
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ekd_edge.errors import DataError
+from firmware_bridge.dependencies import install_command
 
 __all__ = ["FELT", "Session", "read_session"]
 
@@ -44,7 +45,9 @@ def read_session(path: Path) -> Session:
         from defusedxml import DefusedXmlException
         from defusedxml.ElementTree import ParseError, fromstring
     except ImportError:
-        raise DataError("reading HCI-Tagging needs defusedxml: pip install 'ekd[train]'") from None
+        raise DataError(
+            f"reading HCI-Tagging needs defusedxml, which is not installed: run `{install_command('train')}`"
+        ) from None
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path} is far too large for a session.xml: replace it or take its folder away")

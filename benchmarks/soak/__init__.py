@@ -1,0 +1,1 @@
+"""A week of a sensor, simulated, and the faults injected into it."""
