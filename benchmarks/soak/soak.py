@@ -12,9 +12,9 @@ from itertools import cycle
 from pathlib import Path
 
 from benchmarks.bench import ROOT, table, write
-from benchmarks.soak.harness import HZ, Edge, check, numbered_device, until
 from firmware_bridge.emulation.line_faults import Fault
 from firmware_bridge.emulation.pty import PtyDevice
+from tests.helpers.numbered_sensor import HZ, Edge, check, numbered_device, until
 
 DAY_S = 86400
 MODEL = ROOT / "build" / "demo" / "student-int8.tflite"

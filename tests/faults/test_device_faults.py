@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.soak.harness import HZ, Edge, check, numbered, numbered_device, until
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.ekd.emulator import frame_bursts, linear_hello
 from firmware_bridge.devices.emulator import Burst
@@ -24,6 +23,7 @@ from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.script import ScriptedEmulator
 from firmware_bridge.firmware.simulator import Rig
 from firmware_bridge.synthesis import simulated_blocks
+from tests.helpers.numbered_sensor import HZ, Edge, check, numbered, numbered_device, until
 
 Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]

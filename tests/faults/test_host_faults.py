@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.soak.harness import HZ, Edge, check, numbered_device, until
 from firmware_bridge.emulation.pty import PtyDevice
 from tests.helpers.edge_command import EDGE
+from tests.helpers.numbered_sensor import HZ, Edge, check, numbered_device, until
 
 Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]

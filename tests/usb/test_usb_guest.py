@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.harness import HZ, LOWEST, PERIOD, check
 from ekd_edge.recording.format import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES
+from tests.helpers.numbered_sensor import HZ, LOWEST, PERIOD, check
 from tests.usb.edge_inside import EdgeInside, start
 from tests.usb.guest import BY_ID, Guest
 from tests.usb.wired_sensor import WiredSensor

@@ -10,8 +10,8 @@ from termios import TIOCOUTQ
 from types import TracebackType
 from typing import Final
 
-from benchmarks.soak.harness import HZ, numbered_device
 from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES
+from tests.helpers.numbered_sensor import HZ, numbered_device
 
 __all__ = ["WiredSensor"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.harness import Edge, until
 from ekd_edge.recording.replay import find_recordings
 from ekd_edge.service.model_watcher import ModelWatcher
 from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
@@ -21,6 +20,7 @@ from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
 from tests.helpers.edge_command import EDGE, predictions
+from tests.helpers.numbered_sensor import Edge, until
 
 
 def player(seconds: int, seed: int, faults: tuple[Fault, ...] = (), speed: float = 8) -> Player:
