@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import SignalError
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["BITALINO_FULL_SCALE_US", "LARGEST_US", "Unit", "UnitKind", "parse_unit"]
 
@@ -155,5 +156,6 @@ def parse_unit(
     """
     kind = _SPELLINGS.get(text.strip().lower())
     if kind is None:
-        raise SignalError(f"unknown unit {text!r}: choose one of {', '.join(get_args(UnitKind))}")
+        hint = did_you_mean(text.strip(), _SPELLINGS)
+        raise SignalError(f"unknown unit {text!r}: choose one of {', '.join(get_args(UnitKind))}{hint}")
     return Unit(kind, adc_bits, full_scale_us, reference_ohm, divider_zero)

@@ -15,6 +15,7 @@ from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.stream import StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = [
     "BUILT_IN",
@@ -87,7 +88,8 @@ def find_format(name: str) -> DeviceFormat:
     foreign = {entry.name: entry for entry in _foreign()}
     if name not in foreign:
         names = ", ".join(["auto", *BUILT_IN, *sorted(foreign)])
-        raise ConfigError(f"there is no format {name!r}: choose one of {names}")
+        known = did_you_mean(name, ["auto", *BUILT_IN, *foreign])
+        raise ConfigError(f"unknown format {name!r}: choose one of {names}{known}")
     return _load(foreign[name])
 
 
@@ -102,15 +104,16 @@ def parse_format(text: str) -> tuple[str, dict[str, str]]:
     name, colon, rest = text.partition(":")
     pairs = [part.partition("=") for part in rest.split(",")] if colon else []
     if not name or any(not (key and value) for key, _, value in pairs):
-        raise ConfigError(f"{text!r} is no format: write a name, or NAME:key=value,key=value")
+        raise ConfigError(f"{text!r} is not a format: write a name, or NAME:key=value,key=value")
     return name, {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def check_settings(name: str, settings: Mapping[str, str], known: Iterable[str] = ()) -> None:
-    """Raise ConfigError where the user set what the format does not know."""
-    if strange := sorted(set(settings) - set(known)):
-        offered = ", ".join(known) or "none"
-        raise ConfigError(f"the format {name} has no setting {strange[0]!r}: it has {offered}")
+    """Raise ConfigError for a setting that the format does not have."""
+    if unknown := sorted(set(settings) - set(known)):
+        offered = ", ".join(known) or "no settings"
+        hint = did_you_mean(unknown[0], known)
+        raise ConfigError(f"the format {name} has no setting {unknown[0]!r}: it has {offered}{hint}")
 
 
 def _of_module(name: str) -> DeviceFormat:
@@ -128,5 +131,5 @@ def _load(entry: EntryPoint) -> DeviceFormat:
     except Exception as error:
         raise ConfigError(f"the format {entry.name} ({entry.value}) does not load: {error}") from error
     if not isinstance(found, DeviceFormat) or found.name != entry.name or entry.name in BUILT_IN:
-        raise ConfigError(f"{entry.value} is no DeviceFormat named {entry.name!r}: correct the package that brings it")
+        raise ConfigError(f"{entry.value} is not a DeviceFormat named {entry.name!r}: correct its package")
     return found

@@ -1,4 +1,4 @@
-"""What goes wrong on a serial line, on command: resets, pulled plugs, stalls, damaged and lost bytes, odd clocks."""
+"""Faults of a serial line to emulate: resets, unplugging, stalls, flipped bits, lost bytes, a wrong clock."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["FAULTS", "Fault", "FaultKind", "damage", "misread", "parse_fault"]
 
@@ -39,12 +40,15 @@ def parse_fault(text: str) -> Fault:
     match = _SPELLING.fullmatch(text)
     kind = next((kind for kind in FAULTS if match is not None and kind == match[1]), None)
     if match is None or kind is None:
-        raise ConfigError(f"{text!r} is no fault: write KIND[=VALUE][@SECONDS], KIND one of {', '.join(FAULTS)}")
+        hint = did_you_mean(re.split("[=@]", text)[0], FAULTS)
+        raise ConfigError(
+            f"{text!r} is not a fault: write KIND[=VALUE][@SECONDS], KIND one of {', '.join(FAULTS)}{hint}"
+        )
     try:
         value = float(match[2] or "inf")
         at_s = float(match[3] or 0)
     except ValueError:
-        raise ConfigError(f"{text!r} holds no number where one belongs") from None
+        raise ConfigError(f"{text!r} has a number that cannot be read: write KIND[=VALUE][@SECONDS]") from None
     fits = {
         "reset": match[2] is None,
         "unplug": value > 0,
@@ -54,7 +58,7 @@ def parse_fault(text: str) -> Fault:
         "ppm": abs(value) < 1e6,
     }
     if not fits[kind]:
-        raise ConfigError(f"{text!r} makes no sense: {kind} means that {FAULTS[kind]}")
+        raise ConfigError(f"{text!r} is out of range: {kind} means that {FAULTS[kind]}")
     return Fault(kind, value, at_s)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from firmware_bridge.errors import ConfigError, PortError
+from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["SETTINGS", "SOURCES", "Target", "build", "default_folder", "flash", "missing_tools"]
 
@@ -115,7 +116,8 @@ def _assignments(settings: Mapping[str, str], folder: Path) -> list[str]:
     """The settings for make. Other settings than the last build's make everything anew."""
     for name, value in settings.items():
         if name not in SETTINGS and name != "TEST_HANG_AFTER_BLOCKS":
-            raise ConfigError(f"the firmware has no setting {name}: it has {', '.join(SETTINGS)}")
+            hint = did_you_mean(name, SETTINGS)
+            raise ConfigError(f"the firmware has no setting {name}: it has {', '.join(SETTINGS)}{hint}")
         if not value.removeprefix("0x").isalnum():
             raise ConfigError(f"{name}={value} is no number")
     lines = sorted(f"{name}={value}" for name, value in settings.items())

@@ -57,7 +57,7 @@ def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "advice"),
     [
         (["/dev/ttyNONE6"], "/dev/ttyNONE6 does not exist"),
-        (["sim://?format=nothing"], "there is no format 'nothing'"),
+        (["sim://?format=nothing"], "unknown format 'nothing'"),
         (["sim://", "--format", "ekd:x=1"], "no setting 'x'"),
         (["sim://?format=csv", "--format", "ekd", "--seconds", "1"], "nothing readable came"),
         (["loop://", "--seconds", "0.5"], "nothing readable came"),

@@ -60,7 +60,10 @@ def test_a_package_brings_one(package: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "advice"),
-    [("raise RuntimeError('no such chip')", "does not load: no such chip"), ("FORMAT = 3", "is no DeviceFormat named")],
+    [
+        ("raise RuntimeError('no such chip')", "does not load: no such chip"),
+        ("FORMAT = 3", "is not a DeviceFormat named"),
+    ],
 )
 def test_a_broken_package_is_named(text: str, advice: str, package: Path) -> None:
     (package / "mydevice.py").write_text(text)
@@ -79,22 +82,24 @@ def test_a_broken_package_is_named(text: str, advice: str, package: Path) -> Non
         ("x:a=1,b=2=3", ("x", {"a": "1", "b": "2=3"})),
     ],
 )
-def test_names_and_settings(text: str, expected: tuple[str, dict[str, str]]) -> None:
+def test_format_text_has_a_name_and_settings(text: str, expected: tuple[str, dict[str, str]]) -> None:
     assert parse_format(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("", "is no format"),
-        ("csv:", "is no format"),
-        ("csv:a", "is no format"),
-        ("csv:=1", "is no format"),
+        ("", "is not a format"),
+        ("csv:", "is not a format"),
+        ("csv:a", "is not a format"),
+        ("csv:=1", "is not a format"),
+        ("bitalin", "did you mean bitalino"),
+        ("bitalino:chanels=A1", "did you mean channels"),
         ("xml", "choose one of auto, ekd, csv, grove, shimmer3, bitalino"),
-        ("csv:zero=1", "csv has no setting 'zero': it has none"),
+        ("csv:zero=1", "csv has no setting 'zero': it has no settings"),
         ("auto:zero=1", "auto has no setting"),
     ],
 )
-def test_what_is_no_format(text: str, advice: str) -> None:
+def test_unknown_formats_and_settings_are_refused(text: str, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         open_decoder(text)

@@ -19,15 +19,15 @@ from firmware_bridge.errors import ConfigError
         ("ppm=-500@1.5", Fault("ppm", -500.0, 1.5)),
     ],
 )
-def test_faults_as_they_are_written(text: str, expected: Fault) -> None:
+def test_fault_text_is_parsed(text: str, expected: Fault) -> None:
     assert parse_fault(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "fire", "reset=3", "flip", "flip=2", "stall", "stall=-1", "drop=.", "ppm=1e7", "reset@"]
 )
-def test_what_is_no_fault(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no fault|makes no sense|no number"):
+def test_malformed_faults_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not a fault|is out of range|number that cannot be read"):
         parse_fault(text)
 
 

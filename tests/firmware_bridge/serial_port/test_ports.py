@@ -67,7 +67,7 @@ def test_a_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
         ("sim://?rate=fast", "no number"),
         ("sim://?rate=0", "rate of sim://"),
         ("sim://?speed=-1", "must not be negative"),
-        ("sim://?format=xml", "there is no format"),
+        ("sim://?format=xml", "unknown format"),
         ("sim://?seconds=0", "seconds of sim://"),
         ("sim://?volume=11", "write sim://"),
         ("sim://somewhere", "write sim://"),
