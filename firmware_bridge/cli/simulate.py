@@ -2,40 +2,31 @@
 
 import argparse
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from firmware_bridge.cli.arguments import not_negative, rate_argument
-from firmware_bridge.devices.csv.decoder import CsvDecoder
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.registry import BUILT_IN, find_format
-from firmware_bridge.devices.stream import Declared, RawBlock
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.emulation.line_faults import FAULTS, parse_fault
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
-from firmware_bridge.errors import ConfigError, FormatError, PortError
+from firmware_bridge.emulation.waveforms import person_waveform, recorded_waveform
+from firmware_bridge.errors import ConfigError
 from firmware_bridge.firmware.simulator import Rig
 from firmware_bridge.firmware.toolchain import build
-from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 
 __all__ = ["add_arguments", "interrupted_by_sigterm", "read_waveform", "run"]
 
-_CHUNK_BYTES = 1 << 16
-_BITALINO_FULL_SCALE_US, _SYNTHETIC_FULL_SCALE_US = 25.0, 50.0
 _SYNTHETIC_HZ = Fraction(128)
 _FIRMWARE_S = 3600.0
-_BLOCK_SAMPLES = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,47 +120,10 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 def read_waveform(options: argparse.Namespace) -> Waveform:
-    """The recording, or the simulated person, that the options name.
+    """The waveform of the recording, or of the simulated person, that the options name.
 
-    Raises PortError where the file cannot be read, FormatError where it is no recording or does not tell its unit.
+    Raises PortError where the file cannot be read, FormatError where it is not a recording or does not state its unit.
     """
     if options.waveform is None:
-        rate = options.rate or _SYNTHETIC_HZ
-        values = simulated_blocks(float(rate), options.seed, _BLOCK_SAMPLES)
-        return Waveform(_first(values, options.seconds, rate), rate, "uS", options.adc_bits or 16)
-    blocks = _recording(options.waveform, options.rate)
-    first = next(blocks)
-    declared = first.declared or Declared()
-    unit = options.unit or declared.unit
-    if unit not in ("uS", "adc"):
-        raise FormatError(f"{options.waveform} does not tell its unit: say --unit uS or --unit adc --adc-bits N")
-    kind: Literal["uS", "adc"] = "uS" if unit == "uS" else "adc"
-    bits = options.adc_bits or (declared.adc_bits if kind == "adc" else 16)
-    if bits is None or not 1 <= bits <= 16:
-        raise FormatError(f"{options.waveform} does not tell its resolution: say --adc-bits N, 1 to 16")
-    readings = _first((block.values for block in chain([first], blocks)), options.seconds, first.rate_hz)
-    full_scale_us = _SYNTHETIC_FULL_SCALE_US if kind == "uS" else _BITALINO_FULL_SCALE_US
-    return Waveform(readings, first.rate_hz, kind, bits, full_scale_us)
-
-
-def _recording(path: Path, rate_hz: Fraction | None) -> Iterator[RawBlock]:
-    """The recording's readings; at least one block."""
-    decoder = CsvDecoder(rate_hz, live=False, hint=f"{path} is no recording in CSV", strict=True)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield from decoder.feed(chunk)
-    except OSError as error:
-        raise PortError(f"cannot read {path}: {error.strerror}; check --waveform") from error
-    yield from decoder.finish()
-
-
-def _first(
-    blocks: Iterator[NDArray[np.float64]], seconds: float | None, rate_hz: Fraction
-) -> Iterator[NDArray[np.float64]]:
-    left = sys.maxsize if seconds is None else round(seconds * float(rate_hz))
-    for block in blocks:
-        yield block[:left]
-        left -= len(block)
-        if left <= 0:
-            return
+        return person_waveform(options.rate or _SYNTHETIC_HZ, options.seed, options.seconds, options.adc_bits or 16)
+    return recorded_waveform(options.waveform, options.rate, options.unit, options.adc_bits, options.seconds)

@@ -102,8 +102,8 @@ def test_microsiemens_become_counts(tmp_path: Path) -> None:
         ("1\n2\n3\n", [], "--rate HZ"),
         ("1\n2\n3\n", ["--rate=10"], "--unit uS"),
         ("adc\n1\n2\n3\n", ["--rate=10"], "--adc-bits N"),
-        ("words\nonly\n", ["--rate=10"], "no recording in CSV"),
-        ("", ["--rate=10"], "no recording in CSV"),
+        ("words\nonly\n", ["--rate=10"], "not a recording in CSV"),
+        ("", ["--rate=10"], "not a recording in CSV"),
         (None, ["--rate=10"], "check --waveform"),
     ],
 )

@@ -1,0 +1,93 @@
+"""`firmware_bridge.emulate`: a recording, an array or a simulated person as a device on a pseudo-terminal."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.devices.registry import find_format
+from firmware_bridge.devices.waveform import Waveform
+from firmware_bridge.emulation.line_faults import parse_fault
+from firmware_bridge.emulation.player import Player
+from firmware_bridge.emulation.pty import PtyDevice
+from firmware_bridge.emulation.waveforms import person_waveform, recorded_waveform
+from firmware_bridge.errors import ConfigError
+
+__all__ = ["emulate"]
+
+_DEFAULT_HZ = Fraction(128)
+
+
+def emulate(
+    format_name: str = "ekd",
+    waveform: str | Path | NDArray[np.float64] | None = None,
+    *,
+    rate_hz: Fraction | float | None = None,
+    seed: int = 1,
+    seconds: float | None = None,
+    speed: float = 1.0,
+    faults: Sequence[str] = (),
+    link: str | Path | None = None,
+) -> PtyDevice:
+    """Emulate a sensor on a pseudo-terminal, which any program can open as a serial port.
+
+        with firmware_bridge.emulate("bitalino", seconds=10) as emulated:
+            with firmware_bridge.open_device(emulated.path) as device:
+                for block in device.blocks():
+                    print(block.first_index, block.values)
+
+    Args:
+        format_name: the device, such as "ekd", "csv", "grove", "shimmer3" or "bitalino".
+        waveform: a recording in CSV (its path), skin conductance in microsiemens (array of shape (n,)), or None for a
+            simulated person (synthetic).
+        rate_hz: sampling rate of the waveform; by default that of the recording, else 128 Hz.
+        seed: another seed is another simulated person.
+        seconds: end after that much of the signal.
+        speed: times real time; 0 sends as fast as the reader takes it.
+        faults: such as "reset@10" or "drop=0.01"; see `firmware_bridge.emulation.line_faults.FAULTS`.
+        link: path of a symbolic link to make to the pseudo-terminal.
+
+    Returns:
+        A context manager with the `path` of the pseudo-terminal. The device starts when a program opens the path; it
+        closes the path when the waveform has been read, or at the end of the `with` block.
+
+    Raises:
+        ConfigError: no such format or fault, or a number that is out of range.
+        PortError: the recording cannot be read, or the link cannot be made.
+        FormatError: the recording does not state its rate or its unit.
+    """
+    rate = None if rate_hz is None else _exact(rate_hz)
+    if not 0 <= speed < float("inf"):
+        raise ConfigError(f"speed is {speed}: give zero or a number above it")
+    if seconds is not None and not 0 <= seconds < float("inf"):
+        raise ConfigError(f"seconds is {seconds}: give zero or a number above it")
+    format = find_format(format_name)
+    parsed = [parse_fault(text) for text in faults]
+    emulator = format.emulate(_waveform(waveform, rate, seed, seconds))
+    return PtyDevice(Player(emulator, speed, faults=parsed), None if link is None else Path(link))
+
+
+def _waveform(
+    source: str | Path | NDArray[np.float64] | None, rate_hz: Fraction | None, seed: int, seconds: float | None
+) -> Waveform:
+    if source is None:
+        return person_waveform(rate_hz or _DEFAULT_HZ, seed, seconds)
+    if isinstance(source, str | Path):
+        return recorded_waveform(Path(source), rate_hz, seconds=seconds)
+    values = np.asarray(source, dtype=np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ConfigError("the waveform must be a one-dimensional array of finite numbers, in microsiemens")
+    rate = rate_hz or _DEFAULT_HZ
+    return Waveform([values if seconds is None else values[: round(seconds * float(rate))]], rate)
+
+
+def _exact(rate_hz: Fraction | float) -> Fraction:
+    try:
+        rate = Fraction(rate_hz).limit_denominator(1_000_000)
+    except (ValueError, OverflowError):
+        rate = Fraction(0)
+    if not 0 < rate <= 100_000:
+        raise ConfigError(f"rate_hz is {rate_hz}: give a rate above 0 and at most 100000 Hz")
+    return rate
