@@ -19,7 +19,7 @@ from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.waveforms import person_waveform, recorded_waveform
 from firmware_bridge.errors import ConfigError
-from firmware_bridge.firmware.simulator import Rig
+from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.firmware.toolchain import build
 from firmware_bridge.units import Unit
 
@@ -91,13 +91,13 @@ def _run_firmware(options: argparse.Namespace) -> None:
         raise ConfigError("--firmware goes with a waveform, --speed, --seconds and --link alone")
     if options.waveform is None and options.seconds is None:
         options.seconds = _FIRMWARE_S
-    rig, elf = build("rig"), build("firmware")
+    simulator, elf = build("simulator"), build("firmware")
     waveform = read_waveform(options)
     divider = Unit("divider", 13)
     counts = np.concatenate([divider.to_readings(block) for block in waveform.microsiemens()])
     with (
         interrupted_by_sigterm(),
-        Rig(rig, elf, counts, float(waveform.rate_hz), options.speed, link=options.link) as device,
+        FirmwareSimulator(simulator, elf, counts, float(waveform.rate_hz), options.speed, link=options.link) as device,
     ):
         print(options.link or device.path, flush=True)
         device.wait()

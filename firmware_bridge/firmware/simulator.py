@@ -1,4 +1,4 @@
-"""The rig: the firmware's very ELF in simulation, with a waveform at its ADC and its UART on a pseudo-terminal."""
+"""The firmware simulator: runs the ELF file, with a waveform at the ADC and the UART on a pseudo-terminal."""
 
 import json
 import subprocess
@@ -12,20 +12,27 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import ConfigError, PortError
 
-__all__ = ["Rig"]
+__all__ = ["FirmwareSimulator"]
 
 
-class Rig:
-    """Runs firmware: a context manager that starts the rig and, once a program opens the node `path`, the device.
+class FirmwareSimulator:
+    """Runs the firmware in a simulated chip, on a pseudo-terminal at `path`: a context manager.
 
-    rig, elf: what `toolchain.build` made. counts: the waveform, float64 (n,), in counts of a 13-bit sample; it may have
-    any rate_hz and is held from one value to the next. speed: times real time, 0 for flat out. ppm: how much the
-    device's crystal is fast. link: a symbolic link to make to the node.
+    The chip starts when a program opens the pseudo-terminal.
+
+    Args:
+        simulator: the program that `toolchain.build("simulator")` makes.
+        elf: the firmware.
+        counts: the waveform, float64 (n,), in counts of a 13-bit sample; each value is held until the next.
+        rate_hz: sampling rate of the waveform.
+        speed: times real time; 0 for as fast as possible.
+        ppm: error of the device's crystal in parts per million; positive is fast.
+        link: path of a symbolic link to make to the pseudo-terminal.
     """
 
     def __init__(
         self,
-        rig: Path,
+        simulator: Path,
         elf: Path,
         counts: NDArray[np.float64],
         rate_hz: float = 128.0,
@@ -33,21 +40,21 @@ class Rig:
         ppm: float = 0.0,
         link: Path | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ekd-rig-")
+        self._folder = tempfile.TemporaryDirectory(prefix="ekd-simulator-")
         self._log = Path(self._folder.name) / "log"
         waveform = Path(self._folder.name) / "waveform"
         np.savetxt(waveform, counts, fmt="%.4f")
         self._command = [
-            *(str(rig), "--elf", str(elf), "--waveform", str(waveform), "--rate", str(rate_hz)),
+            *(str(simulator), "--elf", str(elf), "--waveform", str(waveform), "--rate", str(rate_hz)),
             *("--speed", str(speed), "--ppm", str(ppm), "--log", str(self._log)),
             *(() if link is None else ("--link", str(link))),
         ]
         self._process: subprocess.Popen[str] | None = None
         self.path = ""
         self.events: list[dict[str, Any]] = []
-        """What the rig has said so far, the oldest first."""
+        """The simulator's events so far, the oldest first."""
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> "FirmwareSimulator":
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -77,12 +84,12 @@ class Rig:
             pipe.write(text + "\n")
             pipe.flush()
         except BrokenPipeError as error:
-            raise PortError("the rig has ended") from error
+            raise PortError("the firmware simulator has ended: start it again") from error
 
     def expect(self, event: str) -> dict[str, Any]:
-        """Wait for the next such event; others that come before it are kept in `events`.
+        """Wait for the next event of that kind; events before it are kept in `events`.
 
-        Raises ConfigError with the rig's own words where it ends instead.
+        Raises ConfigError with the simulator's message where it ends first.
         """
         process = self._started()
         assert process.stdout is not None
@@ -94,15 +101,17 @@ class Rig:
             if happened["event"] == event:
                 return happened
         assert process.stderr is not None
-        raise ConfigError(process.stderr.read().strip().removeprefix("rig: ") or f"the rig ended before {event}")
+        raise ConfigError(
+            process.stderr.read().strip().removeprefix("simulator: ") or f"the simulator ended before {event}"
+        )
 
     def wait(self) -> None:
-        """Until the waveform is over and everything was read."""
+        """Wait until the waveform has ended and everything was read."""
         self.expect("end")
         self._started().wait()
 
     def log(self) -> list[NDArray[np.int64]]:
-        """What went into the ADC: for each boot the sums of eight readings, int64 (n,)."""
+        """The ADC's input: for each boot the sums of eight readings, int64 (n,)."""
         boots = self._log.read_text().split("reset\n")
         return [np.array(boot.split(), dtype=np.int64) for boot in boots]
 

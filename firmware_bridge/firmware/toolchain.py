@@ -23,13 +23,13 @@ SETTINGS = {
     "DEVICE_ID": "16 hex digits after 0x (made at first boot)",
 }
 
-Target = Literal["firmware", "host", "fuzz", "rig", "sketch"]
+Target = Literal["firmware", "host", "fuzz", "simulator", "sketch"]
 
 _PRODUCTS: dict[Target, tuple[str, str]] = {
     "firmware": ("all", "ekd.elf"),
     "host": ("host", "libekd_frame.so"),
     "fuzz": ("fuzz", "fuzz"),
-    "rig": ("rig", "rig"),
+    "simulator": ("simulator", "simulator"),
     "sketch": ("sketch", "sketch.elf"),
 }
 _AVR = ("make", "avr-gcc", "avr-objcopy")
@@ -37,7 +37,7 @@ _NEEDS: dict[Target, tuple[str, ...]] = {
     "firmware": _AVR,
     "host": ("make", "cc"),
     "fuzz": ("make", "cc"),
-    "rig": ("make", "cc", "simavr/sim_avr.h"),
+    "simulator": ("make", "cc", "simavr/sim_avr.h"),
     "sketch": _AVR,
 }
 _PACKAGES = {

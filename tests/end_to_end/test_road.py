@@ -32,7 +32,7 @@ from firmware_bridge.devices.stated_unit import unit_of_hello
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.script import ScriptedEmulator
-from firmware_bridge.firmware.simulator import Rig
+from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.synthesis import simulated_blocks
 from firmware_bridge.units import Unit
 from tests.helpers.edge_command import EDGE, predictions
@@ -219,7 +219,7 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
 def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., Path], speed: float) -> None:
     divider = Unit("divider", 13)
     recorded = divider.to_readings(Unit("adc", adc_bits=12).to_microsiemens(np.loadtxt(EDA)))
-    with Rig(built("rig"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
+    with FirmwareSimulator(built("simulator"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
         command = [EDGE, "--port", device.path, "--once", "--json", "--model", str(int8_model)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         device.wait()

@@ -21,7 +21,7 @@ from firmware_bridge.emulation.line_faults import Fault
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.script import ScriptedEmulator
-from firmware_bridge.firmware.simulator import Rig
+from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.synthesis import simulated_blocks
 from tests.helpers.numbered_sensor import HZ, Edge, check, numbered, numbered_device, until
 
@@ -210,14 +210,16 @@ def test_the_real_firmware(built: Callable[..., Path], model_path: Path, tmp_pat
     counts = np.rint(3000 + 800 * np.sin(np.arange(HZ * (40 + 4 * times)) / 900))
     link, folder = tmp_path / "sensor", tmp_path / "r"
     with ExitStack() as stack:
-        rig = stack.enter_context(Rig(built("rig"), built("firmware"), counts, speed=20, link=link))
+        simulator = stack.enter_context(
+            FirmwareSimulator(built("simulator"), built("firmware"), counts, speed=20, link=link)
+        )
         arguments = ("--port", link, "--once", "--json", "--model", model_path, "--record", folder)
         edge = stack.enter_context(Edge(tmp_path, *arguments))
         until(lambda: "128 Hz" in edge.err)
         for _ in range(times):
             time.sleep(0.2)
-            rig.command("reset")
-        rig.wait()
+            simulator.command("reset")
+        simulator.wait()
         edge.process.wait(20)
     received, dropped = edge.received
     found = check(folder)

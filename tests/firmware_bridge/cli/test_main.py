@@ -135,7 +135,7 @@ def test_it_loads_quickly_and_alone() -> None:
 
 
 def test_the_firmware_itself_on_a_node(waveform: Path, built: Callable[..., Path]) -> None:
-    built("rig")
+    built("simulator")
     built("firmware")
     blocks = play(EkdDecoder(), "--firmware", "--waveform", waveform, "--speed=0")
     assert blocks[0].hello is not None

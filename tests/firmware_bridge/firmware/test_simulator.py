@@ -1,4 +1,4 @@
-"""The very firmware, in simulation: what comes out of its serial port is what went into its ADC."""
+"""The firmware in simulation: its serial port delivers the samples that its ADC read."""
 
 import itertools
 import threading
@@ -18,7 +18,7 @@ from firmware_bridge.devices.ekd.decoder import EkdDecoder
 from firmware_bridge.devices.ekd.frame import Decoder, Hello, RequestHello, Status, encode
 from firmware_bridge.devices.stream import RawBlock
 from firmware_bridge.errors import ConfigError
-from firmware_bridge.firmware.simulator import Rig
+from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.serial_port.clock import ClockFit
 from firmware_bridge.units import Unit
 from tests.helpers.paths import SHARED
@@ -26,6 +26,7 @@ from tests.helpers.paths import SHARED
 DATA = SHARED / "data"
 DIVIDER = Unit("divider", 13)
 Built = Callable[..., Path]
+MakeSimulator = Callable[..., FirmwareSimulator]
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Received:
 
 
 def chunks(path: str, ask: bytes = b"") -> Iterator[bytes]:
-    """What a port delivers until it goes away."""
+    """The bytes from a port until it disappears."""
     with serial.Serial(path, 115200, timeout=1, exclusive=True) as port:
         port.write(ask)
         while True:
@@ -67,18 +68,18 @@ def receive(path: str) -> Received:
 
 
 def wave(seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """Counts like those of a restless wrist, at 128 Hz."""
+    """Synthetic counts at 128 Hz."""
     random = np.random.default_rng(seed)
     n = round(seconds * 128)
     return np.rint(2200 + 1500 * np.sin(np.arange(n) / 700) + random.normal(0, 4, n))
 
 
 @pytest.fixture
-def rig(built: Built) -> Callable[..., Rig]:
-    """rig(counts, elf=None, **options)"""
+def simulator(built: Built) -> MakeSimulator:
+    """simulator(counts, elf=None, **options)"""
 
-    def make(counts: NDArray[np.float64], elf: Path | None = None, **options: Any) -> Rig:
-        return Rig(built("rig"), elf or built("firmware"), counts, **options)
+    def make(counts: NDArray[np.float64], elf: Path | None = None, **options: Any) -> FirmwareSimulator:
+        return FirmwareSimulator(built("simulator"), elf or built("firmware"), counts, **options)
 
     return make
 
@@ -99,11 +100,11 @@ def neurokit() -> tuple[NDArray[np.float64], float]:
 @pytest.mark.skipif(not DATA.exists(), reason="the recordings in shared/data are not here")
 @pytest.mark.parametrize("recording", [biosppy, stress_predict, neurokit])
 def test_real_recordings_arrive_within_one_count(
-    recording: Callable[[], tuple[NDArray[np.float64], float]], rig: Callable[..., Rig]
+    recording: Callable[[], tuple[NDArray[np.float64], float]], simulator: MakeSimulator
 ) -> None:
     microsiemens, rate_hz = recording()
     counts = DIVIDER.to_readings(np.maximum(microsiemens, 0.0))
-    with rig(counts, rate_hz=rate_hz, speed=0) as device:
+    with simulator(counts, rate_hz=rate_hz, speed=0) as device:
         got = receive(device.path)
         device.wait()
         (went_in,) = device.log()
@@ -117,9 +118,9 @@ def test_real_recordings_arrive_within_one_count(
 
 
 @pytest.mark.parametrize(("speed", "seconds"), [(0.0, 600.0), (1.0, 6.0), (20.0, 60.0)])
-def test_no_sample_is_lost_at_any_pace(speed: float, seconds: float, rig: Callable[..., Rig]) -> None:
+def test_no_sample_is_lost_at_any_pace(speed: float, seconds: float, simulator: MakeSimulator) -> None:
     counts = wave(seconds)
-    with rig(counts, speed=speed) as device:
+    with simulator(counts, speed=speed) as device:
         got = receive(device.path)
         device.wait()
     assert [device.events[-1][key] for key in ("event", "dropped")] == ["end", 0]
@@ -130,11 +131,11 @@ def test_no_sample_is_lost_at_any_pace(speed: float, seconds: float, rig: Callab
     assert len({block.segment for block in got.blocks}) == 1
 
 
-def test_it_introduces_itself_and_answers_at_once(built: Built, rig: Callable[..., Rig]) -> None:
+def test_firmware_sends_hello_every_second_and_on_request(built: Built, simulator: MakeSimulator) -> None:
     elf = built("firmware", OPEN_COUNT="4010", SERIES_OHM="9800", DEVICE_ID="0x0102030405060708")
     decoder = Decoder()
     hellos: list[Hello] = []
-    with rig(wave(9), elf, speed=1) as device, serial.Serial(device.path, 115200, timeout=0.05) as port:
+    with simulator(wave(9), elf, speed=1) as device, serial.Serial(device.path, 115200, timeout=0.05) as port:
         asked = [encode(RequestHello(1)), encode(RequestHello(7)), b"\x04\x10\xc1\xf3\0"]
         for request in (*asked, b"noise\0", b"\7" * 50):
             before, end = len(hellos), time.monotonic() + 0.35
@@ -150,8 +151,8 @@ def test_it_introduces_itself_and_answers_at_once(built: Built, rig: Callable[..
     assert decoder.rejected == 0
 
 
-def test_a_reset_is_another_boot_of_the_same_device(rig: Callable[..., Rig]) -> None:
-    with rig(wave(40), speed=20) as device:
+def test_reset_starts_another_boot_of_the_same_device(simulator: MakeSimulator) -> None:
+    with simulator(wave(40), speed=20) as device:
         threading.Timer(0.7, device.command, ["reset"]).start()
         decoder = Decoder()
         hellos = [f for chunk in chunks(device.path) for f in decoder.feed(chunk) if isinstance(f, Hello)]
@@ -162,8 +163,8 @@ def test_a_reset_is_another_boot_of_the_same_device(rig: Callable[..., Rig]) -> 
     assert len(boots) == 2
 
 
-def test_the_host_sees_a_reset_as_a_new_segment(rig: Callable[..., Rig]) -> None:
-    with rig(wave(40), speed=20) as device:
+def test_the_host_sees_a_reset_as_a_new_segment(simulator: MakeSimulator) -> None:
+    with simulator(wave(40), speed=20) as device:
         threading.Timer(0.7, device.command, ["reset"]).start()
         got = receive(device.path)
         device.wait()
@@ -175,9 +176,9 @@ def test_the_host_sees_a_reset_as_a_new_segment(rig: Callable[..., Rig]) -> None
     assert {block.segment for block in got.blocks} == {0, 1}
 
 
-def test_the_watchdog_restarts_a_hung_firmware(built: Built, rig: Callable[..., Rig]) -> None:
+def test_the_watchdog_restarts_a_hung_firmware(built: Built, simulator: MakeSimulator) -> None:
     elf = built("firmware", TEST_HANG_AFTER_BLOCKS="48")
-    with rig(wave(12), elf, speed=0) as device:
+    with simulator(wave(12), elf, speed=0) as device:
         got = receive(device.path)
         device.wait()
     assert [event["event"] for event in device.events] == ["port", "watchdog", "watchdog", "watchdog", "end"]
@@ -185,9 +186,9 @@ def test_the_watchdog_restarts_a_hung_firmware(built: Built, rig: Callable[..., 
     assert all(len(got.places(segment)) >= 47 * 8 for segment in range(3))
 
 
-def test_a_plug_pulled_and_put_back(rig: Callable[..., Rig], tmp_path: Path) -> None:
+def test_unplugging_and_plugging_in_keeps_the_boot(simulator: MakeSimulator, tmp_path: Path) -> None:
     link = tmp_path / "sensor"
-    with rig(wave(60), speed=20, link=link) as device:
+    with simulator(wave(60), speed=20, link=link) as device:
         first_path = device.path
         assert str(link.readlink()) == first_path
         threading.Timer(0.7, device.command, ["unplug"]).start()
@@ -205,8 +206,8 @@ def test_a_plug_pulled_and_put_back(rig: Callable[..., Rig], tmp_path: Path) -> 
     assert min(after.places()) > max(before.places())
 
 
-def test_flipped_bits_cost_frames_and_invent_nothing(rig: Callable[..., Rig]) -> None:
-    with rig(wave(120), speed=0) as device:
+def test_flipped_bits_lose_frames_and_add_no_samples(simulator: MakeSimulator) -> None:
+    with simulator(wave(120), speed=0) as device:
         device.command("flip 0.001")
         got = receive(device.path)
         device.wait()
@@ -220,8 +221,8 @@ def test_flipped_bits_cost_frames_and_invent_nothing(rig: Callable[..., Rig]) ->
     assert {block.segment for block in got.blocks} == {0}
 
 
-def test_a_reader_that_stalls_loses_bytes_but_not_its_place(rig: Callable[..., Rig]) -> None:
-    with rig(wave(400), speed=100) as device:
+def test_stalled_reader_loses_bytes_but_keeps_the_sample_index(simulator: MakeSimulator) -> None:
+    with simulator(wave(400), speed=100) as device:
         threading.Timer(0.5, device.command, ["stall 220"]).start()
         got = receive(device.path)
         device.wait()
@@ -232,8 +233,8 @@ def test_a_reader_that_stalls_loses_bytes_but_not_its_place(rig: Callable[..., R
     assert max(got.places()) > 395 * 128
 
 
-def test_a_crystal_that_is_off_shows_in_the_pace(rig: Callable[..., Rig]) -> None:
-    with rig(wave(120), speed=20, ppm=3000) as device:
+def test_crystal_error_changes_the_measured_rate(simulator: MakeSimulator) -> None:
+    with simulator(wave(120), speed=20, ppm=3000) as device:
         decoder, fit = EkdDecoder(), ClockFit(Fraction(128 * 20))
         for chunk in chunks(device.path, decoder.take_request()):
             for block in decoder.feed(chunk):
@@ -243,31 +244,31 @@ def test_a_crystal_that_is_off_shows_in_the_pace(rig: Callable[..., Rig]) -> Non
     assert abs(rate.ppm - 3000) < 1000
 
 
-def test_open_electrodes_and_saturation_are_told(rig: Callable[..., Rig]) -> None:
+def test_open_electrodes_and_saturation_are_reported(simulator: MakeSimulator) -> None:
     worn, open_, shorted = np.full(3 * 128, 2000.0), np.full(3 * 128, 4095.0), np.zeros(256)
-    with rig(np.concatenate([worn, open_, worn, shorted, worn]), speed=0) as device:
+    with simulator(np.concatenate([worn, open_, worn, shorted, worn]), speed=0) as device:
         decoder = Decoder()
         frames = [f for chunk in chunks(device.path) for f in decoder.feed(chunk)]
         device.wait()
-    told = [frame for frame in frames if isinstance(frame, Status)]
-    assert [off for off, _ in itertools.groupby(status.lead_off for status in told)] == [False, True, False]
-    assert told[0].saturated == 0
-    assert told[-1].saturated == 256
-    assert told[-1].overruns == 0
+    states = [frame for frame in frames if isinstance(frame, Status)]
+    assert [off for off, _ in itertools.groupby(status.lead_off for status in states)] == [False, True, False]
+    assert states[0].saturated == 0
+    assert states[-1].saturated == 256
+    assert states[-1].overruns == 0
 
 
-def test_the_arduino_sketch_is_the_same_firmware(built: Built, rig: Callable[..., Rig]) -> None:
+def test_the_arduino_sketch_is_the_same_firmware(built: Built, simulator: MakeSimulator) -> None:
     counts = wave(20)
     sent = []
     for elf in (built("firmware"), built("sketch")):
-        with rig(counts, elf, speed=0) as device:
+        with simulator(counts, elf, speed=0) as device:
             sent.append(b"".join(chunks(device.path)))
             device.wait()
     assert len(sent[0]) > 8000
     assert sent[0] == sent[1]
 
 
-def test_faults_of_the_rig_are_one_sentence(rig: Callable[..., Rig], tmp_path: Path) -> None:
+def test_faults_of_the_rig_are_one_sentence(simulator: MakeSimulator, tmp_path: Path) -> None:
     (tmp_path / "not.elf").write_text("nothing")
-    with pytest.raises(ConfigError, match="is no firmware"), rig(wave(1), tmp_path / "not.elf"):
+    with pytest.raises(ConfigError, match="is not a firmware"), simulator(wave(1), tmp_path / "not.elf"):
         pass

@@ -10,7 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "rig.h"
+#include "simulator.h"
 
 #define UNCONFIGURED B134
 #define IN_A_TICK 8

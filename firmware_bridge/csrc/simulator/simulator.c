@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "rig.h"
+#include "simulator.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ void fail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("rig: ", stderr);
+    fputs("simulator: ", stderr);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
@@ -109,7 +109,7 @@ static void obey(char *command)
     } else if (IS("quit")) {
         quit = true;
     } else {
-        fprintf(stderr, "rig: no such command: %s\n", command);
+        fprintf(stderr, "simulator: no such command: %s\n", command);
     }
 #undef IS
 }
@@ -246,7 +246,7 @@ int main(int argc, char **argv)
     memset(&firmware, 0, sizeof firmware);
     avr_global_logger_set(no_log);
     if (elf_read_firmware(elf, &firmware) != 0)
-        fail("%s is no firmware: build it with make", elf);
+        fail("%s is not a firmware: build it with make", elf);
     strcpy(firmware.mmcu, "atmega328p");
     firmware.frequency = (uint32_t)HZ;
     avr = avr_make_mcu_by_name(firmware.mmcu);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rig.h"
+#include "simulator.h"
 
 #define VREF_MV 5000
 #define TOP 1023

@@ -1,9 +1,9 @@
-/* The rig: the firmware's very ELF on libsimavr, a recorded waveform at its ADC, its UART at a pseudo-terminal.
+/* The simulator: the firmware's ELF file on libsimavr, a recorded waveform at its ADC, its UART at a pseudo-terminal.
  *
- * A development tool: libsimavr is under GPL-3, so a built rig is as well; nothing of it is part of ekd's packages.
+ * A development tool: libsimavr is under GPL-3, so a built simulator is as well; nothing of it is part of ekd's packages.
  */
-#ifndef RIG_H
-#define RIG_H
+#ifndef SIMULATOR_H
+#define SIMULATOR_H
 
 #include <simavr/sim_avr.h>
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 /* Prints one sentence on stderr and exits with 2. */
 void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* ---- rig_wave.c: what the ADC sees ---- */
+/* ---- simulator_wave.c: what the ADC sees ---- */
 typedef struct {
     float *counts; /* in counts of a 13-bit sample */
     size_t size;
@@ -41,7 +41,7 @@ void wave_reset(wave *w);
 bool wave_over(const wave *w);
 bool wave_sampling(const wave *w); /* whether the firmware has started its timer */
 
-/* ---- rig_pty.c: the other end of the UART ---- */
+/* ---- simulator_pty.c: the other end of the UART ---- */
 #define FIFO 65536
 typedef struct {
     int master;
