@@ -1,4 +1,4 @@
-"""The feedback gradient against finite differences and double backward, and what the step leaves alone."""
+"""The feedback gradient equals finite differences and double backward; the step changes nothing else."""
 
 import copy
 from dataclasses import replace
@@ -15,7 +15,7 @@ from ekd_train.settings import DistillConfig, FeedbackConfig
 from ekd_train.training.distillation import build_projection, distill_loss, hard_loss, kd_step
 from ekd_train.training.feedback import Batch, feedback_gradient, feedback_step
 
-CALM = NetworkConfig(
+NO_DROPOUT = NetworkConfig(
     window_samples=40,
     filters=8,
     kernel=16,
@@ -28,13 +28,13 @@ CALM = NetworkConfig(
     block_dropout=0.0,
     classifier_dropout=0.0,
 )
-LIVELY = replace(CALM, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
+WITH_DROPOUT = replace(NO_DROPOUT, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
 RATE = 0.3
-LESSON = DistillConfig(1.0, 0.7, 0.9, 2.0)
+WEIGHTS = DistillConfig(1.0, 0.7, 0.9, 2.0)
 BALANCE = FeedbackConfig(hard=0.8, quiz=1.3)
 
 
-def classroom(config=CALM, dtype=torch.float64, seed=1):
+def networks_and_batches(config=NO_DROPOUT, dtype=torch.float64, seed=1):
     torch.manual_seed(seed)
     student, teacher = Student(config).to(dtype), Teacher(config).to(dtype)
 
@@ -48,7 +48,7 @@ def classroom(config=CALM, dtype=torch.float64, seed=1):
     return student, teacher, batch(), batch()
 
 
-def oracle(student, teacher, batch, quiz, rate, weights, projection, balance, create_graph=True):
+def reference_loss(student, teacher, batch, quiz, rate, weights, projection, balance, create_graph=True):
     """The teacher's loss, differentiable through the temporary student's step by double backward."""
     parameters = dict(student.named_parameters())
 
@@ -57,12 +57,14 @@ def oracle(student, teacher, batch, quiz, rate, weights, projection, balance, cr
         return functional_call(student, {**values, **buffers}, (gsr,))
 
     buffers = {name: buffer.clone() for name, buffer in teacher.named_buffers()}
-    taught = functional_call(teacher, buffers, (batch.eeg, batch.gsr))
-    lesson = distill_loss(call(parameters, batch.gsr), taught, batch.labels, weights, projection).total
-    lesson = lesson + student.regularization()
-    steps = torch.autograd.grad(lesson, list(parameters.values()), create_graph=create_graph, materialize_grads=True)
+    teacher_output = functional_call(teacher, buffers, (batch.eeg, batch.gsr))
+    student_loss = distill_loss(call(parameters, batch.gsr), teacher_output, batch.labels, weights, projection).total
+    student_loss = student_loss + student.regularization()
+    steps = torch.autograd.grad(
+        student_loss, list(parameters.values()), create_graph=create_graph, materialize_grads=True
+    )
     moved = {n: p - rate * s for (n, p), s in zip(parameters.items(), steps, strict=True)}
-    loss = balance.hard * hard_loss(taught.logits, batch.labels) + teacher.regularization()
+    loss = balance.hard * hard_loss(teacher_output.logits, batch.labels) + teacher.regularization()
     return loss + balance.quiz * hard_loss(call(moved, quiz.gsr).logits, quiz.labels)
 
 
@@ -72,13 +74,13 @@ def flat(tensors):
 
 @pytest.mark.parametrize("kind", ["pool", "linear"])
 @pytest.mark.parametrize("training", [True, False])
-def test_equals_double_backward(kind, training):
-    student, teacher, batch, quiz = classroom()
+def test_gradient_equals_double_backward(kind, training):
+    student, teacher, batch, quiz = networks_and_batches()
     student.train(training)
     teacher.train(training)
-    projection = build_projection(kind, CALM).double()
-    arguments = (student, teacher, batch, quiz, RATE, LESSON, projection, BALANCE)
-    expected = torch.autograd.grad(oracle(*arguments), list(teacher.parameters()), materialize_grads=True)
+    projection = build_projection(kind, NO_DROPOUT).double()
+    arguments = (student, teacher, batch, quiz, RATE, WEIGHTS, projection, BALANCE)
+    expected = torch.autograd.grad(reference_loss(*arguments), list(teacher.parameters()), materialize_grads=True)
     found = feedback_gradient(*arguments).gradients
     second = flat(expected) - flat(own_gradient(teacher, batch))
     assert second.norm() > 1e-3 * flat(expected).norm(), "the case must have a feedback term worth testing"
@@ -93,12 +95,12 @@ def own_gradient(teacher, batch):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_equals_central_differences(seed):
-    student, teacher, batch, quiz = classroom(seed=seed)
-    projection = build_projection("pool", CALM)
-    arguments = (student, teacher, batch, quiz, RATE, LESSON, projection, BALANCE)
-    told = feedback_gradient(*arguments)
-    feedback = flat(told.gradients) - flat(own_gradient(teacher, batch))
+def test_gradient_equals_central_differences(seed):
+    student, teacher, batch, quiz = networks_and_batches(seed=seed)
+    projection = build_projection("pool", NO_DROPOUT)
+    arguments = (student, teacher, batch, quiz, RATE, WEIGHTS, projection, BALANCE)
+    result = feedback_gradient(*arguments)
+    feedback = flat(result.gradients) - flat(own_gradient(teacher, batch))
     generator = torch.Generator().manual_seed(seed)
     parameters = list(teacher.parameters())
     quiz_only = FeedbackConfig(hard=0.0, quiz=BALANCE.quiz)
@@ -112,7 +114,7 @@ def test_equals_central_differences(seed):
         with torch.no_grad():
             for p, d in zip(moved.parameters(), parts, strict=True):
                 p += step * d.view_as(p)
-        loss = oracle(student, moved, batch, quiz, RATE, LESSON, projection, quiz_only, create_graph=False)
+        loss = reference_loss(student, moved, batch, quiz, RATE, WEIGHTS, projection, quiz_only, create_graph=False)
         return float((loss - moved.regularization()).detach())
 
     step = 1e-6
@@ -122,116 +124,116 @@ def test_equals_central_differences(seed):
 
 
 def test_rate_zero_gives_no_feedback():
-    student, teacher, batch, quiz = classroom()
-    projection = build_projection("pool", CALM)
-    told = feedback_gradient(student, teacher, batch, quiz, 0.0, LESSON, projection, BALANCE)
-    torch.testing.assert_close(flat(told.gradients), flat(own_gradient(teacher, batch)), rtol=0, atol=0)
+    student, teacher, batch, quiz = networks_and_batches()
+    projection = build_projection("pool", NO_DROPOUT)
+    result = feedback_gradient(student, teacher, batch, quiz, 0.0, WEIGHTS, projection, BALANCE)
+    torch.testing.assert_close(flat(result.gradients), flat(own_gradient(teacher, batch)), rtol=0, atol=0)
     buffers = {name: buffer.clone() for name, buffer in student.named_buffers()}
     with torch.no_grad():
-        exam = hard_loss(functional_call(student, buffers, (quiz.gsr,)).logits, quiz.labels)
-    torch.testing.assert_close(told.quiz, exam)
+        quiz_loss = hard_loss(functional_call(student, buffers, (quiz.gsr,)).logits, quiz.labels)
+    torch.testing.assert_close(result.quiz, quiz_loss)
 
 
-def test_a_small_rate_gives_a_feedback_in_proportion():
-    student, teacher, batch, quiz = classroom()
-    projection = build_projection("pool", CALM)
+def test_feedback_is_proportional_to_a_small_rate():
+    student, teacher, batch, quiz = networks_and_batches()
+    projection = build_projection("pool", NO_DROPOUT)
     own = flat(own_gradient(teacher, batch))
     terms = []
     for rate in (1e-6, 2e-6):
-        told = feedback_gradient(student, teacher, batch, quiz, rate, LESSON, projection, BALANCE)
-        terms.append(flat(told.gradients) - own)
+        result = feedback_gradient(student, teacher, batch, quiz, rate, WEIGHTS, projection, BALANCE)
+        terms.append(flat(result.gradients) - own)
     torch.testing.assert_close(2 * terms[0], terms[1], rtol=0, atol=1e-4 * float(terms[1].abs().max()))
 
 
-def test_leaves_weights_and_gradients_alone():
-    student, teacher, batch, quiz = classroom(LIVELY)
-    projection = build_projection("linear", LIVELY).double()
+def test_gradient_leaves_weights_and_grads_unchanged():
+    student, teacher, batch, quiz = networks_and_batches(WITH_DROPOUT)
+    projection = build_projection("linear", WITH_DROPOUT).double()
     before = [p.clone() for network in (student, teacher, projection) for p in network.parameters()]
-    told = feedback_gradient(student, teacher, batch, quiz, RATE, LESSON, projection, BALANCE)
+    result = feedback_gradient(student, teacher, batch, quiz, RATE, WEIGHTS, projection, BALANCE)
     after = [p for network in (student, teacher, projection) for p in network.parameters()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert student.gsr_head.bn.num_batches_tracked == 1
     for network in (student, teacher, projection):
         assert all(p.grad is None for p in network.parameters())
-    assert len(told.gradients) == len(list(teacher.parameters()))
-    assert not any(g.requires_grad for g in told.gradients)
+    assert len(result.gradients) == len(list(teacher.parameters()))
+    assert not any(g.requires_grad for g in result.gradients)
     assert teacher.gsr_head.bn.num_batches_tracked == 1
     assert student.training
     assert all(module.training for module in student.modules())
 
 
 def test_quiz_is_taken_without_dropout():
-    student, teacher, batch, quiz = classroom(LIVELY)
+    student, teacher, batch, quiz = networks_and_batches(WITH_DROPOUT)
     drawn = []
     for module in student.modules():
         if isinstance(module, torch.nn.Dropout):
             module.register_forward_hook(lambda module, *_: drawn.append(module.training))
-    feedback_gradient(student, teacher, batch, quiz, RATE, LESSON, build_projection("pool", LIVELY), BALANCE)
+    feedback_gradient(student, teacher, batch, quiz, RATE, WEIGHTS, build_projection("pool", WITH_DROPOUT), BALANCE)
     masks = len(drawn) // 2
     assert drawn == [True] * masks + [False] * masks
     assert all(module.training for module in student.modules())
 
 
-def test_with_dropout_equals_double_backward_on_the_same_masks():
-    config = replace(CALM, head_dropout=0.3, block_dropout=0.1)
-    student, teacher, batch, quiz = classroom(config)
+def test_gradient_with_dropout_equals_double_backward_on_the_same_masks():
+    config = replace(NO_DROPOUT, head_dropout=0.3, block_dropout=0.1)
+    student, teacher, batch, quiz = networks_and_batches(config)
     teacher.eval()
     projection = build_projection("pool", config)
-    arguments = (student, teacher, batch, quiz, RATE, LESSON, projection, BALANCE)
+    arguments = (student, teacher, batch, quiz, RATE, WEIGHTS, projection, BALANCE)
     torch.manual_seed(5)
     found = feedback_gradient(*arguments).gradients
 
-    def calm_on_the_quiz(module, args):
+    def no_dropout_on_the_quiz(module, args):
         if args[0].shape[0] == len(quiz.gsr) and args[0].data_ptr() == quiz.gsr.data_ptr():
-            for part in module.modules():
-                if isinstance(part, torch.nn.Dropout):
-                    part.eval()
+            for layer in module.modules():
+                if isinstance(layer, torch.nn.Dropout):
+                    layer.eval()
 
-    student.register_forward_pre_hook(calm_on_the_quiz)
+    student.register_forward_pre_hook(no_dropout_on_the_quiz)
     torch.manual_seed(5)
-    expected = torch.autograd.grad(oracle(*arguments), list(teacher.parameters()), materialize_grads=True)
+    expected = torch.autograd.grad(reference_loss(*arguments), list(teacher.parameters()), materialize_grads=True)
     assert (flat(found) - flat(expected)).norm() < 1e-8 * flat(expected).norm()
 
 
-def test_step_moves_both_and_counts_one_pass_each():
-    student, teacher, batch, quiz = classroom(LIVELY, torch.float32)
-    projection = build_projection("linear", LIVELY)
+def test_step_updates_both_networks_in_one_pass_each():
+    student, teacher, batch, quiz = networks_and_batches(WITH_DROPOUT, torch.float32)
+    projection = build_projection("linear", WITH_DROPOUT)
     learners = [*student.parameters(), *projection.parameters()]
     optimizers = (torch.optim.Adam(learners, lr=1e-3), torch.optim.Adam(teacher.parameters(), lr=1e-3))
     networks = (student, teacher, projection)
     before = {n: p.clone() for network in networks for n, p in network.named_parameters(str(id(network)))}
-    told = feedback_step(
+    result = feedback_step(
         student, teacher, *optimizers, batch, quiz, RATE, DistillConfig(), projection, FeedbackConfig()
     )
     after = {n: p for network in networks for n, p in network.named_parameters(str(id(network)))}
     still = {name.split(".", 1)[1] for name, p in after.items() if torch.equal(p, before[name])}
     assert still == {"gsr_head.temporal_conv.bias", "eeg_head.temporal_conv.bias"}
     assert student.gsr_head.bn.num_batches_tracked == teacher.gsr_head.bn.num_batches_tracked == 1
-    assert all(torch.isfinite(x) for x in (told.own, told.quiz, *told.terms))
+    assert all(torch.isfinite(x) for x in (result.own, result.quiz, *result.terms))
 
 
 @pytest.mark.parametrize("renewed", [False, True])
 @pytest.mark.parametrize("kind", ["pool", "linear"])
-def test_the_student_takes_the_very_step_of_plain_distillation(renewed, kind):
-    student, teacher, batch, quiz = classroom(CALM)
+def test_student_step_equals_plain_distillation(renewed, kind):
+    student, teacher, batch, quiz = networks_and_batches(NO_DROPOUT)
     teacher.eval()
-    projection = build_projection(kind, CALM).double()
-    alone, alone_projection, asked = copy.deepcopy(student), copy.deepcopy(projection), copy.deepcopy(teacher)
+    projection = build_projection(kind, NO_DROPOUT).double()
+    alone, alone_projection, teacher_before = copy.deepcopy(student), copy.deepcopy(projection), copy.deepcopy(teacher)
     optimizer = torch.optim.SGD([*student.parameters(), *projection.parameters()], lr=0.1)
     teacher_optimizer = torch.optim.SGD(teacher.parameters(), lr=0.1)
     feedback_step(
-        student, teacher, optimizer, teacher_optimizer, batch, quiz, RATE, LESSON, projection, BALANCE, renewed
+        student, teacher, optimizer, teacher_optimizer, batch, quiz, RATE, WEIGHTS, projection, BALANCE, renewed
     )
     with torch.no_grad():
-        answers = (teacher if renewed else asked)(batch.eeg, batch.gsr)
+        predictions = (teacher if renewed else teacher_before)(batch.eeg, batch.gsr)
     other = torch.optim.SGD([*alone.parameters(), *alone_projection.parameters()], lr=0.1)
-    kd_step(alone, other, batch.gsr, batch.labels, answers, LESSON, alone_projection)
+    kd_step(alone, other, batch.gsr, batch.labels, predictions, WEIGHTS, alone_projection)
     for one, two in ((student, alone), (projection, alone_projection)):
         assert one.state_dict().keys() == two.state_dict().keys()
         for name, value in one.state_dict().items():
             torch.testing.assert_close(value, two.state_dict()[name], rtol=0, atol=1e-12, msg=name)
 
 
-def test_refuses_negative_weights():
+def test_negative_weights_are_refused():
     with pytest.raises(ConfigError):
         FeedbackConfig(quiz=-1.0)

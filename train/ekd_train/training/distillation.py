@@ -2,9 +2,9 @@
 
     loss = hard * CE(labels, student) + soft * T^2 KL(teacher || student) + feature * MSE(teacher, student feature)
 
-The teacher's feature has twice the student's length (EEG tokens, then GSR tokens), so the published feature term
-cannot be computed; a projection makes both alike. Pooling, the default, has no config. A learned projection on the
-teacher's side must be watched: the term also falls when the projection forgets what it should hand over.
+The teacher's feature is twice as long as the student's (EEG tokens, then GSR tokens), so the published feature term
+cannot be computed; a projection gives both the same length. The default, pooling, has no parameters. A learned
+projection of the teacher's feature can also lower the term by discarding information, so its effect must be measured.
 
 All losses are means over a batch. Tensors may have a leading axis of networks trained side by side (see
 `ekd_train.models.stacked`); their losses are then summed, so that each network gets its own gradient.
@@ -40,13 +40,13 @@ __all__ = [
 ProjectionKind = Literal["pool", "linear"]
 
 UNRATED = -100
-"""Label of a window whose subject gave no rating: it has no cross entropy."""
+"""Label of a window without a rating: it has no cross entropy."""
 
 _SMALLEST = math.log(1e-7)
 
 
 class DistillLoss(NamedTuple):
-    """The three terms, scalars, each times its weight."""
+    """The three weighted terms, scalars."""
 
     hard: Tensor
     soft: Tensor
@@ -89,7 +89,7 @@ class LinearProjection(nn.Module):
 
 
 def build_projection(kind: ProjectionKind, config: NetworkConfig) -> nn.Module:
-    """The projection of that name; raises ConfigError for another name."""
+    """The projection of this kind; raises ConfigError for an unknown kind."""
     if kind not in get_args(ProjectionKind):
         raise ConfigError(f"Choose 'pool' or 'linear' as feature projection, not {kind!r}.")
     return PoolProjection() if kind == "pool" else LinearProjection(config)
@@ -98,7 +98,7 @@ def build_projection(kind: ProjectionKind, config: NetworkConfig) -> nn.Module:
 def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy over rated samples and targets: logits (..., B, targets, classes), labels (..., B, targets).
 
-    Labels are int64; those that are `UNRATED` do not count, and with none left the loss is 0.
+    Labels are int64. `UNRATED` labels do not count; without rated labels the loss is 0.
     """
     total = F.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), ignore_index=UNRATED, label_smoothing=smoothing, reduction="sum"
@@ -109,11 +109,11 @@ def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T^2 * KL(teacher || student) of logits (..., B, targets, classes), mean over samples and targets.
 
-    Probabilities count as at least 1e-7, as published; below that a class sends no gradient.
+    Probabilities are clamped to at least 1e-7, as published; below that a class sends no gradient.
     """
-    taught = F.log_softmax(teacher / temperature, dim=-1).clamp(min=_SMALLEST)
-    learned = F.log_softmax(student / temperature, dim=-1).clamp(min=_SMALLEST)
-    divergence = temperature**2 * (taught.exp() * (taught - learned)).sum(-1)
+    target = F.log_softmax(teacher / temperature, dim=-1).clamp(min=_SMALLEST)
+    predicted = F.log_softmax(student / temperature, dim=-1).clamp(min=_SMALLEST)
+    divergence = temperature**2 * (target.exp() * (target - predicted)).sum(-1)
     return divergence.mean() * student.shape[:-3].numel()
 
 
@@ -125,10 +125,18 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def distill_loss(
     student: Output, teacher: Output, labels: Tensor, config: DistillConfig, projection: nn.Module
 ) -> DistillLoss:
-    """The three weighted terms; gradients flow into whichever of student, teacher and projection ask for them.
+    """The three weighted terms; gradients flow into all of student, teacher and projection that require them.
 
-    labels: (B, targets) int64. projection: teacher feature -> length of the student's (nn.Identity where equal).
-    A term of weight 0 costs nothing.
+    A term of weight 0 is not computed.
+
+    Args:
+        student, teacher: their outputs.
+        labels: (B, targets) int64.
+        config: the weights and the temperature.
+        projection: teacher feature -> length of the student's (nn.Identity if equal).
+
+    Returns:
+        The three terms.
     """
     none = student.logits.new_zeros(())
     soft = soft_loss(student.logits, teacher.logits, config.temperature) if config.soft else none
@@ -140,7 +148,7 @@ def distill_loss(
 def label_step(
     student: Network, optimizer: torch.optim.Optimizer, gsr: Tensor, labels: Tensor, smoothing: float = 0.0
 ) -> DistillLoss:
-    """One optimizer step of the student from the labels alone, its L2 penalty included; returns the terms."""
+    """One optimizer step of the student from the labels alone, with its L2 penalty; returns the detached terms."""
     hard = hard_loss(student(gsr).logits, labels, smoothing)
     optimizer.zero_grad(set_to_none=True)
     (hard + student.regularization()).backward()
@@ -158,13 +166,22 @@ def kd_step(
     config: DistillConfig,
     projection: nn.Module,
 ) -> DistillLoss:
-    """One optimizer step of the student towards fixed teacher outputs, its L2 penalty included; returns the terms.
+    """One optimizer step of the student towards fixed teacher outputs, with its L2 penalty.
 
-    gsr: (B, window); labels: (B, targets); teacher: its outputs for the same windows (treated as constants).
-    optimizer: over the student and, where it has weights, the projection. Detached terms are returned.
+    Args:
+        student: the network.
+        optimizer: over the parameters of the student and the projection.
+        gsr: (B, window).
+        labels: (B, targets).
+        teacher: its outputs for the same windows, treated as constants.
+        config: the weights and the temperature.
+        projection: teacher feature -> length of the student's.
+
+    Returns:
+        The three terms, detached.
     """
-    taught = Output(teacher.logits.detach(), teacher.feature.detach())
-    loss = distill_loss(student(gsr), taught, labels, config, projection)
+    teacher_output = Output(teacher.logits.detach(), teacher.feature.detach())
+    loss = distill_loss(student(gsr), teacher_output, labels, config, projection)
     optimizer.zero_grad(set_to_none=True)
     (loss.total + student.regularization()).backward()
     optimizer.step()

@@ -1,24 +1,24 @@
-"""Adaptive feedback: the teacher learns from what its teaching does to the student (EmotionKD, ACM MM 2023).
+"""Adaptive feedback: the teacher is trained on the effect of its outputs on the student (EmotionKD, ACM MM 2023).
 
-The published loss sends the teacher no gradient; this is the bilevel form that the paper's figure draws:
+The published loss sends no gradient to the teacher. This module implements the bilevel form of the paper's figure:
 
     s'        = s - rate * grad_s [L_KD(s, t; batch) + penalty(s)]             the temporary student
     loss(t)   = own * CE(T(batch)) + quiz * CE(S'(quiz)) + penalty(t)          s' depends on t
     t  <-  optimizer(t, grad loss(t)),   and the real student takes its step on the batch
 
-The student sees the teacher only through the outputs o of T(batch). With v = grad CE(S'(quiz)), the second-order term
-is exactly
+The student depends on the teacher only through the outputs o of T(batch). With v = grad CE(S'(quiz)), the second-order
+term is exactly
 
     grad_t CE(S'(quiz)) = - rate * (d o / d t)^T  d/do < grad_s L_KD(s, o), v >
 
-so the student's step is differentiated a second time, but only towards o, and the teacher is run backwards once, for
-all parts of its loss together. (Forward mode along v gives the same; torch's takes longer, as it repeats the pass.)
+The student's step is therefore differentiated a second time, but only with respect to o, and one backward pass through
+the teacher covers all terms of its loss. Forward mode along v gives the same result; in torch it is slower, because it
+repeats the pass.
 
-The real student and the temporary one start from the same weights and the same pass over the batch (dropout
-included), so that pass is made once. By default the student learns from the answers it was given in this round, and
-what the teacher learnt shows in its next answers: then the real step's gradient is the temporary student's, too.
-With `renewed` the changed teacher answers the same batch again before the student's step: one teacher pass and one
-student's backward pass more.
+The real and the temporary student start from the same weights and share one pass over the batch (dropout included). By
+default the student learns from the teacher outputs of the same round, so the real step uses the temporary student's
+gradient, and the teacher's update affects its next outputs. With `renewed` the updated teacher predicts the same batch
+a second time before the student's step: one teacher pass and one student backward pass more.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,21 +46,21 @@ class Batch(NamedTuple):
 
 
 class FeedbackGradient(NamedTuple):
-    """What the teacher is told, and what the student has learnt meanwhile.
+    """The teacher's gradients, and the student's outputs and gradients for the same batch.
 
     own, quiz: the two cross entropies, not weighted, detached.
     gradients: of the teacher's whole loss, one for each of teacher.parameters(), in that order.
-    learned: the student's outputs on the batch, with their graph. terms: its loss terms, detached.
-    steps: gradients of the student's whole loss for the teacher's present answers, detached, one for each of
+    student_output: on the batch, with its graph. terms: the student's loss terms, detached.
+    student_gradients: of the student's whole loss for the current teacher outputs, detached, one for each of
         student.parameters(), then one for each of projection.parameters().
     """
 
     own: Tensor
     quiz: Tensor
     gradients: tuple[Tensor, ...]
-    learned: Output
+    student_output: Output
     terms: DistillLoss
-    steps: tuple[Tensor, ...]
+    student_gradients: tuple[Tensor, ...]
 
 
 def feedback_gradient(
@@ -75,41 +75,56 @@ def feedback_gradient(
 ) -> FeedbackGradient:
     """The exact gradient of the teacher's loss through one plain gradient step of a temporary student.
 
-    batch: what the teacher teaches; quiz: other windows of training subjects. rate: the temporary student's.
-    Both networks are used in the mode they are in, and their batch statistics are updated as by one training pass
-    over `batch`. The quiz is taken without dropout and leaves no trace. No weight and no .grad is touched. A rate of
-    0 gives the teacher's own gradient alone.
+    Both networks stay in their mode, and their batch statistics are updated as by one training pass over `batch`. The
+    quiz pass has no dropout and changes no statistics. No weight and no .grad is changed. A rate of 0 gives the
+    teacher's own gradient alone.
+
+    Args:
+        student, teacher: both networks.
+        batch: the windows to distill on.
+        quiz: rated windows of other training subjects.
+        rate: learning rate of the temporary student.
+        weights: of the student's loss.
+        projection: teacher feature -> length of the student's.
+        balance: weights of the teacher's loss.
+
+    Returns:
+        The gradients and the losses.
     """
-    taught = teacher(batch.eeg, batch.gsr)
-    own = hard_loss(taught.logits, batch.labels)
+    teacher_output = teacher(batch.eeg, batch.gsr)
+    own = hard_loss(teacher_output.logits, batch.labels)
     loss = balance.hard * own + teacher.regularization()
 
     parameters = dict(student.named_parameters())
-    learned: Output = student(batch.gsr)
-    told = Output(*(output.detach().requires_grad_() for output in taught))
-    terms = distill_loss(learned, told, batch.labels, weights, projection)
-    again = bool(rate and balance.quiz)
-    sought = [*parameters.values(), *projection.parameters()]
-    lesson = terms.total + student.regularization()
-    steps = torch.autograd.grad(lesson, sought, create_graph=again, retain_graph=True, materialize_grads=True)
-    pairs = list(zip(parameters.items(), steps, strict=False))
+    student_output: Output = student(batch.gsr)
+    targets = Output(*(output.detach().requires_grad_() for output in teacher_output))
+    terms = distill_loss(student_output, targets, batch.labels, weights, projection)
+    has_feedback = bool(rate and balance.quiz)
+    learned_parameters = [*parameters.values(), *projection.parameters()]
+    student_loss = terms.total + student.regularization()
+    gradient_steps = torch.autograd.grad(
+        student_loss, learned_parameters, create_graph=has_feedback, retain_graph=True, materialize_grads=True
+    )
+    pairs = list(zip(parameters.items(), gradient_steps, strict=False))
     temporary = {name: (p - rate * step).detach().requires_grad_() for (name, p), step in pairs}
-    with _without_dropout(student), torch.set_grad_enabled(again):
-        exam = hard_loss(_call(student, temporary, quiz.gsr).logits, quiz.labels)
+    with _without_dropout(student), torch.set_grad_enabled(has_feedback):
+        quiz_loss = hard_loss(_call(student, temporary, quiz.gsr).logits, quiz.labels)
 
-    if again:
-        direction = torch.autograd.grad(exam, list(temporary.values()), materialize_grads=True)
-        moved = [(step, v) for step, v in zip(steps, direction, strict=False) if step.requires_grad]
-        pulls = torch.autograd.grad(
-            [step for step, _ in moved], told, [v for _, v in moved], retain_graph=True, materialize_grads=True
+    if has_feedback:
+        direction = torch.autograd.grad(quiz_loss, list(temporary.values()), materialize_grads=True)
+        moved = [(step, v) for step, v in zip(gradient_steps, direction, strict=False) if step.requires_grad]
+        output_gradients = torch.autograd.grad(
+            [step for step, _ in moved], targets, [v for _, v in moved], retain_graph=True, materialize_grads=True
         )
-        along = sum((output * pull).sum() for output, pull in zip(taught, pulls, strict=True))
+        along = sum(
+            (output * gradient).sum() for output, gradient in zip(teacher_output, output_gradients, strict=True)
+        )
         loss = loss - balance.quiz * rate * along
 
     gradients = torch.autograd.grad(loss, list(teacher.parameters()), materialize_grads=True)
     detached = DistillLoss(*(term.detach() for term in terms))
-    own_steps = tuple(step.detach() for step in steps)
-    return FeedbackGradient(own.detach(), exam.detach(), gradients, learned, detached, own_steps)
+    student_gradients = tuple(step.detach() for step in gradient_steps)
+    return FeedbackGradient(own.detach(), quiz_loss.detach(), gradients, student_output, detached, student_gradients)
 
 
 def feedback_step(
@@ -125,22 +140,39 @@ def feedback_step(
     balance: FeedbackConfig,
     renewed: bool = False,
 ) -> FeedbackGradient:
-    """One round: the teacher's step by `feedback_gradient`, and the student's from its present or renewed answers.
+    """One round: the teacher's step by `feedback_gradient`, and the student's step from current or renewed outputs.
 
-    Where renewed, the new teacher answers in the mode it is in, and its batch statistics are left alone by that pass.
+    Args:
+        student, teacher: both networks.
+        student_optimizer: over the parameters of the student and the projection.
+        teacher_optimizer: over the teacher's parameters.
+        batch: the windows to distill on.
+        quiz: rated windows of other training subjects.
+        rate: learning rate of the temporary student.
+        weights: of the student's loss.
+        projection: teacher feature -> length of the student's.
+        balance: weights of the teacher's loss.
+        renewed: distill from the updated teacher. It predicts in its mode, and that pass changes no batch statistics.
+
+    Returns:
+        The gradients and the losses.
     """
-    told = feedback_gradient(student, teacher, batch, quiz, rate, weights, projection, balance)
-    _apply(teacher_optimizer, teacher.parameters(), told.gradients)
-    sought = [*student.parameters(), *projection.parameters()]
-    steps = told.steps
+    result = feedback_gradient(student, teacher, batch, quiz, rate, weights, projection, balance)
+    _apply(teacher_optimizer, teacher.parameters(), result.gradients)
+    learned_parameters = [*student.parameters(), *projection.parameters()]
+    student_gradients = result.student_gradients
     if renewed:
         with torch.no_grad():
-            taught: Output = functional_call(teacher, _copies(teacher), (batch.eeg, batch.gsr))
-        terms = distill_loss(told.learned, taught, batch.labels, weights, projection)
-        steps = torch.autograd.grad(terms.total + student.regularization(), sought, materialize_grads=True)
-        told = told._replace(terms=DistillLoss(*(term.detach() for term in terms)), steps=steps)
-    _apply(student_optimizer, sought, steps)
-    return told
+            teacher_output: Output = functional_call(teacher, _copies(teacher), (batch.eeg, batch.gsr))
+        terms = distill_loss(result.student_output, teacher_output, batch.labels, weights, projection)
+        student_gradients = torch.autograd.grad(
+            terms.total + student.regularization(), learned_parameters, materialize_grads=True
+        )
+        result = result._replace(
+            terms=DistillLoss(*(term.detach() for term in terms)), student_gradients=student_gradients
+        )
+    _apply(student_optimizer, learned_parameters, student_gradients)
+    return result
 
 
 def _apply(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], gradients: Sequence[Tensor]) -> None:
@@ -155,7 +187,7 @@ def _copies(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _call(student: Network, parameters: Mapping[str, Tensor], gsr: Tensor) -> Output:
-    """The student's outputs with other weights; its own statistics are read but not written."""
+    """The student's outputs with other weights; its batch statistics are read and not written."""
     output: Output = functional_call(student, {**parameters, **_copies(student)}, (gsr,))
     return output
 
