@@ -14,7 +14,7 @@ def _reads(console: Console) -> str:
         for done in range(1, 5):
             reporter.reading(done, 32)
         reporter.start("teacher", 3, 0, 10)
-        reporter.note("2 sessions [of 5] are left out")
+        reporter.notify("2 sessions [of 5] are left out")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -134,5 +134,5 @@ def test_a_sweep_of_real_cells(
     assert sweep(*arguments, "--json") == 0
     out, err = capfd.readouterr()
     assert ("warning" in json.loads(out)) == leaky
-    assert "results are there already" in err
+    assert "results are finished already" in err
     assert {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*")} == files, "nothing is computed twice"

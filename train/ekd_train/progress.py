@@ -1,4 +1,4 @@
-"""Progress on stderr: a live bar on a terminal, one line an epoch elsewhere."""
+"""Progress on stderr: a live bar on a terminal, one line per epoch elsewhere."""
 
 import sys
 import time
@@ -12,11 +12,11 @@ from ekd_train.training.loop import EpochRecord
 __all__ = ["TerminalReporter"]
 
 QUIET_S = 10.0
-"""Without a terminal, it is said this often at most how far reading has come."""
+"""Least time between two lines about reading without a terminal."""
 
 
 class TerminalReporter:
-    """Implements `loop.Reporter` for people; use it as a context manager."""
+    """Implements `loop.RunReporter` on stderr; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
@@ -33,7 +33,7 @@ class TerminalReporter:
         self._task: TaskID | None = None
         self._epochs = 0
         self._started = 0.0
-        self._told_s = -QUIET_S
+        self._shown_s = -QUIET_S
 
     def __enter__(self) -> "TerminalReporter":
         self._bar.start()
@@ -44,22 +44,22 @@ class TerminalReporter:
     ) -> None:
         self._bar.stop()
 
-    def note(self, text: str) -> None:
-        """A line that stays."""
+    def notify(self, text: str) -> None:
+        """Show a message that stays visible."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def reading(self, done: int, total: int) -> None:
-        """So many of all subjects have been read and are converted."""
+        """`done` of `total` subjects have been read and converted."""
         text = f"reading subjects {done}/{total}"
         if self._task is None:
             self._task = self._bar.add_task(text, total=total, score="")
         self._bar.update(self._task, description=text, completed=done)
-        if not self.console.is_terminal and time.monotonic() - self._told_s >= QUIET_S:
-            self._told_s = time.monotonic()
-            self.note(text)
+        if not self.console.is_terminal and time.monotonic() - self._shown_s >= QUIET_S:
+            self._shown_s = time.monotonic()
+            self.notify(text)
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
-        """A stage begins, or goes on after `done` epochs."""
+        """A stage begins, or resumes after `done` epochs."""
         if self._task is not None:
             self._bar.remove_task(self._task)
         total = epochs * batches_per_epoch
@@ -67,7 +67,7 @@ class TerminalReporter:
         self._task = self._bar.add_task(f"{stage:<8}", total=total, completed=completed, score="")
         self._epochs, self._started = epochs, time.monotonic()
         if done:
-            self.note(f"{stage}: resumed after epoch {done} of {epochs}")
+            self.notify(f"{stage}: resumed after epoch {done} of {epochs}")
 
     def batch(self) -> None:
         """One batch is done."""
@@ -80,7 +80,7 @@ class TerminalReporter:
         scores = f"validation accuracy {record.validation['accuracy']:.1%}"
         seconds = time.monotonic() - self._started
         mark = " *" if record.best else ""
-        self.note(
+        self.notify(
             f"{record.stage:<8} epoch {record.epoch + 1:>3}/{self._epochs}  {losses}  {scores}{mark}  {seconds:.0f} s"
         )
         if self._task is not None:

@@ -75,9 +75,9 @@ def first_subject(data: dict) -> dict:
         (lambda data: data.update(leaky=True), "was trained with another split: trial-leaky"),
         (lambda data: data.update(method="student"), "says method 'student'"),
         (lambda data: data.pop("test"), "has no 'test'"),
-        (lambda data: data.update(test=[]), "test is no dict"),
-        (lambda data: data.update(best_epoch=1.5), "best_epoch is no whole number"),
-        (lambda data: data.update(seconds="long"), "seconds is no number"),
+        (lambda data: data.update(test=[]), "test is not a dict"),
+        (lambda data: data.update(best_epoch=1.5), "best_epoch is not a whole number"),
+        (lambda data: data.update(seconds="long"), "seconds is not a number"),
         (lambda data: data.update(seconds=float("nan")), "seconds is not finite"),
         (lambda data: data["history"][0].pop("validation"), "has no 'validation'"),
         (lambda data: data["history"].append(3), "subscriptable"),
@@ -139,12 +139,12 @@ def test_a_subject_in_two_folds_of_a_subject_wise_split_is_refused(sweep, cell, 
     [
         (lambda data: data.update(format=9), "another version"),
         (lambda data: data.pop("seeds"), "has no 'seeds'"),
-        (lambda data: data.update(seeds=["0"]), "no whole number"),
+        (lambda data: data.update(seeds=["0"]), "not a whole number"),
         (lambda data: data.update(methods=[]), "methods must name"),
         (lambda data: data.update(targets=["arousal", "arousal"]), "each once"),
-        (lambda data: data.update(folds="four"), "folds is no whole number"),
-        (lambda data: data.update(config=None), "config is no dict"),
-        (lambda data: data.update(note=float("nan")), "NaN is no number"),
+        (lambda data: data.update(folds="four"), "folds is not a whole number"),
+        (lambda data: data.update(config=None), "config is not a dict"),
+        (lambda data: data.update(note=float("nan")), "NaN is not a number"),
     ],
 )
 def test_a_damaged_plan_ends_in_one_sentence(sweep, edit, change, said) -> None:
@@ -155,7 +155,7 @@ def test_a_damaged_plan_ends_in_one_sentence(sweep, edit, change, said) -> None:
 
 
 def test_a_folder_without_a_sweep_ends_in_one_sentence(tmp_path) -> None:
-    with pytest.raises(ConfigError, match="no sweep"):
+    with pytest.raises(ConfigError, match="not a sweep"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text(json.dumps([1]))
     with pytest.raises(ConfigError, match="another version"):

@@ -1,4 +1,4 @@
-from ekd_train.report.methods import ordered, questions, short_title, title
+from ekd_train.report.methods import comparison_pairs, ordered, short_title, title
 
 
 def test_titles_and_order() -> None:
@@ -9,7 +9,7 @@ def test_titles_and_order() -> None:
 
 
 def test_known_methods_answer_the_known_questions() -> None:
-    assert questions(["kd-feedback", "student", "kd", "teacher"]) == (
+    assert comparison_pairs(["kd-feedback", "student", "kd", "teacher"]) == (
         ("kd", "student"),
         ("kd-feedback", "student"),
         ("kd-feedback", "kd"),
@@ -18,9 +18,9 @@ def test_known_methods_answer_the_known_questions() -> None:
 
 
 def test_every_method_is_compared_with_something() -> None:
-    assert ("mixup", "student") in questions(["student", "kd", "mixup"])
-    assert questions(["kd", "mixup"]) == (("mixup", "kd"),)
-    assert questions(["teacher", "kd", "kd-joint"]) == (("kd-joint", "kd"), ("teacher", "kd"))
-    assert questions(["teacher"]) == ()
-    assert questions(["student"]) == ()
-    assert questions([]) == ()
+    assert ("mixup", "student") in comparison_pairs(["student", "kd", "mixup"])
+    assert comparison_pairs(["kd", "mixup"]) == (("mixup", "kd"),)
+    assert comparison_pairs(["teacher", "kd", "kd-joint"]) == (("kd-joint", "kd"), ("teacher", "kd"))
+    assert comparison_pairs(["teacher"]) == ()
+    assert comparison_pairs(["student"]) == ()
+    assert comparison_pairs([]) == ()

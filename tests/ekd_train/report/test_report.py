@@ -80,7 +80,7 @@ def test_every_figure_is_in_the_text(sweep, report_of) -> None:
         "k-fold:4 (4 folds)",
         "4 s at 128 Hz, every 1 s",
         "above 5, else low",
-        "every subject weighs the same",
+        "every subject has the same weight",
     ):
         assert said in text
     assert report["sweep"]["config_sha256"] in text
@@ -159,7 +159,7 @@ def test_a_half_finished_leaky_sweep_compares_the_same_windows(sweep, cell, repo
 def test_synthetic_data_is_called_so_first_and_beside_every_table(sweep, report_of) -> None:
     report = report_of(sweep(synthetic=True, dataset="synthetic", data="synthetic?subjects=8"))
     text = render_text(report)
-    assert first_line(text) == "SYNTHETIC DATA: nobody was measured."
+    assert first_line(text) == "SYNTHETIC DATA: no person was measured."
     headings = [line for line in text.splitlines() if line.startswith("## ") and "|" in text.split(line)[1][:200]]
     assert len(headings) >= 4
     assert all("SYNTHETIC" in heading for heading in headings)
@@ -174,9 +174,9 @@ def test_an_incomplete_sweep_says_how_much_is_there_and_names_the_rest(sweep, ce
     cell(folder, "arousal", 0, 1, "kd").unlink()
     cell(folder, "arousal", 1, 1, "teacher").write_text('{"format": 1, ')
     text = render_text(report_of(folder))
-    assert first_line(text) == "INCOMPLETE: 30 of 32 results. SYNTHETIC DATA: nobody was measured."
+    assert first_line(text) == "INCOMPLETE: 30 of 32 results. SYNTHETIC DATA: no person was measured."
     assert "1 missing:\n\n- cells/arousal-seed0-fold01/kd.json" in text
-    assert "1 damaged:\n\n- cells/arousal-seed1-fold01/teacher.json: is no JSON" in text
+    assert "1 damaged:\n\n- cells/arousal-seed1-fold01/teacher.json: is not JSON" in text
 
 
 def test_nothing_but_a_plan_is_reported_too(sweep) -> None:
@@ -241,7 +241,7 @@ def test_unknown_methods_are_reported_like_any_other(sweep, report_of) -> None:
 def test_the_rule_for_high_is_the_configurations(sweep, edit, report_of) -> None:
     folder = sweep()
     edit(folder / "sweep.json", lambda data: data["config"].update(threshold=4.5, high="at-or-above"))
-    assert "its rating lies at or above 4.5, else low" in render_text(report_of(folder))
+    assert "its rating is at or above 4.5, else low" in render_text(report_of(folder))
 
 
 def test_report_json_alone_renders_the_same_text(sweep, tmp_path) -> None:
@@ -310,7 +310,7 @@ def test_the_commands(sweep, tmp_path, capsys) -> None:
     folder = sweep(synthetic=True, methods=["student"])
     assert main([str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert first_line(printed) == "SYNTHETIC DATA: nobody was measured."
+    assert first_line(printed) == "SYNTHETIC DATA: no person was measured."
     assert train_main(["report", str(folder)]) == 0
     assert capsys.readouterr().out == printed
     assert train_main(["report", str(folder), "--json"]) == 0
@@ -318,5 +318,5 @@ def test_the_commands(sweep, tmp_path, capsys) -> None:
     for command in (main, lambda arguments: train_main(["report", *arguments])):
         assert command([str(tmp_path / "nowhere")]) == 2
         error = capsys.readouterr().err
-        assert "is no sweep" in error
+        assert "is not a sweep" in error
         assert "Traceback" not in error

@@ -85,7 +85,7 @@ def test_the_same_command_again_computes_nothing_and_more_seeds_only_what_is_new
     before = bench.computed()
     for again in ((*BEGIN, "--out", bench.folder), ("--out", bench.folder), ("--resume", bench.folder)):
         assert sweep(*again) == 0
-        assert "4 of 4 results are there already" in capsys.readouterr().err
+        assert "4 of 4 results are finished already" in capsys.readouterr().err
     assert bench.computed() == before
     assert sweep("--out", bench.folder, "--seeds", 2) == 0
     assert {row["cell"] for row in bench.computed()[len(before) :]} == {f"arousal-seed1-fold0{fold}" for fold in (0, 1)}
@@ -93,7 +93,7 @@ def test_the_same_command_again_computes_nothing_and_more_seeds_only_what_is_new
     assert {row["method"] for row in bench.computed()[-12:]} == {"teacher"}
     assert len(bench.results()) == 2 * 2 * 3
     assert sweep("--resume", bench.folder) == 0
-    assert "12 of 12 results are there already" in capsys.readouterr().err
+    assert "12 of 12 results are finished already" in capsys.readouterr().err
 
 
 def test_another_sweep_is_not_begun_in_the_same_folder(
@@ -117,7 +117,7 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--resume", "nowhere"], "nowhere is no sweep"),
+        (["--resume", "nowhere"], "nowhere is not a sweep"),
         (["--resume", "nowhere", "--seeds", "3"], "leave --seeds out"),
         (["--workers", "0"], "--workers: '0' must be a whole number above zero"),
         (["--threads", "0"], "--threads: '0' must be a whole number above zero"),

@@ -55,7 +55,7 @@ def _goes_on(bench: Bench) -> None:
     with _start(bench, "--resume", str(bench.folder), "--device", "cpu") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "2 of 4 results are there already" in err
+    assert "2 of 4 results are finished already" in err
     assert len(bench.results()) == 4
     assert bench.epochs_of("arousal-seed0-fold00") == [0, 1, 2]
     assert bench.epochs_of("arousal-seed0-fold03") == [0, 1, 1, 2]

@@ -60,7 +60,7 @@ def test_two_workers_work_at_the_same_time(bench: Bench, make_plan: Plans) -> No
 
 
 @pytest.mark.parametrize(
-    ("order", "said"), [("kill", "SIGKILL, for want of memory perhaps"), ("segfault", "SIGSEGV"), ("exit", "status 7")]
+    ("order", "said"), [("kill", "SIGKILL, possibly out of memory"), ("segfault", "SIGSEGV"), ("exit", "status 7")]
 )
 def test_a_worker_that_dies_is_replaced_and_its_cell_goes_on(
     order: str, said: str, bench: Bench, make_plan: Plans
@@ -158,7 +158,7 @@ def test_a_result_of_another_cell_is_not_taken(bench: Bench, make_plan: Plans) -
     bench.run(make_plan())
     cells = bench.folder / "cells"
     (cells / "arousal-seed0-fold02/student.json").replace(cells / "arousal-seed0-fold01/student.json")
-    with pytest.raises(ConfigError, match="no result of this cell"):
+    with pytest.raises(ConfigError, match="not a result of this cell"):
         bench.run(make_plan())
 
 

@@ -117,7 +117,7 @@ def test_an_impossible_plan_is_refused(changes: dict[str, object], make_plan: Pl
 
 def test_a_missing_sweep_says_so(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(ConfigError, match="is no sweep"):
+        with pytest.raises(ConfigError, match="is not a sweep"):
             SweepPlan.load(folder)
 
 

@@ -26,11 +26,11 @@ def _tell(terminal: bool) -> str:
 
 def test_plain_lines_without_a_terminal() -> None:
     assert _tell(terminal=False).splitlines() == [
-        "2 of 8 results are there already",
+        "2 of 8 results are finished already",
         "[2/8] arousal-seed0-fold03  started (worker 1)",
         "[3/8] arousal-seed0-fold03  teacher done",
         "2 sessions [of 5] are left out",
-        "[3/8] arousal-seed0-fold03  lost in attempt 1, to be begun again: its worker was ended by [SIGKILL]",
+        "[3/8] arousal-seed0-fold03  lost in attempt 1, restarting: its worker was ended by [SIGKILL]",
         "[3/8] arousal-seed0-fold04  failed: gave up",
     ]
 

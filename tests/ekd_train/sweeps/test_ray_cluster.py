@@ -123,4 +123,4 @@ def test_the_cell_of_a_node_that_dies_goes_on_at_the_other(became: dict[str, Any
 
 
 def test_a_head_node_that_dies_ends_in_a_sentence(became: dict[str, Any]) -> None:
-    assert became["head"]["said"].startswith("the head node 127.0.0.1:6399 of the Ray cluster is gone")
+    assert became["head"]["said"].startswith("the head node 127.0.0.1:6399 of the Ray cluster is unreachable")

@@ -106,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with contextlib.redirect_stdout(io.StringIO()), SweepReporter() as reporter:
             for text in warning.values():
-                reporter.note(text)
-            reporter.note(f"{plan.describe()} -> {folder}")
+                reporter.notify(text)
+            reporter.notify(f"{plan.describe()} -> {folder}")
             result = run_plan(plan, folder, executor, reporter, args.stack)
     except KeyboardInterrupt:
         print(f"\nekd-train: stopped; continue with ekd-train sweep --resume {folder}", file=sys.stderr)

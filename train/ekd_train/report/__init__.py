@@ -1,4 +1,4 @@
-"""The report that ends a sweep: what its results allow to say. Loads without torch."""
+"""The report of a sweep: scores, statistics, comparisons, plots. Loads without torch."""
 
 from ekd_train.report.text import render_text
 from ekd_train.report.write import read_report, write_report

@@ -1,4 +1,4 @@
-"""report.json: the one source of the text and the plots. The same files give the same report."""
+"""Build report.json, the source of text and plots. The same result files give the same report."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 def build_report(sweep: Sweep) -> dict[str, Any]:
-    """The report of a sweep, JSON-ready; its first keys say what its figures must not be taken for."""
+    """The report of a sweep, JSON-ready. Its first keys are the warnings about its figures."""
     plan = sweep.plan
     methods = ordered(plan.methods)
     in_order = sorted(sweep.cells, key=lambda cell: (cell.target, cell.method, cell.seed, cell.fold))
@@ -93,8 +93,8 @@ def _versions() -> dict[str, str]:
 
 
 def _tested(by_method: Mapping[str, Sequence[Cell]]) -> Confusions:
-    """The test windows of a target: any one method's matrices of every seed and fold, whose rows all methods share."""
-    one = {(cell.seed, cell.fold): cell for its in by_method.values() for cell in its}
+    """The matrices of any one method for every seed and fold of a target; all methods have the same row sums."""
+    one = {(cell.seed, cell.fold): cell for method_cells in by_method.values() for cell in method_cells}
     return confusions(one[key] for key in sorted(one))
 
 

@@ -1,4 +1,4 @@
-"""Read a sweep's folder, finished or not: every result that is there, and the name of every one that is not."""
+"""Read the folder of a sweep, finished or not: the results, and the names of missing and damaged ones."""
 
 import json
 import math
@@ -25,7 +25,7 @@ Confusion = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What sweep.json says: which results the sweep is to have. The rest of its fields is in `about`."""
+    """The content of sweep.json: which results the sweep has when finished. `about` holds its other fields."""
 
     config: Mapping[str, Any]
     data: str
@@ -89,7 +89,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A file that cannot be used, and why."""
+    """A file that cannot be used, and the reason."""
 
     file: str
     reason: str
@@ -97,7 +97,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep's plan, the results found, and the files missing, damaged, or of no result of the plan."""
+    """A sweep's plan, its results, and the files that are missing, damaged or not in the plan."""
 
     plan: Plan
     cells: tuple[Cell, ...]
@@ -115,10 +115,10 @@ def scores_of(confusion: Confusion) -> tuple[float, float]:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """Everything that the folder of a sweep holds by now.
+    """The current content of a sweep's folder.
 
-    Raises ConfigError where there is no sweep or its sweep.json cannot be read, and DataError where its results
-    contradict each other, so that no comparison between them would be sound.
+    Raises ConfigError if there is no sweep or sweep.json cannot be read, and DataError if results contradict each
+    other, so that a comparison would be invalid.
     """
     plan = _read_plan(folder / "sweep.json")
     cells, missing, damaged = [], [], []
@@ -141,7 +141,7 @@ def _read_plan(path: Path) -> Plan:
     try:
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
-        raise ConfigError(f"{path.parent} is no sweep (no sweep.json): make one with ekd-train sweep") from None
+        raise ConfigError(f"{path.parent} is not a sweep (no sweep.json): make one with ekd-train sweep") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -170,7 +170,7 @@ def _read_cell(path: Path, target: str, seed: int, fold: int, method: str, leaky
     except FileNotFoundError:
         raise
     except json.JSONDecodeError as error:
-        raise ValueError(f"is no JSON: {error}") from error
+        raise ValueError(f"is not JSON: {error}") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {error}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -231,19 +231,19 @@ def _check_consistency(plan: Plan, cells: Sequence[Cell]) -> None:
             if windows.setdefault((cell.target, cell.seed, cell.fold, result.subject), classes) != classes:
                 raise DataError(
                     f"the methods of {cell.target}, seed {cell.seed}, fold {cell.fold} were tested on different "
-                    f"windows of subject {result.subject}: the folder mixes two sweeps, start it anew"
+                    f"windows of subject {result.subject}: the folder mixes two sweeps: start a new one"
                 )
             fold = folds.setdefault((cell.target, cell.seed, result.subject), cell.fold)
             if fold != cell.fold and plan.split.startswith(SUBJECT_WISE_FOLDS):
                 raise DataError(
                     f"subject {result.subject} is tested in folds {fold} and {cell.fold} of {cell.target}, seed "
-                    f"{cell.seed}: the folder mixes two sweeps, start it anew"
+                    f"{cell.seed}: the folder mixes two sweeps: start a new one"
                 )
 
 
 def _value(data: Mapping[str, Any], name: str, kind: type) -> Any:
     if not isinstance(data[name], kind):
-        raise ValueError(f"{name} is no {kind.__name__}")
+        raise ValueError(f"{name} is not a {kind.__name__}")
     return data[name]
 
 
@@ -256,13 +256,13 @@ def _names(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _whole(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} is no whole number")
+        raise ValueError(f"{name} is not a whole number")
     return value
 
 
 def _number(value: Any, name: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
     return float(value)
 
 
@@ -274,7 +274,7 @@ def _seconds(value: Any) -> float:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Which method does better: every question of a report asked, tested, and corrected for being one of many."""
+"""Paired comparisons between methods, with Holm's correction for multiple tests."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ekd_train.report.collect import Cell
-from ekd_train.report.methods import ordered, questions
+from ekd_train.report.methods import comparison_pairs, ordered
 from ekd_train.report.scores import SCORES, always, confusions, shared
 from ekd_train.report.statistics import Paired, compare_paired, holm
 
@@ -14,15 +14,15 @@ __all__ = ["LARGER_CLASS", "LEVEL", "Comparison", "compare_methods"]
 
 LEVEL = 0.05
 LARGER_CLASS = "larger-class"
-"""The reference that answers the larger class to every window."""
+"""The reference that predicts the larger class for every window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One method against one reference, on one target by one score.
+    """One method against one reference, for one target and one score.
 
-    family: "methods", or "larger-class" where the reference is no method; each family is corrected by itself, over all
-    its targets and scores. t_p_holm, wilcoxon_p_holm: Holm-corrected; shown: t_p_holm lies below LEVEL.
+    family: "methods", or "larger-class" if the reference is not a method. Each family is corrected separately, over
+    all its targets and scores. t_p_holm, wilcoxon_p_holm: Holm-corrected. shown: t_p_holm is below LEVEL.
     """
 
     family: str
@@ -36,11 +36,11 @@ class Comparison:
 
     @property
     def shown(self) -> bool:
-        """Whether a difference may be claimed."""
+        """Whether the difference is significant after correction."""
         return self.t_p_holm is not None and self.t_p_holm < LEVEL
 
     def to_json(self) -> dict[str, Any]:
-        """Flat and JSON-ready, the differences as a list of subjects."""
+        """A flat JSON-ready dict, with the differences as a list of subjects."""
         flat = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "paired"}
         paired = {f.name: getattr(self.paired, f.name) for f in dataclasses.fields(self.paired)}
         by_seed = self.paired.by_seed
@@ -56,15 +56,15 @@ def compare_methods(
     cells: Mapping[str, Mapping[str, Sequence[Cell]]], larger: Mapping[str, int | None]
 ) -> list[Comparison]:
     """All comparisons of a report; cells: by target and method; larger: each target's larger class, None if unknown."""
-    found = []
+    comparisons = []
     for target, by_method in cells.items():
-        present = ordered(method for method, its in by_method.items() if its)
-        for method, reference in questions(present):
+        present = ordered(method for method, method_cells in by_method.items() if method_cells)
+        for method, reference in comparison_pairs(present):
             theirs, ours = map(confusions, shared(by_method[reference], by_method[method]))
             for score, of in SCORES.items():
                 paired = compare_paired(of(theirs), of(ours))
                 if paired is not None:
-                    found.append(Comparison("methods", target, score, method, reference, paired))
+                    comparisons.append(Comparison("methods", target, score, method, reference, paired))
         label = larger[target]
         if label is None:
             continue
@@ -73,8 +73,8 @@ def compare_methods(
             for score, of in SCORES.items():
                 paired = compare_paired(of(always(ours, label)), of(ours))
                 if paired is not None:
-                    found.append(Comparison(LARGER_CLASS, target, score, method, LARGER_CLASS, paired))
-    return [*_corrected(found, "methods"), *_corrected(found, LARGER_CLASS)]
+                    comparisons.append(Comparison(LARGER_CLASS, target, score, method, LARGER_CLASS, paired))
+    return [*_corrected(comparisons, "methods"), *_corrected(comparisons, LARGER_CLASS)]
 
 
 def _corrected(comparisons: Sequence[Comparison], family: str) -> list[Comparison]:

@@ -1,12 +1,12 @@
-"""How a report calls the methods of a sweep, in which order, and which pairs of them answer a question."""
+"""Titles and order of methods in a report, and the pairs of methods to compare."""
 
 from collections.abc import Iterable, Sequence
 
 from ekd_train.methods import METHODS
 
-__all__ = ["ordered", "questions", "short_title", "title"]
+__all__ = ["comparison_pairs", "ordered", "short_title", "title"]
 
-QUESTIONS = (
+COMPARED_PAIRS = (
     ("kd", "student"),
     ("student-compact", "student"),
     ("student-edge", "student"),
@@ -30,29 +30,29 @@ QUESTIONS = (
 
 
 def title(method: str) -> str:
-    """How a method is called in tables and plots; an unknown one goes by its own name."""
+    """A method's title in tables and plots; the name of an unknown method."""
     return METHODS[method].title if method in METHODS else method
 
 
 def short_title(method: str) -> str:
-    """The same without what is in brackets, where there is little room."""
+    """The title without the part in brackets."""
     return title(method).partition(" (")[0]
 
 
 def ordered(methods: Iterable[str]) -> tuple[str, ...]:
-    """Known methods in the order of the tables, then the others as they come."""
+    """Known methods in the order of the tables, then the others in the given order."""
     known = list(METHODS)
     return tuple(sorted(methods, key=lambda name: known.index(name) if name in METHODS else len(known)))
 
 
-def questions(methods: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The pairs (method, reference) to compare, fixed by the methods' names before any figure is seen.
+def comparison_pairs(methods: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The pairs (method, reference) to compare, chosen by the methods' names and not by any figure.
 
-    A method that no question names is held to the student, or to the first other method but the teacher.
+    A method without a predefined pair is compared with the student, or with the first method that is not the teacher.
     """
     present = ordered(methods)
-    pairs = [pair for pair in QUESTIONS if set(pair) <= set(present)]
+    pairs = [pair for pair in COMPARED_PAIRS if set(pair) <= set(present)]
     reference = "student" if "student" in present else next((name for name in present if name != "teacher"), "")
-    asked = {name for pair in pairs for name in pair}
-    others = [name for name in present if reference and name not in asked | {reference}]
+    compared = {name for pair in pairs for name in pair}
+    others = [name for name in present if reference and name not in compared | {reference}]
     return (*pairs, *((name, reference) for name in others))

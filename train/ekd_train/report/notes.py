@@ -1,4 +1,4 @@
-"""What a report's figures allow to say, and what a reader must know of them."""
+"""Warnings, verdicts and footnotes of a report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from ekd_train.report.comparisons import LARGER_CLASS, LEVEL
 
 __all__ = ["marks", "notes", "notice", "p_value", "verdict"]
 
-SYNTHETIC = "SYNTHETIC DATA: nobody was measured."
+SYNTHETIC = "SYNTHETIC DATA: no person was measured."
 
 
 def notice(leaky: bool, synthetic: bool, done: int, expected: int) -> str:
-    """The first line of everything; "" where there is nothing to warn of."""
+    """The first line of a report: its warnings, or ""."""
     said = [LEAKY_WARNING] if leaky else []
     said += [f"INCOMPLETE: {done} of {expected} results."] if done < expected else []
     said += [SYNTHETIC] if synthetic else []
@@ -20,7 +20,7 @@ def notice(leaky: bool, synthetic: bool, done: int, expected: int) -> str:
 
 
 def marks(report: Mapping[str, Any]) -> str:
-    """The same for a heading or the title of a plot, short: " [LEAKY SPLIT] [synthetic data]"."""
+    """The warnings in short form for headings and plot titles: " [LEAKY SPLIT] [SYNTHETIC data]"."""
     progress = report["progress"]
     incomplete = f" [INCOMPLETE: {progress['done']} of {progress['expected']}]"
     return (
@@ -31,7 +31,7 @@ def marks(report: Mapping[str, Any]) -> str:
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:
-    """What a comparison allows to say of its method."""
+    """The conclusion that a comparison allows about its method."""
     if comparison["t_p_holm"] is None:
         return "cannot be tested"
     if not comparison["shown"]:
@@ -41,7 +41,7 @@ def verdict(comparison: Mapping[str, Any]) -> str:
 
 
 def p_value(value: float | None, name: str = "") -> str:
-    """0.0123 -> "0.012", with a name "p = 0.012"; a dash where there is none."""
+    """0.0123 -> "0.012", with a name "p = 0.012"; a dash for None."""
     if value is None:
         return "–"
     if value < 0.001:
@@ -50,43 +50,43 @@ def p_value(value: float | None, name: str = "") -> str:
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
-    """The footnotes of a report that is built up to them."""
+    """The footnotes of a report whose other keys are complete."""
     split, seeds = report["sweep"]["split"], len(report["sweep"]["seeds"])
     families = {
         c["family"]: sum(c["family"] == d["family"] for d in report["comparisons"]) for c in report["comparisons"]
     }
     said = [
-        "Scores are computed for each subject and then averaged, so every subject weighs the same however many windows "
-        "it has. F1 is the unweighted mean over the classes that a subject's labels or predictions hold.",
+        "Scores are computed for each subject and then averaged, so every subject has the same weight for any number "
+        "of windows. F1 is the unweighted mean over the classes in a subject's labels or predictions.",
         f"mean ± sd: seeds ({seeds}) are averaged within a subject first; sd is over subjects. Intervals are 95 % "
-        "Student t intervals over subjects: they speak of people, not of windows. The spread over seeds stands apart.",
+        "Student t intervals over subjects: they describe people, not windows. The spread over seeds is separate.",
         "Comparisons are paired by subject, on the same windows and seeds. p (t) is from the two-sided paired t test, "
-        "ranks the Holm-corrected p of Wilcoxon's signed-rank test. A difference is claimed only where the t test's p, "
-        f"corrected by Holm, lies below {LEVEL:g}. The corrections run over all targets and both scores: "
+        "ranks the Holm-corrected p of Wilcoxon's signed-rank test. A difference is claimed only if the t test's p, "
+        f"corrected by Holm, is below {LEVEL:g}. The corrections run over all targets and both scores: "
         f"{families.get('methods', 0)} comparisons between methods, and {families.get(LARGER_CLASS, 0)} with the "
         "larger class. The methods' names alone decide which pairs are compared. Seeds > 0 counts the seeds whose own "
         "mean difference is positive.",
         '"Could show" is half the width of the uncorrected interval: a smaller mean difference could not have been '
-        "told from zero with these subjects. No difference shown does not mean that there is none.",
-        "The larger class is the one that more test windows have, every subject weighing the same; always answering it "
-        "needs no signal at all.",
+        "distinguished from zero with these subjects. An absent proof of a difference is not a proof of its absence.",
+        "The larger class is the class of more test windows, with the same weight for every subject; to predict it "
+        "always needs no signal.",
     ]
     said.append(_dependence(split, report["leaky"]))
     few = [target["subjects"] for target in report["targets"].values() if 1 < target["subjects"] < 6]
     if few:
         said.append(
-            f"With {min(few)} subjects the signed-rank test cannot go below p = {2 / 2 ** min(few):.3g}, whatever the "
+            f"With {min(few)} subjects the signed-rank test cannot go below p = {2 / 2 ** min(few):.3g} for any "
             "differences."
         )
     if not report["complete"]:
         said.append(
-            "The sweep is incomplete: subjects, seeds or methods are missing from the means, and which came first need "
-            "not be chance. Figures seed by seed are over the subjects that every seed has."
+            "The sweep is incomplete: subjects, seeds or methods are missing from the means, and the finished ones "
+            "need not be a random sample. Figures by seed are over the subjects that every seed has."
         )
     if report["published"]:
         said.append(
-            f"Published: {report['published']['source']}. Its split, its epochs and the kind of its F1 are not known "
-            "here, and it gives no spread: its figures stand beside ours for orientation, not as a test."
+            f"Published: {report['published']['source']}. Its split, its epochs and its kind of F1 are not "
+            "known, and it gives no spread: its figures are listed for orientation, not as a test."
         )
     return said
 
@@ -94,15 +94,15 @@ def notes(report: Mapping[str, Any]) -> list[str]:
 def _dependence(split: str, leaky: bool) -> str:
     if leaky:
         return (
-            "With a trial-leaky split a network meets every test subject in training. The intervals over subjects do "
-            "not tell how it does on a person whom it has not met."
+            "With a trial-leaky split a network is trained on every test subject. The intervals over subjects do "
+            "not predict the accuracy on a new person."
         )
     if split.startswith("leave-one-out"):
         return (
-            "The networks of different folds share most of their training subjects, so subjects are not quite "
+            "The networks of different folds share most of their training subjects, so subjects are not fully "
             "independent, and the intervals and p values are somewhat too confident."
         )
     return (
-        "Subjects of one fold are tested with one and the same network, and the networks of different folds share "
-        "training subjects: subjects are not quite independent, and intervals and p values are somewhat too confident."
+        "Subjects of one fold are tested with the same network, and the networks of different folds share "
+        "training subjects: subjects are not fully independent, and intervals and p values are somewhat too confident."
     )

@@ -1,4 +1,4 @@
-"""The plots of a report, from report.json alone: scores, training, confusion, differences, a file for each target."""
+"""The plots of a report, from report.json alone: scores, training, confusion and differences of each target."""
 
 import re
 import textwrap
@@ -31,9 +31,9 @@ def plot_names(report: Mapping[str, Any]) -> list[str]:
 
 
 def draw_plots(report: Mapping[str, Any]) -> Iterator[tuple[str, "Figure"]]:
-    """Each plot's file name and figure; nothing for what a report has no figures of.
+    """File name and figure of each plot that the report has figures for.
 
-    Raises ConfigError where matplotlib is not installed.
+    Raises ConfigError if matplotlib is not installed.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -44,7 +44,7 @@ def draw_plots(report: Mapping[str, Any]) -> Iterator[tuple[str, "Figure"]]:
 
 
 def _plots(report: Mapping[str, Any]) -> list[tuple[str, Callable[[Mapping[str, Any], str], "Figure"], str]]:
-    tested = [target for target, its in report["targets"].items() if its["methods"]]
+    tested = [target for target, content in report["targets"].items() if content["methods"]]
     kinds = (
         ("scores", _scores, tested),
         ("training", _training, [target for target in tested if _trained(report, target)]),
@@ -59,7 +59,7 @@ def _plots(report: Mapping[str, Any]) -> list[tuple[str, Callable[[Mapping[str, 
 
 
 def _scores(report: Mapping[str, Any], target: str) -> "Figure":
-    """Every subject's scores, a column a method, with mean and interval, and the level that needs no signal."""
+    """Every subject's scores, one column per method, with mean, interval and the level of the larger class."""
     methods = report["targets"][target]["methods"]
     larger = report["targets"][target]["larger_class"]
     figure = _figure(report, f"{target}: scores of the test subjects", 2.4 + 1.3 * len(methods), 7.6)
@@ -84,7 +84,7 @@ def _scores(report: Mapping[str, Any], target: str) -> "Figure":
 
 
 def _training(report: Mapping[str, Any], target: str) -> "Figure":
-    """Validation accuracy and loss by epoch, mean and spread over runs, a column a method."""
+    """Validation accuracy and loss by epoch, mean and spread over runs, one column per method."""
     trained = _trained(report, target)
     figure = _figure(report, f"{target}: training, mean ± sd over folds and seeds", 1.2 + 2.5 * len(trained), 5.6)
     axes = figure.subplots(2, len(trained), sharex="col", sharey="row", squeeze=False)
@@ -111,7 +111,7 @@ def _training(report: Mapping[str, Any], target: str) -> "Figure":
 
 
 def _confusion(report: Mapping[str, Any], target: str) -> "Figure":
-    """Of all windows of a true class, the share predicted as each class, a panel a method."""
+    """The shares of predicted classes for each true class, one panel per method."""
     methods = report["targets"][target]["methods"]
     columns = min(len(methods), 4)
     rows = -(-len(methods) // columns)
@@ -144,7 +144,7 @@ def _confusion(report: Mapping[str, Any], target: str) -> "Figure":
 
 
 def _differences(report: Mapping[str, Any], target: str) -> "Figure":
-    """Every subject's difference in accuracy, sorted, a panel a comparison, with the mean and its interval."""
+    """Every subject's difference in accuracy, sorted, one panel per comparison, with mean and interval."""
     compared = _compared(report, target)
     columns = min(len(compared), COLUMNS)
     rows = -(-len(compared) // columns)
@@ -158,7 +158,7 @@ def _differences(report: Mapping[str, Any], target: str) -> "Figure":
             _difference(axis, compared[number])
         else:
             axis.set_axis_off()
-    # One scale for all students; the teacher, who sees EEG as well, is far away and has its own.
+    # The students share one scale; the teacher, which uses EEG too, has its own.
     students = [axis for axis, each in zip(axes.flat, compared, strict=False) if each["method"] != "teacher"]
     for axis in students:
         axis.set_ylim(min(a.get_ylim()[0] for a in students), max(a.get_ylim()[1] for a in students))
@@ -193,10 +193,10 @@ def _difference(axis: "Axes", comparison: Mapping[str, Any]) -> None:
     axis.set_xlim(-0.8, len(subjects) - 0.2)
     _tidy(axis)
     names = f"{short_title(comparison['method'])} vs {short_title(comparison['reference'])}"
-    axis.set_title(f"{textwrap.fill(names, 48)}\n{_said(comparison)}", fontsize=8.5)
+    axis.set_title(f"{textwrap.fill(names, 48)}\n{_caption(comparison)}", fontsize=8.5)
 
 
-def _said(comparison: Mapping[str, Any]) -> str:
+def _caption(comparison: Mapping[str, Any]) -> str:
     corrected = "" if comparison["t_p_holm"] is None else f", Holm {p_value(comparison['t_p_holm'], 'p')}"
     return f"{points(comparison['mean'])} points{corrected}\n{verdict(comparison)}"
 
@@ -229,7 +229,7 @@ def _mean_bar(axis: "Axes", place: float, summary: Mapping[str, Any], color: str
 
 
 def _spread(column: int, count: int) -> list[float]:
-    """Places beside each other for dots in order of their values, so that near ones do not hide one another."""
+    """Horizontal positions of dots in the order of their values, so that similar values do not overlap."""
     return [column + 0.06 * ((3 * number) % 7 - 3) - 0.04 for number in range(count)]
 
 
@@ -244,7 +244,7 @@ def _color(report: Mapping[str, Any], method: str) -> str:
 
 
 def _wrapped(method: str, width: int) -> str:
-    """The title in short lines; what is in brackets starts one of its own."""
+    """The title in short lines; a part in brackets starts a new line."""
     name = title(method)
     parts = [name] if len(name) <= width else name.replace(" (", "\n(").split("\n")
     return "\n".join(textwrap.fill(part, width, break_on_hyphens=False) for part in parts)

@@ -1,4 +1,4 @@
-"""What EmotionKD's paper reports, to stand beside our figures on the same datasets."""
+"""The figures of the EmotionKD paper, for comparison on the same datasets."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ FIGURES = {
 
 
 def published(dataset: str) -> dict[str, Any] | None:
-    """The paper's table for "deap" or "hci" as shares, JSON-ready; None for every other dataset."""
+    """The paper's table for "deap" or "hci" as shares, JSON-ready; None for any other dataset."""
     figures = FIGURES.get(dataset)
     if figures is None:
         return None

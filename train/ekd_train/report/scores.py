@@ -1,4 +1,4 @@
-"""From results to one score for each test subject and seed."""
+"""Confusion matrices and scores for each test subject and seed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -36,20 +36,20 @@ def total(counts: Iterable[Confusion]) -> Confusion:
 
 
 def shared(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Those cells of two methods whose seed and fold both methods have."""
+    """The cells of two methods with a seed and fold that both methods have."""
     both = {(cell.seed, cell.fold) for cell in first} & {(cell.seed, cell.fold) for cell in second}
     return [c for c in first if (c.seed, c.fold) in both], [c for c in second if (c.seed, c.fold) in both]
 
 
 def larger_class(counts: Confusions) -> int:
-    """The class that more test windows have where every subject weighs the same; 0 on a tie."""
+    """The class of more test windows, with the same weight for every subject; 0 on a tie."""
     high = [sum(confusion[1]) / sum(map(sum, confusion)) for confusion in counts.values()]
     return int(float(np.mean(high)) > 0.5)
 
 
 def always(counts: Confusions, label: int) -> Confusions:
-    """The confusion matrices of answering `label` to every window."""
-    answers: dict[tuple[str, int], Confusion] = {}
+    """The confusion matrices of predicting `label` for every window."""
+    constant: dict[tuple[str, int], Confusion] = {}
     for key, (low, high) in counts.items():
-        answers[key] = ((0, sum(low)), (0, sum(high))) if label else ((sum(low), 0), (sum(high), 0))
-    return answers
+        constant[key] = ((0, sum(low)), (0, sum(high))) if label else ((sum(low), 0), (sum(high), 0))
+    return constant

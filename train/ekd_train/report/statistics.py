@@ -1,4 +1,4 @@
-"""Statistics over subjects: seeds are averaged within a subject first, for a subject is what was sampled."""
+"""Statistics over subjects. Seeds are averaged within a subject first, because subjects are the sample."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ IDENTICAL = 1e-9
 class Summary:
     """Mean and standard deviation over subjects, and the 95 % t interval of the mean.
 
-    sd is None for one subject; low and high are None for one subject and for values that are all the same.
+    sd is None for one subject; low and high are None for one subject and for identical values.
     """
 
     mean: float
@@ -30,9 +30,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """How far training's own chance moves the mean over subjects.
+    """The effect of the training seed on the mean over subjects.
 
-    means: that mean by seed, over the subjects that every seed has; sd: their standard deviation, None for one seed.
+    means: the mean by seed, over the subjects that every seed has; sd: their standard deviation, None for one seed.
     """
 
     means: Mapping[int, float]
@@ -43,9 +43,9 @@ class SeedSpread:
 class Paired:
     """Second minus first over the subjects that both have, seeds averaged within a subject.
 
-    low, high: 95 % t interval; half_width: half of it, the smallest mean difference that it would have told from
-    zero; t_p: two-sided paired t test; wilcoxon_p: two-sided signed-rank test, zeros dropped. All None where there is
-    one subject or no spread. by_seed: the mean difference seed by seed. differences: by subject, mean, least and
+    low, high: 95 % t interval; half_width: half of it, the smallest mean difference that differs significantly from
+    zero; t_p: two-sided paired t test; wilcoxon_p: two-sided signed-rank test, zeros dropped. All None for one
+    subject or no spread. by_seed: the mean difference seed by seed. differences: by subject, mean, least and
     greatest over seeds.
     """
 
@@ -90,7 +90,7 @@ def seed_spread(scores: Scores) -> SeedSpread:
 
 
 def compare_paired(first: Scores, second: Scores) -> Paired | None:
-    """Second against first on the (subject, seed) pairs that both have; None where there are none."""
+    """Second against first on the (subject, seed) pairs that both have; None if there are none."""
     both = {key: second[key] - first[key] for key in sorted(first.keys() & second.keys())}
     if not both:
         return None
@@ -107,7 +107,7 @@ def compare_paired(first: Scores, second: Scores) -> Paired | None:
         low, high = difference.low, difference.high
         half = (high - low) / 2
         t_p = float(stats.ttest_1samp(values, 0.0).pvalue)
-        # Equal differences must tie, and zero ones be zero, whatever the last bit says.
+        # Rounded, so that equal differences tie and zero differences are zero despite rounding errors.
         ranked = values.round(12)
         wilcoxon_p = float(stats.wilcoxon(ranked[ranked != 0]).pvalue)
     return Paired(
@@ -125,7 +125,7 @@ def compare_paired(first: Scores, second: Scores) -> Paired | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction (1979) over those that are not None, in the order given."""
+    """Holm's step-down correction (1979) of the values that are not None, in the given order."""
     tested = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     floor = 0.0

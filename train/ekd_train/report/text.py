@@ -1,4 +1,4 @@
-"""A report in words: Markdown that reads well on a terminal too, from report.json alone."""
+"""A report as Markdown, readable on a terminal, from report.json alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ SCORE_TITLES = {"accuracy": "accuracy", "macro_f1": "F1"}
 
 
 def render_text(report: Mapping[str, Any]) -> str:
-    """The whole report for a terminal. Its first line says what the figures must not be taken for."""
+    """The whole report for a terminal. Its first line has the warnings about its figures."""
     parts = [
         *([report["notice"]] if report["notice"] else []),
         f"# {_headline(report)}",
@@ -35,7 +35,7 @@ def render_text(report: Mapping[str, Any]) -> str:
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
-    """`render_text` with the plots: what report.md holds."""
+    """`render_text` with the plots: the content of report.md."""
     pictures = [f"![{name.removesuffix('.png').replace('-', ' ')}](plots/{name})" for name in plot_names(report)]
     return "\n\n".join([render_text(report), *(["## Plots" + marks(report), *pictures] if pictures else [])]) + "\n"
 
@@ -85,7 +85,7 @@ def _certainty(report: Mapping[str, Any]) -> str:
                 ]
             )
     header = ["target", "method", "subjects", "accuracy, 95 % interval", "F1, 95 % interval", "sd over seeds"]
-    return f"## How far the means can be trusted{marks(report)}\n\n{_table(header, rows)}" if rows else ""
+    return f"## Uncertainty of the means{marks(report)}\n\n{_table(header, rows)}" if rows else ""
 
 
 def _comparisons(report: Mapping[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ def _larger_class(report: Mapping[str, Any]) -> str:
         if (c["family"], c["score"]) == (LARGER_CLASS, "accuracy")
     ]
     header = ["target", "method", "points", *TESTS, "verdict"]
-    heading = f"## Accuracy against always answering the larger class{marks(report)}"
+    heading = f"## Accuracy against always predicting the larger class{marks(report)}"
     return f"{heading}\n\n{_table(header, rows)}" if rows else ""
 
 
@@ -152,17 +152,17 @@ def _training(report: Mapping[str, Any]) -> str:
 
 def _missing(report: Mapping[str, Any]) -> str:
     progress = report["progress"]
-    said = [f"{progress['done']} of {progress['expected']} results are here."]
+    said = [f"{progress['done']} of {progress['expected']} results are finished."]
     for count, names in (
         ("missing", progress["missing"]),
         ("damaged", [f"{damage['file']}: {damage['reason']}" for damage in progress["damaged"]]),
-        ("of no result of this sweep, left alone", progress["foreign"]),
-        ("with a test loss that is not finite, counted all the same", progress["diverged"]),
+        ("not in the plan of this sweep, ignored", progress["foreign"]),
+        ("with a test loss that is not finite, included in the figures", progress["diverged"]),
     ):
         if names:
             more = [f"... and {len(names) - NAMED} more, named in report.json"] if len(names) > NAMED else []
             said.append("\n".join([f"{len(names)} {count}:\n", *(f"- {name}" for name in [*names[:NAMED], *more])]))
-    return "## What is here\n\n" + "\n\n".join(said)
+    return "## Results\n\n" + "\n\n".join(said)
 
 
 def _protocol(report: Mapping[str, Any]) -> str:
@@ -180,7 +180,7 @@ def _protocol(report: Mapping[str, Any]) -> str:
         )
     if "threshold" in config:
         where = config.get("high", "above").replace("-", " ")
-        lines.append(f"a window is high where its rating lies {where} {config['threshold']:g}, else low")
+        lines.append(f"a window is high if its rating is {where} {config['threshold']:g}, else low")
     for name, value in sweep["about"].items():
         said = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else value
         lines.append(f"{name}: {said}")

@@ -20,13 +20,13 @@ __all__ = ["read_report", "write_report"]
 
 
 def write_report(folder: Path) -> dict[str, Any]:
-    """Report the sweep in `folder`, finished or not: writes report.json, report.md and plots/*.png, returns the report.
+    """Report the sweep in `folder`, finished or not: write report.json, report.md and plots/*.png, return the report.
 
-    Raises ConfigError where there is no sweep, where a file cannot be written, or where matplotlib is missing (the
-    other files are written by then); DataError where the results contradict each other.
+    Raises ConfigError if there is no sweep, a file cannot be written, or matplotlib is missing (after the other files
+    are written); DataError if results contradict each other.
     """
     text = json.dumps(build_report(read_sweep(folder)), indent=1, ensure_ascii=False, allow_nan=False)
-    # What was read back is what the text and the plots are made from, here and later.
+    # Text and plots are made from the parsed JSON, as by a later reader.
     report: dict[str, Any] = json.loads(text)
     write_whole(folder / "report.json", f"{text}\n".encode())
     write_whole(folder / "report.md", render_markdown(report).encode())
@@ -36,9 +36,9 @@ def write_report(folder: Path) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report.json, or that of a sweep's folder.
+    """Read a report.json, given as the file or as the folder of its sweep.
 
-    Raises ConfigError where it is missing, damaged or of another version.
+    Raises ConfigError if it is missing, damaged or of another version.
     """
     file = path / "report.json" if path.is_dir() else path
     try:
@@ -48,7 +48,7 @@ def read_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read ({error}): write it again with ekd-train report FOLDER") from error
     if not isinstance(report, Mapping) or report.get("format") != FORMAT:
-        raise ConfigError(f"{file} is no report of this version of ekd: write it again with ekd-train report FOLDER")
+        raise ConfigError(f"{file} is not a report of this version of ekd: write it again with ekd-train report FOLDER")
     return dict(report)
 
 

@@ -1,4 +1,4 @@
-"""Which part of a sweep: the name of a unit of work. Importable without torch, unlike what trains it."""
+"""The unit of work of a sweep: target, seed and fold. Importable without torch."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ __all__ = ["Cell"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """Which target, seed and fold."""
+    """A target, a seed and a fold."""
 
     target: str
     seed: int

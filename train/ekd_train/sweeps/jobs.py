@@ -1,4 +1,4 @@
-"""What executors take and give: jobs in, events out."""
+"""The interface of executors: jobs in, events out."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from ekd_train.sweeps.cell import Cell
 __all__ = ["ATTEMPTS", "UNDER_WAY", "Event", "Executor", "Job", "Message", "ending"]
 
 Message = tuple[Literal["progress", "noted", "finished", "failed", "lost"], str, str]
-"""What a worker says of its cell: (kind, text, detail) as in `Event`."""
+"""A worker's message about its cell: (kind, text, detail) as in `Event`."""
 
 UNDER_WAY = ("progress", "noted")
-"""The kinds of message after which a cell goes on."""
+"""The kinds of message after which a cell continues."""
 
 ATTEMPTS = 3
-"""How often a cell is begun before it counts as failed."""
+"""How often a cell is started before it counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One cell, the methods that it still lacks, and the folder where its files go.
+    """One cell, its missing methods, and the folder of its files.
 
-    others: cells trained side by side with it, whose folders lie beside its own. What is said of the cell is said of
-    them as well.
+    others: cells trained side by side with it; their folders have the same parent. Events of the cell apply to them,
+    too.
     """
 
     config: TrainConfig
@@ -54,15 +54,15 @@ class Event:
 
 
 class Executor(Protocol):
-    """Where cells are run: on this machine or on a cluster."""
+    """Runs cells on this machine or on a cluster."""
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
-        """Run every job to its end, "finished" or "failed"; closing the generator ends what is running."""
+        """Run every job to its end, "finished" or "failed"; closing the generator ends running cells."""
         ...
 
 
 def ending(job: Job, worker: str, message: Message) -> tuple[Event, Job | None]:
-    """What a message that ends an attempt means for its job: the event, and the job to begin again or None."""
+    """The event of a message that ends an attempt, and the job to retry or None."""
     kind, text, detail = message
     if kind != "lost":
         return Event(kind, job.cell, worker, job.attempt, text), None

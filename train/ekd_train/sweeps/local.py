@@ -1,4 +1,4 @@
-"""Cells on this machine: worker processes that stay, and are replaced when they die."""
+"""Cells on this machine: persistent worker processes, replaced when they die."""
 
 import multiprocessing
 import os
@@ -28,7 +28,7 @@ def available_cores() -> int:
 class LocalExecutor:
     """Runs cells in `workers` processes of `threads` CPU threads each, by the function that `work` names.
 
-    A worker whose process dies, however it may be, is replaced and its cell begun again, up to `jobs.ATTEMPTS` times.
+    If a worker process dies, it is replaced and its cell is restarted, up to `jobs.ATTEMPTS` attempts.
     """
 
     workers: int
@@ -49,11 +49,11 @@ class LocalExecutor:
                     worker = idle.pop() if idle else self._start(names.pop())
                     busy[worker.pipe] = worker, job
                     yield Event("started", job.cell, worker.name, job.attempt)
-                    worker.hand(job)
+                    worker.send(job)
                 for pipe in wait(list(busy)):
                     assert isinstance(pipe, Connection)
                     worker, job = busy[pipe]
-                    message = worker.hear()
+                    message = worker.receive()
                     if message[0] in UNDER_WAY:
                         yield Event(message[0], job.cell, worker.name, job.attempt, message[1])
                         continue
@@ -77,7 +77,7 @@ class LocalExecutor:
         ours, theirs = spawn.Pipe()
         arguments = (theirs, self.work, self.device, self.threads)
         process = spawn.Process(target=serve, args=arguments, name=name)
-        with _interrupts_held_back():
+        with _interrupts_blocked():
             process.start()
         theirs.close()
         return _Worker(name, process, ours)
@@ -89,11 +89,11 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
 
-    def hand(self, job: Job) -> None:
-        with suppress(OSError):  # it died idle: `hear` finds out
+    def send(self, job: Job) -> None:
+        with suppress(OSError):  # it died idle: `receive` reports it
             self.pipe.send(job)
 
-    def hear(self) -> Message:
+    def receive(self) -> Message:
         try:
             message: Message = self.pipe.recv()
         except (EOFError, OSError):
@@ -102,7 +102,7 @@ class _Worker:
         return message
 
     def end(self, at_once: bool) -> None:
-        """End the process: at once, or when it has seen that no more work comes. Its files are whole either way."""
+        """End the process: at once, or after it has seen the closed pipe. Its files are complete either way."""
         self.pipe.close()
         if not at_once:
             self.process.join(PATIENCE_S)
@@ -117,14 +117,14 @@ def _cause(status: int | None) -> str:
     if status >= 0:
         return f"its worker ended with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    memory = ", for want of memory perhaps" if name == "SIGKILL" else ""
+    memory = ", possibly out of memory" if name == "SIGKILL" else ""
     return f"its worker was ended by {name}{memory}"
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """A process started here never sees Ctrl-C, which is for this one to act on, once the start is over."""
-    resource_tracker.ensure_running()  # started along with the first process, it would let interrupts through again
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in processes started here: only this process handles Ctrl-C, after the start."""
+    resource_tracker.ensure_running()  # started with the first process, it would unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

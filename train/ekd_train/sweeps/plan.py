@@ -1,4 +1,4 @@
-"""What a sweep computes: sweep.json, fixed when the sweep begins, extended by methods and seeds alone."""
+"""The plan of a sweep (sweep.json): fixed when the sweep begins; only methods and seeds can be added."""
 
 import dataclasses
 import json
@@ -23,16 +23,16 @@ __all__ = ["SweepPlan", "plan_sweep"]
 FORMAT = 1
 FILE = "sweep.json"
 SHOWN_DIFFERENCES = 3
-NAMES = {"identity": "what the data holds", "folds": "the number of folds"}
+NAMES = {"identity": "the content of the data", "folds": "the number of folds"}
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Every result that a sweep is to have: one of each method in each cell.
+    """All results of a sweep: one for each method in each cell.
 
-    config: what all cells share; targets and seed in it are those of the whole sweep, a cell has its own.
-    folds: how many the split makes. identity, synthetic: of the dataset, as in `Run`.
-    Raises ConfigError where something is named twice, unknown or missing.
+    config: shared by all cells; its targets and seed are those of the sweep, and each cell has its own.
+    folds: the number of folds of the split. identity, synthetic: of the dataset, as in `Run`.
+    Raises ConfigError if a name is repeated, unknown or missing.
     """
 
     config: TrainConfig
@@ -59,13 +59,13 @@ class SweepPlan:
             raise ConfigError("a sweep needs at least one fold")
 
     def cells(self) -> list[Cell]:
-        """The units of work, all of one seed before the next seed."""
+        """The units of work, seed by seed."""
         return [
             Cell(target, seed, fold) for seed in self.seeds for target in self.targets for fold in range(self.folds)
         ]
 
     def describe(self) -> str:
-        """The whole of it in one line."""
+        """The plan in one line."""
         parts = [
             f"{self.folds} folds ({self.split})" if self.folds > 1 else self.split,
             ", ".join(self.targets),
@@ -76,7 +76,7 @@ class SweepPlan:
         return f"{kind}: {' x '.join(parts)} = {len(self.cells()) * len(self.methods)} results"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; data and dataset are there for readers of the file."""
+        """A JSON-ready dict; data and dataset are for readers of the file."""
         return {
             "format": FORMAT,
             "data": self.config.data,
@@ -87,12 +87,12 @@ class SweepPlan:
 
     @classmethod
     def load(cls, folder: Path) -> "SweepPlan":
-        """The plan of the sweep in `folder`. Raises ConfigError where there is none or it cannot be read."""
+        """The plan of the sweep in `folder`. Raises ConfigError if it is missing or cannot be read."""
         path = folder / FILE
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{folder} is no sweep (no {FILE}): begin one with ekd-train sweep --out") from None
+            raise ConfigError(f"{folder} is not a sweep (no {FILE}): start one with ekd-train sweep --output") from None
         except (ValueError, OSError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -112,28 +112,28 @@ class SweepPlan:
             raise ConfigError(f"{path} is incomplete: {error}") from error
 
     def save(self, folder: Path) -> None:
-        """Write sweep.json, aside first, then renamed."""
+        """Write sweep.json atomically."""
         write_json(folder / FILE, self.to_json())
 
-    def extended(self, asked: "SweepPlan", folder: Path) -> "SweepPlan":
-        """This plan with the methods and seeds of `asked` as well; none is ever taken away.
+    def extended(self, wanted: "SweepPlan", folder: Path) -> "SweepPlan":
+        """This plan with the additional methods and seeds of `wanted`; none is removed.
 
-        Raises ConfigError, naming what differs, where anything else is not the same.
+        Raises ConfigError, with the differences, if anything else differs.
         """
         differing = [
             f"{NAMES.get(key, key)} is {there!r} there and {here!r} here"
-            for key, there, here in _differences(self, asked)
+            for key, there, here in _differences(self, wanted)
         ]
         if differing:
             more = f" and {len(differing) - SHOWN_DIFFERENCES} more" if len(differing) > SHOWN_DIFFERENCES else ""
             raise ConfigError(
                 f"{folder} holds another sweep ({'; '.join(differing[:SHOWN_DIFFERENCES])}{more}): "
-                f"continue that with ekd-train sweep --resume {folder}, or choose another --out for this one"
+                f"continue that with ekd-train sweep --resume {folder}, or choose another --output for this one"
             )
         return replace(
             self,
-            seeds=tuple(sorted({*self.seeds, *asked.seeds})),
-            methods=tuple(dict.fromkeys((*self.methods, *asked.methods))),
+            seeds=tuple(sorted({*self.seeds, *wanted.seeds})),
+            methods=tuple(dict.fromkeys((*self.methods, *wanted.methods))),
         )
 
 
@@ -156,7 +156,9 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def plan_sweep(config: TrainConfig, split: str, seeds: int, methods: Sequence[str] | None) -> SweepPlan:
-    """The plan for a configuration: its targets, `seeds` seeds from its own on; methods None: all that it allows.
+    """The plan for a configuration: its targets, and `seeds` seeds that count up from its own.
+
+    methods: None for the default methods that the data allows.
 
     Raises DataError or ConfigError where the data cannot be found or does not hold what is asked for.
     """

@@ -1,4 +1,4 @@
-"""Progress of a sweep on stderr: a live bar with a line a worker on a terminal, plain lines elsewhere."""
+"""Progress of a sweep on stderr: a live bar and one line per worker on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -21,11 +21,11 @@ from ekd_train.sweeps.jobs import Event
 __all__ = ["SilentSweepReporter", "SweepReporter"]
 
 QUIET_S = 30.0
-"""Without a terminal, a worker's progress within a cell is told this often at most."""
+"""Least time between two progress lines of a worker without a terminal."""
 
 
 class SweepReporter:
-    """Shows what happens in a sweep; use it as a context manager."""
+    """Shows the progress of a sweep; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
@@ -49,7 +49,7 @@ class SweepReporter:
         self._rows: dict[str, TaskID] = {}
         self._planned = 0
         self._done = 0
-        self._told: dict[str, float] = {}
+        self._shown_s: dict[str, float] = {}
 
     def __enter__(self) -> "SweepReporter":
         if self.console.is_terminal:
@@ -62,40 +62,40 @@ class SweepReporter:
         if self.console.is_terminal:
             self._live.stop()
 
-    def note(self, text: str) -> None:
-        """A line that stays."""
+    def notify(self, text: str) -> None:
+        """Show a message that stays visible."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def begin(self, planned: int, found: int) -> None:
-        """The sweep begins with so many results planned, and so many found finished."""
+        """The sweep begins: `planned` results, of them `found` finished already."""
         self._planned, self._done = planned, found
         self._total = self._bar.add_task("", total=planned, completed=found)
         if found:
-            self.note(f"{found} of {planned} results are there already")
+            self.notify(f"{found} of {planned} results are finished already")
 
     def result(self, event: Event, method: str) -> None:
-        """One more result is there."""
+        """A result is finished."""
         self._done += 1
         if self._total is not None:
             self._bar.update(self._total, completed=self._done)
         self._say(f"{event.cell.name}  {method} done")
 
     def event(self, event: Event) -> None:
-        """Something else happened."""
+        """Show any other event."""
         if event.kind == "noted":
-            self.note(event.text)
+            self.notify(event.text)
             return
         line = f"{event.worker}: {event.cell.name}  {event.text or event.kind}"
         if event.kind in ("started", "progress"):
             self._show(event.worker, line)
-            if not self.console.is_terminal and time.monotonic() - self._told.get(event.worker, -QUIET_S) >= QUIET_S:
-                self._told[event.worker] = time.monotonic()
+            if not self.console.is_terminal and time.monotonic() - self._shown_s.get(event.worker, -QUIET_S) >= QUIET_S:
+                self._shown_s[event.worker] = time.monotonic()
                 self._say(f"{event.cell.name}  {event.text or 'started'} ({event.worker})")
             return
         if event.worker in self._rows:
             self._lines.remove_task(self._rows.pop(event.worker))
         if event.kind == "lost":
-            self._say(f"{event.cell.name}  lost in attempt {event.attempt}, to be begun again: {event.text}")
+            self._say(f"{event.cell.name}  lost in attempt {event.attempt}, restarting: {event.text}")
         elif event.kind == "failed":
             self._say(f"{event.cell.name}  failed: {event.text}")
 
@@ -106,14 +106,14 @@ class SweepReporter:
             self._rows[worker] = self._lines.add_task(line, total=None)
 
     def _say(self, text: str) -> None:
-        self.note(f"[{self._done}/{self._planned}] {text}")
+        self.notify(f"[{self._done}/{self._planned}] {text}")
 
 
 class SilentSweepReporter:
     """A reporter of a sweep that shows nothing."""
 
-    def note(self, text: str) -> None:
-        """Drop the line."""
+    def notify(self, text: str) -> None:
+        """Drop the message."""
 
     def begin(self, planned: int, found: int) -> None:
         """Show nothing."""

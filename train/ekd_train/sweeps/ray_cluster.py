@@ -1,11 +1,10 @@
-"""Cells on a Ray cluster. Nothing but the data must be readable on its nodes: no shared folder is needed.
+"""Cells on a Ray cluster. Its nodes need access to the data only: no shared folder is needed.
 
-A cell's files (results, weights, checkpoints) travel to the node with its job, and come back while it trains
-whenever they have changed: what is lost with a node is seconds of work. Each node needs ekd[train] and ray, and must
-read the data under the same name; a relative path is looked up from the folder in which the sweep was started.
+A cell's files (results, weights, checkpoints) are sent to the node with its job, and changed files are sent back
+during training, so a lost node loses seconds of work. Each node needs ekd with the extra train and ray, and must have
+the data under the same name. A relative path is resolved from the folder in which the sweep was started.
 """
 
-import importlib.util
 import logging
 import math
 import os
@@ -24,26 +23,26 @@ from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError
 from ekd_train.sweeps.jobs import UNDER_WAY, Event, Job, Message, ending
 from ekd_train.sweeps.worker import attempt
-from firmware_bridge.dependencies import install_command
+from firmware_bridge.dependencies import require_packages
 
 __all__ = ["RayExecutor"]
 
 PATIENCE_S = 5.0
 HEAD_PATIENCE_S = 30.0
-"""Ray ends the process without further ado once its head node has been away for 60 s."""
+"""Shorter than 60 s: after that time without its head node Ray ends the process."""
 
 Files = Mapping[str, bytes | None]
-"""What files hold by their path in the cell's folder; None: there is no such file any more."""
+"""File contents by path in the cell's folder; None for a removed file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RayExecutor:
     """Runs cells as tasks of the Ray cluster at `address`: "auto", HOST:PORT, or "local" for one on this machine.
 
-    workers: most cells at a time; None: as many as there are GPUs, or groups of `threads` cores where there is none.
-    device: as on the command line; "auto" takes GPUs where the cluster has them. work: as of `LocalExecutor`.
-    files_every_s: how often a cell's changed files come back while it is under way.
-    Ray's own retries are off, so that a cell is begun `jobs.ATTEMPTS` times at most, wherever it runs.
+    workers: maximum of concurrent cells; None for one per GPU, or per `threads` cores without a GPU.
+    device: as on the command line; "auto" uses GPUs if the cluster has them. work: as of `LocalExecutor`.
+    files_every_s: interval of sending back changed files of a running cell.
+    Ray's own retries are off, so a cell is started at most `jobs.ATTEMPTS` times.
     """
 
     address: str
@@ -54,7 +53,7 @@ class RayExecutor:
     files_every_s: float = 5.0
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
-        """See `jobs.Executor`. Raises ConfigError where there is no Ray, no such cluster or too small a one."""
+        """See `jobs.Executor`. Raises ConfigError if Ray is missing, or the cluster does not exist or is too small."""
         ray = _connect(self.address)
         queue = deque(jobs)
         running: dict[Any, tuple[Job, str]] = {}
@@ -89,7 +88,7 @@ class RayExecutor:
             ray.shutdown()
 
     def _needs(self, ray: Any) -> dict[str, int]:
-        """What one cell takes of a node."""
+        """The resources of one cell."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
         if self.device.startswith("cuda") and not gpus:
@@ -102,18 +101,17 @@ class RayExecutor:
 
 
 def _connect(address: str) -> Any:
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(f"--ray needs the package ray, which is not installed: run `{install_command('cluster')}`")
+    require_packages("--ray", "ray")
     if "://" in address:
         raise ConfigError(f"--ray {address}: start the sweep on a machine of the cluster, with --ray auto")
     host, _, port = address.rpartition(":")
     if address not in ("auto", "local"):
         if not host or not port.isdigit():
             raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
-        if not _is_reachable(address):  # Ray itself would try for five minutes
+        if not _is_reachable(address):  # Ray itself retries for five minutes
             raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head, or correct --ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks whose end is known already
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # errors of tasks that have ended already
     import ray
 
     try:
@@ -128,7 +126,7 @@ def _connect(address: str) -> Any:
 
 
 def _is_reachable(address: str) -> bool:
-    """Whether anything listens at HOST:PORT."""
+    """Whether a TCP connection to HOST:PORT succeeds."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), PATIENCE_S).close()
@@ -138,7 +136,7 @@ def _is_reachable(address: str) -> bool:
 
 
 class _Capacity:
-    """How many cells the cluster has capacity for at a time: nodes come and go."""
+    """How many cells the cluster can run concurrently; nodes may join and leave."""
 
     def __init__(self, ray: Any, needs: Mapping[str, int]) -> None:
         self._ray = ray
@@ -149,7 +147,7 @@ class _Capacity:
         self._cells = 1
 
     def cells(self) -> int:
-        """The number as of some seconds ago. Raises ConfigError where the head node does not answer for long."""
+        """The number, a few seconds old at most. Raises ConfigError if the head node stays unreachable."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= PATIENCE_S:
             self._looked_s = now_s
@@ -158,12 +156,12 @@ class _Capacity:
                 self._cells = max(1, int(resources.get(self._name, 0)) // self._each)
             elif now_s - self._answered_s >= HEAD_PATIENCE_S:
                 raise ConfigError(
-                    f"the head node {self._head} of the Ray cluster is gone: start the cluster again first"
+                    f"the head node {self._head} of the Ray cluster is unreachable: start the cluster again"
                 )
         return self._cells
 
     def _resources(self) -> Mapping[str, float] | None:
-        """What the cluster has; None where the head node goes away just now: Ray itself would never return."""
+        """The cluster's resources; None after a timeout: without its head node Ray's call never returns."""
         answer: SimpleQueue[Mapping[str, float]] = SimpleQueue()
         threading.Thread(target=lambda: answer.put(self._ray.cluster_resources()), daemon=True).start()
         try:
@@ -174,7 +172,7 @@ class _Capacity:
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """What a node sends: where it is, what changed in the cell's folder, and a message."""
+    """A message of a node, with its address and the changed files of the cell."""
 
     node: str
     files: Files
@@ -185,7 +183,7 @@ def _receive(ray: Any, stream: Any) -> _Parcel:
     try:
         parcel: _Parcel = ray.get(next(stream))
     except StopIteration:
-        return _Parcel("", {}, ("lost", "its task ended without a word", ""))
+        return _Parcel("", {}, ("lost", "its task ended without a message", ""))
     except ray.exceptions.RayTaskError as error:
         return _Parcel("", {}, ("lost", str(error).strip().splitlines()[-1], str(error)))
     except ray.exceptions.RayError as error:
@@ -194,12 +192,12 @@ def _receive(ray: Any, stream: Any) -> _Parcel:
 
 
 def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str) -> Iterator[_Parcel]:
-    """On a node: train in a temporary folder, and send what changes there."""
+    """On a node: train in a temporary folder and send its changed files."""
     import ray
 
-    nothing: Message = ("progress", "", "")
+    no_message: Message = ("progress", "", "")
     node = f"{ray.util.get_node_ip_address()}, process {os.getpid()}"
-    yield _Parcel(node, {}, nothing)
+    yield _Parcel(node, {}, no_message)
     if Path(started_in).is_dir():
         os.chdir(started_in)
     with tempfile.TemporaryDirectory(prefix="ekd-sweep-") as name:
@@ -211,22 +209,22 @@ def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str)
         def train() -> None:
             messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, messages.put))
 
-        threading.Thread(target=train, daemon=True).start()  # this one is for sending
+        threading.Thread(target=train, daemon=True).start()  # this thread sends
         looked = time.monotonic()
-        message = nothing
+        message = no_message
         while message[0] in UNDER_WAY:
             try:
                 message = messages.get(timeout=executor.files_every_s)
             except Empty:
-                message = nothing
+                message = no_message
             changed: Files = {}
             if message[0] not in UNDER_WAY or time.monotonic() - looked >= executor.files_every_s:
                 changed, known = _changes(folder, known)
                 looked = time.monotonic()
-            if changed or message != nothing:
+            if changed or message != no_message:
                 yield _Parcel(node, changed, message)
-    if message[0] == "lost":  # as a worker process here would: another cell may not find what this one broke
-        time.sleep(1)  # the parcel is on its way
+    if message[0] == "lost":  # end the process, as a local worker does: its state is unknown
+        time.sleep(1)  # let the parcel be sent
         os._exit(1)
 
 
@@ -234,12 +232,12 @@ Versions = Mapping[str, tuple[int, int, int]]
 
 
 def _versions(folder: Path) -> Versions:
-    """Which version of each whole file is there."""
+    """The version of each complete file."""
     found = {}
     for path in folder.rglob("*"):
         try:
             state = path.stat()
-        except FileNotFoundError:  # replaced or removed just now: seen next time
+        except FileNotFoundError:  # replaced or removed meanwhile: found in the next pass
             continue
         if path.is_file() and path.suffix != ".part":
             found[path.relative_to(folder).as_posix()] = state.st_ino, state.st_mtime_ns, state.st_size
@@ -247,9 +245,9 @@ def _versions(folder: Path) -> Versions:
 
 
 def _changes(folder: Path, known: Versions) -> tuple[Files, Versions]:
-    """The files that are not as `known`, and which versions are known then."""
+    """The files that differ from `known`, and the versions with them."""
     before = _versions(folder)
-    # a result is taken once it was there before the rest was looked for: its weights are there then
+    # a result counts only if it existed before this listing: its weights exist then
     now = {name: version for name, version in _versions(folder).items() if name in before or not name.endswith(".json")}
     changed: dict[str, bytes | None] = dict.fromkeys(known.keys() - now.keys())
     for name in sorted(name for name in now if known.get(name) != now[name]):
@@ -266,7 +264,7 @@ def _contents(folder: Path) -> Files:
 
 
 def _store(files: Files, folder: Path) -> None:
-    """Write or remove files; results come after the weights that they speak of, removals last."""
+    """Write or remove files: results after their weights, removals last."""
     for name in sorted(files, key=lambda name: (files[name] is None, name.endswith(".json"))):
         data = files[name]
         if data is None:

@@ -1,8 +1,8 @@
-"""A sweep from its plan to its results: what is there is skipped, what happens is written down.
+"""Run a sweep: finished results are skipped, events are logged.
 
 sweep.json                      the plan
-cells/CELL/METHOD.json          one result; beside it the cell's weights and, unfinished, its checkpoints
-events.jsonl                    what happened to each cell, notes on the data, the tracebacks that nobody should see
+cells/CELL/METHOD.json          one result, next to the method's weights and checkpoints
+events.jsonl                    events of each cell, notes about the data, tracebacks
 """
 
 import contextlib
@@ -27,7 +27,10 @@ RESULT_FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SweepOutcome:
-    """How a sweep ended: results there are, those among them from before, and why cells failed, by their names."""
+    """The end of a sweep.
+
+    planned, finished: numbers of results. found: finished results of earlier runs. failed: reasons by cell name.
+    """
 
     planned: int
     finished: int
@@ -37,14 +40,14 @@ class SweepOutcome:
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
-    """Where a cell's files are in the folder of its sweep."""
+    """The folder of a cell's files in the folder of its sweep."""
     return folder / "cells" / cell.name
 
 
 def is_finished(folder: Path, cell: Cell, method: str) -> bool:
     """Whether the sweep in `folder` holds this result.
 
-    Raises ConfigError where its file is damaged or another's: nothing is computed over it unasked.
+    Raises ConfigError if its file is damaged or belongs to another cell: it is never overwritten automatically.
     """
     path = cell_folder(folder, cell) / f"{method}.json"
     try:
@@ -53,28 +56,42 @@ def is_finished(folder: Path, cell: Cell, method: str) -> bool:
     except FileNotFoundError:
         return False
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): delete it to have it computed again") from error
+        raise ConfigError(f"{path} cannot be read ({error}): delete it to compute it again") from error
     if found != (RESULT_FORMAT, method, cell.target, cell.seed, cell.fold):
-        raise ConfigError(f"{path} is no result of this cell: delete it to have it computed again")
+        raise ConfigError(f"{path} is not a result of this cell: delete it to compute it again")
     return True
 
 
 def run_sweep(
     plan: SweepPlan, folder: Path, executor: Executor, reporter: SweepReporter | SilentSweepReporter, stack: int = 1
 ) -> SweepOutcome:
-    """Compute what the plan's sweep in `folder` still lacks; `stack` folds at a time are trained side by side.
+    """Compute the missing results of the sweep in `folder`.
 
-    Interrupted or killed at any moment, it goes on from the epochs that were finished. A cell that fails leaves the
-    others alone. Raises ConfigError where the folder cannot be written or another process is at work in it.
+    After an interruption or a kill it resumes from the finished epochs. A failed cell does not affect the others.
+
+    Args:
+        plan: of the sweep.
+        folder: of the sweep.
+        executor: runs the cells.
+        reporter: shows progress.
+        stack: folds trained side by side.
+
+    Returns:
+        Counts of results and the failed cells.
+
+    Raises:
+        ConfigError: the folder cannot be written, or another process uses it.
     """
     started = time.monotonic()
     with alone_in(folder, "ekd-train sweep"):
         plan.save(folder)
         cells, methods = plan.cells(), plan.methods
-        lacking = {cell: [method for method in methods if not is_finished(folder, cell, method)] for cell in cells}
+        missing_methods = {
+            cell: [method for method in methods if not is_finished(folder, cell, method)] for cell in cells
+        }
         planned = len(cells) * len(methods)
-        found = planned - sum(map(len, lacking.values()))
-        jobs = _jobs(plan, folder, lacking, stack)
+        found = planned - sum(map(len, missing_methods.values()))
+        jobs = _jobs(plan, folder, missing_methods, stack)
         together = {job.cell: (job.cell, *job.others) for job in jobs}
         failed: dict[str, str] = {}
         noted: set[str] = set()
@@ -83,35 +100,35 @@ def run_sweep(
             for event in events if jobs else ():
                 for cell in together[event.cell]:
                     for method in [
-                        name for name in lacking[cell] if (cell_folder(folder, cell) / f"{name}.json").exists()
+                        name for name in missing_methods[cell] if (cell_folder(folder, cell) / f"{name}.json").exists()
                     ]:
-                        lacking[cell].remove(method)
+                        missing_methods[cell].remove(method)
                         reporter.result(dataclasses.replace(event, cell=cell), method)
-                missing = [name for cell in together[event.cell] for name in lacking[cell]]
-                if event.kind == "finished" and missing:
-                    reason = f"it ended without {missing[0]}.json"
+                without_result = [name for cell in together[event.cell] for name in missing_methods[cell]]
+                if event.kind == "finished" and without_result:
+                    reason = f"it ended without {without_result[0]}.json"
                     event = dataclasses.replace(event, kind="failed", text=reason)
                 if event.kind == "failed":
                     failed |= {cell.name: event.text for cell in together[event.cell]}
                 if event.kind == "noted":
-                    if event.text in noted:  # by another worker, who reads the same
+                    if event.text in noted:  # another worker read the same data
                         continue
                     noted.add(event.text)
                 if event.kind != "progress":
                     append_line(folder / "events.jsonl", _record(event))
                 reporter.event(event)
-        finished = planned - sum(map(len, lacking.values()))
+        finished = planned - sum(map(len, missing_methods.values()))
     return SweepOutcome(planned, finished, found, failed, time.monotonic() - started)
 
 
-def _jobs(plan: SweepPlan, folder: Path, lacking: Mapping[Cell, Sequence[str]], stack: int) -> list[Job]:
-    """A job for every cell that lacks something, or for every `stack` of them that differ in the fold alone.
+def _jobs(plan: SweepPlan, folder: Path, missing_methods: Mapping[Cell, Sequence[str]], stack: int) -> list[Job]:
+    """A job for every cell with missing methods, or for every `stack` of them that differ only in the fold.
 
-    Cells side by side lack the same: none is trained once more for another's sake.
+    Stacked cells miss the same methods, so none is trained twice.
     """
     groups: dict[tuple[str, int, tuple[str, ...]], list[Cell]] = {}
-    for cell in (cell for cell, methods in lacking.items() if methods):
-        groups.setdefault((cell.target, cell.seed, tuple(lacking[cell])), []).append(cell)
+    for cell in (cell for cell, methods in missing_methods.items() if methods):
+        groups.setdefault((cell.target, cell.seed, tuple(missing_methods[cell])), []).append(cell)
     jobs = []
     for (_, _, methods), cells in groups.items():
         for start in range(0, len(cells), stack):

@@ -1,6 +1,6 @@
-"""What runs a cell, in a worker process here or on a node of a cluster.
+"""Runs cells in a worker process on this machine or on a node of a cluster.
 
-Nothing heavy is imported at the top: numerical libraries read the number of threads when they are loaded.
+Numerical libraries read the number of threads when they are loaded, so this module imports none at the top.
 """
 
 import importlib
@@ -25,21 +25,29 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def attempt(
-    work: str, job: "Job", folder: Path, device: str, threads: int, say: Callable[["Message"], None]
+    work: str, job: "Job", folder: Path, device: str, threads: int, send: Callable[["Message"], None]
 ) -> "Message":
     """Run a job's cell in `folder` by the function that `work` names as "module:function".
 
-    See `ekd_train.sweeps.train_cell`.
+    An EkdError gives "failed". Any other exception gives "lost": the state of this process is unknown.
 
-    say: gets what the cell tells meanwhile. An EkdError is an answer ("failed"); any other exception says that this
-    process cannot be trusted any more ("lost").
+    Args:
+        work: see `ekd_train.sweeps.train_cell`.
+        job: the cell and its methods.
+        folder: of the cell's files.
+        device: as of `ekd_train.training.device.pick_device`.
+        threads: CPU threads.
+        send: takes progress lines and notes.
+
+    Returns:
+        The message that ends the attempt.
     """
 
-    def tell(text: str) -> None:
-        say(("progress", text, ""))
+    def on_progress(text: str) -> None:
+        send(("progress", text, ""))
 
-    def note(text: str) -> None:
-        say(("noted", text, ""))
+    def notify(text: str) -> None:
+        send(("noted", text, ""))
 
     try:
         if job.others:
@@ -47,19 +55,19 @@ def attempt(
 
             cells = [job.cell, *job.others]
             folders = [folder, *(folder.parent / other.name for other in job.others)]
-            run_stack(job.config, cells, job.methods, folders, device, threads, tell, note)
+            run_stack(job.config, cells, job.methods, folders, device, threads, on_progress, notify)
         else:
-            _function(work)(job.config, job.cell, job.methods, folder, device, threads, tell, note)
+            _function(work)(job.config, job.cell, job.methods, folder, device, threads, on_progress, notify)
     except EkdError as error:
         return "failed", str(error), ""
-    except Exception as error:  # noqa: BLE001 (whatever it is, the driver must hear of it)
+    except Exception as error:  # noqa: BLE001 (the driver must learn about every exception)
         lines = str(error).splitlines() or [""]
         return "lost", f"{type(error).__name__}: {lines[0]}", traceback.format_exc()
     return "finished", "", ""
 
 
 def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
-    """The main function of a worker process: jobs come in by `pipe`, messages go out; it ends with its parent."""
+    """The main function of a worker process: reads jobs from `pipe`, sends messages, and ends with its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(2, 1)  # stdout belongs to the driver's result
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))

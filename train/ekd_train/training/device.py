@@ -1,4 +1,4 @@
-"""The training device, and windows resident there: no per-batch work on the host."""
+"""The training device and the windows on it, so that batches need no work on the host."""
 
 import dataclasses
 import warnings
@@ -14,7 +14,7 @@ __all__ = ["Means", "Resident", "arithmetic", "batch_size", "pick_device"]
 
 
 def pick_device(name: str, threads: int | None = None) -> torch.device:
-    """The device of that name, "auto" for a GPU where there is one; threads: of the CPU, default all cores."""
+    """The device with this name; "auto" is a GPU if there is one. threads: CPU threads, default all cores."""
     if threads is not None:
         if threads < 1:
             raise ConfigError("--threads must be at least 1")
@@ -30,23 +30,23 @@ def pick_device(name: str, threads: int | None = None) -> torch.device:
 
 
 def arithmetic(device: torch.device, precision: Literal["float32", "bf16"]) -> torch.autocast:
-    """The context in which one training step is taken in this precision; see `ComputeConfig`.
+    """The context of one training step in this precision; see `ComputeConfig`.
 
-    One step, as autocast keeps the weights that it has cast until it is left.
+    Use a new context for each step: autocast caches converted weights until it exits.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resident:
-    """Windows on the device: gsr (n, window), eeg (n, rows, window) or None. They are dealt out by `sides.divide`."""
+    """Windows on the device: gsr (n, window), eeg (n, rows, window) or None. `partitions.partition` divides them."""
 
     gsr: Tensor
     eeg: Tensor | None
 
     @classmethod
     def of(cls, windows: WindowSet, device: torch.device) -> "Resident":
-        """These windows, copied once to a GPU; on the CPU the tensors are the windows' own arrays: only read them."""
+        """Copy the windows to a GPU once. On the CPU the tensors share the windows' arrays, so never write to them."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             gsr = torch.from_numpy(windows.gsr)
@@ -58,7 +58,7 @@ class Resident:
 
 
 class Means:
-    """Running means of named scalars, read from the device once an epoch; each is a sum over `share` networks."""
+    """Running means of named scalars, read from the device once per epoch; values are sums over `share` networks."""
 
     def __init__(self, share: int = 1) -> None:
         self._share = share
@@ -66,7 +66,7 @@ class Means:
         self._counts: dict[str, int] = {}
 
     def add(self, **values: Tensor) -> None:
-        """Take one value of each name."""
+        """Add one value for each name."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -77,7 +77,7 @@ class Means:
 
 
 def batch_size(wanted: int, available: int) -> int:
-    """The batch size wanted, or all windows where there are fewer."""
+    """The wanted batch size, at most the number of windows."""
     if available < 2:
         raise ConfigError("the training subjects give fewer than two windows: add recordings or shorten the hop")
     return min(wanted, available)

@@ -31,10 +31,10 @@ class EpochRecord:
 
 
 class Reporter(Protocol):
-    """Shows the progress of one stage to people."""
+    """Shows the progress of one stage."""
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None:
-        """A stage begins, or goes on after `done` epochs."""
+        """A stage begins, or resumes after `done` epochs."""
 
     def batch(self) -> None:
         """One batch is done."""
@@ -44,20 +44,20 @@ class Reporter(Protocol):
 
 
 class RunReporter(Reporter, Protocol):
-    """Shows the progress of a whole run to people: reading, then stage by stage."""
+    """Shows the progress of a whole run: reading, then each stage."""
 
-    def note(self, text: str) -> None:
-        """A line that stays."""
+    def notify(self, text: str) -> None:
+        """Show a message that stays visible."""
 
     def reading(self, done: int, total: int) -> None:
-        """So many of all subjects have been read and are converted."""
+        """`done` of `total` subjects have been read and converted."""
 
 
 class SilentReporter:
     """A RunReporter that shows nothing."""
 
-    def note(self, text: str) -> None:
-        """Drop the line."""
+    def notify(self, text: str) -> None:
+        """Drop the message."""
 
     def reading(self, done: int, total: int) -> None:
         """Show nothing."""
@@ -74,15 +74,15 @@ class SilentReporter:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the loop needs to know of a stage.
+    """One stage of training, as the epoch loop runs it.
 
-    name: of the checkpoint and in reports. stream: whose random numbers it draws, so that two stages of one stream
-        see the same batches and dropout as far as they do the same.
-    identity: of all that its weights depend on: a checkpoint of any other is left aside.
-    modules, optimizers: everything whose state a checkpoint must hold, by name.
+    name: of the checkpoint and in reports. stream: name of the random stream; stages of the same stream draw the same
+        batches and dropout masks as long as they make the same draws.
+    identity: hash of everything that the weights depend on; a checkpoint with another identity is ignored.
+    modules, optimizers: everything with state that a checkpoint must hold, by name.
     keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
     run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
-    validate: () -> scores of each network trained, at least "macro_f1" and "loss".
+    validate: () -> scores of each trained network, at least "macro_f1" and "loss".
     patience: epochs without a better score after which the stage ends early; 0 means never.
     """
 
@@ -100,16 +100,16 @@ class Stage:
 
 
 def seed_of(*parts: object) -> int:
-    """A 63-bit seed that depends on every part and on nothing else."""
+    """A 63-bit seed that depends on all parts and nothing else."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a stage went: its best epoch, whose weights it left in `Stage.keep`, and all of them.
+    """The result of a stage: its best epoch, with weights in `Stage.keep`, and all epochs.
 
-    earlier_s: seconds that the epochs took which an earlier process had finished.
+    earlier_s: seconds spent on epochs that an earlier process finished.
     """
 
     best: EpochRecord
@@ -118,12 +118,19 @@ class Fitted:
 
 
 def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitted, ...]:
-    """Run a stage to its end, or on from its checkpoint, and load the best epoch into `stage.keep`.
+    """Run a stage to its end, from its checkpoint if there is one, and load the best epoch into `stage.keep`.
 
-    A checkpoint of another identity is left aside, and overwritten by the first epoch. Every epoch starts from its own
-    seed, so a resumed run takes the same path as an uninterrupted one.
-    Returns an entry for each network that the stage trains: one, or the members of a stack, each with its own best
-    epoch.
+    A checkpoint with another identity is ignored and overwritten after the first epoch. Every epoch starts from its
+    own seed, so a resumed run gives the same weights as an uninterrupted one.
+
+    Args:
+        stage: what to train.
+        folder: of the checkpoint and of metrics.jsonl.
+        seed: of the run.
+        reporter: shows progress.
+
+    Returns:
+        The result of each trained network: one, or one for each member of a stack.
     """
     checkpoint = checkpoint_path(folder, stage.name)
     histories: list[list[EpochRecord]] = []
@@ -143,13 +150,13 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
         losses = stage.run_epoch(epoch, reporter.batch)
         scores = stage.validate()
         histories = histories or [[] for _ in scores]
-        fresh = []
+        new_records = []
         for number, (history, validation) in enumerate(zip(histories, scores, strict=True)):
             if _is_over(stage, history, epoch):
                 continue
             better = not history or _rank(validation) > _rank(_best(history).validation)
             history.append(EpochRecord(stage.name, epoch, dict(losses), dict(validation), better))
-            fresh.append(history[-1])
+            new_records.append(history[-1])
             if better:
                 _keep(best, stage.keep, number if len(histories) > 1 else None)
         meta = {
@@ -158,7 +165,7 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
             "histories": [[asdict(record) for record in history] for history in histories],
         }
         save_state(checkpoint, stage.modules, stage.optimizers, best, meta)
-        for record in fresh:
+        for record in new_records:
             append_line(folder / METRICS, json.dumps(asdict(record)))
             reporter.epoch(record)
     stage.keep.load_state_dict(best)
@@ -166,10 +173,10 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
 
 
 def _complete(metrics: Path, histories: Sequence[Sequence[EpochRecord]]) -> None:
-    """Add the lines of the last epoch where the process was ended between its checkpoint and them."""
-    told = set(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else set()
+    """Add missing lines of the last epoch, if the process ended between its checkpoint and these lines."""
+    written = set(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else set()
     for line in (json.dumps(asdict(history[-1])) for history in histories):
-        if line not in told:
+        if line not in written:
             append_line(metrics, line)
 
 
@@ -178,7 +185,7 @@ def _is_over(stage: Stage, history: Sequence[EpochRecord], epoch: int) -> bool:
 
 
 def _keep(best: dict[str, Tensor], network: nn.Module, member: int | None) -> None:
-    """Copy the weights as they are into `best`: of one member of a stack, or of the whole network."""
+    """Copy the current weights of one member of a stack, or of the whole network, into `best`."""
     for name, tensor in network.state_dict().items():
         if member is None or name not in best:
             best[name] = tensor.detach().clone()

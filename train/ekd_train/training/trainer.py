@@ -80,7 +80,7 @@ class Training:
         split = make_split(config.split, config.seed, source.subjects)
         check_split(config, split, source.has_eeg)
         if isinstance(split, LeakyTrialSplit):
-            reporter.note(LEAKY_WARNING)
+            reporter.notify(LEAKY_WARNING)
         windows = _read(source, config, reporter)
         gsr_signal = config.signal.gsr()
         run = create_run(
@@ -96,7 +96,7 @@ class Training:
         )
         kind = "synthetic data" if source.synthetic else source.name
         shape = f"windows of {gsr_signal.window_s:g} s at {float(gsr_signal.rate_hz):g} Hz"
-        reporter.note(f"{kind}: {_sizes(split)}, {shape} -> {path}")
+        reporter.notify(f"{kind}: {_sizes(split)}, {shape} -> {path}")
         training = cls(run, device, reporter, source)
         training._partition(windows)
         return training
@@ -104,7 +104,7 @@ class Training:
     def train_teacher(self) -> None:
         """Train the teacher, unless the run already has one or the data has no EEG."""
         if not self.run.has_eeg:
-            self.reporter.note("no EEG in this data: no teacher, the student learns from the labels alone")
+            self.reporter.notify("no EEG in this data: no teacher, the student learns from the labels alone")
             return
         if self._has("teacher"):
             return
@@ -131,7 +131,7 @@ class Training:
     def _data(self) -> tuple[TrainingData, TestData]:
         if self._partitioned is None:
             if isinstance(self.run.split, LeakyTrialSplit):
-                self.reporter.note(LEAKY_WARNING)
+                self.reporter.notify(LEAKY_WARNING)
             self._partition(_read(self._source, self.run.config, self.reporter))
         assert self._partitioned is not None
         return self._partitioned
@@ -165,7 +165,7 @@ def _read(source: Source, config: TrainConfig, reporter: RunReporter) -> WindowS
     """Read the windows with progress, then report the notes about them."""
     windows = training_windows(source, config, reporter.reading)
     for note in source.notes:
-        reporter.note(note)
+        reporter.notify(note)
     return windows
 
 
