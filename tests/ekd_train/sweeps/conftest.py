@@ -17,8 +17,8 @@ from ekd_train.sweeps.plan import SweepPlan
 from ekd_train.sweeps.progress import SweepReporter
 from ekd_train.sweeps.run import SweepOutcome, run_sweep
 
-WORK = "standin_cells:run"
-STANDIN = Path(__file__).parent / "standin"
+STANDIN = "tests.ekd_train.sweeps.standin"
+WORK = f"{STANDIN}.standin_cells:run"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("EKD_STANDIN", str(scratch))
-    monkeypatch.syspath_prepend(str(STANDIN))
     made = Bench(tmp_path / "sweep", scratch)
     made.order()
     return made

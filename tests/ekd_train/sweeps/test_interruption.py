@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import ROOT
+
 from .conftest import STANDIN, Bench
 
 ARGUMENTS = ("--data", "synthetic?subjects=4", "--methods", "student", "--device", "cpu", "--workers", "2")
 
 
 def _start(bench: Bench, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(STANDIN), *sys.path])}
-    command = [sys.executable, str(STANDIN / "drive.py"), "sweep", *arguments]
+    command = [sys.executable, "-m", f"{STANDIN}.drive", "sweep", *arguments]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 

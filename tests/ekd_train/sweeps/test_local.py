@@ -17,7 +17,7 @@ from ekd_train.sweeps.plan import SweepPlan
 from ekd_train.sweeps.progress import SweepReporter
 from ekd_train.sweeps.run import run_sweep
 
-from .conftest import WORK, Bench
+from .conftest import STANDIN, WORK, Bench
 
 Plans = Callable[..., SweepPlan]
 
@@ -131,7 +131,7 @@ def test_threads_are_told_to_the_libraries_and_stdout_is_left_alone(
     bench: Bench, make_plan: Plans, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    bench.run(make_plan(folds=1), LocalExecutor(1, 1, work="standin_cells:environment"))
+    bench.run(make_plan(folds=1), LocalExecutor(1, 1, work=f"{STANDIN}.standin_cells:environment"))
     assert bench.computed() == [{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "threads": 1, "torch": 1}]
     out, err = capfd.readouterr()
     assert out == ""
@@ -139,7 +139,7 @@ def test_threads_are_told_to_the_libraries_and_stdout_is_left_alone(
 
 
 def test_a_cell_that_ends_without_its_result_has_failed(bench: Bench, make_plan: Plans) -> None:
-    outcome = bench.run(make_plan(), LocalExecutor(2, 1, work="standin_cells:idle"))
+    outcome = bench.run(make_plan(), LocalExecutor(2, 1, work=f"{STANDIN}.standin_cells:idle"))
     assert set(outcome.failed.values()) == {"it ended without student.json"}
     assert (len(outcome.failed), outcome.finished) == (3, 0)
 
@@ -191,7 +191,7 @@ def test_work_ends_with_the_driver_that_cannot_write(bench: Bench, make_plan: Pl
 
 
 def test_work_that_cannot_be_found_fails_with_its_name(bench: Bench, make_plan: Plans) -> None:
-    outcome = bench.run(make_plan(folds=1), LocalExecutor(1, 1, work="standin_cells:nowhere"))
+    outcome = bench.run(make_plan(folds=1), LocalExecutor(1, 1, work=f"{STANDIN}.standin_cells:nowhere"))
     assert "nowhere" in outcome.failed["arousal-seed0-fold00"]
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from ekd_train.config import TrainConfig
 from ekd_train.sweeps.train_cell import Cell, run_cell
+from tests.ekd_train.sweeps.standin import standin_cells
+from tests.helpers.paths import ROOT
 
 from .conftest import STANDIN
 
@@ -35,15 +37,17 @@ def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for name in ("scratch", "nodes"):
         (here / name).mkdir()
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(STANDIN), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
         "EKD_STANDIN": str(here / "scratch"),
         "TMPDIR": str(here / "nodes"),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
     }
     with tempfile.TemporaryDirectory(prefix="ekd-") as short:  # Ray's socket paths are long already
-        command = [*NAMESPACES, sys.executable, str(STANDIN / "cluster.py"), str(here), short]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+        command = [*NAMESPACES, sys.executable, "-m", f"{STANDIN}.cluster", str(here), short]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False
+        )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     found["told"] = done.stderr
@@ -72,12 +76,7 @@ def test_cells_run_on_both_nodes_without_a_shared_folder(became: dict[str, Any])
             assert f"{cell}/checkpoint-{method}.safetensors" not in both["files"]
 
 
-def test_real_cells_come_back_as_they_would_be_trained_here(
-    became: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(STANDIN))
-    import standin_cells
-
+def test_real_cells_come_back_as_they_would_be_trained_here(became: dict[str, Any], tmp_path: Path) -> None:
     assert became["real"]["failed"] == {}
     noted = [event["text"] for event in became["real"]["events"] if event["kind"] == "noted"]
     assert len(noted) == len(set(noted))

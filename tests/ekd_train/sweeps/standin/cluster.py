@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import drive  # noqa: F401 (its sweeps run the stand-in)
-import standin_cells
 from rich.console import Console
 
 from ekd_edge.errors import ConfigError
@@ -26,7 +24,9 @@ from ekd_train.sweeps import ray_cluster
 from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 from ekd_train.sweeps.progress import SweepReporter
 from ekd_train.sweeps.run import SweepOutcome, run_sweep
+from tests.ekd_train.sweeps.standin import drive, standin_cells  # noqa: F401 (drive: its sweeps run the stand-in)
 
+WORK = "tests.ekd_train.sweeps.standin.standin_cells:run"
 HEAD, OTHER, PORT = "127.0.0.1", "127.0.0.2", 6399
 BEGIN = ("--data", "synthetic?subjects=4", "--methods", "student,kd", "--ray", f"{HEAD}:{PORT}", "--device", "cpu")
 
@@ -116,7 +116,7 @@ def head_killed(folder: Path) -> dict[str, Any]:
 
 def _run_meanwhile(what: Callable[[], None], folder: Path) -> SweepOutcome:
     plan = SweepPlan.load(folder.with_name("both"))
-    executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu", work="standin_cells:run", files_every_s=0.3)
+    executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu", work=WORK, files_every_s=0.3)
     meanwhile = threading.Thread(target=what)
     meanwhile.start()
     with contextlib.redirect_stdout(io.StringIO()), SweepReporter(Console(stderr=True)) as reporter:
