@@ -52,11 +52,11 @@ def script(name: str) -> str:
 
 @cache
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([script(name), *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([script(name), *arguments], capture_output=True, text=True, timeout=300)
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(("name", "words"), COMMANDS)

@@ -63,7 +63,7 @@ def counts_of(values_us: NDArray[np.float64], hello: Hello) -> NDArray[np.uint16
 
 def replay(path: Path, *options: object) -> subprocess.CompletedProcess[str]:
     command = [EDGE, "--replay", str(path), "--json", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def live(
@@ -84,7 +84,7 @@ def live(
         try:
             wait_until_read(device)
             process.send_signal(number)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=300)
         finally:
             process.kill()
             process.wait()
@@ -193,7 +193,7 @@ def test_other_makers_devices_as_offline(
     expected = offline(signal_us[1:] if format == "grove" else signal_us, rate_hz, int8_model)
     url = f"sim://?rate={rate_hz}&seed=5&speed=0&seconds={seconds}&format={format}"
     command = [EDGE, "--port", url, "--format", format, "--json", "--model", str(int8_model)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert predictions(done.stdout) == expected
     assert len(expected) >= 34
     assert done.returncode == 0
@@ -208,7 +208,7 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
     expected = offline(values, Fraction(128), int8_model)
 
     command = [EDGE, "--port", "sim://?rate=128&seed=5&speed=0&seconds=40", "--json", "--model", str(int8_model)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert predictions(done.stdout) == expected
     assert len(expected) == 35
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, last_line(5120, 35))
@@ -221,7 +221,7 @@ def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., P
     recorded = divider.to_readings(Unit("adc", adc_bits=12).to_microsiemens(np.loadtxt(EDA)))
     with FirmwareSimulator(built("simulator"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
         command = [EDGE, "--port", device.path, "--once", "--json", "--model", str(int8_model)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         device.wait()
         (went_in,) = device.log()
     samples = len(recorded) * 128 // 1000 // 8 * 8

@@ -83,7 +83,7 @@ def test_a_killed_cell_goes_on_to_the_same_weights(folds: int, preset: Path, tmp
     command = [sys.executable, "-c", SLOW, str(preset), *map(str, killed)]
     with subprocess.Popen(command) as process:
         checkpoint = killed[0] / "checkpoint-kd-feedback.safetensors"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from firmware_bridge.emulation.pty import PtyDevice
 from tests.helpers.edge_command import EDGE
+from tests.helpers.load import LOAD_S
 from tests.helpers.numbered_sensor import HZ, Edge, check, numbered_device, until
 
 Row = Callable[[str, str, str, str], None]
@@ -30,7 +31,7 @@ def test_killed(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
         with PtyDevice(numbered_device(60, 1)) as device:
             arguments = ("--port", device.path, "--json", "--model", model_path, "--record", folder / "r")
             with Edge(folder, *arguments) as edge:
-                until(lambda: device.sent_bytes, 60)
+                until(lambda: device.sent_bytes)
                 began = time.monotonic()
                 time.sleep(moments[turn])
                 edge.process.kill()
@@ -43,7 +44,7 @@ def test_killed(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
     with ThreadPoolExecutor(6) as pool:
         outcomes = list(pool.map(once, range(times)))
     lost_s = [lived_s - samples / HZ for lived_s, samples, _ in outcomes]
-    assert max(lost_s) < 1.0
+    assert max(lost_s) < 1.0 + LOAD_S
     row(
         "kill -9",
         f"{times} times, 1 to 4 s after the start",
@@ -58,12 +59,12 @@ def test_stopped_for_ten_seconds(model_path: Path, tmp_path: Path, row: Row) -> 
     with PtyDevice(numbered_device(60, 1)) as device:
         arguments = ("--port", device.path, "--json", "--model", model_path, "--record", tmp_path / "r")
         with Edge(tmp_path, *arguments) as edge:
-            until(lambda: len(edge.out) >= 2, 20)
+            until(lambda: len(edge.out) >= 2)
             edge.process.send_signal(signal.SIGSTOP)
             time.sleep(10)
             edge.process.send_signal(signal.SIGCONT)
             had = len(edge.out)
-            until(lambda: len(edge.out) >= had + 14, 20)
+            until(lambda: len(edge.out) >= had + 14)
             time.sleep(3)
             status = edge.status()
             assert edge.stop() == 0
@@ -101,7 +102,7 @@ def test_a_wall_clock_that_jumps(model_path: Path, tmp_path: Path, row: Row) -> 
         arguments = ("--port", device.path, "--once", "--json", "--model", model_path, "--record", tmp_path / "r")
         with Edge(tmp_path, *arguments, environment={"PYTHONPATH": str(tmp_path / "jumps")}) as edge:
             assert device.wait(60)
-            edge.process.wait(20)
+            edge.process.wait(300)
             received, dropped = edge.received
     assert (received, dropped) == (200 * HZ, 0)
     times = [json.loads(line)["time"] for line in edge.out]
@@ -131,7 +132,7 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
     with PtyDevice(numbered_device(3000, 100)) as device:
         arguments = ("--port", device.path, "--once", "--json", "--model", model_path)
         with Edge(tmp_path, *arguments, "--record", small_disk, "--record-free", "0K") as edge:
-            until(lambda: "No space left" in edge.err, 40)
+            until(lambda: "No space left" in edge.err)
             until(lambda: (edge.status() or {"ports": [{"recording": {}}]})["ports"][0]["recording"].get("failing"))
             shown = subprocess.run(
                 [sys.executable, "-m", "ekd_edge.cli.main", "status"],
@@ -142,8 +143,8 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
             filler.unlink(missing_ok=True)
             for path in small_disk.glob("*.ekdrec"):
                 path.unlink()
-            until(lambda: "recording resumes" in edge.err, 40)
-            edge.process.wait(60)
+            until(lambda: "recording resumes" in edge.err)
+            edge.process.wait(300)
             received, dropped = edge.received
     recorded, lost = edge.recorded
     assert (received, dropped) == (3000 * HZ, 0)
@@ -165,10 +166,10 @@ def test_a_read_only_disk(model_path: Path, tmp_path: Path, small_disk: Path, ro
     with PtyDevice(numbered_device(1200, 60)) as device:
         arguments = ("--port", device.path, "--once", "--json", "--model", model_path)
         with Edge(tmp_path, *arguments, "--record", small_disk, "--record-free", "0K") as edge:
-            until(lambda: "Read-only file system" in edge.err, 30)
+            until(lambda: "Read-only file system" in edge.err)
             subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-            until(lambda: "recording resumes" in edge.err, 20)
-            edge.process.wait(60)
+            until(lambda: "recording resumes" in edge.err)
+            edge.process.wait(300)
             received, dropped = edge.received
     recorded, lost = edge.recorded
     assert (received, dropped) == (1200 * HZ, 0)
@@ -192,7 +193,7 @@ def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> 
     )
     with PtyDevice(numbered_device(1000, 100)) as device:
         command = [sys.executable, "-c", code, EDGE, "--port", device.path, "--once", "--model", str(model_path)]
-        done = subprocess.run([*command, "--record", str(tmp_path / "r")], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, "--record", str(tmp_path / "r")], capture_output=True, text=True, timeout=300)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65536
     last = done.stderr.splitlines()[-2]
     assert "128000 samples received, 0 dropped" in last
@@ -213,7 +214,7 @@ def test_stuck_stdout_reader(model_path: Path, tmp_path: Path, row: Row) -> None
         assert process.stdout is not None
         assert process.stderr is not None
         err = process.stderr.read()
-        process.wait(30)
+        process.wait(300)
         process.stdout.close()
         process.stderr.close()
     assert " samples received, " in err, err
@@ -236,11 +237,11 @@ def test_a_model_that_is_replaced_while_it_runs(model_path: Path, tmp_path: Path
         PtyDevice(numbered_device(400, 20)) as device,
         Edge(tmp_path, "--port", device.path, "--once", "--json", "--model", model) as edge,
     ):
-        until(lambda: edge.out, 20)
+        until(lambda: edge.out)
         (tmp_path / "new").write_bytes(b"half a file")
         (tmp_path / "new").replace(model)
         assert device.wait(60)
-        edge.process.wait(20)
+        edge.process.wait(300)
     assert len(edge.out) == 394
     assert edge.err.count("restart ekd-edge to run the new one") == 1
     row(

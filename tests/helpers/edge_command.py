@@ -17,7 +17,7 @@ EDGE = str(Path(sys.executable).with_name("ekd-edge"))
 CSV = ["--format", "csv", "--rate", "32", "--unit", "uS"]
 
 
-def edge(*arguments: object, timeout: float = 60, **options: object) -> subprocess.CompletedProcess[str]:
+def edge(*arguments: object, timeout: float = 300, **options: object) -> subprocess.CompletedProcess[str]:
     command = [EDGE, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload,no-any-return]
 

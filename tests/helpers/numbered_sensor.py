@@ -71,7 +71,7 @@ class Edge:
     def stop(self) -> int:
         """Ask for a clean stop; the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(300)
 
     def status(self) -> dict[str, Any] | None:
         """Its status file, or None before the first one."""
@@ -112,7 +112,7 @@ class Edge:
         return int(words[words.index("samples") - 1]), int(words[words.index("dropped,") - 1])
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> float:
+def until(condition: Callable[[], object], timeout_s: float = 300) -> float:
     """Seconds until that holds. Raises TimeoutError."""
     began = time.monotonic()
     while not condition():

@@ -69,7 +69,7 @@ def test_record_folder_without_permission(tmp_path: Path, model_path: Path) -> N
     command = [EDGE, "--port", "sim://", "--model", str(model_path), "--record", str(tmp_path / "locked" / "r")]
     if os.geteuid() == 0:
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     refused(done, f"writing to {tmp_path}/locked is not allowed")
 
 
@@ -96,7 +96,7 @@ def test_no_permission_names_the_group_of_the_node(wire: Wire, model_path: Path)
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     os.chmod(wire.name, 0o040)  # noqa: PTH101
     group = Path(wire.name).group()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     refused(done, f"no permission to open {wire.name} (group {group}")
 
 
@@ -107,7 +107,7 @@ def test_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
         ended = threading.Event()
         sender = threading.Thread(target=wire.send_until, args=(ended, noise))
         sender.start()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
         ended.set()
         sender.join()
     refused(subprocess.CompletedProcess([], process.returncode, out, err), "--baud")
@@ -123,7 +123,7 @@ def test_unplugged_device_with_once(model_path: Path) -> None:
         first = process.stdout.readline()
         time.sleep(0.5)
         os.close(master)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert [p["time"] for p in predictions(first + out)] == [6.0, 7.0, 8.0][: len(predictions(first + out))]
     assert "256 samples received" in err

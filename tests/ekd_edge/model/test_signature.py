@@ -144,7 +144,7 @@ def test_trust_from_the_environment(signing_key, other_key) -> None:
 def edge(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     around = {name: value for name, value in os.environ.items() if not name.startswith("EKD_")}
     command = [EDGE, *map(str, arguments), "--port", "sim://", "--seconds", "0.2"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=around | environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=around | environment)
 
 
 def test_the_command_runs_only_trusted_models(signed: Path, signing_key, other_key) -> None:

@@ -216,7 +216,7 @@ def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], mode
         device.wait(30)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=300)
     live = [bare(line) for line in out.splitlines()]
     assert len(live) > 40
     assert {p["segment"] for p in live} == {0, 1, 2}

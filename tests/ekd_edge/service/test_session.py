@@ -40,7 +40,7 @@ def edge(environment: dict[str, str], *arguments: object) -> subprocess.Popen[st
 
 
 def status(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=20)
+    return subprocess.run([EDGE, "status"], capture_output=True, text=True, env=environment, timeout=300)
 
 
 def test_each_port_has_the_predictions_of_its_own_recording(
@@ -50,7 +50,7 @@ def test_each_port_has_the_predictions_of_its_own_recording(
         ports = [devices.enter_context(PtyDevice(player(40, seed), tmp_path / f"s{seed}")) for seed in (1, 2, 3)]
         named = [argument for seed in (1, 2, 3) for argument in ("--port", tmp_path / f"s{seed}")]
         process = edge(environment, *named, "--once", "--json", "--model", model_path, "--record", tmp_path / "r")
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert len(ports) == 3
     assert "went away" in err
     assert process.returncode == 2, "every device was unplugged"
@@ -61,7 +61,7 @@ def test_each_port_has_the_predictions_of_its_own_recording(
             {k: v for k, v in one.items() if k != "port"} for one in found if one["port"] == str(tmp_path / f"s{seed}")
         ]
         replay = edge(environment, "--replay", folder, "--json", "--model", model_path)
-        assert predictions(replay.communicate(timeout=60)[0]) == mine
+        assert predictions(replay.communicate(timeout=300)[0]) == mine
         assert len(mine) == 34
         assert find_recordings(folder)
 
@@ -105,7 +105,7 @@ def test_stuck_stdout_reader_does_not_block_recording(
         )
         assert process.stderr is not None
         err = process.stderr.read()
-        process.wait(60)
+        process.wait(300)
     assert "512000 samples received, 0 dropped" in err
     assert "512000 samples recorded, 0 not" in err
     assert "the oldest predictions are dropped (and counted)" in err
@@ -123,7 +123,7 @@ def test_wearers_and_ports_that_do_not_match(model_path: Path, environment: dict
         ["--replay", "x.csv", "--wearer", "a"],
     ):
         process = edge(environment, *arguments, "--model", model_path)
-        message = process.communicate(timeout=30)[1]
+        message = process.communicate(timeout=300)[1]
         assert message.startswith("ekd-edge: ")
         assert message.count("\n") == 1
         assert process.returncode == 2

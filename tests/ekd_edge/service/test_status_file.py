@@ -68,7 +68,7 @@ def test_status_file_exists_while_the_process_runs(folder: Path, capsys: pytest.
 
 
 def until_written(folder: Path) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 300
     while not list(folder.glob("*.json")):
         assert time.monotonic() < end
         time.sleep(0.01)

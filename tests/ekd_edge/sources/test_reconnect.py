@@ -25,6 +25,7 @@ from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.synthesis import simulated_blocks
+from tests.helpers.load import LOAD_S
 
 HZ = Fraction(128)
 EKD = SensorOptions("ekd")
@@ -58,7 +59,7 @@ def reading(
     assert not thread.is_alive()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> float:
+def until(condition: Callable[[], bool], timeout_s: float = 300) -> float:
     """Seconds until that holds."""
     began = time.monotonic()
     while not condition():
@@ -85,12 +86,12 @@ def test_reading_resumes_when_the_device_returns_under_the_same_name(tmp_path: P
 def test_a_device_is_read_within_seconds_of_its_return(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     with PtyDevice(device(5), link) as first, reading(link) as (blocks, _, _connection):
-        first.wait(10)
+        first.wait(300)
         until(lambda: not link.exists())
         time.sleep(6)  # pauses between attempts have grown beyond two seconds by now
         had = len(blocks)
         with PtyDevice(device(5), link):
-            assert until(lambda: len(blocks) > had) < 1.5
+            assert until(lambda: len(blocks) > had) < 1.5 + LOAD_S
 
 
 def test_state_is_safe_from_other_threads(tmp_path: Path) -> None:
@@ -111,10 +112,10 @@ def test_a_device_reconnects_forty_times(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with PtyDevice(device(2), link) as first, reading(link) as (blocks, messages, connection):
-        first.wait(5)
+        first.wait(300)
         for turn in range(40):
             with PtyDevice(device(1), link):
-                until(lambda turn=turn: blocks and blocks[-1].segment == turn + 1, 5)
+                until(lambda turn=turn: blocks and blocks[-1].segment == turn + 1)
     assert {block.segment for block in blocks} == set(range(41))
     assert connection.counts.samples == sum(len(block.values) for block in blocks)
     assert len(messages) <= 2 * 41 + 2
@@ -194,6 +195,6 @@ def test_a_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
     """After a quarter of a minute the rate is known to 0.1 %."""
     player = device(60, (Fault("ppm", ppm),), speed=1)
     with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, messages, _):
-        until(lambda: blocks and blocks[-1].rate_hz != 128, 25)
+        until(lambda: blocks and blocks[-1].rate_hz != 128)
     assert float(blocks[-1].rate_hz) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-3)
     assert any("samples a second, not 128" in sentence for sentence in messages)

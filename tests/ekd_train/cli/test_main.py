@@ -104,7 +104,7 @@ def test_a_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, 
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         checkpoint = killed / f"checkpoint-{stage}.safetensors"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not checkpoint.exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)

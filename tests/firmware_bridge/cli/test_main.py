@@ -31,7 +31,7 @@ def play(decoder: StreamDecoder, *arguments: str | Path) -> list[RawBlock]:
                 except OSError:
                     break
                 blocks += decoder.feed(data)
-        assert process.wait(10) == 0
+        assert process.wait(300) == 0
     return blocks + decoder.finish()
 
 
@@ -70,7 +70,7 @@ def test_readings_beyond_the_adc_are_refused(waveform: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         with serial.Serial(process.stdout.readline().strip(), exclusive=True):
-            assert process.wait(10) == 2
+            assert process.wait(300) == 2
         assert "beyond 10 bits: correct --adc-bits" in process.stderr.read()
 
 
@@ -82,7 +82,7 @@ def test_it_stops_on_signals_and_takes_its_link_along(number: int, waveform: Pat
         assert process.stdout is not None
         assert process.stdout.readline().strip() == str(link)
         process.send_signal(number)
-        assert process.wait(10) == 130
+        assert process.wait(300) == 130
     assert not link.is_symlink()
 
 

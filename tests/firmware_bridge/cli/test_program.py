@@ -175,7 +175,7 @@ def toy(redirection: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     script = tmp_path / "toy.py"
     script.write_text(SCRIPT)
     shell = f"set -o pipefail; '{sys.executable}' '{script}' {redirection}"
-    return subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    return subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def package(tmp_path: Path) -> Path:
 
 def run(code: str, path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(path)}, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(path)}, timeout=300
     )
 
 

@@ -103,7 +103,7 @@ def test_what_is_flashed_is_what_was_built(
 ) -> None:
     built("firmware")
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "flash", bootloader.path, "--folder", str(tmp_path)]
-    done = subprocess.run([*command, "--set", "OPEN_COUNT=4010"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "--set", "OPEN_COUNT=4010"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     firmware = contents(tmp_path / "ekd.hex")
     assert len(firmware) > 3000
@@ -115,7 +115,7 @@ def test_another_chip_is_not_written_to(built: Callable[..., Path], tmp_path: Pa
     built("firmware")
     bootloader = Bootloader(b"\x1e\x93\x0b")
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "flash", bootloader.path, "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     bootloader.close()
     assert done.returncode == 2
     assert "avrdude could not write to" in done.stderr.splitlines()[-1]
