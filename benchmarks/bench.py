@@ -1,8 +1,9 @@
-"""What every benchmark shares: interleaved timing, the machine's description, a table and a JSON file.
+"""Shared by all benchmarks: interleaved timing, the machine's description, a table and a JSON file.
 
 Run a benchmark as a module, `python -m benchmarks.bench_NAME`. This module needs numpy at most.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -12,9 +13,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["interleave", "machine", "ratio", "table", "write"]
+__all__ = ["interleave", "machine", "options_of", "ratio", "table", "write"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def options_of(description: str) -> argparse.ArgumentParser:
+    """A parser with the option that all benchmarks have: --smoke."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--smoke", action="store_true", help="run at the smallest size, to see that it runs; its figures mean nothing"
+    )
+    return parser
 
 
 def interleave(cases: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -69,9 +79,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
-def write(name: str, figures: Mapping[str, str | int | float]) -> Path:
-    """Write build/bench/NAME.json: the figures (flat keys) and the machine's description; return its path."""
-    path = ROOT / "build" / "bench" / f"{name}.json"
+def write(name: str, figures: Mapping[str, str | int | float], smoke: bool = False) -> Path:
+    """Write the figures (flat keys) and the machine's description to build/bench/NAME.json and return the path.
+
+    Args:
+        name: of the benchmark.
+        figures: flat keys and their values.
+        smoke: write to build/bench/smoke/NAME.json, so that real figures are kept.
+    """
+    path = ROOT / "build" / "bench" / ("smoke" if smoke else "") / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**figures, **machine()}, indent=2) + "\n")
     return path

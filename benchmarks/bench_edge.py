@@ -1,4 +1,4 @@
-"""What `ekd-edge` costs while it runs, beside what one would otherwise write, and how many sensors one core holds.
+"""Running cost of `ekd-edge` next to a straightforward script, and the number of sensors that one core holds.
 
 One sensor at 128 Hz at its own pace: CPU seconds an hour of `ekd-edge` on frame v1, of `ekd-edge` on CSV lines, and of
 `naive_edge.py` on the same lines, all at the same time, pinned to the same core; memory; time from the arrival of a
@@ -11,7 +11,6 @@ synthetic.
     python -m benchmarks.bench_edge [--seconds 60] [--most 512]
 """
 
-import argparse
 import json
 import os
 import signal
@@ -29,7 +28,7 @@ from statistics import median, quantiles
 
 import numpy as np
 
-from benchmarks.bench import ratio, table, write
+from benchmarks.bench import options_of, ratio, table, write
 from benchmarks.bench_replay import untrained_student
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.ekd.emulator import EkdEmulator, frame_bursts, linear_hello
@@ -48,16 +47,19 @@ PROMPT_S = 32.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of the comparison")
     parser.add_argument("--most", type=int, default=512, help="sensors to try")
     options = parser.parse_args()
+    prompt_s, starts, lasting_s = PROMPT_S, 5, 60
+    if options.smoke:
+        options.seconds, options.most, prompt_s, starts, lasting_s = 3.0, 1, 0.0, 1, 8
     model = untrained_student("edge")
     figures: dict[str, str | int | float] = {"seconds": options.seconds}
-    figures |= one_sensor(model, options.seconds)
-    figures |= start(model)
-    figures |= many_sensors(model, options.most)
-    print(f"\n{write('edge', figures)}")
+    figures |= one_sensor(model, options.seconds, prompt_s)
+    figures |= start(model, starts)
+    figures |= many_sensors(model, options.most, lasting_s)
+    print(f"\n{write('edge', figures, options.smoke)}")
 
 
 def waveform(seconds: int, seed: int = 1) -> Waveform:
@@ -79,9 +81,9 @@ def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
-def one_sensor(model: Path, seconds: float) -> dict[str, float]:
+def one_sensor(model: Path, seconds: float, prompt_s: float) -> dict[str, float]:
     """CPU, memory and latency of the three programs, side by side."""
-    length = int(seconds + PROMPT_S) + 120
+    length = int(seconds + prompt_s) + 120
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         ports = {
@@ -108,7 +110,7 @@ def one_sensor(model: Path, seconds: float) -> dict[str, float]:
         outs = {program: folder / f"{number}.out" for number, program in enumerate(ports)}
         while any(path.stat().st_size == 0 for path in outs.values()):
             time.sleep(0.5)
-        time.sleep(PROMPT_S)
+        time.sleep(prompt_s)
         before = {program: cpu_s(process.pid) for program, process in processes.items()}
         began = time.monotonic()
         shares: dict[str, list[float]] = {program: [] for program in ports}
@@ -139,10 +141,10 @@ def one_sensor(model: Path, seconds: float) -> dict[str, float]:
     }
 
 
-def start(model: Path) -> dict[str, float]:
-    """Seconds from the start of the process to its first prediction, start-up alone: the device plays flat out."""
+def start(model: Path, times: int) -> dict[str, float]:
+    """Seconds from the start of the process to its first prediction; the device sends as fast as it is read."""
     found = []
-    for _ in range(5):
+    for _ in range(times):
         with PtyDevice(Player(EkdEmulator(waveform(60)), speed=0)) as device:
             began = time.monotonic()
             command = [EDGE, "--port", device.path, "--json", "--model", str(model), "--once"]
@@ -182,7 +184,7 @@ class Feeder(threading.Thread):
 
 
 def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float]]:
-    """Whether one process holds so many sensors in real time, and its CPU share, memory and latency."""
+    """Run one process with this many sensors: True if it keeps real time, and its CPU share, memory and latency."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         masters, ports = [], []
@@ -225,12 +227,12 @@ def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float
     return fine, {"share": share, "mb": memory, "p50": cuts[49], "p99": cuts[98]}
 
 
-def many_sensors(model: Path, most: int) -> dict[str, float]:
+def many_sensors(model: Path, most: int, seconds: int) -> dict[str, float]:
     """The growth curve, and the largest number that was held."""
     numbers = [n for n in (1, 8, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1000) if n <= most]
     rows, figures, best = [], {}, 0
     for sensors in numbers:
-        fine, seen = held(model, sensors, 60)
+        fine, seen = held(model, sensors, seconds)
         if seen:
             rows.append([sensors, 100 * seen["share"], seen["mb"], seen["p50"], seen["p99"], "yes" if fine else "no"])
             figures[f"share_{sensors}_sensors"] = seen["share"]

@@ -1,4 +1,4 @@
-"""What distillation and adaptive feedback bring, with controls: sweeps of a small network, five seeds each.
+"""Gain from distillation and adaptive feedback, with controls: sweeps of a small network, five seeds each.
 
 Every sweep is an `ekd-train sweep` with a report of its own in build/bench/gain/NAME. Step counts are tuned: the epoch
 is chosen on validation subjects, with patience, for baselines as for the rest. Synthetic data but for the sweeps named
@@ -6,7 +6,7 @@ stress-*, which need a folder written by examples/stress_predict.py. What is the
 
     python -m benchmarks.bench_gain [--only main t2 ...] [--stress-predict FOLDER] [--seeds 5] [--workers 2]
 
-All of it takes about three hours on two cores. Intervals are not corrected for the number of sweeps looked at.
+All sweeps together take about three hours on two cores. Intervals are not corrected for the number of sweeps looked at.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import table, write
+from benchmarks.bench import options_of, table, write
 from ekd_train.cli.main import main as ekd_train
 
 FOLDER = Path("build/bench/gain")
@@ -32,7 +32,7 @@ DISTILLED = ("kd", "kd-joint", "kd-feedback")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One sweep. origin: the sweep whose teachers and students alone it shares, or all where nothing else differs."""
+    """One sweep. origin: reuse this sweep's teachers and students; reuse all methods where the settings are equal."""
 
     methods: tuple[str, ...]
     settings: tuple[str, ...]
@@ -70,6 +70,12 @@ STUDIES = {
     "stress-128hz": Study(("student", *CONTROLS), (*STRESS, *AT_128), "recordings:{stress}", target="stress"),
 }
 
+SMOKE = Study(
+    ("student", "label-smoothing"),
+    ("student.epochs=1", "split.test=0.5", "split.validation=0.25", "signal.training_hop_s=16"),
+    "synthetic?subjects=8&trials=2&trial_s=60",
+)
+
 
 def run(name: str, study: Study, options: argparse.Namespace) -> None:
     out = FOLDER / name
@@ -91,19 +97,23 @@ def run(name: str, study: Study, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__)
     parser.add_argument("--only", nargs="+", choices=list(STUDIES), default=list(STUDIES))
     parser.add_argument("--stress-predict", metavar="FOLDER", help="recordings written by examples/stress_predict.py")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    studies = STUDIES
+    if options.smoke:
+        studies = {"smoke": SMOKE}
+        options.only, options.seeds, options.workers = ["smoke"], 1, 1
     figures: dict[str, str | int | float] = {"seeds": options.seeds}
     rows = []
     for name in options.only:
         if name.startswith("stress") and not options.stress_predict:
             print(f"{name} is left out: it needs --stress-predict FOLDER")
             continue
-        run(name, STUDIES[name], options)
+        run(name, studies[name], options)
         report = json.loads((FOLDER / name / "report.json").read_text(encoding="utf-8"))
         kind = "synthetic" if report["synthetic"] else "people"
         for each in report["comparisons"]:
@@ -112,7 +122,7 @@ def main() -> None:
                 rows.append([name, kind, each["method"], each["score"], f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
                 figures |= {f"{name}.{each['method']}.{each['score']}": round(mean, 3)}
     print(table(["sweep", "data", "method", "score", "gain to student", "95 % interval"], rows))
-    print(f"written to {write('gain', figures)}")
+    print(f"written to {write('gain', figures, options.smoke)}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""What an installation for the edge weighs, and how soon `ekd-edge` reads its port.
+"""Size of an installation on a device, and time from the start of `ekd-edge` to its first read.
 
-Size: all files of the wheels of `ekd[pi]` for each system of a Raspberry Pi, as they lie on its disk, without the
+Size: all files of the wheels of `ekd[pi]` for each system of a Raspberry Pi, unpacked on its disk, without the
 bytecode that Python adds when it first runs them. Start: seconds from the start of the process to its first read from a
-device node that has data waiting, beside `python -c "import numpy, scipy.signal, ai_edge_litert.interpreter"`, turn by
+device node that has data waiting, next to `python -c "import numpy, scipy.signal, ai_edge_litert.interpreter"`, turn by
 turn; memory: the most that the import took, and what `ekd-edge` has once it predicts. The model is an untrained int8
 student of the kind `edge`.
 
     python -m benchmarks.bench_install [--rounds 15]
 """
 
-import argparse
 import fcntl
 import os
 import subprocess
@@ -21,7 +20,7 @@ import zipfile
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bench import ratio, table, write
+from benchmarks.bench import options_of, ratio, table, write
 from benchmarks.bench_edge import EDGE, rss_mb, waveform
 from benchmarks.bench_replay import untrained_student
 from ekd_edge.deploy.pi_os import PI_OSES, PiOs
@@ -35,14 +34,15 @@ PEAK = f"{IMPORTS}, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     figures: dict[str, str | int | float] = {}
-    for number, target in PI_OSES.items():
+    # A smoke run downloads nothing.
+    for number, target in () if options.smoke else PI_OSES.items():
         figures |= {f"size_mb_{number}": size(target)}
-    figures |= start(untrained_student("edge"), options.rounds)
-    print(f"\n{write('install', figures)}")
+    figures |= start(untrained_student("edge"), 1 if options.smoke else options.rounds)
+    print(f"\n{write('install', figures, options.smoke)}")
 
 
 def size(target: PiOs) -> float:
@@ -76,7 +76,7 @@ def start(model: Path, rounds: int) -> dict[str, float]:
     peak_kb = int(subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True).stdout)
     slower, larger = ratio(reads, imports), median(ready) / (peak_kb / 1024)
     rows = [
-        ["the imports alone", median(imports), peak_kb / 1024],
+        ["only the imports", median(imports), peak_kb / 1024],
         ["ekd-edge to its first read", median(reads), median(ready)],
         ["ratio", slower, larger],
     ]

@@ -3,12 +3,11 @@
 Accuracy comes from sweeps of the published size, trained by this script where they are not there yet (about an hour and
 a half on two cores): on synthetic data, and on people with --stress-predict FOLDER, which examples/stress_predict.py
 writes. `noninferior_*` is 1 where the 95 % interval of (edge in int8 - paper in float32), paired over test subjects,
-lies above -1 point of accuracy.
+is above -1 point of accuracy.
 
     python -m benchmarks.bench_int8 [--parts speed profile export accuracy] [--stress-predict FOLDER] [--seeds 3]
 """
 
-import argparse
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bench import ratio, table, write
+from benchmarks.bench import options_of, ratio, table, write
 from benchmarks.int8_accuracy import STUDIES, Exams, change, examine_all, mean, noninferior, spoken
 from benchmarks.int8_profile import peak_gmacs, profile
 from benchmarks.int8_speed import flatbuffers, measure, untrained
@@ -35,7 +34,7 @@ Figures = dict[str, str | int | float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument(
         "--stress-predict",
@@ -47,6 +46,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    if options.smoke:
+        options.parts = ["profile"]
     figures: Figures = {}
     if "speed" in options.parts:
         figures |= speed()
@@ -60,7 +61,7 @@ def main() -> None:
                 print("Stress-Predict is left out: it needs --stress-predict FOLDER")
                 continue
             figures |= accuracy(name, examine_all(name, options.stress_predict, options.seeds, options.workers))
-    print(f"written to {write('int8', figures)}")
+    print(f"written to {write('int8', figures, options.smoke)}")
 
 
 def calibration() -> NDArray[np.float32]:

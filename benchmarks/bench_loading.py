@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bench import ROOT, ratio, table, write
+from benchmarks.bench import ROOT, options_of, ratio, table, write
 
 TRIALS, CHANNELS, SAMPLES, RATE_HZ, BASELINE = 40, 40, 8064, 128, 384
 GSR, WINDOW, BATCH = 36, 512, 64
@@ -232,7 +232,7 @@ def measure(subjects: int, rounds: int) -> dict[str, str | int | float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__)
     parser.add_argument("--subjects", type=int, default=32, choices=range(1, 33), metavar="1..32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", choices=("first", "cached", "plain"), help=argparse.SUPPRESS)
@@ -245,7 +245,8 @@ def main() -> None:
         print(json.dumps(result | {"peak_mb": largest_mb()}))
         return
 
-    print(f"written to {write('loading', measure(options.subjects, options.rounds))}")
+    subjects, rounds = (1, 1) if options.smoke else (options.subjects, options.rounds)
+    print(f"written to {write('loading', measure(subjects, rounds), options.smoke)}")
 
 
 if __name__ == "__main__":

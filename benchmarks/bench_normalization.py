@@ -8,17 +8,17 @@ standard errors (+-) it means nothing. The data are synthetic.
     python -m benchmarks.bench_normalization [--seeds 1]        about five minutes on one core
 """
 
-import argparse
 import math
 import os
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.bench import table, write
+from benchmarks.bench import options_of, table, write
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.spec import Normalization
 from ekd_train.data.source import open_dataset
@@ -61,7 +61,7 @@ def fit(train: WindowSet, epochs: int, samples: int) -> Student:
 
 
 def settle(student: Student, gsr: torch.Tensor) -> None:
-    """Take BatchNorm's statistics afresh: after so few steps its slow means still hold their start values."""
+    """Recompute BatchNorm's statistics: after few steps its running means are still close to their start values."""
     norms = [m for m in student.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     student.eval()
     for norm in norms:
@@ -83,17 +83,21 @@ def accuracies(student: Student, test: WindowSet) -> list[float]:
 
 def main() -> None:
     os.environ.setdefault("EKD_CACHE", "off")
-    parser = argparse.ArgumentParser(description="Compare normalizations of skin conductance.")
+    parser = options_of("Compare normalizations of skin conductance.")
     parser.add_argument("--seeds", type=int, default=1, help="data seeds to average over (default 1)")
     parser.add_argument("--train", type=int, default=12, help="training subjects (default 12)")
     parser.add_argument("--test", type=int, default=12, help="test subjects (default 12)")
     args = parser.parse_args()
+    modes, windows_of = MODES, WINDOWS
+    if args.smoke:
+        modes, windows_of = MODES[:2], WINDOWS[1:]
+        args.seeds, args.train, args.test = 1, 2, 2
     rows: list[list[object]] = []
     default: dict[Fraction, list[float]] = {}
     figures: dict[str, str | int | float] = {}
-    for mode in dict.fromkeys(MODES):
+    for mode in dict.fromkeys(modes):
         row: list[object] = [f"{mode.mode} {mode.time_constant_s:g} s x{mode.gain:g}"]
-        for rate, window_s, epochs in WINDOWS:
+        for rate, window_s, epochs in windows_of:
             spec = gsr_spec(rate_hz=rate, window_s=window_s, hop_s=4.0, normalization=mode)
             scores: list[float] = []
             for seed in range(args.seeds):
@@ -111,10 +115,10 @@ def main() -> None:
             figures |= {f"{key}.accuracy": mean, f"{key}.gain": gain, f"{key}.gain_standard_error": error}
         rows.append(row)
         print(*row, flush=True)
-    header = ["mode", *(f"{rate} Hz x {window_s:g} s, %" for rate, window_s, _ in WINDOWS)]
-    print("\n" + table([header[0], header[1], "gain", "+-", header[2], "gain", "+-"], rows))
+    columns = [(f"{rate} Hz x {window_s:g} s, %", "gain", "+-") for rate, window_s, _ in windows_of]
+    print("\n" + table(["mode", *chain.from_iterable(columns)], rows))
     print("accuracy of arousal on unseen synthetic people")
-    print(write("normalization", figures | {"seeds": args.seeds, "test_subjects": args.test}))
+    print(write("normalization", figures | {"seeds": args.seeds, "test_subjects": args.test}, args.smoke))
 
 
 if __name__ == "__main__":

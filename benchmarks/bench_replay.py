@@ -1,7 +1,7 @@
 """How fast a recorded day becomes predictions, and how much of that time is not inference.
 
 The recording (synthetic, 128 Hz, CSV lines in microsiemens) goes through the real command, `ekd-edge --replay --json`,
-hop 1 s; half of its windows go through the classifier alone before that, the other half after it. `overhead` is all of
+hop 1 s; half of its windows go through only the classifier before that, the other half after it. `overhead` is all of
 the command's time, start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which
 other load disturbs less. `start` is the command that ends before the first window; `rest` is what the other stages
 leave of the command: quality, probabilities, JSON lines. All are medians over rounds. The model is an untrained int8
@@ -10,7 +10,6 @@ student, of the kind `edge` or as published.
     python -m benchmarks.bench_replay [--hours 24] [--rounds 3] [--student edge|compact|paper | --model FILE]
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import get_args
 
 import numpy as np
 
-from benchmarks.bench import ROOT, table, write
+from benchmarks.bench import ROOT, options_of, table, write
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Calibration, Manifest, Target, Training
@@ -45,15 +44,16 @@ OPTIONS = SensorOptions(format="csv", rate_hz=Fraction(RATE), unit=Unit("uS"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--rounds", type=int, default=3)
     model_of = parser.add_mutually_exclusive_group()
     model_of.add_argument("--student", choices=get_args(StudentKind), default="edge", help="an untrained one")
     model_of.add_argument("--model", type=Path)
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.hours, arguments.rounds = 0.05, 1
     hours = arguments.hours
-    FOLDER.mkdir(parents=True, exist_ok=True)
     path = arguments.model or untrained_student(arguments.student)
     model = load_model_file(path)
     recording = record(hours)
@@ -93,7 +93,7 @@ def main() -> None:
     ]
     print(f"{hours:g} h at {RATE} Hz, {windows} windows of {spec.window_s:g} s, {path.name} ({model.manifest.kind})")
     print(table(["", "seconds", "CPU s", "x real time", "by CPU", "of all CPU"], rows))
-    print(f"written to {write('replay', figures)}")
+    print(f"written to {write('replay', figures, arguments.smoke)}")
 
 
 def one_round(model: ModelFile, recording: Path, path: Path) -> tuple[int, Times]:
@@ -108,6 +108,7 @@ def record(hours: float) -> Path:
     """Hours of synthetic skin conductance as CSV lines in microsiemens; kept from run to run."""
     path = FOLDER / f"recording-{hours:g}h.csv"
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")
         with aside.open("w") as file:
             for minute in islice(simulated_blocks(float(RATE), seed=11, block_samples=RATE * 60), round(hours * 60)):
@@ -166,10 +167,11 @@ def apart(model: ModelFile, recording: Path, half: int) -> tuple[int, Times]:
 
 
 def untrained_student(kind: StudentKind) -> Path:
-    """An int8 student of that kind in its default size, 128 Hz and 4 s, that has learnt nothing."""
+    """An int8 student of that kind in its default size, 128 Hz and 4 s, with random weights."""
     path = FOLDER / f"untrained-{kind}-int8.tflite"
     if path.exists():
         return path
+    path.parent.mkdir(parents=True, exist_ok=True)
     import torch
 
     from ekd_export.convert.fold import fold

@@ -10,14 +10,13 @@ signals are synthetic.
     python -m benchmarks.bench_serial [--seconds 20] [--rounds 5]
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import threading
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +25,7 @@ from statistics import median
 import numpy as np
 import serial
 
-from benchmarks.bench import ratio, table, write
+from benchmarks.bench import options_of, ratio, table, write
 from benchmarks.bench_replay import untrained_student
 from firmware_bridge.devices.bitalino.decoder import rate_command, start_command
 from firmware_bridge.devices.csv.emulator import CsvEmulator
@@ -45,15 +44,18 @@ LINES = 40_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of the live part")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    devices = LIVE
+    if options.smoke:
+        options.seconds, options.rounds, devices = 1.0, 1, {"ekd": LIVE["ekd"]}
     figures: dict[str, str | int | float] = {"rounds": options.rounds, "live_seconds": options.seconds}
     figures |= decoders(options.rounds)
     figures |= lines(options.rounds)
-    figures |= live(options.seconds)
-    print(f"\n{write('serial', figures)}")
+    figures |= live(options.seconds, devices)
+    print(f"\n{write('serial', figures, options.smoke)}")
 
 
 def decoders(rounds: int) -> dict[str, float]:
@@ -166,11 +168,11 @@ def terminal(wire: bytes) -> Iterator[str]:
         os.close(master)
 
 
-def live(seconds: float) -> dict[str, float]:
+def live(seconds: float, devices: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """CPU share of `ekd-edge` on each device."""
     model = untrained_student("edge")
     found: dict[str, float] = {}
-    for name, extra in LIVE.items():
+    for name, extra in devices.items():
         simulate = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", "--format", name]
         rate = ["--rate", "1000"] if name == "bitalino" else []
         with subprocess.Popen([*simulate, *rate], stdout=subprocess.PIPE, text=True) as device:
@@ -187,7 +189,7 @@ def live(seconds: float) -> dict[str, float]:
                 edge.terminate()
             device.terminate()
     print()
-    shares = [[name, f"{100 * found[f'cpu_share_{name}']:.1f} %"] for name in LIVE]
+    shares = [[name, f"{100 * found[f'cpu_share_{name}']:.1f} %"] for name in devices]
     print(table(["ekd-edge live", "of one core"], shares))
     return found
 

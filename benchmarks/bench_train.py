@@ -1,4 +1,4 @@
-"""What training costs: adaptive feedback, folds side by side, sweeps by several workers, loading DEAP.
+"""Cost of training: adaptive feedback, folds side by side, sweeps by several workers, loading DEAP.
 
 Every part compares in one process or one run. Parts: feedback, stack, sweep, loading (writes 3.3 GB of files in DEAP's
 format to build/bench/deap once), loso (a whole DEAP-sized leave-one-subject-out: hours on a CPU; for a GPU).
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import bench_loading
-from benchmarks.bench import interleave, ratio, table, write
+from benchmarks.bench import interleave, options_of, ratio, table, write
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student
@@ -38,11 +38,11 @@ DEAP_SUBJECTS, DEAP_WINDOWS, EPOCHS = 32, 600, 30
 Figures = dict[str, str | int | float]
 
 
-class Room:
-    """A student and a teacher with their optimizers and random windows, alone or `folds` of each."""
+class Networks:
+    """A student and a teacher with their optimizers and random windows: one of each, or `folds` of each."""
 
-    def __init__(self, device: torch.device, precision: str, folds: int = 0) -> None:
-        self.device, self.precision = device, precision
+    def __init__(self, options: argparse.Namespace, folds: int = 0) -> None:
+        self.device, self.precision, self.batch_size = options.where, options.precision, options.batch
         self.student, self.teacher = self._network(Student, folds), self._network(Teacher, folds)
         self.optimizers = [torch.optim.Adam(n.parameters(), lr=1e-4, fused=True) for n in (self.student, self.teacher)]
         self.lesson, self.quiz = self._batch(folds), self._batch(folds)
@@ -52,12 +52,12 @@ class Room:
         return (Stack(members) if folds else members[0]).train()
 
     def _batch(self, folds: int) -> Batch:
-        shape = (folds, BATCH) if folds else (BATCH,)
+        shape = (folds, self.batch_size) if folds else (self.batch_size,)
         eeg, gsr = torch.randn(*shape, CONFIG.eeg_rows, 512), torch.randn(*shape, 512)
         return Batch(*(x.to(self.device) for x in (eeg, gsr, torch.randint(0, 2, (*shape, 1)))))
 
     def teach(self) -> Output:
-        """One step of the teacher from its own task."""
+        """One training step of the teacher on its own task."""
         with arithmetic(self.device, self.precision):
             output = self.teacher(self.lesson.eeg, self.lesson.gsr)
             loss = hard_loss(output.logits, self.lesson.labels) + self.teacher.regularization()
@@ -87,7 +87,7 @@ class Room:
             self.joint()
 
     def waits(self, call: Callable[[], object]) -> Callable[[], None]:
-        """The call, until the device has done it."""
+        """Make a call that returns when the device has finished."""
 
         def run() -> None:
             call()
@@ -98,17 +98,17 @@ class Room:
 
 
 def bench_feedback(options: argparse.Namespace, figures: Figures) -> None:
-    room = Room(options.where, options.precision)
-    half = Batch(*(part[: BATCH // 2] for part in room.quiz))
+    networks = Networks(options)
+    half = Batch(*(part[: options.batch // 2] for part in networks.quiz))
     cases = {
-        "KD, teacher trains jointly": room.joint,
-        "feedback": room.feedback,
-        "feedback, quiz of half the size": lambda: room.feedback(quiz=half),
-        "feedback, renewed answers": lambda: room.feedback(renewed=True),
-        "8 joint steps": lambda: [room.joint() for _ in range(8)],
-        "8 steps, feedback in one": lambda: room.every(8),
+        "KD, teacher trains jointly": networks.joint,
+        "feedback": networks.feedback,
+        "feedback, quiz of half the size": lambda: networks.feedback(quiz=half),
+        "feedback, renewed answers": lambda: networks.feedback(renewed=True),
+        "8 joint steps": lambda: [networks.joint() for _ in range(8)],
+        "8 steps, feedback in one": lambda: networks.every(8),
     }
-    seconds = interleave({n: room.waits(c) for n, c in cases.items()}, rounds=options.rounds, warmup=1)
+    seconds = interleave({n: networks.waits(c) for n, c in cases.items()}, rounds=options.rounds, warmup=1)
     keys = {
         "feedback": "feedback_overhead_k1",
         "feedback, quiz of half the size": "feedback_overhead_k1_half_quiz",
@@ -125,8 +125,8 @@ def bench_feedback(options: argparse.Namespace, figures: Figures) -> None:
 
 
 def bench_stack(options: argparse.Namespace, figures: Figures) -> None:
-    """Folds one by one against side by side, and what that makes of a DEAP-sized leave-one-subject-out."""
-    one, several = (Room(options.where, options.precision, n) for n in (0, options.folds))
+    """Folds one by one against side by side, and the projected time of a DEAP-sized leave-one-subject-out."""
+    one, several = (Networks(options, n) for n in (0, options.folds))
     cases = {
         "teacher, one by one": lambda: [one.teach() for _ in range(options.folds)],
         "teacher, side by side": several.teach,
@@ -147,7 +147,7 @@ def bench_stack(options: argparse.Namespace, figures: Figures) -> None:
     ]
     minutes = steps * (best[0] + 0.8 * best[1]) / 60
     figures["loso_projected_min"] = round(minutes, 1)
-    print(f"a DEAP-sized leave-one-subject-out would take about {minutes:.0f} min here (training steps alone)\n")
+    print(f"a DEAP-sized leave-one-subject-out would take about {minutes:.0f} min here (only the training steps)\n")
 
 
 def bench_sweep(options: argparse.Namespace, figures: Figures) -> None:
@@ -196,7 +196,7 @@ def bench_loso(options: argparse.Namespace, figures: Figures) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__)
     parts = {"feedback": bench_feedback, "stack": bench_stack, "sweep": bench_sweep, "loading": bench_load}
     parts["loso"] = bench_loso
     parser.add_argument("--parts", nargs="+", choices=list(parts), default=[name for name in parts if name != "loso"])
@@ -206,6 +206,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    options.batch = BATCH
+    if options.smoke:
+        options.parts, options.rounds, options.folds, options.batch = ["feedback", "stack"], 1, 2, 2
     keep_freed_memory()  # as ekd-train does
     options.where = pick_device(options.device, options.threads)
     torch.manual_seed(0)
@@ -215,7 +218,7 @@ def main() -> None:
     for name in options.parts:
         parts[name](options, figures)
     print(json.dumps(figures, indent=1))
-    print(f"written to {write('train', figures)}")
+    print(f"written to {write('train', figures, options.smoke)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # ruff: noqa: D102
-"""Training steps of student and teacher (forward, backward, Adam), in samples a second, beside a plain PyTorch port.
+"""Training steps of student and teacher (forward, backward, Adam), in samples a second, next to a plain PyTorch port.
 
 The peer, in this file, is the network as one would write it down: convolutions, separate query, key and value, einsum
 attention, all blocks, torch's default Adam. Both run in turns in the same process on the same data. The published
@@ -8,7 +8,6 @@ Keras model did 200 to 284 (student) and 100 to 137 (teacher) samples a second o
     python -m benchmarks.bench_train_step [--threads 2] [--rounds 9]
 """
 
-import argparse
 import math
 import statistics
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.bench import interleave, ratio, table, write
+from benchmarks.bench import interleave, options_of, ratio, table, write
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
@@ -200,17 +199,20 @@ def distillation(batch: int) -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
+    batches, distilled = (32, 128), 64
+    if options.smoke:
+        options.rounds, batches, distilled = 1, (2,), 2
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
 
     figures: dict[str, str | int | float] = {"threads": options.threads, "rounds": options.rounds}
     rows = []
     for kind in ("student", "teacher"):
-        for batch in (32, 128):
+        for batch in batches:
             eeg, gsr = torch.randn(batch, 28, 512), torch.randn(batch, 512)
             labels = torch.randint(0, 2, (batch,))
             inputs = (gsr,) if kind == "student" else (eeg, gsr)
@@ -232,16 +234,17 @@ def main() -> None:
     header = ["step of", "batch", "ekd samples/s", "plain PyTorch", "ratio", "Keras elsewhere"]
     print(table(header, rows))
 
-    seconds = interleave(distillation(64), rounds=options.rounds, warmup=2)
+    seconds = interleave(distillation(distilled), rounds=options.rounds, warmup=2)
     rows = []
     for name, times in seconds.items():
         cost = ratio(times, seconds["frozen teacher"])
-        rows.append([name, 64, 64 / statistics.median(times), cost])
-        figures[f"distill.batch64.{name.replace(' ', '_')}_samples_per_s"] = round(64 / statistics.median(times), 1)
-        figures[f"distill.batch64.{name.replace(' ', '_')}_cost"] = round(cost, 3)
+        rows.append([name, distilled, distilled / statistics.median(times), cost])
+        key = f"distill.batch{distilled}.{name.replace(' ', '_')}"
+        figures[f"{key}_samples_per_s"] = round(distilled / statistics.median(times), 1)
+        figures[f"{key}_cost"] = round(cost, 3)
     print()
     print(table(["distillation step", "batch", "samples/s", "cost"], rows))
-    print(f"written to {write('train_step', figures)}")
+    print(f"written to {write('train_step', figures, options.smoke)}")
 
 
 if __name__ == "__main__":

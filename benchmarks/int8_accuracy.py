@@ -176,7 +176,7 @@ def _real(values: NDArray[np.generic], about: Mapping[str, object]) -> NDArray[n
 
 
 def noninferior(difference: Difference, margin: float) -> bool:
-    """Whether the whole 95 % interval lies above -margin."""
+    """True if the whole 95 % interval is above -margin."""
     return difference.low is not None and difference.low > -margin
 
 

@@ -1,4 +1,4 @@
-"""What the time of a model is spent on, and how far it is from what the machine's int8 kernels can do.
+"""Time of each operation of a model, and its throughput as a share of the int8 kernels' peak.
 
 A model is cut after each of its operations, and the cuts take turns: an operation costs what its cut takes more than
 the one before. XNNPACK works on the whole of a cut, as it does on the whole of the model.

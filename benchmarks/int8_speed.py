@@ -74,7 +74,7 @@ def untrained(kind: str) -> Student:
 
 
 def flatbuffers(student: Student, calibration: NDArray[np.float32]) -> dict[str, bytes]:
-    """What each timed recipe makes of a student."""
+    """The flatbuffer of a student by timed recipe."""
     made = {}
     for name in TIMED_RECIPES:
         recipe = RECIPES[name]

@@ -1,9 +1,9 @@
-"""What one would otherwise write: pyserial's readline, NeuroKit2 (or scipy) over the last window, a TFLite interpreter.
+"""A straightforward script: pyserial's readline, NeuroKit2 (or scipy) over the last window, a TFLite interpreter.
 
     python -m benchmarks.naive_edge PORT MODEL RATE_HZ
 
-The peer of `bench_edge.py`: CSV lines in uS from a port, every second the last window is filtered anew, resampled to
-the model's rate, normalized and classified, and the probabilities are printed as JSON.
+The peer of `bench_edge.py`: CSV lines in uS from a port, every second the whole last window is filtered, resampled
+to the model's rate, normalized and classified, and the probabilities are printed as JSON.
 """
 
 import json
