@@ -62,7 +62,8 @@ setup: $(VENV)/.stage-export  ## install ekd with everything but the test tools
 setup-dev: $(VENV)/.stage-dev $(OLD)/.stage  ## install the test tools as well
 
 constraints: setup-dev  ## write the installed versions to constraints.txt
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable --exclude ekd; } > build.constraints
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/python -m pip freeze --exclude-editable --exclude ekd | sed -E '/^#/d; s/\+[^ ]*$$//' | LC_ALL=C sort -f; } > build.constraints
 	@mv build.constraints constraints.txt
 
 firmware:  ## build the sensor's firmware, in firmware_bridge/csrc/build; flash it with ekd-firmware flash PORT
