@@ -36,7 +36,7 @@ class Emulator(Protocol):
 
     @property
     def run(self) -> int:
-        """0 while it sends nothing; another number each time that it begins anew."""
+        """0 while it sends nothing; another number after each restart."""
         ...
 
     def bursts(self) -> Iterator[Burst]:

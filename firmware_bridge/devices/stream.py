@@ -32,7 +32,7 @@ class Declared:
 class StreamOptions:
     """What is known of a stream beforehand.
 
-    rate_hz: the sampling rate; it wins over what the stream says, and is what a device that can be told is told.
+    rate_hz: the sampling rate; it overrides the stream's own statement and is sent to a device whose rate can be set.
     live: the stream is joined at any moment and its device can be asked; else it is read from its beginning.
     hint: what to check when the bytes make no sense.
     settings: what the user set for this format, by name (`--format NAME:key=value`).
@@ -50,7 +50,7 @@ class StreamOptions:
 class RawBlock:
     """Consecutive raw readings.
 
-    values: float64, shape (n,), read-only, n >= 1: ADC counts or whatever unit the lines are in.
+    values: float64, shape (n,), read-only, n >= 1: ADC counts, or the unit of the lines.
     first_index: index of values[0] in the sensor's own count; a jump from one block to the next is a gap.
     rate_hz: the sensor's rate.
     segment: rises whenever the sensor's count restarts.
@@ -74,7 +74,7 @@ class StreamCounts:
 
     samples: readings delivered. dropped: readings known to be missing: gaps in count or time, bad lines.
     rejected: frames or lines refused: CRC, duplicate, no number. discarded_bytes: bytes that made no sense.
-    status: how the device says it fares, else None.
+    status: the device's own status, else None.
     """
 
     samples: int = 0
@@ -88,7 +88,7 @@ class StreamDecoder(Protocol):
     """Bytes in, blocks of readings out. Blocks do not depend on how the bytes were cut into calls.
 
     `feed` and `finish` raise FormatError once it is certain that the bytes are not in this format; what was
-    decoded before is returned first. Memory is bounded whatever arrives.
+    decoded before is returned first. Memory is bounded for any input.
     """
 
     def feed(self, data: bytes) -> list[RawBlock]:

@@ -82,7 +82,7 @@ class Player:
         return damage(bytes(taken), self._lasting, self._random) if self._lasting else bytes(taken)
 
     def plug_in(self, now_s: float) -> None:
-        """The device gets power again: it starts anew, with the waveform where it was."""
+        """The device is powered on again: it restarts, with the waveform where it was."""
         self.unplugged_s = None
         self.emulator.reset()
         self._follow(now_s)

@@ -74,7 +74,7 @@ class PtyDevice:
         return ended
 
     def unplug(self) -> None:
-        """Close the node now, whatever is left to send."""
+        """Close the node now, even if data are left to send."""
         self._stop.set()
         self._done.wait()
         self._thread.join()
@@ -128,7 +128,7 @@ class PtyDevice:
         return time.monotonic() - self._began
 
     def _play(self) -> bool:
-        """Send and answer until the end or an unplugging; False once told to stop."""
+        """Send and answer until the end or an unplugging; False once stopped."""
         player = self._player
         if self._early:
             player.hear(self._early, self._now_s())
@@ -176,7 +176,7 @@ class PtyDevice:
         return misread(data, baud, _BAUDS.get(termios.tcgetattr(self._master)[5], baud))
 
     def _write(self, data: bytes) -> bool:
-        """Send all of it, however long the reader takes; False once told to stop."""
+        """Send all of it, however long the reader takes; False once stopped."""
         left = memoryview(data)
         while left:
             if self._stop.is_set():
@@ -216,7 +216,7 @@ class PtyDevice:
         return b""
 
     def _drain(self, timeout_s: float = float("inf")) -> None:
-        """Wait until the reader has taken everything, has left, or this device is told to stop."""
+        """Wait until the reader has taken everything, has left, or this device is stopped."""
         empty, end = 0, time.monotonic() + timeout_s
         while empty < 5 and time.monotonic() < end and self._read_by_someone() and not self._stop.wait(_POLL_S / 2):
             slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)

@@ -51,7 +51,7 @@ _PACKAGES = {
 
 
 def default_folder() -> Path:
-    """Where builds go unless told otherwise: below the user's cache."""
+    """Default folder of builds, in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ekd" / "firmware"
 
 
@@ -61,7 +61,7 @@ def missing_tools(target: Target) -> str | None:
 
 
 def build(target: Target = "firmware", folder: Path | None = None, settings: Mapping[str, str] | None = None) -> Path:
-    """The path of what was built: the firmware's ELF (its .hex lies beside it), or another target.
+    """The path of what was built: the firmware's ELF (its .hex is in the same folder), or another target.
 
     settings: see `SETTINGS`. Raises ConfigError where a tool is missing, a setting unknown, or the build fails.
     """
@@ -113,7 +113,7 @@ def _here(tool: str) -> bool:
 
 
 def _assignments(settings: Mapping[str, str], folder: Path) -> list[str]:
-    """The settings for make. Other settings than the last build's make everything anew."""
+    """The settings for make. Settings that differ from the last build's rebuild everything."""
     for name, value in settings.items():
         if name not in SETTINGS and name != "TEST_HANG_AFTER_BLOCKS":
             hint = did_you_mean(name, SETTINGS)

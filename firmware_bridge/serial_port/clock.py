@@ -37,7 +37,7 @@ class ClockFit:
     came with the least delay counts, and a straight line through those delays, outliers left out, has the clocks'
     difference as slope. What had gathered while nobody read, as in a stopped process, is left out. The host's clock
     is its monotonic one: steps of the wall clock do not show. After a suspend, which that clock does not count, the
-    fit begins anew.
+    fit restarts.
     """
 
     def __init__(self, nominal_hz: Fraction) -> None:

@@ -98,7 +98,7 @@ class Device:
         silent_s: float = math.inf,
         pause_s: Callable[[], float] | None = None,
     ) -> Iterator[RawBlock]:
-        """Blocks of raw readings as they arrive, until told to stop or until a simulated sensor ends.
+        """Blocks of raw readings as they arrive, until `stop` or until a simulated sensor ends.
 
         notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
         loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
@@ -133,9 +133,9 @@ class Device:
                 return
             elif now - self.arrived_s > silent_s:
                 raise PortError(f"nothing has come from {self.url} for {silent_s:g} s")
-            told = self._watch.look(now, self.arrived_s, self._decoder.counts, segment)
-            if told is not None and notify is not None:
-                notify(told)
+            message = self._watch.look(now, self.arrived_s, self._decoder.counts, segment)
+            if message is not None and notify is not None:
+                notify(message)
             if began is not None and received > _PATIENCE_BYTES:
                 if self._bauds and now - began > _BAUD_PATIENCE_S and self._hears_noise():
                     self._listen_at(self._bauds.pop())
@@ -149,7 +149,7 @@ class Device:
         return isinstance(self._decoder, DetectingDecoder) and self._decoder.hears_noise()
 
     def _listen_at(self, baud: int) -> None:
-        """What came at the former baud rate was noise: listen anew."""
+        """Discard the bytes of the previous baud rate, which are noise, and restart detection."""
         self._port.baudrate = baud
         self._port.reset_input_buffer()
         self._options = replace(self._options, hint=_hint(self.url, f"{DEFAULT_BAUD} and {baud} were tried"))

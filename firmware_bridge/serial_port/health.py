@@ -18,9 +18,9 @@ class Watch:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told_s = float("-inf")
+        self._reported_s = float("-inf")
         self._counts = StreamCounts()
-        self._segment = self._told_segment = 0
+        self._segment = self._reported_segment = 0
         self._silent = False
         self._wrong = False
         self._fit: ClockFit | None = None
@@ -39,17 +39,22 @@ class Watch:
         self._fit.push(now_s, block.first_index + len(block.values))
 
     def look(self, now_s: float, heard_s: float, counts: StreamCounts, segment: int) -> str | None:
-        """What there is to tell, or None.
+        """The messages that are due, joined to one sentence, or None.
 
         heard_s: when the last byte came. counts: of the stream so far. segment: of the latest block.
         """
-        if now_s - self._told_s < _EVERY_S:
+        if now_s - self._reported_s < _EVERY_S:
             return None
-        told = [*self._silence(now_s - heard_s), *self._damage(counts), *self._restarts(segment), *self._rate(now_s)]
-        if not told:
+        messages = [
+            *self._silence(now_s - heard_s),
+            *self._damage(counts),
+            *self._restarts(segment),
+            *self._rate(now_s),
+        ]
+        if not messages:
             return None
-        self._told_s = now_s
-        return "; ".join(told)
+        self._reported_s = now_s
+        return "; ".join(messages)
 
     def _silence(self, seconds: float) -> list[str]:
         silent, self._silent = self._silent, seconds >= _SILENCE_S
@@ -59,25 +64,25 @@ class Watch:
 
     def _damage(self, counts: StreamCounts) -> list[str]:
         before, self._counts = self._counts, counts
-        told = []
+        messages = []
         # Before the first sample, damage means another device or baud rate, which the decoder complains of.
         if counts.samples and (counts.rejected > before.rejected or counts.dropped > before.dropped):
             rejected, dropped = counts.rejected - before.rejected, counts.dropped - before.dropped
-            told.append(
+            messages.append(
                 f"{rejected} damaged frames or lines, {dropped} samples lost "
                 f"(in all {counts.rejected} and {counts.dropped})"
             )
         status, former = counts.status, before.status
         if status is None:
-            return told
+            return messages
         if status.overruns > (former.overruns if former is not None else 0):
-            told.append(f"the device itself has lost {status.overruns} samples since it started")
+            messages.append(f"the device itself has lost {status.overruns} samples since it started")
         if status.lead_off != (former is not None and former.lead_off):
-            told.append("an electrode is off" if status.lead_off else "the electrodes are on again")
-        return told
+            messages.append("an electrode is off" if status.lead_off else "the electrodes are on again")
+        return messages
 
     def _restarts(self, segment: int) -> list[str]:
-        before, self._told_segment = self._told_segment, segment
+        before, self._reported_segment = self._reported_segment, segment
         return [] if segment == before else ["the device has restarted"]
 
     def _rate(self, now_s: float) -> list[str]:

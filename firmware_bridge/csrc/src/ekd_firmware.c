@@ -84,7 +84,7 @@ static void obey(void)
     while ((byte = ekd_uart_receive()) >= 0) {
         uint8_t version;
         size_t size = ekd_decoder_push(&commands, (uint8_t)byte);
-        /* This firmware speaks version 1 alone: whatever the host speaks, it hears that one. */
+        /* This firmware speaks only version 1, and answers every host with it. */
         if (size > 0 && ekd_parse_request(commands.buffer, size, &version))
             hello_due = true;
     }

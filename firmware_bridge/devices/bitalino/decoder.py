@@ -1,4 +1,4 @@
-"""A BITalino with its EDA sensor: told its rate and started by the host, silent until then.
+"""A BITalino with its EDA sensor: silent until the host sets its rate and starts it.
 
 Commands, one byte each: stop 0; rate code << 6 | 3 for 1, 10, 100 and 1000 Hz; start channel mask << 2 | 1; version 7.
 Source of the conversion: BITalino EDA sensor data sheet, uS = ADC / 2**10 * 3.3 V / 0.132.

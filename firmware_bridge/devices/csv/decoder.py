@@ -46,7 +46,7 @@ class CsvDecoder:
     rate_hz: the rate, where the stream does not tell it; it wins over what the stream declares.
     live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
     hint: what to check when the bytes are no lines of numbers.
-    strict: a NaN or an infinity raises FormatError: in a recording, whoever wrote it can mend it.
+    strict: a NaN or an infinity raises FormatError: a recording can be corrected.
     declared: what is known of the lines beforehand; the stream's own declarations do not change it.
     """
 

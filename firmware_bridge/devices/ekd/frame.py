@@ -2,7 +2,7 @@
 
     wire = COBS(type u8 | body | crc u16) 0x00         little-endian; CRC-16/CCITT-FALSE over type and body
 
-Decoding never raises, whatever the bytes: damaged frames are counted and skipped; a delimiter resyncs.
+Decoding never raises for any bytes: damaged frames are counted and skipped; a delimiter resyncs.
 """
 
 import math
@@ -96,7 +96,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the device fares since boot.
+    """The device's counters and state since boot.
 
     overruns: samples lost inside it. saturated: samples at an end of the ADC's range.
     lead_off: an electrode is off now.

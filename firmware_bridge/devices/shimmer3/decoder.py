@@ -1,7 +1,7 @@
 """A Shimmer3 GSR+ over its serial link: asked what it sends, started and stopped by the host.
 
 Commands: inquiry 0x01, get rate 0x03, set rate 0x05, start 0x07, set sensors 0x08, stop 0x20; each is acknowledged
-with 0xFF. What it measures besides skin conductance is passed over; a device without GSR is told to measure it alone.
+with 0xFF. Other channels are skipped; a device without GSR is configured to measure only GSR.
 """
 
 import re
@@ -43,7 +43,7 @@ class Shimmer3Decoder:
     """Decodes packets to uS (see `StreamDecoder`); live, it asks for their layout and starts the device.
 
     A packet is believed once the next one fits it, and the clock in each tells how many were lost. Packets carry no
-    checksum: a damaged reading whose two unused bits are still 0 cannot be told from a sound one.
+    checksum: a damaged reading whose two unused bits are still 0 cannot be distinguished from a valid one.
     """
 
     def __init__(self, options: StreamOptions) -> None:
@@ -53,7 +53,7 @@ class Shimmer3Decoder:
         self._state, self._since_s = ("new" if self._live else "started"), 0.0
         self._buffer = b""
         self._inquiry: Inquiry | None = None
-        self._told = False
+        self._configured = False
         self._locked = self._ever = False
         self._expected = 0
         self._heard_s = 0.0
@@ -123,9 +123,9 @@ class Shimmer3Decoder:
     def _follow(self, answer: Inquiry) -> bytes:
         """What to send after the answer to an inquiry."""
         if GSR not in answer.channels:
-            if self._told:
-                raise FormatError("the Shimmer3 measures no GSR, though told to: is it a GSR+ unit?")
-            self._told = True
+            if self._configured:
+                raise FormatError("the Shimmer3 measures no GSR, although configured to: is it a GSR+ unit?")
+            self._configured = True
             return self._enter("setting", _GSR_ALONE)
         if self._ticks is not None and answer.ticks != self._ticks:
             return self._enter("setting", SET_RATE + self._ticks.to_bytes(2, "little"))
@@ -211,12 +211,12 @@ class Shimmer3Decoder:
         if found is None:
             return False
         at, length, ticks = found
-        told = find_inquiry(self._buffer[:at])
-        if told is None and length != 6:
+        inquiry = find_inquiry(self._buffer[:at])
+        if inquiry is None and length != 6:
             raise FormatError(
                 f"a packet has {length} bytes and nothing tells what it holds: record from the start on, or GSR alone"
             )
-        self._inquiry = told or Inquiry(ticks, (GSR,))
+        self._inquiry = inquiry or Inquiry(ticks, (GSR,))
         return True
 
 

@@ -40,7 +40,7 @@ LEAKY_WARNING = (
     "LEAKY SPLIT (trial-leaky): the same people are in training and test. This overstates accuracy and must not be "
     "compared with subject-wise results."
 )
-"""The first line of whatever reports a figure of a `LeakyTrialSplit`."""
+"""The first line of every report of a `LeakyTrialSplit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def fold_count(config: SplitConfig, subjects: Sequence[str]) -> int:
 def make_split(config: SplitConfig, seed: int, subjects: Sequence[str]) -> Split:
     """The split of this configuration's fold.
 
-    In "leave-one-out" fold k tests the k-th subject whatever the seed.
+    In "leave-one-out" fold k tests the k-th subject, with every seed.
     Raises ConfigError where there is no such fold, DataError where there are too few subjects.
     """
     if config.fold >= fold_count(config, subjects):

@@ -69,7 +69,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedTrial:
-    """A trial whose windows were cut. ratings: whatever was rated. end_s: where each window ends in its recording."""
+    """A trial whose windows were cut. ratings: by target. end_s: where each window ends in its recording."""
 
     subject: str
     recording: str
@@ -217,7 +217,7 @@ def choose(
 
     Where the windows kept lie side by side, the arrays returned are views of the conversion's, else copies.
     high: whether a rating at the threshold counts as high.
-    Trials that lack one of the targets, and trials that hold no window, are told to `notice`.
+    `notice` gets a sentence about trials that lack one of the targets or are too short for a window.
     """
     wanted = None if subjects is None else set(subjects)
     mine = [wanted is None or trial.subject in wanted for trial in conversion.trials]

@@ -249,7 +249,7 @@ def test_a_damaged_entry_is_found_and_made_anew(cache: Path, damage: Callable[[P
     damage(the_entry(cache))
     again, notes = load()
     assert_equal(again, saved)
-    assert notes[0] == f"the cached windows in {the_entry(cache)} are damaged: it is made anew"
+    assert notes[0] == f"the cached windows in {the_entry(cache)} are damaged: it is made again"
     assert load()[1] == []
 
 

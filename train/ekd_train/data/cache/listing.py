@@ -51,7 +51,7 @@ def describe() -> str:
 def clear() -> int:
     """Delete all entries and leftovers, but for what is being made just now; return the bytes freed.
 
-    Whoever has an entry mapped keeps it.
+    Processes that have an entry mapped keep it.
     """
     root = cache_folder()
     if root is None:

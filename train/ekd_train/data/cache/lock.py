@@ -20,7 +20,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             try:
                 if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    continue  # made anew since it was opened
+                    continue  # replaced since it was opened
             except FileNotFoundError:
                 continue
             try:
@@ -31,7 +31,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file, or it cannot be told because the file may not be opened."""
+    """True if a process holds the lock file, or if the file may not be opened."""
     if not path.exists():
         return False
     try:

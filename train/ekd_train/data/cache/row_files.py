@@ -51,8 +51,8 @@ class RowArray:
 class RowFile:
     """Rows in an .npy file, which numpy.load reads once `finish` has returned.
 
-    Raises WriteError where the disk does not take them, so that whoever reads data and writes it here can tell
-    that from a file that cannot be read.
+    Raises WriteError where the disk does not take them, which differs from the
+    error of a source file that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:

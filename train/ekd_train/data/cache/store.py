@@ -7,7 +7,7 @@ FOLDER/windows/KEY.lock, KEY.*.part   while an entry is being made
 FOLDER/hashes.json    contents of large data files by path, size and times (`ekd_train.data.cache.fingerprint`)
 
 KEY is a digest of the data's content, the specifications and the code, so an entry is never out of date. It is
-written aside, brought to disk, and renamed into place: whoever opens it finds all of it or nothing.
+written to a temporary folder, synced to disk, and renamed into place: readers find a whole entry or none.
 """
 
 import contextlib
@@ -87,8 +87,8 @@ def fetch(
 ) -> Conversion | None:
     """The conversion that the entry `key` holds, its arrays mapped; made first with `convert` where there is none.
 
-    Several processes that want the same entry wait for the first one. A damaged entry is made anew.
-    None where the cache is off, or cannot be used, which `notice` is told. data: the dataset's name, for people.
+    Several processes that want the same entry wait for the first one. A damaged entry is replaced.
+    None where the cache is off or cannot be used; `notice` gets the reason. data: the dataset's name, for people.
     Raises what `convert` raises.
     """
     root = cache_folder()
@@ -126,7 +126,7 @@ def _make(
     except FileNotFoundError:
         pass
     except DamagedError as error:
-        notice(f"{error}: it is made anew")
+        notice(f"{error}: it is made again")
         shutil.rmtree(entry)
     for leftover in folder.glob("*.part/"):
         if NAME.fullmatch(leftover.name) and (leftover.name.startswith(key) or not in_progress(leftover)):

@@ -1,4 +1,4 @@
-"""labels.csv, the table of rated trials beside one's own recordings."""
+"""labels.csv, the table of rated trials in a folder of recordings."""
 
 import csv
 import math

@@ -254,7 +254,7 @@ def _microsiemens(layout: _Layout, raw: NDArray[np.float64]) -> NDArray[np.float
 
 
 def write_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as the CSV file `path` and add its trials to labels.csv beside it.
+    """Write a recording as the CSV file `path` and add its trials to labels.csv in the same folder.
 
     The file's name is the recording's name there. Reading gives every number back exactly.
     Raises DataError where `path` is there already or does not end in .csv, or labels.csv has other columns.
