@@ -58,8 +58,8 @@ def import_fault(name: str) -> ImportError:
 
 def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
-    told = why_not_loaded("numpy", ImportError("No module named 'numpy'"))
-    assert told == "numpy is not installed: run `pip install './ekd[pi]'`"
+    message = why_not_loaded("numpy", ImportError("No module named 'numpy'"))
+    assert message == "numpy is not installed: run `pip install './ekd[pi]'`"
 
 
 def test_a_package_for_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,27 +67,28 @@ def test_a_package_for_another_processor(tmp_path: Path, monkeypatch: pytest.Mon
     elf(tmp_path / "cobs" / "_ext.cpython-311-somewhere.so", 183 if ours == "x86-64" else 62)
     (tmp_path / "cobs" / "__init__.py").write_text("from cobs import _ext\n")
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    told = why_not_loaded("cobs", ImportError("cannot import name '_ext'"))
-    assert f"cobs in {tmp_path / 'cobs'} was built for" in told
-    assert f"but this Python is for {ours}: run `pip install --force-reinstall --no-cache-dir cobs`" in told
+    message = why_not_loaded("cobs", ImportError("cannot import name '_ext'"))
+    assert f"cobs in {tmp_path / 'cobs'} was built for" in message
+    assert f"but this Python is for {ours}: run `pip install --force-reinstall --no-cache-dir cobs`" in message
 
 
 def test_a_package_that_is_broken_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cobs").mkdir()
     (tmp_path / "cobs" / "__init__.py").touch()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    told = why_not_loaded("cobs", ImportError("\n\nIMPORTANT: ...\n\nlibfoo.so: cannot open shared object file\n"))
+    message = why_not_loaded("cobs", ImportError("\n\nIMPORTANT: ...\n\nlibfoo.so: cannot open shared object file\n"))
     assert (
-        "cannot be loaded (libfoo.so: cannot open shared object file): run `pip install --force-reinstall cobs`" in told
+        "cannot be loaded (libfoo.so: cannot open shared object file): run `pip install --force-reinstall cobs`"
+        in message
     )
 
 
 def test_a_fault_below_another_package_is_of_the_one_below() -> None:
     outer = ImportError("scipy cannot be imported", name="scipy")
     outer.__cause__ = ImportError("No module named 'numpy._core._multiarray_umath'", name="numpy._core")
-    told = explain_import_error(outer)
-    assert told is not None
-    assert told.startswith("numpy in ")
+    message = explain_import_error(outer)
+    assert message is not None
+    assert message.startswith("numpy in ")
 
 
 def test_an_import_error_of_our_own_is_none_of_these() -> None:
@@ -95,7 +96,7 @@ def test_an_import_error_of_our_own_is_none_of_these() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "bits", "python", "told"),
+    ("machine", "bits", "python", "message"),
     [
         ("aarch64", 64, (3, 11), f"no TFLite runtime is installed: run `{install_command('pi')}`"),
         ("aarch64", 32, (3, 11), f"no TFLite runtime is installed: run `{install_command('pi32')}`"),
@@ -104,12 +105,12 @@ def test_an_import_error_of_our_own_is_none_of_these() -> None:
     ],
 )
 def test_what_to_do_without_a_runtime(
-    monkeypatch: pytest.MonkeyPatch, machine: str, bits: int, python: tuple[int, int], told: str
+    monkeypatch: pytest.MonkeyPatch, machine: str, bits: int, python: tuple[int, int], message: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr("sys.maxsize", 2 ** (bits - 1) - 1)
     monkeypatch.setattr("sys.version_info", python)
-    assert told in explain_no_runtime()
+    assert message in explain_no_runtime()
 
 
 def test_install_command_names_the_folder_of_the_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _variant(model_file: ModelFile, folder, **changes) -> str:
     return str(path)
 
 
-def test_files_that_do_not_fit_together_are_told_apart(exports, tmp_path, capsys) -> None:
+def test_files_that_do_not_fit_together_are_distinguished(exports, tmp_path, capsys) -> None:
     manifest = exports.float32.manifest
     for changes, complaint in (
         ({"signal": replace(manifest.signal, hop_samples=7)}, "different signal specifications"),

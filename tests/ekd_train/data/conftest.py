@@ -61,7 +61,7 @@ def write_python2_pickle() -> Callable[..., None]:
     """Write a dict of float64 arrays as Python 2's cPickle writes it with protocol 2, which Python 3 never does.
 
     There, text and an array's bytes are both `str`: SHORT_BINSTRING (U) and BINSTRING (T). Python 3 decodes those as
-    ASCII unless told `encoding="latin1"`, which keeps every byte of an array. Rows of zeros become holes in the file.
+    ASCII unless it has `encoding="latin1"`, which keeps every byte of an array. Rows of zeros become holes in the file.
     """
     array_names = b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
 

@@ -33,7 +33,7 @@ def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(fold
     assert ours.targets == targets
 
 
-def test_progress_is_told_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_CACHE", "off")
     seen: list[tuple[int, int]] = []
     source = open_dataset(SMALL)

@@ -117,7 +117,7 @@ def test_nan_in_a_recording_is_refused(flat: Callable[..., Recording]) -> None:
         cut_windows(replace(recording, gsr=values), GSR, None, ("arousal",))
 
 
-def test_unrated_trials_are_told(flat: Callable[..., Recording]) -> None:
+def test_unrated_trials_are_reported(flat: Callable[..., Recording]) -> None:
     recording = flat(40, (0, 20, 2.0), (20, 40, 7.0))
     unrated = replace(recording.trials[1], ratings={})
     notes: list[str] = []

@@ -54,7 +54,7 @@ def run(path: Path, kind: str, trust: Trust) -> str:
         logits = open_classifier(model_file).predict(window[None])
     except EkdError:
         return "refused"
-    except Exception as error:  # noqa: BLE001  (to be told, not to be hidden)
+    except Exception as error:  # noqa: BLE001  (reported, not hidden)
         return f"raised {type(error).__name__}"
     return "ran" if np.isfinite(logits).all() else "ran to no number"
 

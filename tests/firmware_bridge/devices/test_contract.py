@@ -96,7 +96,7 @@ class FormatContract:
     lost_at_a_port: ClassVar[int] = 0
     """Readings that are left out because a stream may have been joined in their middle."""
     misfits: ClassVar[frozenset[str]] = frozenset()
-    """Formats whose recordings this one's decoder cannot tell from its own, when it is told to read them."""
+    """Formats whose recordings this one's decoder takes for its own, when it is named to read them."""
 
     def expected(self, microsiemens: Values) -> Values:
         raise NotImplementedError

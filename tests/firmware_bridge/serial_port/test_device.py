@@ -136,10 +136,10 @@ def test_pulled_for_good_it_stays_away(tmp_path: Path) -> None:
 
 def test_the_user_hears_of_damage_while_it_runs() -> None:
     player = Player(find_format("ekd").emulate(person()), speed=8, faults=[Fault("flip", 2e-4)])
-    told: list[str] = []
+    messages: list[str] = []
     with PtyDevice(player) as device, open_device(device.path, "ekd") as sensor:
         stop = threading.Event()
         threading.Timer(2.5, stop.set).start()
-        list(sensor.blocks(stop, told.append))
-    assert 1 <= len(told) <= 3
-    assert "damaged frames or lines" in told[0]
+        list(sensor.blocks(stop, messages.append))
+    assert 1 <= len(messages) <= 3
+    assert "damaged frames or lines" in messages[0]

@@ -1,4 +1,4 @@
-"""What is told of a running device, and how often."""
+"""Messages about a running device, and how often they come."""
 
 from fractions import Fraction
 
@@ -15,13 +15,13 @@ def block(first_index: int, n: int = 128, segment: int = 0) -> RawBlock:
     return RawBlock(np.zeros(n), first_index, Fraction(128), segment)
 
 
-def test_damage_is_told_once_a_second_at_most_and_adds_up() -> None:
+def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
     watch = Watch("/dev/x")
-    told = []
+    messages = []
     for i in range(100):
         counts = StreamCounts(samples=1000, rejected=i, dropped=8 * i)
-        told.append(watch.look(10 + i / 10, 10 + i / 10, counts, 0))
-    sentences = [sentence for sentence in told if sentence]
+        messages.append(watch.look(10 + i / 10, 10 + i / 10, counts, 0))
+    sentences = [sentence for sentence in messages if sentence]
     assert 9 <= len(sentences) <= 11
     assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in all 1 and 8)"
     assert sum(int(sentence.split()[0]) for sentence in sentences) == int(sentences[-1].split("in all ")[1].split()[0])
@@ -32,7 +32,7 @@ def test_a_quiet_device_is_no_news() -> None:
     assert [watch.look(i, i, GOOD, 0) for i in range(30)] == [None] * 30
 
 
-def test_silence_is_told_once_each_time() -> None:
+def test_silence_is_reported_once_each_time() -> None:
     watch = Watch("/dev/x")
     assert watch.look(2.0, 0.0, GOOD, 0) is None
     assert (
@@ -68,21 +68,21 @@ def test_a_restart() -> None:
     assert watch.look(4, 4, GOOD, 1) is None
 
 
-def rate_told(true_hz: float, seconds: int = 40) -> list[str]:
+def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
     watch = Watch("/dev/x")
-    told = []
+    messages = []
     for second in range(1, seconds):
         now = second * 128 / true_hz
         watch.arrived(block(128 * (second - 1)), now)
-        told.append(watch.look(now, now, GOOD, 0))
-    return [sentence for sentence in told if sentence]
+        messages.append(watch.look(now, now, GOOD, 0))
+    return [sentence for sentence in messages if sentence]
 
 
-def test_another_rate_than_stated_is_told_once() -> None:
-    assert rate_told(100.0) == ["100 samples a second arrive, not the 128 that were stated: check --rate"]
-    assert rate_told(131.0) == ["131 samples a second arrive, not the 128 that were stated: check --rate"]
+def test_rate_that_differs_from_the_stated_one_is_reported_once() -> None:
+    assert rate_messages(100.0) == ["100 samples a second arrive, not the 128 that were stated: check --rate"]
+    assert rate_messages(131.0) == ["131 samples a second arrive, not the 128 that were stated: check --rate"]
 
 
 def test_a_crystal_or_a_playback_is_no_news() -> None:
-    assert rate_told(128.3) == []
-    assert rate_told(128 * 20) == []
+    assert rate_messages(128.3) == []
+    assert rate_messages(128 * 20) == []

@@ -46,7 +46,7 @@ def test_a_recording_is_no_port(tmp_path: Path) -> None:
         open_port("/dev/null", 9600)
 
 
-def test_a_second_reader_is_told_that_the_port_is_busy(node: str) -> None:
+def test_second_reader_gets_a_message_that_the_port_is_busy(node: str) -> None:
     with open_port(node, 115200), pytest.raises(PortError, match=f"{node} is in use by another program.*fuser"):
         open_port(node, 115200)
     open_port(node, 115200).close()
@@ -117,10 +117,10 @@ def test_no_permission_names_the_nodes_group(
     group = grp.getgrgid(gid).gr_name
     arguments = repr(node) + (", 9600" if function == "open_port" else "")
     code = FORBIDDEN.format(function=function, arguments=arguments)
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.startswith(f"no permission to open {node} (group {group}, c")
-    assert advice.format(group=group) in told
-    assert told.count("\n") == 1
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert message.startswith(f"no permission to open {node} (group {group}, c")
+    assert advice.format(group=group) in message
+    assert message.count("\n") == 1
 
 
 def usb(device: str, vid: int | None, pid: int | None, serial_number: str | None = None) -> ListPortInfo:

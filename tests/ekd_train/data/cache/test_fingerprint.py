@@ -107,13 +107,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         hash_files(tmp_path, [tmp_path / "absent"])
 
 
-def test_synthetic_data_are_told_apart_by_their_configuration() -> None:
+def test_synthetic_data_are_distinguished_by_their_configuration() -> None:
     configs = [SyntheticConfig(), SyntheticConfig(seed=1), SyntheticConfig(subjects=2), SyntheticConfig(trial_s=30)]
     configs.append(SyntheticConfig(difficulty="hard"))
     assert len({SyntheticDataset(config).fingerprint() for config in configs}) == len(configs)
 
 
-def test_recordings_are_told_apart_by_labels_and_samples(folder: Path) -> None:
+def test_recordings_are_distinguished_by_labels_and_samples(folder: Path) -> None:
     first = RecordingsDataset(folder).fingerprint()
     assert RecordingsDataset(folder).fingerprint() == first
     shutil.copytree(folder, folder.parent / "moved")

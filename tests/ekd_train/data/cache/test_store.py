@@ -173,19 +173,19 @@ def test_recordings_that_moved_are_found_and_changed_ones_made_anew(cache: Path,
     assert len(list(cache.iterdir())) == 2
 
 
-def test_what_is_left_out_is_told_at_every_load(cache: Path, folder: Path) -> None:
+def test_left_out_recordings_are_reported_at_every_load(cache: Path, folder: Path) -> None:
     labels = folder / "labels.csv"
     lines = labels.read_text().splitlines()
     short = [*lines[1].split(",")[:2], "short", "1.0", "3.0", "4", ""]
     labels.write_text("\n".join([*lines, ",".join(short)]) + "\n")
-    told = []
+    messages = []
     for targets in (("arousal",), ("arousal",), ("valence",)):
         source = open_dataset(f"recordings:{folder}")
         source.windows(GSR, EEG, targets)
         source.windows(GSR, EEG, targets)
-        told.append([note for note in source.notes if "kept in" not in note])
-    assert told[0] == told[1] == ["trial short of s000 holds no whole window of 4 s"]
-    assert told[2] == ["1 trials of s000 have no rating of valence"]
+        messages.append([note for note in source.notes if "kept in" not in note])
+    assert messages[0] == messages[1] == ["trial short of s000 holds no whole window of 4 s"]
+    assert messages[2] == ["1 trials of s000 have no rating of valence"]
 
 
 def test_data_that_change_while_they_are_read_are_refused(cache: Path, folder: Path) -> None:
@@ -307,7 +307,7 @@ def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Pa
     assert mapped["notes"] == [], "what is kept already needs nothing written"
 
 
-def test_a_folder_that_cannot_be_is_told_and_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_folder_is_reported_and_loading_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_CACHE", "/dev/null/cache")
     windows, (note,) = load()
     assert "the cache /dev/null/cache cannot be used (Not a directory)" in note

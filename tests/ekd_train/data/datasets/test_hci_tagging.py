@@ -231,9 +231,9 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
             "2 of 8 sessions of p07 left out: channels are missing (12, 13)",
             "3 of 8 sessions of p07 left out: GSR1 is no resistance of skin in Ohm (9, 10, 11)",
         ]
-    told = list(source.notes)
+    notes = list(source.notes)
     source.windows(SIGNAL, None)
-    assert source.notes == told
+    assert source.notes == notes
 
 
 def test_nothing_left_is_said_with_the_reasons(session: Session, sessions: Path) -> None:
@@ -371,5 +371,5 @@ def test_a_missing_library_is_named(
 ) -> None:
     session(2)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(DataError, match=rf"reading HCI-Tagging needs {name}: pip install 'ekd\[train\]'"):
+    with pytest.raises(DataError, match=rf"needs {name}, which is not installed: run `pip install .*\[train\]'`"):
         list(HciTaggingDataset(sessions).read(["p07"]))

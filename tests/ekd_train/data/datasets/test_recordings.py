@@ -96,13 +96,13 @@ def test_labels_may_state_rate_and_unit(lines_folder: Callable[..., Path]) -> No
     np.testing.assert_allclose(recording.gsr, 12.5)
 
 
-def test_recordings_without_labels_are_told(folder: Path) -> None:
+def test_recordings_without_labels_are_reported(folder: Path) -> None:
     (folder / "extra.csv").write_text("gsr\n1\n")
     dataset = RecordingsDataset(folder)
     assert dataset.notes == ("1 of 4 recordings have no row in labels.csv (left out): extra",)
 
 
-def test_partial_eeg_is_told_and_left_out(folder: Path, small_sessions: list[Recording]) -> None:
+def test_partial_eeg_is_reported_and_left_out(folder: Path, small_sessions: list[Recording]) -> None:
     bare = replace(small_sessions[0], subject="new", eeg=None, channels=())
     write_recording(folder / "bare.csv", bare)
     dataset = RecordingsDataset(folder)

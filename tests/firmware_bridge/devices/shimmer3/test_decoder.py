@@ -135,7 +135,7 @@ def test_the_conversation(channels: tuple[int, ...], rate_hz: Fraction | None, e
     assert blocks[0].rate_hz == (rate_hz or 128)
 
 
-def test_a_device_that_never_measures_gsr_is_told_of() -> None:
+def test_device_that_never_measures_gsr_is_reported() -> None:
     now = [0.0]
     decoder = Shimmer3Decoder(StreamOptions(clock=lambda: now[0]))
 

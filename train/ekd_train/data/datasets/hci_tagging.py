@@ -92,7 +92,7 @@ class HciTaggingDataset:
                 sessions[session.subject].append(session)
         self._notes = [_note(reason, names, f"{len(numbered)} sessions") for reason, names in left_out.items()]
         if not sessions:
-            raise DataError(f"{folder} holds no session that can serve: {'; '.join(self._notes)}")
+            raise DataError(f"{folder} holds no session that can be used: {'; '.join(self._notes)}")
         self._sessions = {subject: sessions[subject] for subject in sorted(sessions)}
         self.subjects: tuple[str, ...] = tuple(self._sessions)
         self.files: Mapping[str, tuple[Path, ...]] = {
@@ -141,7 +141,7 @@ def _note(reason: str, names: Sequence[str], total: str) -> str:
 
 
 def _session(folder: Path) -> _Session | str:
-    """A session that can serve so far as is seen without its BDF, or why it cannot."""
+    """A session that can be used, as far as is known without its BDF, or the reason why not."""
     if not (folder / "session.xml").is_file():
         return "no session.xml"
     session = read_session(folder / "session.xml")
