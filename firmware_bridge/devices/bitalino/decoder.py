@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, find_frames, runs_of, sound
 from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.polled import PolledDecoder
 from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
-from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError, FormatError
 
@@ -27,8 +28,7 @@ _DEFAULT_HZ = 100
 """Enough for skin conductance, whose sensor passes no more than 3 Hz, and a tenth of the radio traffic."""
 _IN_A_ROW = 4
 """Frames that must fit one another before the first of them is believed: 28 bits of evidence."""
-_STOPPING_S, _SETTING_S, _STARTING_S = 0.3, 0.1, 2.0
-_PATIENCE_BYTES = 8192
+_STOPPING_S, _SETTING_S = 0.3, 0.1
 
 
 def rate_command(rate_hz: Fraction | int) -> bytes:
@@ -41,7 +41,7 @@ def start_command(channel: int) -> bytes:
     return bytes([1 << channel << 2 | 1])
 
 
-class BitalinoDecoder:
+class BitalinoDecoder(PolledDecoder):
     """Decodes frames (see `StreamDecoder`); live, it stops the device, tells it its rate and starts it.
 
     A frame is believed once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
@@ -51,7 +51,7 @@ class BitalinoDecoder:
 
     def __init__(self, options: StreamOptions) -> None:
         check_settings("bitalino", options.settings, _SETTINGS)
-        self._live, self._hint, self._clock = options.live, options.hint, options.clock
+        super().__init__(options, STOP, "frame of a BITalino", _IN_A_ROW)
         self._input = _input(options.settings.get("channel", _EDA_INPUT))
         stated = options.settings.get("channels")
         self._inputs = None if stated is None else tuple(_input(name) for name in stated.split("+"))
@@ -61,25 +61,8 @@ class BitalinoDecoder:
             raise ConfigError(f"bitalino:channels={stated} lacks {self._input}, the EDA sensor's: say channel= as well")
         self._rate = _rate(options)
         self._length = None if self._inputs is None else FRAME_BYTES[len(self._inputs)]
-        self._state, self._since_s = ("new" if self._live else "started"), 0.0
-        self._buffer = b""
-        self._locked = self._ever = False
         self._number = 0
-        self._heard_s = 0.0
         self._lost_bytes = 0
-        self._next = self._segment = 0
-        self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
-
-    @property
-    def counts(self) -> StreamCounts:
-        """See `StreamCounts`."""
-        return StreamCounts(self._samples, self._dropped, self._rejected, self._discarded)
-
-    def complaint(self) -> str | None:
-        """See `StreamDecoder`."""
-        if self._ever:
-            return None
-        return f"{self._bytes} bytes arrived but no frame of a BITalino among them: {self._hint}"
 
     def take_request(self) -> bytes:
         """Stop, rate, start; again where no frame came for two seconds, as after the device was switched off."""
@@ -87,45 +70,15 @@ class BitalinoDecoder:
             return b""
         now_s = self._clock()
         waited_s = now_s - self._since_s
-        if self._state == "new" or (
-            self._state == "started" and now_s - max(self._heard_s, self._since_s) > _STARTING_S
-        ):
-            return self._enter("stopping", now_s, STOP)
+        if self._must_restart(now_s):
+            return self._enter("stopping", STOP)
         if self._state == "stopping" and waited_s >= _STOPPING_S:
-            return self._enter("setting", now_s, rate_command(self._rate))
+            return self._enter("setting", rate_command(self._rate))
         if self._state == "setting" and waited_s >= _SETTING_S:
-            self._segment += self._ever
-            self._buffer, self._locked, self._next, self._lost_bytes = b"", False, 0, 0
-            return self._enter("started", now_s, start_command(INPUTS.index(self._input)))
+            self._begin_run()
+            self._lost_bytes = 0
+            return self._enter("started", start_command(INPUTS.index(self._input)))
         return b""
-
-    def farewell(self) -> bytes:
-        """Stop."""
-        return STOP
-
-    def feed(self, data: bytes) -> list[RawBlock]:
-        """See `StreamDecoder`."""
-        self._bytes += len(data)
-        if self._state != "started":
-            return []
-        self._buffer += data
-        blocks = self._decode(_IN_A_ROW)
-        if not self._ever and self._bytes > _PATIENCE_BYTES:
-            raise FormatError(self.complaint())
-        return blocks
-
-    def finish(self) -> list[RawBlock]:
-        """See `StreamDecoder`."""
-        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True)
-        if (complaint := self.complaint()) is not None:
-            raise FormatError(complaint)
-        self._discarded += len(self._buffer)
-        self._buffer = b""
-        return blocks
-
-    def _enter(self, state: str, now_s: float, command: bytes) -> bytes:
-        self._state, self._since_s = state, now_s
-        return command
 
     def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
         if self._length is None and not self._find_length():

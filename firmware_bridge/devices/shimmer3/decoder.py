@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.devices.emulator import Emulator
+from firmware_bridge.devices.polled import PolledDecoder
 from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
 from firmware_bridge.devices.shimmer3.packets import (
     CLOCK_HZ,
@@ -21,7 +22,7 @@ from firmware_bridge.devices.shimmer3.packets import (
     ticks_at,
     to_microsiemens,
 )
-from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError, FormatError
 
@@ -35,41 +36,26 @@ _IN_A_ROW = 3
 _TO_RECOGNISE = 8
 _WRAP = 1 << 24
 _UNUSED_BITS = 0x3000
-_PATIENCE_BYTES = 8192
-_STOPPING_S, _SETTING_S, _ANSWER_S, _STARTING_S = 0.3, 0.3, 1.0, 2.0
+_ANSWER_BYTES = 8192
+_STOPPING_S, _SETTING_S, _ANSWER_S = 0.3, 0.3, 1.0
 
 
-class Shimmer3Decoder:
+class Shimmer3Decoder(PolledDecoder):
     """Decodes packets to uS (see `StreamDecoder`); live, it asks for their layout and starts the device.
 
     A packet is believed once the next one fits it, and the clock in each tells how many were lost. Packets carry no
     checksum: a damaged reading whose two unused bits are still 0 cannot be distinguished from a valid one.
     """
 
+    _answers = True
+
     def __init__(self, options: StreamOptions) -> None:
         check_settings("shimmer3", options.settings)
-        self._live, self._hint, self._clock = options.live, options.hint, options.clock
+        super().__init__(options, STOP, "packet of a Shimmer3", _IN_A_ROW)
         self._ticks = None if options.rate_hz is None else _ticks(options.rate_hz)
-        self._state, self._since_s = ("new" if self._live else "started"), 0.0
-        self._buffer = b""
         self._inquiry: Inquiry | None = None
         self._configured = False
-        self._locked = self._ever = False
         self._expected = 0
-        self._heard_s = 0.0
-        self._next = self._segment = 0
-        self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
-
-    @property
-    def counts(self) -> StreamCounts:
-        """See `StreamCounts`."""
-        return StreamCounts(self._samples, self._dropped, self._rejected, self._discarded)
-
-    def complaint(self) -> str | None:
-        """See `StreamDecoder`."""
-        if self._ever:
-            return None
-        return f"{self._bytes} bytes arrived but no packet of a Shimmer3 among them: {self._hint}"
 
     def take_request(self) -> bytes:
         """Stop, ask, set what must be set, start; all again where no packet came for two seconds."""
@@ -77,8 +63,7 @@ class Shimmer3Decoder:
             return b""
         now_s = self._clock()
         waited_s = now_s - self._since_s
-        silent = self._state == "started" and now_s - max(self._heard_s, self._since_s) > _STARTING_S
-        if self._state == "new" or silent or (self._state == "asking" and waited_s > _ANSWER_S):
+        if self._must_restart(now_s) or (self._state == "asking" and waited_s > _ANSWER_S):
             return self._enter("stopping", STOP)
         if (self._state == "stopping" and waited_s >= _STOPPING_S) or (
             self._state == "setting" and waited_s >= _SETTING_S
@@ -89,36 +74,9 @@ class Shimmer3Decoder:
             return self._follow(answer)
         return b""
 
-    def farewell(self) -> bytes:
-        """Stop."""
-        return STOP
-
-    def feed(self, data: bytes) -> list[RawBlock]:
-        """See `StreamDecoder`."""
-        self._bytes += len(data)
-        if self._state not in ("started", "asking"):
-            return []
-        self._buffer += data
+    def _hear(self, data: bytes) -> None:
         if self._state == "asking":
-            self._buffer = self._buffer[-_PATIENCE_BYTES:]
-            return []
-        blocks = self._decode(_IN_A_ROW)
-        if not self._ever and self._bytes > _PATIENCE_BYTES:
-            raise FormatError(self.complaint())
-        return blocks
-
-    def finish(self) -> list[RawBlock]:
-        """See `StreamDecoder`."""
-        blocks = self._decode(_IN_A_ROW) + self._decode(2, at_end=True) if self._state == "started" else []
-        if (complaint := self.complaint()) is not None:
-            raise FormatError(complaint)
-        self._discarded += len(self._buffer)
-        self._buffer = b""
-        return blocks
-
-    def _enter(self, state: str, command: bytes) -> bytes:
-        self._state, self._since_s = state, self._clock()
-        return command
+            self._buffer = (self._buffer + data)[-_ANSWER_BYTES:]
 
     def _follow(self, answer: Inquiry) -> bytes:
         """What to send after the answer to an inquiry."""
@@ -130,8 +88,7 @@ class Shimmer3Decoder:
         if self._ticks is not None and answer.ticks != self._ticks:
             return self._enter("setting", SET_RATE + self._ticks.to_bytes(2, "little"))
         self._inquiry = answer
-        self._segment += self._ever
-        self._buffer, self._locked, self._next = b"", False, 0
+        self._begin_run()
         return self._enter("started", START)
 
     def _decode(self, in_a_row: int, at_end: bool = False) -> list[RawBlock]:
