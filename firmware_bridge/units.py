@@ -46,7 +46,7 @@ class Unit:
     """The unit of a sensor's raw readings.
 
     kind: see `UnitKind`.
-    adc_bits: resolution of the converter, for "adc" and "divider": readings lie in 0 .. 2**adc_bits - 1.
+    adc_bits: resolution of the converter, for "adc" and "divider": readings are in 0 .. 2**adc_bits - 1.
     full_scale_us: conductance at full scale, for "adc".
     reference_ohm: the series resistance of a "divider".
     divider_zero: reading of a "divider" with open electrodes; None means half of full scale.
@@ -70,7 +70,7 @@ class Unit:
         if not (math.isfinite(self.reference_ohm) and self.reference_ohm > 0):
             raise SignalError("reference_ohm must be a positive number of Ohm")
         if self.divider_zero is not None and not 0 < self.divider_zero < 2**self.adc_bits:
-            raise SignalError(f"divider_zero must lie between 0 and {2**self.adc_bits}")
+            raise SignalError(f"divider_zero must be between 0 and {2**self.adc_bits}")
         if not math.isfinite(self.offset_us):
             raise SignalError("offset_us must be a number of microsiemens")
 
@@ -139,7 +139,7 @@ class Unit:
                 "state its resolution with --adc-bits, or another --unit"
             )
         if self.kind == "uS":
-            return f"a reading of {reading:g} uS is no conductance of skin: check --unit"
+            return f"a reading of {reading:g} uS is not a conductance of skin: check --unit"
         return f"a resistance of {reading:g} {self.kind} has no conductance: check --unit and the electrodes"
 
 

@@ -34,7 +34,7 @@ _TRACE_POINTS = 240
 class Reading:
     """What is known of a device at one moment.
 
-    format: its format's name. device: its id, where it tells one. stated_hz: the rate it states. clock: its true rate,
+    format: its format's name. device: its id, where it states one. stated_hz: the rate it states. clock: its true rate,
     once known. counts: of the stream. level_us: the latest level in uS, NaN where the unit is not known.
     raw: the latest raw reading.
     """

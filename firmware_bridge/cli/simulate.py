@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--waveform", metavar="FILE", type=Path, help="CSV: value, or time and value (default: a simulated person)"
     )
     parser.add_argument(
-        "--rate", metavar="HZ", type=rate_argument, help="of the waveform, where the file does not tell it"
+        "--rate", metavar="HZ", type=rate_argument, help="of the waveform, where the file does not state it"
     )
-    parser.add_argument("--unit", choices=["uS", "adc"], help="of the waveform, where the file does not tell it")
+    parser.add_argument("--unit", choices=["uS", "adc"], help="of the waveform, where the file does not state it")
     parser.add_argument(
         "--adc-bits",
         metavar="N",
@@ -61,8 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--millis", action="store_true", help="csv lines carry the time in milliseconds")
     parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the node")
-    parser.add_argument("--speed", metavar="X", type=not_negative, default=1.0, help="times real time, 0: flat out (1)")
-    parser.add_argument("--paced", metavar="S", type=not_negative, help="go on flat out after S seconds of signal")
+    parser.add_argument(
+        "--speed", metavar="X", type=not_negative, default=1.0, help="times real time; 0: as fast as the reader (1)"
+    )
+    parser.add_argument(
+        "--paced", metavar="S", type=not_negative, help="continue at full speed after S seconds of signal"
+    )
     parser.add_argument("--seconds", metavar="N", type=not_negative, help="stop after N seconds of signal")
     parser.add_argument(
         "--fault",

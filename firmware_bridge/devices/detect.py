@@ -38,7 +38,7 @@ def open_decoder(format: str = "auto", options: StreamOptions | None = None) -> 
 
 
 class DetectingDecoder:
-    """Listens, asks, decides, then decodes everything heard from the first byte on (see `StreamDecoder`).
+    """Identifies the format, then decodes everything received from the first byte on (see `StreamDecoder`).
 
     It decides once exactly one format recognises the bytes, or answers to its name. A device is asked nothing
     while it speaks by itself.

@@ -36,7 +36,7 @@ class StreamOptions:
     live: the stream is joined at any moment and its device can be asked; else it is read from its beginning.
     hint: what to check when the bytes make no sense.
     settings: what the user set for this format, by name (`--format NAME:key=value`).
-    clock: the host's clock in seconds, for what a live device does not tell.
+    clock: the host's clock in seconds, for what a live device does not state.
     """
 
     rate_hz: Fraction | None = None

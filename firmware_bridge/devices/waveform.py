@@ -64,7 +64,7 @@ class Waveform:
 
 
 def at_rate(values: Iterable[NDArray[np.float64]], from_hz: Fraction, to_hz: Fraction) -> Iterator[NDArray[np.float64]]:
-    """Readings at another rate, interpolated linearly; the very same readings where the rates are equal."""
+    """Readings at another rate, interpolated linearly; unchanged where the rates are equal."""
     if from_hz == to_hz:
         for block in values:  # not `yield from`: that would end the values together with this generator
             yield block

@@ -1,4 +1,4 @@
-"""An emulated device's bytes in time: at its own pace, faster, or flat out, with faults."""
+"""An emulated device's bytes in time: at its own rate, faster, or as fast as it is read, with faults."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ _NEVER = float("inf")
 class Player:
     """Plays an emulator on a clock that the caller reads; all times are seconds since the caller began.
 
-    speed: times real time, 0 for flat out. paced_s: after so many seconds of signal, go on flat out.
+    speed: times real time, 0 for as fast as it is read. paced_s: seconds of signal after which speed is 0.
     faults: see `firmware_bridge.emulation.line_faults`; their times are seconds of signal. stay: the device stays
     plugged in, silent, when the waveform is over.
     """

@@ -31,7 +31,7 @@ _BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1200, 2400, 4800, 9600
 class PtyDevice:
     """A device on a pseudo-terminal: a context manager that opens the node `path` and plays from a thread.
 
-    It starts when a reader has opened and set up the node, waits while nobody reads, blocks rather than lose
+    It starts when a reader has opened and set up the node, waits while no program reads, blocks rather than lose
     bytes where the reader is slow, answers the host, and closes the node at the end once all was read. A reader
     that set up another baud rate than the device's reads what a UART would make of it. A fault "unplug" takes the
     node away, once what was sent before is read; plugged in again, it has another path, and the link leads there.
@@ -229,7 +229,7 @@ class PtyDevice:
 
 def _relink(link: Path, target: str) -> None:
     if link.exists() and not link.is_symlink():
-        raise PortError(f"{link} exists and is no link: choose another name for --link")
+        raise PortError(f"{link} exists and is not a link: choose another name for --link")
     try:
         link.unlink(missing_ok=True)
         link.symlink_to(target)

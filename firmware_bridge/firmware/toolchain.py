@@ -81,7 +81,7 @@ def flash(
     programmer: str = "arduino",
     baud: int = 115200,
 ) -> None:
-    """Build the firmware and write it to the board at that port with avrdude, whose words appear as it works.
+    """Build the firmware and write it to the board at that port with avrdude, which prints its progress.
 
     baud: of the bootloader; an old Nano's is 57600. Raises ConfigError, or PortError where avrdude fails.
     """
@@ -119,7 +119,7 @@ def _assignments(settings: Mapping[str, str], folder: Path) -> list[str]:
             hint = did_you_mean(name, SETTINGS)
             raise ConfigError(f"the firmware has no setting {name}: it has {', '.join(SETTINGS)}{hint}")
         if not value.removeprefix("0x").isalnum():
-            raise ConfigError(f"{name}={value} is no number")
+            raise ConfigError(f"{name}={value} is not a number")
     lines = sorted(f"{name}={value}" for name, value in settings.items())
     record = folder / "settings"
     if not record.exists() or record.read_text() != "\n".join(lines):

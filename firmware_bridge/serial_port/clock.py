@@ -15,7 +15,7 @@ _BUCKETS = 900
 _FEWEST = 5
 _STALL_S, _LATE_S = 1.0, 0.25
 _JUMP_S = 0.5
-"""Bytes that arrive so much earlier than all before them were possible on a host whose clock had stopped meanwhile."""
+"""Bytes that arrive this much earlier than all before them show that the host's clock had stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ClockFit:
 
     Bytes arrive late by what buffers and buses hold them back, never early: so of each second only the sample that
     came with the least delay counts, and a straight line through those delays, outliers left out, has the clocks'
-    difference as slope. What had gathered while nobody read, as in a stopped process, is left out. The host's clock
+    difference as slope. Bytes that had gathered while no process read the port are left out. The host's clock
     is its monotonic one: steps of the wall clock do not show. After a suspend, which that clock does not count, the
     fit restarts.
     """

@@ -15,7 +15,7 @@ from firmware_bridge.devices.registry import find_format, parse_format
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.errors import FormatError, PortError
 from firmware_bridge.serial_port.clock import ClockRate
-from firmware_bridge.serial_port.health import Watch
+from firmware_bridge.serial_port.health import DeviceHealth
 from firmware_bridge.serial_port.ports import PORT_FAULTS, open_port, read_available, write_all
 
 __all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "identity_of", "open_device"]
@@ -40,7 +40,7 @@ class Device:
         self._bauds = [_OTHER_BAUD] if format == "auto" and baud is None and "://" not in url else []
         self._patience_s = _AUTO_PATIENCE_S if format == "auto" else _PATIENCE_S
         self._decoder = open_decoder(format, options)
-        self._watch = Watch(url)
+        self._watch = DeviceHealth(url)
         self.arrived_s = 0.0
         """When the latest bytes arrived, on the host's monotonic clock."""
 
@@ -53,7 +53,7 @@ class Device:
         self.close()
 
     def close(self) -> None:
-        """Tell the device to stop and close the port; a device that has gone away already is no fault."""
+        """Stop the device and close the port; a device that has already gone away is not an error."""
         with suppress(*PORT_FAULTS):
             if farewell := self._decoder.farewell():
                 write_all(self._port, farewell)
@@ -102,7 +102,7 @@ class Device:
 
         notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
         loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
-        pause_s: for how long nobody waits for samples; what comes meanwhile is read together.
+        pause_s: for how long to wait before the next read; what arrives meanwhile is read together.
         Raises PortError when the device goes away and FormatError where its bytes make no sense; what arrived before
         is delivered first.
         """
@@ -177,7 +177,7 @@ def open_device(
 
 
 def identity_of(hello: Hello | None) -> str | None:
-    """A device's id as text, or as hex digits; None where it tells none."""
+    """A device's id as text, or as hex digits; None where it states none."""
     if hello is None:
         return None
     text = hello.device_id.rstrip(b"\0")

@@ -3,17 +3,17 @@
 from firmware_bridge.devices.stream import RawBlock, StreamCounts
 from firmware_bridge.serial_port.clock import ClockFit, ClockRate
 
-__all__ = ["Watch"]
+__all__ = ["DeviceHealth"]
 
 _EVERY_S = 1.0
 _SILENCE_S = 3.0
 _WRONG_PPM = 10_000
 _PLAYED_PPM = 1_000_000
-"""A device twice as fast as it says is a recording that somebody plays."""
+"""A device at twice its stated rate is a recording that is played faster."""
 _SURE_S = 15.0
 
 
-class Watch:
+class DeviceHealth:
     """Looks at a device's counts and says what changed, in one sentence a second at most."""
 
     def __init__(self, name: str) -> None:

@@ -81,13 +81,13 @@ def check_port(url: str) -> None:
     if not path.exists():
         raise PortError(f"{url} does not exist; {_ports_here()}")
     if not path.is_char_device():
-        raise PortError(f"{url} is no serial port; a recording is read with --replay {url}")
+        raise PortError(f"{url} is not a serial port; a recording is read with --replay {url}")
     if not os.access(path, os.R_OK | os.W_OK):
         raise PortError(_forbidden(path))
 
 
 def open_port(url: str, baud: int) -> Any:
-    """An open pyserial port that nobody else may open, whose reads wait a tenth of a second at most.
+    """Open a pyserial port exclusively; its reads wait at most a tenth of a second.
 
     Raises PortError where it is missing, busy, forbidden, unreachable or no port.
     """

@@ -207,7 +207,7 @@ static double number(const char *text, const char *option)
     char *end;
     double value = strtod(text, &end);
     if (end == text || *end || !isfinite(value))
-        fail("--%s %s is no number", option, text);
+        fail("--%s %s is not a number", option, text);
     return value;
 }
 

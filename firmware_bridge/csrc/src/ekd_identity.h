@@ -7,7 +7,7 @@
 /* Fills in device_id and boot_nonce; call it once, before the sampler is started.
  *
  * The id is made at the first boot from the chip's signature row, the noise of all ADC inputs and the temperature
- * sensor, and kept in EEPROM; it tells devices apart and is no secret. The nonce comes from a counter in EEPROM, of which
+ * sensor, and kept in EEPROM; it distinguishes devices and is not secret. The nonce comes from a counter in EEPROM, of which
  * each boot rewrites one byte, seldom more: its 100000 cycles are so many boots. */
 void ekd_identify(ekd_hello *hello);
 

@@ -25,7 +25,7 @@ STOP, VERSION = b"\x00", b"\x07"
 
 _EDA_INPUT = "A3"
 _DEFAULT_HZ = 100
-"""Enough for skin conductance, whose sensor passes no more than 3 Hz, and a tenth of the radio traffic."""
+"""Enough for the sensor, which passes at most 3 Hz, with a tenth of the radio traffic of 1000 Hz."""
 _IN_A_ROW = 4
 """Frames that must fit one another before the first of them is believed: 28 bits of evidence."""
 _STOPPING_S, _SETTING_S = 0.3, 0.1
@@ -42,11 +42,11 @@ def start_command(channel: int) -> bytes:
 
 
 class BitalinoDecoder(PolledDecoder):
-    """Decodes frames (see `StreamDecoder`); live, it stops the device, tells it its rate and starts it.
+    """Decodes frames (see `StreamDecoder`); live, it stops the device, sets its rate and starts it.
 
     A frame is believed once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
     or its turn is rejected; of the next four that fit one another all but the first are believed again, and the
-    four-bit sequence number tells how many were lost. Beyond 15 the bytes in between, or live the clock, tell.
+    four-bit sequence number counts those lost. Beyond 15 the bytes in between, or live the clock, count them.
     """
 
     def __init__(self, options: StreamOptions) -> None:
@@ -118,7 +118,7 @@ class BitalinoDecoder(PolledDecoder):
         return RawBlock(values, first, self._rate, self._segment, declared=Declared(self._rate, "adc", bits))
 
     def _lock(self, in_a_row: int) -> bool:
-        """Find the next frames that fit one another; what lies before them is lost."""
+        """Find the next frames that fit one another; what is before them is lost."""
         assert self._length is not None
         begins = runs_of(in_a_row, self._buffer, self._length)
         found = len(begins) > 0
@@ -139,7 +139,7 @@ class BitalinoDecoder(PolledDecoder):
         return True
 
     def _lost(self, at_least: int) -> int:
-        """Frames lost, of which the sequence number tells the last four bits."""
+        """Frames lost; the sequence number holds the last four bits of the count."""
         assert self._length is not None
         if self._next == 0:
             return 0

@@ -39,13 +39,13 @@ _NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.I
 class CsvDecoder:
     """Decodes lines (see `StreamDecoder`).
 
-    The first lines are held until they tell the layout and, where there is a time column, the rate. A line
+    The first lines are held until they show the layout and, where there is a time column, the rate. A line
     that holds no finite number where one belongs is rejected and leaves a gap of one. With a time column,
     time jumps are gaps and time running backwards starts a segment, as does a repeated header.
 
-    rate_hz: the rate, where the stream does not tell it; it wins over what the stream declares.
+    rate_hz: the rate; it overrides the rate that the stream declares.
     live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
-    hint: what to check when the bytes are no lines of numbers.
+    hint: what to check when the bytes are not lines of numbers.
     strict: a NaN or an infinity raises FormatError: a recording can be corrected.
     declared: what is known of the lines beforehand; the stream's own declarations do not change it.
     """
@@ -282,7 +282,7 @@ class CsvDecoder:
             if self._strict and _NOT_FINITE.search(text):
                 raise FormatError(
                     f"the recording holds {text[:40].decode('ascii', 'replace')!r} after sample "
-                    f"{self._timeline.samples + len(values)}, which is no reading: repair the file or cut the line out"
+                    f"{self._timeline.samples + len(values)}, which is not a reading: repair it or remove the line"
                 )
             if text == self._header and not self._too_long(line):
                 blocks += self._place_lists(values, times, skipped)
@@ -310,7 +310,7 @@ def _open(options: StreamOptions) -> StreamDecoder:
 
 _TEXT = b"\t\r\n" + bytes(range(32, 127))
 _LARGEST_BINARY_SHARE = 0.25
-"""Frames that happen to hold digits between line ends are no lines."""
+"""Frames that happen to hold digits between line ends are not lines."""
 
 
 def _recognises(heard: Heard) -> bool:

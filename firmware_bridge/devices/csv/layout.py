@@ -100,7 +100,7 @@ def names_value(line: bytes) -> bool:
 def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
     """The layout of lines with that many fields, and the unit that the header names, if any.
 
-    Without a header: `value`, or `millis,value`. Raises FormatError where nothing tells the value column.
+    Without a header: `value`, or `millis,value`. Raises FormatError where the value column cannot be identified.
     """
     names = columns_of(header) if header is not None else []
     value = next((n for n in VALUE_COLUMNS if n in names), None)
@@ -126,7 +126,7 @@ def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
 def declared_by(comment: bytes, so_far: Declared) -> Declared:
     """What is declared after one more comment line, such as `# rate_hz: 128`; the first of a kind counts.
 
-    Raises FormatError where a declaration makes no sense.
+    Raises FormatError where a declaration cannot be parsed.
     """
     match = _COMMENT.fullmatch(comment.decode("utf-8", errors="replace"))
     if match is None:

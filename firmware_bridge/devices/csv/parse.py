@@ -85,7 +85,7 @@ def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
 def _places(fields: bytes, rest: bytes, n: int) -> int | None:
     """How many digits follow the point in each of n fields of digits and at most a point; None where that differs.
 
-    rest: the fields without their digits. Whole numbers of so many places are parsed in a third of the time.
+    rest: the fields without their digits. Whole numbers of equal width are parsed in a third of the time.
     """
     if len(rest) == n:
         return 0

@@ -18,7 +18,7 @@ _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
 
 
 def has_rows(heard: Heard) -> bool:
-    """Whether three rows of as many numbers follow one another; comments and blank lines may lie between them."""
+    """Whether three rows of as many numbers follow one another; comments and blank lines may be between them."""
     columns, count, header = 0, 0, None
     for line in _lines(heard):
         text = line.strip()
@@ -46,7 +46,7 @@ def bare_counts(heard: Heard) -> bool:
 
 
 def at_grove_pace(heard: Heard) -> bool | None:
-    """Whether lines arrive at the pace of a Grove sensor's sketch; None until two seconds of listening tell."""
+    """Whether lines arrive at the pace of a Grove sensor's sketch; None before two seconds of data."""
     if not heard.arrivals:
         return False
     lines, seconds = heard.data.count(b"\n"), heard.arrivals[-1][1]
@@ -60,7 +60,7 @@ def at_grove_pace(heard: Heard) -> bool | None:
 def _lines_per_second(heard: Heard) -> float:
     """The median slope of lines over time, each taken over half of what was heard.
 
-    A host that is late for a moment reads several lines at once: a single outlier, wherever it lies, even at an end.
+    A host that is late for a moment reads several lines at once: a single outlier, even at an end.
     """
     known, count = 0, 0
     lines_by_time = {}

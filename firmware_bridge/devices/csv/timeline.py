@@ -1,4 +1,4 @@
-"""Where the readings of a text stream lie in the sensor's count: gaps, restarts, blocks."""
+"""Placement of a text stream's readings in the sensor's count: gaps, restarts, blocks."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Frame protocol version 1 as a stream of readings: the sample index tells gaps, resets and duplicates."""
+"""Frame protocol version 1 as a stream of readings: the sample index shows gaps, resets and duplicates."""
 
 from collections import deque
 from fractions import Fraction
@@ -37,17 +37,17 @@ _HELD_SAMPLES = 1 << 16
 """Samples kept while no HELLO has said what they are."""
 _PLAUSIBLE_GAP_S = 600
 _STREAK_FRAMES = 8
-"""Frames in a row, contiguous with one another, that confirm a jump back or a very long one forward."""
+"""Frames in a row, contiguous with one another, that confirm a jump back or a long one forward."""
 
 
 class EkdDecoder:
     """Decodes frames (see `StreamDecoder`).
 
-    DATA before the first HELLO is kept and delivered once the HELLO tells the rate. A jump of the index
-    forward is a gap. A frame whose index lies behind is a duplicate, unless it starts a run of contiguous
+    DATA before the first HELLO is kept and delivered once the HELLO states the rate. A jump of the index
+    forward is a gap. A frame with an earlier index is a duplicate, unless it starts a run of contiguous
     frames: then the device has restarted. A HELLO with a new boot nonce starts a segment.
 
-    rate_hz: overrides the rate that HELLO states. hint: what to check when the bytes are no frames.
+    rate_hz: overrides the rate that HELLO states. hint: what to check when the bytes are not frames.
     """
 
     def __init__(self, rate_hz: Fraction | None = None, hint: str = "check the port and its baud rate") -> None:

@@ -32,7 +32,7 @@ INQUIRY, GET_RATE, SET_RATE, START, SET_SENSORS, STOP = b"\x01", b"\x03", b"\x05
 _GSR_ALONE = SET_SENSORS + b"\x04\x00\x00"
 
 _IN_A_ROW = 3
-"""Packets whose headers and clocks must fit before the first is believed: 72 bits of evidence."""
+"""Packets whose headers and clocks must fit before the first is accepted: 72 bits of evidence."""
 _TO_RECOGNISE = 8
 _WRAP = 1 << 24
 _UNUSED_BITS = 0x3000
@@ -41,9 +41,9 @@ _STOPPING_S, _SETTING_S, _ANSWER_S = 0.3, 0.3, 1.0
 
 
 class Shimmer3Decoder(PolledDecoder):
-    """Decodes packets to uS (see `StreamDecoder`); live, it asks for their layout and starts the device.
+    """Decodes packets to uS (see `StreamDecoder`); live, it requests their layout and starts the device.
 
-    A packet is believed once the next one fits it, and the clock in each tells how many were lost. Packets carry no
+    A packet is accepted once the next one continues it; the clock in each shows how many were lost. Packets carry no
     checksum: a damaged reading whose two unused bits are still 0 cannot be distinguished from a valid one.
     """
 
@@ -141,7 +141,7 @@ class Shimmer3Decoder(PolledDecoder):
         return blocks
 
     def _lock(self, in_a_row: int) -> bool:
-        """Find the next packets that fit one another; what lies before them is lost."""
+        """Find the next packets that fit one another; what is before them is lost."""
         assert self._inquiry is not None
         length, ticks = self._inquiry.packet_bytes, self._inquiry.ticks
         found = find_packets(self._buffer, in_a_row, length, ticks)

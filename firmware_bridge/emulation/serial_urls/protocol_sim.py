@@ -129,7 +129,7 @@ def _parse(url: str) -> _Simulation:
             float(given["seconds"]) if "seconds" in given else None,
         )
     except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"an option of sim:// is no number ({error})") from None
+        raise ValueError(f"an option of sim:// is not a number ({error})") from None
     if not 0 < simulation.rate_hz <= 100_000 or simulation.rate_hz.denominator >= 1 << 32:
         raise ValueError("rate of sim:// must be above 0 and at most 100000 Hz")
     if not 0 <= simulation.speed < float("inf") or simulation.seed < 0:

@@ -168,7 +168,7 @@ def test_build_prints_the_path_of_the_hex_file(
         (["build", "--set", "COLOUR=1"], "no setting COLOUR: it has OPEN_COUNT"),
         (["build", "--set", "OPEN_COUNT"], "--set KEY=VALUE"),
         (["build", "--set", "OPEN_COUNT=9000"], "is a count of 13 bits"),
-        (["build", "--set", "OPEN_COUNT=4;rm"], "is no number"),
+        (["build", "--set", "OPEN_COUNT=4;rm"], "is not a number"),
         (["flash", "/dev/ttyNONE8"], "/dev/ttyNONE8 does not exist"),
     ],
 )

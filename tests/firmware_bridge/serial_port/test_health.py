@@ -6,7 +6,7 @@ import numpy as np
 
 from firmware_bridge.devices.ekd.frame import Status
 from firmware_bridge.devices.stream import RawBlock, StreamCounts
-from firmware_bridge.serial_port.health import Watch
+from firmware_bridge.serial_port.health import DeviceHealth
 
 GOOD = StreamCounts(samples=1000)
 
@@ -16,7 +16,7 @@ def block(first_index: int, n: int = 128, segment: int = 0) -> RawBlock:
 
 
 def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     messages = []
     for i in range(100):
         counts = StreamCounts(samples=1000, rejected=i, dropped=8 * i)
@@ -28,12 +28,12 @@ def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
 
 
 def test_a_quiet_device_is_no_news() -> None:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     assert [watch.look(i, i, GOOD, 0) for i in range(30)] == [None] * 30
 
 
 def test_silence_is_reported_once_each_time() -> None:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     assert watch.look(2.0, 0.0, GOOD, 0) is None
     assert (
         watch.look(3.5, 0.0, GOOD, 0) == "nothing has come from /dev/x for 4 s: check the wiring, --baud and --format"
@@ -44,7 +44,7 @@ def test_silence_is_reported_once_each_time() -> None:
 
 
 def test_what_the_device_says_of_itself() -> None:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     said = [
         watch.look(float(i), float(i), StreamCounts(samples=9, status=status), 0)
         for i, status in enumerate(
@@ -62,14 +62,14 @@ def test_what_the_device_says_of_itself() -> None:
 
 
 def test_a_restart() -> None:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     assert watch.look(0, 0, GOOD, 0) is None
     assert watch.look(2, 2, GOOD, 1) == "the device has restarted"
     assert watch.look(4, 4, GOOD, 1) is None
 
 
 def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
-    watch = Watch("/dev/x")
+    watch = DeviceHealth("/dev/x")
     messages = []
     for second in range(1, seconds):
         now = second * 128 / true_hz

@@ -40,7 +40,7 @@ def test_a_dangling_link_is_a_missing_port(tmp_path: Path) -> None:
 def test_a_recording_is_no_port(tmp_path: Path) -> None:
     path = tmp_path / "day.csv"
     path.write_text("1\n")
-    with pytest.raises(PortError, match=f"no serial port; a recording is read with --replay {path}"):
+    with pytest.raises(PortError, match=f"not a serial port; a recording is read with --replay {path}"):
         open_port(str(path), 9600)
     with pytest.raises(PortError, match="cannot be set up as a serial port"):
         open_port("/dev/null", 9600)
@@ -64,7 +64,7 @@ def test_a_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
     [
         ("nonsense://x", "not known"),
         ("socket://localhost:1", "cannot open socket://localhost:1"),
-        ("sim://?rate=fast", "no number"),
+        ("sim://?rate=fast", "not a number"),
         ("sim://?rate=0", "rate of sim://"),
         ("sim://?speed=-1", "must not be negative"),
         ("sim://?format=xml", "unknown format"),
