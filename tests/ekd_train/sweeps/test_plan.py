@@ -85,7 +85,7 @@ def test_seeds_and_methods_are_added_and_none_is_lost(
         (["split.validation=0.5"], {}, "split.validation is 0.2 there and 0.5 here"),
         ([], {"split": "k-fold:9", "folds": 9}, "split is 'k-fold:3' there and 'k-fold:9' here"),
         ([], {"targets": ("arousal", "valence")}, "targets is"),
-        ([], {"identity": "synthetic?seed=1"}, "what the data holds is 'synthetic?seed=0' there"),
+        ([], {"identity": "synthetic?seed=1"}, "the content of the data is 'synthetic?seed=0' there"),
         ([], {"synthetic": False}, "synthetic is True there and False here"),
     ],
 )
