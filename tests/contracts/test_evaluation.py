@@ -1,4 +1,4 @@
-"""The test windows cannot be trained on by mistake: mypy says so, and few modules know of them at all."""
+"""Training on test data is a type error, and few modules use test data."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def train(
 """
 
 
-def test_mypy_refuses_to_train_on_the_exam(tmp_path: Path) -> None:
+def test_mypy_refuses_training_on_test_data(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="the dev extra is not installed")
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
@@ -47,7 +47,7 @@ def test_mypy_refuses_to_train_on_the_exam(tmp_path: Path) -> None:
     assert found == {n for n, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# refused")}, done.stdout
 
 
-def test_few_modules_know_of_the_exam() -> None:
+def test_test_data_is_used_by_few_modules() -> None:
     package = ROOT / "train/ekd_train"
     knowing = {path.name for path in package.rglob("*.py") if "TestData" in path.read_text(encoding="utf-8")}
     assert knowing == {"partitions.py", "evaluation.py", "train_cell.py", "trainer.py"}

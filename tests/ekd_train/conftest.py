@@ -123,7 +123,7 @@ def recorded() -> Callable[[nn.Module], dict[str, Tensor]]:
 
 @pytest.fixture
 def gradients(close) -> Callable[[nn.Module, Golden], None]:
-    """Hold every gradient norm and every full gradient of a network to the reference's training pass."""
+    """Compare every gradient norm and gradient of a network with the reference's training pass."""
 
     def check(network: nn.Module, golden: Golden) -> None:
         parameters = dict(network.named_parameters())
@@ -149,7 +149,7 @@ def gradients(close) -> Callable[[nn.Module, Golden], None]:
 
 @pytest.fixture
 def statistics(close) -> Callable[..., None]:
-    """Hold the batch norm statistics after one pass to the reference's.
+    """Compare the batch norm statistics after one pass with the reference's.
 
     Keras keeps the biased variance for the score gates and the unbiased one for the heads, PyTorch the unbiased one
     for all: the reference's share of new variance is scaled by n / (n - 1) to compare.
@@ -169,7 +169,7 @@ def statistics(close) -> Callable[..., None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from a second thread, and lose much where another process holds its core."""
+    """Use one thread: a second one does not help small tensors and is slow on a busy core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -23,7 +23,7 @@ def _step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def test_a_restored_state_takes_the_same_next_step(tmp_path: Path) -> None:
+def test_restored_state_takes_the_same_next_step(tmp_path: Path) -> None:
     net, optimizer = _trained()
     best = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     save_state(tmp_path / "c.safetensors", {"net": net}, {"adam": optimizer}, best, {"history": [1, "two"]})
@@ -45,7 +45,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100])
-def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
+def test_truncated_checkpoint_is_refused(tmp_path: Path, keep: int) -> None:
     net, _ = _trained()
     path = tmp_path / "w.safetensors"
     save_weights(path, net)
@@ -54,6 +54,6 @@ def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
         load_weights(path, net)
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="train first"):
         load_weights(tmp_path / "none.safetensors", nn.Linear(2, 2))

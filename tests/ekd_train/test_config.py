@@ -27,7 +27,7 @@ def test_override_reads_toml_values_and_plain_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    ("assignment", "message"),
     [
         ("student.epoch=3", "no setting 'student.epoch'"),
         ("student.epochs", "write it as key=value"),
@@ -40,15 +40,15 @@ def test_override_reads_toml_values_and_plain_words() -> None:
         ("nothing.at.all=1", "no setting"),
     ],
 )
-def test_a_wrong_setting_is_refused_in_one_sentence(assignment: str, said: str) -> None:
+def test_wrong_setting_is_refused_in_one_sentence(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig().override([assignment])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("change", [{"rate_hz": "fast"}, {"normalization": "none such"}, {"window_s": -1.0}])
-def test_an_impossible_signal_is_refused(change: dict[str, object]) -> None:
+def test_impossible_signal_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         SignalConfig(**change).gsr()  # type: ignore[arg-type]
 

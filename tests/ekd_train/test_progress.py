@@ -1,4 +1,4 @@
-"""What people see while a run reads its data."""
+"""Progress output while a run reads its data."""
 
 import io
 
@@ -19,7 +19,7 @@ def _reads(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_a_line_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporter_limits_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _reads(Console(file=io.StringIO())).splitlines() == [
         "reading subjects 1/32",
         "2 sessions [of 5] are left out",
@@ -28,7 +28,7 @@ def test_a_line_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch)
     assert _reads(Console(file=io.StringIO())).count("reading subjects") == 4
 
 
-def test_a_bar_on_a_terminal_that_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporter_replaces_the_bar_of_the_previous_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     shown = _reads(Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None))
     assert "reading subjects 1/32" in shown

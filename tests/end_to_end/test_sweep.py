@@ -1,4 +1,4 @@
-"""Sweeps and cells for real: every default method, killed, resumed, side by side, on a network small enough."""
+"""Sweeps and cells with real training: every default method, killed, resumed and stacked, on a small network."""
 
 import json
 import os
@@ -75,8 +75,8 @@ def sweep(preset: Path, tmp_path: Path) -> Sweep:
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-def test_a_killed_cell_goes_on_to_the_same_weights(folds: int, preset: Path, tmp_path: Path) -> None:
-    """Killed while the teacher listens, so that it is in the checkpoint as it was by then."""
+def test_killed_cell_resumes_to_the_same_weights(folds: int, preset: Path, tmp_path: Path) -> None:
+    """The cell is killed during adaptive feedback, so its checkpoint contains the changed teacher."""
     preset.write_text(TINY.replace("[student]\nepochs = 2", "[student]\nepochs = 15"), encoding="utf-8")
     cells = [Cell("arousal", 0, fold) for fold in range(folds)]
     killed, whole = ([tmp_path / name / cell.name for cell in cells] for name in ("killed", "whole"))
@@ -88,10 +88,10 @@ def test_a_killed_cell_goes_on_to_the_same_weights(folds: int, preset: Path, tmp
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
     assert checkpoint.exists()
-    told: list[str] = []
+    progress_lines: list[str] = []
     config = load_preset(str(preset))
-    run_stack(config, cells, ["kd-feedback"], killed, "cpu", 1, told.append)
-    assert 0 < int(told[0].removeprefix("kd-feedback epoch ").partition("/")[0]) < 15, told[0]
+    run_stack(config, cells, ["kd-feedback"], killed, "cpu", 1, progress_lines.append)
+    assert 0 < int(progress_lines[0].removeprefix("kd-feedback epoch ").partition("/")[0]) < 15, progress_lines[0]
     run_stack(config, cells, ["kd-feedback"], whole, "cpu", 1)
     for one, other in zip(killed, whole, strict=True):
         for name in ("teacher.safetensors", "kd-feedback.safetensors"):
@@ -103,7 +103,7 @@ def test_a_killed_cell_goes_on_to_the_same_weights(folds: int, preset: Path, tmp
 @pytest.mark.parametrize(
     ("split", "stack"), [("k-fold:3", 1), ("k-fold:3", 3), ("trial-leaky:2", 1)], ids=["cells", "stack", "leaky"]
 )
-def test_a_sweep_of_real_cells(
+def test_sweep_of_trained_cells(
     split: str, stack: int, sweep: Sweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--split", split, "--stack", stack)

@@ -2,7 +2,7 @@
 
 Nothing is pickled. A file holds the weights of every module, the state of every optimizer, the best weights so
 far and the history, so that a run killed at any moment resumes at its last finished epoch to the same weights.
-Where one cannot be written (a full disk, no permission), saving raises ConfigError and the one before stays.
+If a file cannot be written (full disk, no permission), saving raises ConfigError and the previous file stays.
 """
 
 import json
@@ -25,19 +25,19 @@ _BEST = "best"
 
 
 def checkpoint_path(folder: Path, stage: str) -> Path:
-    """Where an unfinished stage keeps its state."""
+    """The checkpoint of an unfinished stage."""
     return folder / f"checkpoint-{stage}.safetensors"
 
 
 def save_weights(path: Path, module: nn.Module, **meta: Any) -> None:
-    """Write a module's weights and JSON-ready `meta` to `path`, aside first, then renamed."""
+    """Write a module's weights and JSON-ready `meta` to `path` atomically."""
     _write(path, {name: tensor.detach() for name, tensor in module.state_dict().items()}, meta)
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
     """Load what `save_weights` wrote into `module` and return its meta.
 
-    Raises ConfigError where the file is missing, damaged or made for another network.
+    Raises ConfigError if the file is missing, damaged or of another network.
     """
     tensors, meta = _read(path)
     _restore(module, tensors, path)
@@ -45,7 +45,7 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
 
 
 def load_meta(path: Path) -> dict[str, Any]:
-    """The meta of a file written here, without its tensors. Raises ConfigError where it is missing or damaged."""
+    """The meta of a file written here, without its tensors. Raises ConfigError if it is missing or damaged."""
     return _read(path, tensors=False)[1]
 
 
@@ -56,7 +56,7 @@ def save_state(
     best: Mapping[str, Tensor],
     meta: Mapping[str, Any],
 ) -> None:
-    """Write everything that a stage of training needs to go on."""
+    """Write everything that a stage of training needs to resume."""
     tensors = {f"{_BEST}/{name}": tensor for name, tensor in best.items()}
     for key, module in modules.items():
         tensors |= {f"module.{key}/{name}": tensor.detach() for name, tensor in module.state_dict().items()}
@@ -88,7 +88,7 @@ def load_state(
 
 def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     header = {"ekd": json.dumps({"format": FORMAT, **meta})}
-    # not save_file: killed in the middle it leaves a file of a random name, and its errors hide what went wrong
+    # not save_file: if killed it leaves a file of a random name, and its errors hide the cause
     write_whole(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata=header))
 
 
@@ -98,7 +98,7 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {}).get("ekd", "{}"))
-            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 (no mapping)
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} is damaged ({error}): delete it and train again") from error
     if meta.get("format") != FORMAT:

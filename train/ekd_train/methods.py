@@ -1,4 +1,4 @@
-"""The ways to a classifier that a sweep compares, as named data. Importable without torch."""
+"""The training methods that a sweep compares, as named data. Importable without torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["METHODS", "Method", "choose_methods", "settings_of"]
 
-TaughtBy = Literal["nobody", "teacher", "student", "crossfit"]
+TaughtBy = Literal["none", "teacher", "student", "crossfit"]
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way.
+    """A training method.
 
-    title: as a table shows it. taught_by: the trained "teacher", the trained "student" method (self-distillation),
-    "crossfit" teachers, or "nobody". settings: what it changes of the configuration. about: one line of help.
+    title: for tables. taught_by: the trained "teacher", the trained "student" method (self-distillation), "crossfit"
+    teachers, or "none". settings: its changes of the configuration. about: one line of help.
     """
 
     name: str
@@ -33,28 +33,28 @@ _FIXED_TEACHER = ("feedback.every=0",)
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method("teacher", "Teacher (EEG + GSR)", "nobody", (), "the teacher itself, as it is before it listens"),
-        Method("student", "Student (GSR)", "nobody", (), "the student from the labels alone"),
+        Method("teacher", "Teacher (EEG + GSR)", "none", (), "the teacher, before adaptive feedback"),
+        Method("student", "Student (GSR)", "none", (), "the student from the labels alone"),
         Method(
             "student-compact",
             "Compact student (GSR)",
-            "nobody",
+            "none",
             ("network.student=compact",),
             "the student of kind compact, from the labels alone",
         ),
         Method(
             "student-edge",
             "Edge student (GSR)",
-            "nobody",
+            "none",
             ("network.student=edge",),
             "the student of kind edge, from the labels alone",
         ),
         Method(
             "label-smoothing",
             "Label smoothing",
-            "nobody",
+            "none",
             ("distill.label_smoothing=0.1",),
-            "control for KD: soft labels that know nothing",
+            "control for KD: soft labels without information",
         ),
         Method(
             "self-distillation",
@@ -63,7 +63,7 @@ METHODS: Mapping[str, Method] = {
             _FIXED_TEACHER,
             "control for KD: soft labels from another GSR student",
         ),
-        Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a teacher that does not change"),
+        Method("kd", "KD", "teacher", _FIXED_TEACHER, "distilled from a fixed teacher"),
         Method(
             "kd-compact",
             "KD, compact student",
@@ -83,7 +83,7 @@ METHODS: Mapping[str, Method] = {
             "KD, cross-fitted teachers",
             "crossfit",
             _FIXED_TEACHER,
-            "distilled, each window from a teacher that never saw its subject",
+            "distilled, each window from a teacher that was not trained on its subject",
         ),
         Method(
             "kd-unrated",
@@ -99,16 +99,22 @@ METHODS: Mapping[str, Method] = {
             ("feedback.quiz=0",),
             "control for feedback: the same teacher updates, from its own task alone",
         ),
-        Method("kd-feedback", "KD + feedback", "teacher", (), "distilled, and the teacher listens (EmotionKD)"),
+        Method(
+            "kd-feedback",
+            "KD + feedback",
+            "teacher",
+            (),
+            "distilled, with adaptive feedback to the teacher (EmotionKD)",
+        ),
     )
 }
-"""By name, in the order of tables, in which a cell runs them too: whoever teaches comes before whom it teaches."""
+"""By name, in the order of tables. A cell trains in the same order: a method's teacher is trained first."""
 
 
 def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> tuple[str, ...]:
-    """These methods in their order.
+    """These methods in the order of `METHODS`.
 
-    Raises ConfigError for an unknown or missing name, and for what the data or the configuration cannot give.
+    Raises ConfigError for an unknown or missing name, and for a method that the data or configuration does not allow.
     """
     for name in names:
         if name not in METHODS:
@@ -116,9 +122,9 @@ def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> 
                 f"there is no method {name!r}: choose from {', '.join(METHODS)}{did_you_mean(name, METHODS)}"
             )
         if not has_eeg and (name == "teacher" or METHODS[name].taught_by in ("teacher", "crossfit")):
-            raise ConfigError(f"the method {name} needs EEG, which this data has not: leave it out")
+            raise ConfigError(f"the method {name} needs EEG, which this data lacks: leave it out")
         if name in ("kd-feedback", "kd-joint") and config.feedback.every == 0:
-            raise ConfigError(f"the method {name} needs a teacher that listens: set feedback.every to 1 or more")
+            raise ConfigError(f"the method {name} needs adaptive feedback: set feedback.every to 1 or more")
         if name == "kd-unrated" and config.split.rated == 1:
             raise ConfigError("the method kd-unrated needs unrated subjects: set split.rated below 1")
     if not names:

@@ -10,10 +10,10 @@ _LARGEST_BLOCK = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep freed blocks of up to 1 GiB for the next of their size; glibc alone is told.
+    """Let this process keep freed blocks of up to 1 GiB for later allocations; effective with glibc only.
 
-    Otherwise every large array is given back to the system, and its successor's pages are fetched and cleared anew:
-    6 % of a training step with feedback, and as long as the filtering in a conversion. See mallopt(3).
+    Otherwise every large array is returned to the system, and the pages of the next one are mapped and cleared: 6 % of
+    a training step with feedback, and as long as the filtering in a conversion. See mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 def let_idle_threads_sleep() -> None:
     """Make OpenMP's threads sleep at barriers instead of spinning; call it before torch is first imported.
 
-    Spinning is up to a fifth faster on a machine with nothing else to do, and seven times slower where one core of
-    two is busy with something else. A policy already in the environment is left alone.
+    Spinning is up to a fifth faster on an idle machine, and seven times slower if one of two cores is busy. A policy
+    that the environment already sets is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,9 +1,9 @@
-"""The run folder: what was trained, on what, with which subjects, and with what result.
+"""The run folder: configuration, data, split, weights and results of one training run.
 
 run.json                 configuration, signal specifications, split, versions, results
 teacher.safetensors      the teacher after its own training
-student.safetensors      the distilled student: what `ekd-export` takes
-metrics.jsonl            one line an epoch
+student.safetensors      the distilled student, the input of `ekd-export`
+metrics.jsonl            one line per epoch
 checkpoint-*.safetensors state of an unfinished stage
 """
 
@@ -42,10 +42,10 @@ _READS = {"teacher": ("teacher", "compute"), "student": ("student", "distill", "
 class Run:
     """A run folder, opened.
 
-    source: the dataset as named on the command line, such as "synthetic".
-    identity: the dataset's identity, by which evaluation recognizes subjects used for training.
-    synthetic: true where no person was measured.
-    has_eeg: false where the dataset holds GSR alone, so that there is no teacher.
+    source: the name of the dataset, such as "synthetic".
+    identity: the dataset's identity, by which evaluation recognizes training subjects.
+    synthetic: true if no person was measured.
+    has_eeg: false if the dataset has GSR only, so that there is no teacher.
     """
 
     path: Path
@@ -63,13 +63,13 @@ class Run:
     def load(cls, path: Path | str) -> "Run":
         """Open an existing run folder.
 
-        Raises ConfigError where there is none or it cannot be read.
+        Raises ConfigError if it is missing or cannot be read.
         """
         path = Path(path)
         try:
             data = json.loads((path / "run.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ConfigError(f"{path} is no run folder (no run.json): make one with ekd-train") from None
+            raise ConfigError(f"{path} is not a run folder (no run.json): make one with ekd-train") from None
         except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{path / 'run.json'} cannot be read: {error}") from error
         if data.get("format") != FORMAT:
@@ -94,15 +94,15 @@ class Run:
 
     @property
     def has_eeg(self) -> bool:
-        """Whether the run has a teacher at all."""
+        """Whether the data has EEG, so that the run has a teacher."""
         return self.eeg_signal is not None
 
     @property
     def subject_split(self) -> SubjectSplit:
-        """The split, where it is one by subject; raises ConfigError for a leaky one."""
+        """The split by subject; raises ConfigError for a leaky split."""
         if not isinstance(self.split, SubjectSplit):
             raise ConfigError(
-                f"{self.path} was trained with the trial-leaky split, which leaves nobody to judge it by: "
+                f"{self.path} was trained with the trial-leaky split, which has no held-out subjects: "
                 "train again with a split by subject"
             )
         return self.split
@@ -124,7 +124,7 @@ class Run:
         return teacher.eval()
 
     def save(self) -> None:
-        """Write run.json, aside first, then renamed. Raises ConfigError where it cannot be written."""
+        """Write run.json atomically. Raises ConfigError if it cannot be written."""
         data = {
             "format": FORMAT,
             "config": self.config.to_json(),
@@ -147,21 +147,21 @@ class Run:
         return run
 
     def with_config(self, config: TrainConfig) -> "Run":
-        """This run with another configuration of the stages that are still to come, saved.
+        """This run with another configuration of its remaining stages, saved.
 
-        Raises ConfigError for what is fixed by now, and where a stage is under way that it would change.
+        Raises ConfigError for settings of finished stages, and if an unfinished stage would change.
         """
         changed = {name for name in config.to_json() if getattr(config, name) != getattr(self.config, name)}
         for name in sorted(changed - {table for tables in _READS.values() for table in tables}):
-            raise ConfigError(f"{name} is fixed since {self.path} was begun: start a new run to change it")
+            raise ConfigError(f"{name} was fixed when {self.path} was started: start a new run to change it")
         if "teacher" in changed and "teacher" in self.results:
             raise ConfigError(f"teacher is fixed since {self.path} has its teacher: start a new run to change it")
         for stage, tables in _READS.items():
             checkpoint = checkpoint_path(self.path, stage)
             if checkpoint.is_file() and stage not in self.results and changed & set(tables):
                 raise ConfigError(
-                    f"the {stage} of {self.path} is under way with other settings: finish it with ekd-train --resume "
-                    f"{self.path} and no --set, or delete {checkpoint} to begin it anew"
+                    f"the {stage} of {self.path} is unfinished with other settings: finish it with ekd-train --resume "
+                    f"{self.path} and no --set, or delete {checkpoint} to start it again"
                 )
         run = dataclasses.replace(self, config=config)
         run.save()
@@ -177,9 +177,9 @@ def create_run(path: Path, **fields: Any) -> Run:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise ConfigError where `path` is a run folder."""
+    """Raise ConfigError if `path` is a run folder."""
     if (path / "run.json").exists():
-        raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --out")
+        raise ConfigError(f"{path} is a run already: continue it with --resume {path}, or choose another --output")
 
 
 def default_run_path(preset: str, root: str = "runs") -> Path:
@@ -190,7 +190,7 @@ def default_run_path(preset: str, root: str = "runs") -> Path:
 def newest_run(root: Path | str = "runs") -> Path:
     """The newest run folder below `root` that holds a finished student.
 
-    Raises ConfigError where there is none.
+    Raises ConfigError if there is none.
     """
     students = sorted(Path(root).glob(f"*/{STUDENT_FILE}"), key=lambda file: file.stat().st_mtime)
     if not students:

@@ -1,4 +1,4 @@
-"""`ekd-train` from end to end, on a network and a dataset small enough for seconds."""
+"""`ekd-train` from end to end, with a small network and dataset."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def _weights_equal(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def test_teacher_and_student_in_one_go(
+def test_train_command_trains_teacher_and_student(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -83,19 +83,19 @@ def test_teacher_and_student_in_one_go(
     assert not list(run.path.glob("checkpoint-*"))
 
 
-def test_teacher_then_distill_gives_the_same_student(
+def test_teacher_and_distill_commands_give_the_same_student(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _train("--preset", preset, "--out", tmp_path / "both") == 0
     assert _train("teacher", "--preset", preset, "--out", tmp_path / "steps") == 0
     assert _train("distill", tmp_path / "steps", "--set", "high=at-or-above") == 2
-    assert "high is fixed since" in capsys.readouterr().err
+    assert "high was fixed when" in capsys.readouterr().err
     assert _train("distill", tmp_path / "steps") == 0
     assert _weights_equal(tmp_path / "both/student.safetensors", tmp_path / "steps/student.safetensors")
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
-def test_a_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, stage: str) -> None:
+def test_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, stage: str) -> None:
     assert _train("--preset", preset, "--out", tmp_path / "whole") == 0
     killed = tmp_path / "killed"
     command: Sequence[str] = [
@@ -119,7 +119,7 @@ def test_a_killed_run_resumes_to_the_same_weights(preset: Path, tmp_path: Path, 
 def test_weights_without_their_result_are_completed(
     stage: str, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the two, a run had neither its teacher's figures nor, for its student, a way to go on."""
+    """A run killed between weights and result completes its result and resumes."""
 
     def interrupt(self: Run, **results: object) -> Run:
         if stage in results:
@@ -136,33 +136,35 @@ def test_weights_without_their_result_are_completed(
     assert not list(run.glob("checkpoint-*"))
 
 
-def test_what_a_run_was_begun_with_is_not_changed_on_the_way(
+def test_resume_refuses_other_settings_of_the_run(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     assert _train("teacher", "--preset", preset, "--out", run, "--set", "teacher.epochs=1") == 0
     (run / "checkpoint-student.safetensors").touch()  # under way, with the settings in run.json
     before = (run / "run.json").read_bytes()
-    for arguments, said in [
+    for arguments, message in [
         (("--split", "trial-leaky"), "leave --split out"),
         (("--data", "synthetic:hard"), "leave --data out"),
         (("--preset", "paper"), "leave --preset out"),
         (("--target", "valence"), "leave --target out"),
         (("--out", tmp_path / "other"), "leave --output out"),
-        (("--set", "split.kind=trial-leaky"), "split is fixed since"),
+        (("--set", "split.kind=trial-leaky"), "split was fixed when"),
         (("--set", "teacher.epochs=9"), "teacher is fixed since"),
         (("--set", "feedback.every=0"), "the student of"),
     ]:
         capsys.readouterr()
         assert _train("--resume", run, *arguments) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert (run / "run.json").read_bytes() == before
     (run / "checkpoint-student.safetensors").unlink()
     assert _train("distill", run, "--set", "feedback.every=0", "--set", "student.epochs=1") == 0
     assert Run.load(run).config.feedback.every == 0
 
 
-def test_a_run_has_one_process_at_a_time(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_folder_is_used_by_one_process_at_a_time(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert _train("teacher", "--preset", preset, "--out", run, *SHORT) == 0
     with alone_in(run, "ekd-train"):
@@ -171,14 +173,14 @@ def test_a_run_has_one_process_at_a_time(preset: Path, tmp_path: Path, capsys: p
     assert _train("--resume", run) == 0
 
 
-def test_two_targets_share_one_backbone(preset: Path, tmp_path: Path) -> None:
+def test_targets_share_one_backbone(preset: Path, tmp_path: Path) -> None:
     targets = ("--target", "arousal", "--target", "valence")
     assert _train("--preset", preset, "--out", tmp_path / "run", *targets, *SHORT) == 0
     run = Run.load(tmp_path / "run")
     assert run.network.targets == ("arousal", "valence")
 
 
-def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
+def test_gsr_recordings_train_a_student_without_teacher(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "mine"
@@ -200,7 +202,7 @@ def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--preset", "papr"], "no preset"),
         (["--data", "deep:DIR"], "unknown data"),
@@ -215,7 +217,7 @@ def test_a_recording_with_gsr_alone_trains_a_student_without_teacher(
 )
 def test_bad_input_ends_in_one_sentence(
     arguments: list[str],
-    said: str,
+    message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -223,11 +225,11 @@ def test_bad_input_ends_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert exit_status(main, arguments) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
 
 
-def test_reading_is_shown_and_what_was_found_is_said_once(
+def test_reading_shows_progress_and_notes_once(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EKD_CACHE", str(tmp_path / "cache"))
@@ -242,9 +244,7 @@ def test_reading_is_shown_and_what_was_found_is_said_once(
     assert kept not in error
 
 
-def test_a_leaky_run_says_so_first_wherever_it_speaks(
-    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_leaky_run_prints_its_warning_first(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert _train("teacher", "--preset", preset, "--split", "trial-leaky:3", "--out", run, *SHORT) == 0
     out, err = capsys.readouterr()
@@ -263,7 +263,7 @@ def test_a_leaky_run_says_so_first_wherever_it_speaks(
     assert not list(run.glob("*.tflite"))
 
 
-def test_a_run_is_never_overwritten(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_run_is_never_overwritten(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _train("teacher", "--preset", preset, "--set", "teacher.epochs=1", "--out", tmp_path / "run") == 0
     assert _train("--preset", preset, "--out", tmp_path / "run") == 2
     assert "--resume" in capsys.readouterr().err

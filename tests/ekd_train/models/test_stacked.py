@@ -171,7 +171,7 @@ def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
     ("methods", "changes", "said"),
     [
         (["kt"], [], "no method 'kt'"),
-        (["kd-feedback"], ["feedback.every=0"], "needs a teacher that listens"),
+        (["kd-feedback"], ["feedback.every=0"], "needs adaptive feedback"),
         (["kd-unrated"], [], "set split.rated below 1"),
         (["teacher"], ["data=synthetic?subjects=8&trials=6&trial_s=20&eeg_channels=0"], "needs EEG"),
         (["student"], ["split.fold=7", "split.kind=holdout"], "no fold 1"),

@@ -1,4 +1,4 @@
-"""Sweep folders as a sweep leaves them: people with abilities of their own, methods with effects, training's chance."""
+"""Synthetic sweep folders: subjects, methods with effects, and noise of training."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ def make_sweep(
     gains: Mapping[str, float] = GAINS,
     **changes: Any,
 ) -> Path:
-    """A finished sweep of `people` subjects, dealt to the folds; every fold tests all of them where it leaks."""
+    """A finished sweep of `people` subjects, divided among the folds; a leaky split tests all in every fold."""
     plan = plan_entry(**changes)
     write_json(folder / "sweep.json", plan)
     subjects = [f"s{number:02d}" for number in range(1, people + 1)]

@@ -8,7 +8,7 @@ from ekd_edge.metrics import macro_f1
 from ekd_train.report.collect import read_sweep, scores_of
 
 
-def test_a_finished_sweep_is_read_whole(sweep) -> None:
+def test_finished_sweep_is_read_completely(sweep) -> None:
     found = read_sweep(sweep())
     assert len(found.cells) == 2 * 4 * 4
     assert (found.missing, found.damaged, found.foreign) == ((), (), ())
@@ -23,7 +23,7 @@ def test_scores_follow_from_the_confusion_matrix() -> None:
     assert scores_of(((0, 0), (0, 4))) == (1.0, 1.0)
 
 
-def test_the_plan_keeps_what_it_does_not_know(sweep) -> None:
+def test_plan_keeps_unknown_fields(sweep) -> None:
     assert read_sweep(sweep(preset="paper", environment={"torch": "2.13"})).plan.about == {
         "preset": "paper",
         "environment": {"torch": "2.13"},
@@ -43,7 +43,7 @@ def test_missing_results_are_named(sweep, cell) -> None:
     assert len(found.cells) == 32 - 5
 
 
-def test_a_sweep_that_has_only_begun_is_read(sweep) -> None:
+def test_sweep_without_results_is_read(sweep) -> None:
     folder = sweep()
     for file in folder.glob("cells/*/*.json"):
         file.unlink()
@@ -51,7 +51,7 @@ def test_a_sweep_that_has_only_begun_is_read(sweep) -> None:
     assert (len(found.cells), len(found.missing)) == (0, 32)
 
 
-def test_files_of_no_planned_result_are_named_and_left_alone(sweep, cell) -> None:
+def test_files_outside_the_plan_are_named_and_kept(sweep, cell) -> None:
     folder = sweep()
     other = cell(folder, "arousal", 9, 0, "kd")
     other.parent.mkdir()
@@ -89,7 +89,7 @@ def first_subject(data: dict) -> dict:
         (lambda data: first_subject(data).update(confusion=[[-1, 2], [3, 4]]), "does not add up"),
     ],
 )
-def test_a_damaged_result_is_named_with_its_reason_and_the_rest_is_read(sweep, cell, edit, damage, reason) -> None:
+def test_damaged_result_is_named_with_its_reason_and_others_are_read(sweep, cell, edit, damage, reason) -> None:
     folder = sweep()
     edit(cell(folder, "arousal", 1, 2, "kd"), damage)
     found = read_sweep(folder)
@@ -101,13 +101,13 @@ def test_a_damaged_result_is_named_with_its_reason_and_the_rest_is_read(sweep, c
 
 
 @pytest.mark.parametrize("content", [b"", b'{"format": 1, "met', b"\xff\xfe\x00", b"[]", b"null"])
-def test_a_file_that_was_cut_short_is_damaged(sweep, cell, content) -> None:
+def test_truncated_file_is_damaged(sweep, cell, content) -> None:
     folder = sweep()
     cell(folder, "arousal", 0, 0, "student").write_bytes(content)
     assert [damage.file for damage in read_sweep(folder).damaged] == ["cells/arousal-seed0-fold00/student.json"]
 
 
-def test_a_loss_that_is_not_finite_is_a_result(sweep, cell, edit) -> None:
+def test_non_finite_loss_is_a_result(sweep, cell, edit) -> None:
     folder = sweep()
     edit(cell(folder, "arousal", 0, 0, "student"), lambda data: data["test"].update(loss=float("inf")))
     assert len(read_sweep(folder).cells) == 32
@@ -123,7 +123,7 @@ def test_methods_tested_on_different_windows_are_not_compared(sweep, cell, edit,
         read_sweep(folder)
 
 
-def test_a_subject_in_two_folds_of_a_subject_wise_split_is_refused(sweep, cell, edit, entry) -> None:
+def test_subject_in_two_folds_of_a_subject_wise_split_is_refused(sweep, cell, edit, entry) -> None:
     folder = sweep()
     for method in ("teacher", "student", "kd", "kd-feedback"):
         edit(
@@ -135,7 +135,7 @@ def test_a_subject_in_two_folds_of_a_subject_wise_split_is_refused(sweep, cell, 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda data: data.update(format=9), "another version"),
         (lambda data: data.pop("seeds"), "has no 'seeds'"),
@@ -147,14 +147,14 @@ def test_a_subject_in_two_folds_of_a_subject_wise_split_is_refused(sweep, cell, 
         (lambda data: data.update(note=float("nan")), "NaN is not a number"),
     ],
 )
-def test_a_damaged_plan_ends_in_one_sentence(sweep, edit, change, said) -> None:
+def test_damaged_plan_is_refused_in_one_sentence(sweep, edit, change, message) -> None:
     folder = sweep()
     edit(folder / "sweep.json", change)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         read_sweep(folder)
 
 
-def test_a_folder_without_a_sweep_ends_in_one_sentence(tmp_path) -> None:
+def test_folder_without_a_sweep_is_refused_in_one_sentence(tmp_path) -> None:
     with pytest.raises(ConfigError, match="not a sweep"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text(json.dumps([1]))

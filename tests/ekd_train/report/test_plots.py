@@ -16,7 +16,7 @@ def heading(figure) -> str:
     return figure.get_suptitle()
 
 
-def test_every_plot_is_really_drawn_and_shown_in_the_text(sweep) -> None:
+def test_plots_are_drawn_and_linked_in_the_text(sweep) -> None:
     folder = sweep(targets=["arousal", "valence"])
     report = write_report(folder)
     kinds = ("scores", "training", "confusion", "differences")
@@ -35,7 +35,7 @@ def test_every_plot_is_really_drawn_and_shown_in_the_text(sweep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"split": "trial-leaky", "folds": 1}, ["LEAKY SPLIT: same people in training and test"]),
         ({"split": "trial-leaky", "folds": 1, "synthetic": True}, ["LEAKY SPLIT: same people", "SYNTHETIC"]),
@@ -43,22 +43,22 @@ def test_every_plot_is_really_drawn_and_shown_in_the_text(sweep) -> None:
         ({}, []),
     ],
 )
-def test_titles_say_what_the_figures_are_not(sweep, changes, said) -> None:
+def test_plot_titles_carry_the_warnings(sweep, changes, message) -> None:
     report = build_report(read_sweep(sweep(**changes)))
     for _, figure in draw_plots(report):
-        assert all(words in heading(figure) for words in said)
-        assert ("LEAKY" in heading(figure)) == ("LEAKY" in " ".join(said))
-        assert ("SYNTHETIC" in heading(figure)) == ("SYNTHETIC" in " ".join(said))
+        assert all(words in heading(figure) for words in message)
+        assert ("LEAKY" in heading(figure)) == ("LEAKY" in " ".join(message))
+        assert ("SYNTHETIC" in heading(figure)) == ("SYNTHETIC" in " ".join(message))
 
 
-def test_an_incomplete_sweep_says_so_in_every_title(sweep, cell) -> None:
+def test_plot_titles_of_an_incomplete_sweep_say_so(sweep, cell) -> None:
     folder = sweep()
     cell(folder, "arousal", 0, 0, "kd").unlink()
     for _, figure in draw_plots(build_report(read_sweep(folder))):
         assert "[INCOMPLETE: 31 of 32]" in heading(figure)
 
 
-def test_differences_are_sorted_by_subject_and_carry_their_verdict(sweep) -> None:
+def test_differences_plot_is_sorted_and_carries_its_verdict(sweep) -> None:
     report = build_report(read_sweep(sweep(folds=8, split="leave-one-out")))
     figures = dict(draw_plots(report))
     panels = [axis for axis in figures["differences-arousal.png"].axes if axis.get_title()]
@@ -75,7 +75,7 @@ def test_differences_are_sorted_by_subject_and_carry_their_verdict(sweep) -> Non
     assert panels[0].get_ylim() == panels[2].get_ylim()
 
 
-def test_confusion_shows_shares_of_the_true_class(sweep, cell, edit, entry) -> None:
+def test_confusion_plot_shows_shares_of_the_true_class(sweep, cell, edit, entry) -> None:
     folder = sweep(people=1, folds=1, seeds=[0], methods=["student"], split="holdout")
     subjects = [entry("s01", ((30, 10), (5, 15)))]
     edit(cell(folder, "arousal", 0, 0, "student"), lambda data: data["test"].update(subjects=subjects))
@@ -84,7 +84,7 @@ def test_confusion_shows_shares_of_the_true_class(sweep, cell, edit, entry) -> N
     assert texts == ["75.0%", "30", "25.0%", "10", "25.0%", "5", "75.0%", "15"]
 
 
-def test_training_is_the_mean_over_runs_that_came_so_far(sweep, cell, edit) -> None:
+def test_training_curve_is_the_mean_over_runs_with_that_epoch(sweep, cell, edit) -> None:
     folder = sweep(folds=2, split="k-fold:2", seeds=[0], methods=["student"])
     for fold, scores in enumerate(([0.5, 0.6, 0.7], [0.7, 0.8])):
 
@@ -106,14 +106,14 @@ def test_training_is_the_mean_over_runs_that_came_so_far(sweep, cell, edit) -> N
     assert training["best_epoch"] == {"median": 2.5, "least": 2, "greatest": 3}
 
 
-def test_without_a_history_there_is_no_training_plot(sweep, edit) -> None:
+def test_training_plot_is_left_out_without_a_history(sweep, edit) -> None:
     folder = sweep(methods=["student"])
     for file in folder.glob("cells/*/*.json"):
         edit(file, lambda data: data.update(history=[]))
     assert plot_names(build_report(read_sweep(folder))) == ["scores-arousal.png", "confusion-arousal.png"]
 
 
-def test_without_matplotlib_the_rest_is_written(sweep, monkeypatch) -> None:
+def test_missing_matplotlib_does_not_prevent_the_other_files(sweep, monkeypatch) -> None:
     folder = sweep()
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)

@@ -1,4 +1,4 @@
-"""From a folder to its report and back: what is said, what is warned of, and that report.json alone decides."""
+"""Reports: figures, warnings, verdicts, and rendering from report.json alone."""
 
 import json
 import os
@@ -34,11 +34,11 @@ def first_line(text: str) -> str:
 
 @pytest.fixture
 def report_of():
-    """A folder's report as it reads back, without drawing."""
+    """The report of a folder as parsed JSON, without plots."""
     return lambda folder: json.loads(json.dumps(build_report(read_sweep(folder)), allow_nan=False))
 
 
-def test_figures_by_hand(sweep, cell, edit, entry, report_of) -> None:
+def test_figures_equal_a_computation_by_hand(sweep, cell, edit, entry, report_of) -> None:
     folder = sweep(people=2, folds=2, split="k-fold:2", seeds=[0, 1], methods=["student", "kd"])
     right = {  # (subject, seed): windows right of 10, for student and kd
         ("s01", 0): (5, 6), ("s01", 1): (7, 8), ("s02", 0): (4, 8), ("s02", 1): (6, 8),
@@ -67,7 +67,7 @@ def test_figures_by_hand(sweep, cell, edit, entry, report_of) -> None:
     assert "no difference could be shown" in render_text(report)
 
 
-def test_every_figure_is_in_the_text(sweep, report_of) -> None:
+def test_text_contains_every_figure(sweep, report_of) -> None:
     report = report_of(sweep(targets=["arousal", "valence"], preset="paper", environment={"torch": "2.13", "ray": "2"}))
     text = render_text(report)
     assert "- preset: paper\n- environment: torch 2.13, ray 2\n" in text
@@ -76,18 +76,18 @@ def test_every_figure_is_in_the_text(sweep, report_of) -> None:
         assert f"{100 * scores['accuracy']['mean']:.1f} ± {100 * scores['accuracy']['sd']:.1f} / " in text
         assert f"{100 * comparison(report, 'kd', 'student', target=target)['half_width']:.2f}" in text
         assert f"{target}: {report['targets'][target]['windows']} test windows of 8 subjects" in text
-    for said in (
+    for message in (
         "k-fold:4 (4 folds)",
         "4 s at 128 Hz, every 1 s",
         "above 5, else low",
         "every subject has the same weight",
     ):
-        assert said in text
+        assert message in text
     assert report["sweep"]["config_sha256"] in text
     assert report["versions"]["scipy"] in text
 
 
-def test_a_real_gain_is_shown_and_a_missing_one_is_not(sweep, report_of) -> None:
+def test_verdict_shows_a_real_gain_and_no_other(sweep, report_of) -> None:
     gains = {"student": 0.0, "kd": 0.08, "kd-feedback": 0.08, "teacher": 0.15}
     report = report_of(sweep(people=16, folds=4, windows=300, gains=gains, split="k-fold:4"))
     assert verdict(comparison(report, "kd", "student")) == "better"
@@ -96,7 +96,7 @@ def test_a_real_gain_is_shown_and_a_missing_one_is_not(sweep, report_of) -> None
     assert verdict(comparison(fallen, "kd", "student")) == "worse"
 
 
-def test_no_gain_is_claimed_that_only_the_uncorrected_test_shows(sweep, report_of) -> None:
+def test_verdict_needs_the_corrected_test(sweep, report_of) -> None:
     report = report_of(sweep(people=16, folds=4))
     for each in report["comparisons"]:
         assert (each["t_p_holm"] is not None and each["t_p_holm"] < 0.05) == each["shown"]
@@ -109,7 +109,7 @@ def test_no_gain_is_claimed_that_only_the_uncorrected_test_shows(sweep, report_o
     assert verdict(doubtful) == "better, though not by signed ranks"
 
 
-def test_each_family_is_corrected_over_all_its_targets_and_scores(sweep, report_of) -> None:
+def test_holm_covers_all_targets_and_scores_of_a_family(sweep, report_of) -> None:
     from ekd_train.report.statistics import holm
 
     report = report_of(sweep(targets=["arousal", "valence"]))
@@ -119,7 +119,7 @@ def test_each_family_is_corrected_over_all_its_targets_and_scores(sweep, report_
         assert [each["t_p_holm"] for each in members] == pytest.approx(holm([each["t_p"] for each in members]))
 
 
-def test_a_leaky_sweep_says_so_before_anything_else(sweep, report_of) -> None:
+def test_leaky_sweep_starts_with_its_warning(sweep, report_of) -> None:
     folder = sweep(split="trial-leaky", folds=2)
     report = write_report(folder)
     line = first_line(render_text(report))
@@ -137,7 +137,7 @@ def test_a_leaky_sweep_says_so_before_anything_else(sweep, report_of) -> None:
     assert all("LEAKY SPLIT" in table for table in tables)
 
 
-def test_a_leaky_subject_has_one_score_a_seed_over_all_folds(sweep, report_of) -> None:
+def test_leaky_subject_has_one_score_per_seed_over_all_folds(sweep, report_of) -> None:
     report = report_of(sweep(split="trial-leaky", folds=2, people=3))
     single = report_of(sweep("single", split="trial-leaky", folds=1, people=3))
     two, one = (each["targets"]["arousal"]["methods"]["student"]["subjects"] for each in (report, single))
@@ -145,7 +145,7 @@ def test_a_leaky_subject_has_one_score_a_seed_over_all_folds(sweep, report_of) -
     assert [subject["windows"] for subject in two] == [2 * subject["windows"] for subject in one]
 
 
-def test_a_half_finished_leaky_sweep_compares_the_same_windows(sweep, cell, report_of) -> None:
+def test_unfinished_leaky_sweep_compares_the_same_windows(sweep, cell, report_of) -> None:
     folder = sweep(split="trial-leaky", folds=2, seeds=[0], people=4)
     cell(folder, "arousal", 0, 1, "kd").unlink()
     only = sweep("only", split="trial-leaky", folds=2, seeds=[0], people=4)
@@ -156,7 +156,7 @@ def test_a_half_finished_leaky_sweep_compares_the_same_windows(sweep, cell, repo
     assert half["mean"] == first_fold["mean"]
 
 
-def test_synthetic_data_is_called_so_first_and_beside_every_table(sweep, report_of) -> None:
+def test_synthetic_data_is_named_in_the_first_line_and_at_every_table(sweep, report_of) -> None:
     report = report_of(sweep(synthetic=True, dataset="synthetic", data="synthetic?subjects=8"))
     text = render_text(report)
     assert first_line(text) == "SYNTHETIC DATA: no person was measured."
@@ -169,7 +169,7 @@ def test_synthetic_data_is_called_so_first_and_beside_every_table(sweep, report_
     assert first_line(real).startswith("# Sweep over deap:")
 
 
-def test_an_incomplete_sweep_says_how_much_is_there_and_names_the_rest(sweep, cell, report_of) -> None:
+def test_incomplete_sweep_counts_results_and_names_missing_ones(sweep, cell, report_of) -> None:
     folder = sweep(synthetic=True)
     cell(folder, "arousal", 0, 1, "kd").unlink()
     cell(folder, "arousal", 1, 1, "teacher").write_text('{"format": 1, ')
@@ -179,7 +179,7 @@ def test_an_incomplete_sweep_says_how_much_is_there_and_names_the_rest(sweep, ce
     assert "1 damaged:\n\n- cells/arousal-seed1-fold01/teacher.json: is not JSON" in text
 
 
-def test_nothing_but_a_plan_is_reported_too(sweep) -> None:
+def test_plan_without_results_is_reported(sweep) -> None:
     folder = sweep()
     shutil.rmtree(folder / "cells")
     report = write_report(folder)
@@ -189,7 +189,7 @@ def test_nothing_but_a_plan_is_reported_too(sweep) -> None:
     assert not (folder / "plots").exists()
 
 
-def test_a_subject_whom_only_one_method_was_tested_on_is_not_compared(sweep, cell, report_of) -> None:
+def test_subject_of_only_one_method_is_not_compared(sweep, cell, report_of) -> None:
     folder = sweep(folds=8, split="leave-one-out", seeds=[0])
     cell(folder, "arousal", 0, 3, "kd").unlink()
     report = report_of(folder)
@@ -198,7 +198,7 @@ def test_a_subject_whom_only_one_method_was_tested_on_is_not_compared(sweep, cel
     assert "over 7 subjects x 1 seed or 8 subjects x 1 seed" in render_text(report)
 
 
-def test_published_figures_stand_beside_deap_and_hci_alone(sweep, report_of) -> None:
+def test_published_figures_appear_for_deap_and_hci_only(sweep, report_of) -> None:
     targets = ["arousal", "valence"]
     deap = render_text(report_of(sweep("deap", targets=targets)))
     assert "ACM Multimedia 2023" in deap
@@ -214,7 +214,7 @@ def test_published_figures_stand_beside_deap_and_hci_alone(sweep, report_of) -> 
         assert "ublished" not in render_text(report)
 
 
-def test_one_subject_one_seed_one_method(sweep) -> None:
+def test_report_of_one_subject_one_seed_and_one_method(sweep) -> None:
     folder = sweep(people=1, folds=1, seeds=[3], methods=["student"], split="holdout", dataset="recordings")
     report = write_report(folder)
     text = render_text(report)
@@ -224,7 +224,7 @@ def test_one_subject_one_seed_one_method(sweep) -> None:
     assert report["targets"]["arousal"]["methods"]["student"]["accuracy"]["sd"] is None
 
 
-def test_a_diverged_run_is_named(sweep, cell, edit, report_of) -> None:
+def test_diverged_run_is_named(sweep, cell, edit, report_of) -> None:
     folder = sweep()
     edit(cell(folder, "arousal", 1, 0, "kd"), lambda data: data["test"].update(loss=float("nan")))
     edit(cell(folder, "arousal", 1, 0, "kd"), lambda data: data["history"][0]["losses"].update(hard=float("inf")))
@@ -238,7 +238,7 @@ def test_unknown_methods_are_reported_like_any_other(sweep, report_of) -> None:
     assert "mixup\\|strong vs Student" in text
 
 
-def test_the_rule_for_high_is_the_configurations(sweep, edit, report_of) -> None:
+def test_rule_for_high_is_that_of_the_configuration(sweep, edit, report_of) -> None:
     folder = sweep()
     edit(folder / "sweep.json", lambda data: data["config"].update(threshold=4.5, high="at-or-above"))
     assert "its rating is at or above 4.5, else low" in render_text(report_of(folder))
@@ -254,7 +254,7 @@ def test_report_json_alone_renders_the_same_text(sweep, tmp_path) -> None:
     assert read_report(tmp_path / "moved.json") == report
 
 
-def test_the_same_files_give_the_same_report(sweep) -> None:
+def test_report_is_reproducible_from_the_same_files(sweep) -> None:
     folder = sweep(methods=["student", "kd"])
     write_report(folder)
     first = {path: path.read_bytes() for path in folder.glob("report.*")}
@@ -272,7 +272,7 @@ def whole(tmp_path_factory, request) -> Sweep:
 
 @settings(max_examples=20, deadline=None)
 @given(st.randoms())
-def test_the_order_of_the_files_does_not_matter(whole: Sweep, chance: random.Random) -> None:
+def test_report_does_not_depend_on_the_order_of_files(whole: Sweep, chance: random.Random) -> None:
     cells = list(whole.cells)
     chance.shuffle(cells)
     shuffled = Sweep(whole.plan, tuple(cells), whole.missing, whole.damaged, whole.foreign)
@@ -280,25 +280,25 @@ def test_the_order_of_the_files_does_not_matter(whole: Sweep, chance: random.Ran
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"form'])
-def test_what_is_no_report_is_refused(tmp_path, content) -> None:
+def test_damaged_report_is_refused(tmp_path, content) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(ConfigError, match="ekd-train report FOLDER"):
         read_report(tmp_path)
 
 
-def test_a_missing_report_is_refused(tmp_path) -> None:
+def test_missing_report_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_report(tmp_path)
 
 
-def test_a_report_that_cannot_be_written_ends_in_one_sentence(sweep) -> None:
+def test_report_that_cannot_be_written_is_refused_in_one_sentence(sweep) -> None:
     folder = sweep()
     (folder / f".report.json.{os.getpid()}.part").mkdir()
     with pytest.raises(ConfigError, match=r"cannot write .*report.json"):
         write_report(folder)
 
 
-def test_a_mixed_folder_is_refused(sweep, cell, edit, entry) -> None:
+def test_folder_of_mixed_sweeps_is_refused(sweep, cell, edit, entry) -> None:
     folder = sweep()
     again = entry("s02", ((1, 0), (0, 1)))
     edit(cell(folder, "arousal", 0, 0, "kd"), lambda data: data["test"]["subjects"].append(again))
@@ -306,7 +306,7 @@ def test_a_mixed_folder_is_refused(sweep, cell, edit, entry) -> None:
         write_report(folder)
 
 
-def test_the_commands(sweep, tmp_path, capsys) -> None:
+def test_report_commands_print_the_same_report(sweep, tmp_path, capsys) -> None:
     folder = sweep(synthetic=True, methods=["student"])
     assert main([str(folder)]) == 0
     printed = capsys.readouterr().out

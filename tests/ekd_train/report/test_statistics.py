@@ -38,7 +38,7 @@ def test_seeds_are_averaged_within_a_subject_before_subjects_are_counted() -> No
         ({("a", 0): 0.1, ("a", 1): 0.2, ("a", 2): 0.3, ("b", 0): 0.2, ("b", 1): 0.2, ("b", 2): 0.2}, 0.0),
     ],
 )
-def test_one_subject_or_identical_values_give_no_interval(scores, sd) -> None:
+def test_interval_is_none_for_one_subject_or_identical_values(scores, sd) -> None:
     summary = summarize(scores)
     assert (summary.sd, summary.low, summary.high) == (sd, None, None)
     paired = compare_paired(dict.fromkeys(scores, 0.25), scores)
@@ -47,14 +47,14 @@ def test_one_subject_or_identical_values_give_no_interval(scores, sd) -> None:
     assert (paired.low, paired.high, paired.half_width, paired.t_p, paired.wilcoxon_p) == (None,) * 5
 
 
-def test_two_methods_that_are_the_same_have_nothing_to_test() -> None:
+def test_identical_methods_have_no_test_result() -> None:
     scores = {("a", 0): 0.5, ("b", 0): 0.7}
     paired = compare_paired(scores, scores)
     assert paired is not None
     assert (paired.mean, paired.t_p, paired.wilcoxon_p) == (0.0, None, None)
 
 
-def test_a_comparison_by_hand() -> None:
+def test_comparison_equals_a_computation_by_hand() -> None:
     first = {("a", 0): 0.5, ("b", 0): 0.6, ("c", 0): 0.7}
     second = {("a", 0): 0.4, ("b", 0): 0.6, ("c", 0): 0.5}
     paired = compare_paired(first, second)
@@ -68,7 +68,7 @@ def test_a_comparison_by_hand() -> None:
     assert (paired.subjects, paired.seeds) == (3, 1)
 
 
-def test_the_tests_are_scipys_over_subjects() -> None:
+def test_p_values_equal_scipy_over_subjects() -> None:
     chance = np.random.default_rng(7)
     first = {(f"s{subject:02d}", seed): float(chance.normal(0.6, 0.1)) for subject in range(12) for seed in range(3)}
     second = {key: value + float(chance.normal(0.02, 0.03)) for key, value in first.items()}
@@ -81,7 +81,7 @@ def test_the_tests_are_scipys_over_subjects() -> None:
     assert paired.wilcoxon_p == pytest.approx(stats.wilcoxon(two, one).pvalue)
 
 
-def test_only_what_both_methods_have_is_compared() -> None:
+def test_comparison_uses_pairs_that_both_methods_have() -> None:
     first = {("a", 0): 0.5, ("a", 1): 0.1, ("b", 0): 0.5, ("c", 0): 0.9}
     second = {("a", 0): 0.6, ("b", 0): 0.7, ("b", 1): 0.0, ("d", 0): 0.1}
     paired = compare_paired(first, second)
@@ -90,7 +90,7 @@ def test_only_what_both_methods_have_is_compared() -> None:
     assert compare_paired({("a", 0): 0.5}, {("a", 1): 0.5}) is None
 
 
-def test_the_spread_over_seeds_is_over_subjects_that_every_seed_has() -> None:
+def test_spread_over_seeds_uses_subjects_that_every_seed_has() -> None:
     spread = seed_spread({("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.7, ("b", 1): 0.6, ("c", 0): 0.0})
     assert spread.means == pytest.approx({0: 0.6, 1: 0.6})
     assert spread.sd == pytest.approx(0.0)
@@ -98,7 +98,7 @@ def test_the_spread_over_seeds_is_over_subjects_that_every_seed_has() -> None:
     assert seed_spread({("a", 0): 0.5, ("b", 1): 0.7}).means == {}
 
 
-def test_holm_by_hand() -> None:
+def test_holm_equals_a_computation_by_hand() -> None:
     # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, never falling
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.6, None, 0.9]) == [1.0, None, 1.0]
@@ -107,7 +107,7 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_nothing_and_bonferroni_and_keeps_the_order(p_values) -> None:
+def test_holm_is_between_uncorrected_and_bonferroni_and_keeps_the_order(p_values) -> None:
     corrected = holm(p_values)
     for p, q in zip(p_values, corrected, strict=True):
         assert p <= q <= min(1.0, len(p_values) * p)
@@ -116,7 +116,7 @@ def test_holm_lies_between_nothing_and_bonferroni_and_keeps_the_order(p_values) 
 
 
 @given(pairs, st.integers(-500, 500))
-def test_a_constant_gain_shifts_the_mean_difference_by_itself_and_nothing_else(scores, thousandths) -> None:
+def test_constant_gain_shifts_only_the_mean_difference(scores, thousandths) -> None:
     first, second = split(scores)
     gain = thousandths / 1000
     before = compare_paired(first, second)
@@ -130,7 +130,7 @@ def test_a_constant_gain_shifts_the_mean_difference_by_itself_and_nothing_else(s
 
 
 @given(pairs)
-def test_turned_round_a_comparison_changes_its_sign_alone(scores) -> None:
+def test_reversed_comparison_changes_only_its_sign(scores) -> None:
     first, second = split(scores)
     there, back = compare_paired(first, second), compare_paired(second, first)
     assert there is not None
@@ -144,7 +144,7 @@ def test_turned_round_a_comparison_changes_its_sign_alone(scores) -> None:
 
 
 @given(pairs, st.randoms())
-def test_the_order_of_the_scores_does_not_matter(scores, chance) -> None:
+def test_statistics_do_not_depend_on_the_order_of_scores(scores, chance) -> None:
     items = list(scores.items())
     chance.shuffle(items)
     assert compare_paired(*split(scores)) == compare_paired(*split(dict(items)))

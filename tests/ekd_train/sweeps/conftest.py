@@ -23,7 +23,7 @@ WORK = f"{STANDIN}.standin_cells:run"
 
 @dataclass(frozen=True)
 class Bench:
-    """A sweep's folder, and beside it what the stand-in reads and writes."""
+    """The folders of a sweep and of the stand-in's files."""
 
     folder: Path
     scratch: Path

@@ -1,4 +1,4 @@
-"""`ekd-train sweep`, with the stand-in for the training of a cell."""
+"""`ekd-train sweep` with a stand-in for training."""
 
 import json
 import subprocess
@@ -29,17 +29,17 @@ def sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Swee
 BEGIN = ("--data", "synthetic?subjects=4", "--split", "k-fold:2", "--methods", "student,kd")
 
 
-def test_a_sweep_ends_in_its_report(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_command_prints_its_report(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep(*BEGIN, "--target", "arousal", "--target", "valence", "--out", bench.folder) == 0
-    told = capsys.readouterr()
-    assert str(bench.folder) in told.out
-    assert "synthetic data: 2 folds (k-fold:2) x arousal, valence x seed 0 x student, kd = 8 results" in told.err
-    assert told.err.count("synthetic?subjects=4: 2 recordings have no ratings (left out)\n") == 1
+    output = capsys.readouterr()
+    assert str(bench.folder) in output.out
+    assert "synthetic data: 2 folds (k-fold:2) x arousal, valence x seed 0 x student, kd = 8 results" in output.err
+    assert output.err.count("synthetic?subjects=4: 2 recordings have no ratings (left out)\n") == 1
     assert len(bench.results()) == 8
     assert (bench.folder / "report.json").is_file()
 
 
-def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_is_the_only_output_on_stdout(sweep: Sweep, bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     bench.order(fold01="refuse")
     assert sweep(*BEGIN, "--json", "--out", bench.folder) == 1
     out, err = capfd.readouterr()
@@ -56,7 +56,7 @@ def test_json_is_the_only_thing_on_stdout(sweep: Sweep, bench: Bench, capfd: pyt
     assert "Traceback" not in err
 
 
-def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaky_sweep_prints_its_warning_first(sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     leaky = (*BEGIN, "--split", "trial-leaky:2", "--out", bench.folder)
     assert sweep(*leaky) == 0
     out, err = capsys.readouterr()
@@ -68,7 +68,7 @@ def test_a_leaky_sweep_says_so_first(sweep: Sweep, bench: Bench, capsys: pytest.
     assert next(iter(json.loads(capsys.readouterr().out).values())).startswith(LEAKY_WARNING)
 
 
-def test_a_sweep_without_out_gets_a_folder_of_its_own(
+def test_sweep_without_output_gets_a_new_folder(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep("--data", "synthetic?subjects=4", "--split", "holdout", "--json") == 0
@@ -78,7 +78,7 @@ def test_a_sweep_without_out_gets_a_folder_of_its_own(
     assert len(list((tmp_path / folder).glob("cells/arousal-seed0-fold00/*.json"))) == 4
 
 
-def test_the_same_command_again_computes_nothing_and_more_seeds_only_what_is_new(
+def test_repeated_sweep_computes_nothing_and_more_seeds_only_new_results(
     sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(*BEGIN, "--out", bench.folder) == 0
@@ -96,12 +96,12 @@ def test_the_same_command_again_computes_nothing_and_more_seeds_only_what_is_new
     assert "12 of 12 results are finished already" in capsys.readouterr().err
 
 
-def test_another_sweep_is_not_begun_in_the_same_folder(
+def test_another_sweep_in_the_same_folder_is_refused(
     sweep: Sweep, bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(*BEGIN, "--out", bench.folder) == 0
     plan = (bench.folder / "sweep.json").read_bytes()
-    for changes, said in [
+    for changes, message in [
         (("--set", "student.epochs=3"), "student.epochs is 5 there and 3 here"),
         (("--split", "holdout"), "split is 'k-fold:2' there and 'holdout' here"),
         (("--data", "synthetic?subjects=5"), "data is 'synthetic?subjects=4' there"),
@@ -110,12 +110,12 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
     ]:
         capsys.readouterr()
         assert sweep("--out", bench.folder, *changes) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert (bench.folder / "sweep.json").read_bytes() == plan
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--resume", "nowhere"], "nowhere is not a sweep"),
         (["--resume", "nowhere", "--seeds", "3"], "leave --seeds out"),
@@ -138,15 +138,15 @@ def test_another_sweep_is_not_begun_in_the_same_folder(
     ],
 )
 def test_bad_input_ends_in_one_sentence(
-    arguments: list[str], said: str, sweep: Sweep, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, sweep: Sweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_status(lambda given: sweep(*given), arguments) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("ekd-train sweep: ")
-    assert said in error
+    assert message in error
 
 
-def test_without_ray_it_is_said_how_to_get_it(
+def test_missing_ray_is_reported_with_its_install_command(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find_spec = PathFinder.find_spec
@@ -157,7 +157,7 @@ def test_without_ray_it_is_said_how_to_get_it(
     assert "[cluster]" in stderr
 
 
-def test_the_driver_needs_no_framework() -> None:
+def test_driver_loads_no_training_framework() -> None:
     program = (
         "import sys, ekd_train.sweeps.run, ekd_train.sweeps.local, ekd_train.sweeps.ray_cluster; print(*sys.modules)"
     )

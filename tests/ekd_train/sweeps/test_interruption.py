@@ -1,4 +1,4 @@
-"""A sweep stopped by Ctrl-C, and one whose driver is killed: a process of its own, with workers of its own."""
+"""Sweeps interrupted by Ctrl-C or by a killed driver, in separate processes."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def _until(condition: object, process: subprocess.Popen[str]) -> None:
 
 
 def _in_the_thick_of_it(bench: Bench, process: subprocess.Popen[str]) -> set[int]:
-    """Wait until two cells are finished and two are under way; returns the workers."""
+    """Wait until two cells are finished and two are running; returns the workers."""
     waiting = ("arousal-seed0-fold02", "arousal-seed0-fold03")
     _until(lambda: all(bench.epochs_of(cell) == [0, 1] for cell in waiting) and len(bench.results()) == 2, process)
     workers = {int(row["pid"]) for row in bench.computed()}
@@ -51,7 +51,7 @@ def _alive(pid: int) -> bool:
 
 
 def _goes_on(bench: Bench) -> None:
-    """The sweep goes on from the epochs that were finished, to its end."""
+    """The sweep resumes from the finished epochs and completes."""
     bench.order()
     with _start(bench, "--resume", str(bench.folder), "--device", "cpu") as process:
         out, err = process.communicate(timeout=300)
@@ -70,7 +70,7 @@ def waiting(bench: Bench) -> Bench:
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "kill -INT"])
-def test_ctrl_c_ends_the_workers_and_keeps_what_is_finished(waiting: Bench, whole_group: bool) -> None:
+def test_ctrl_c_ends_the_workers_and_keeps_finished_results(waiting: Bench, whole_group: bool) -> None:
     with _start(waiting, *ARGUMENTS, "--out", str(waiting.folder)) as process:
         workers = _in_the_thick_of_it(waiting, process)
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)

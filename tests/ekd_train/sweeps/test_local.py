@@ -1,4 +1,4 @@
-"""Sweeps on this machine: real worker processes, really killed."""
+"""Local sweeps with real worker processes, some of them killed."""
 
 import errno
 import io
@@ -22,7 +22,7 @@ from .conftest import STANDIN, WORK, Bench
 Plans = Callable[..., SweepPlan]
 
 
-def test_every_result_is_computed_once_by_workers_that_stay(bench: Bench, make_plan: Plans) -> None:
+def test_local_sweep_computes_every_result_once_in_persistent_workers(bench: Bench, make_plan: Plans) -> None:
     plan = make_plan(folds=4, methods=("student", "kd"), seeds=(0, 1))
     outcome = bench.run(plan)
     assert (outcome.planned, outcome.finished, outcome.found, outcome.failed) == (16, 16, 0, {})
@@ -38,7 +38,7 @@ def test_every_result_is_computed_once_by_workers_that_stay(bench: Bench, make_p
     assert SweepPlan.load(bench.folder) == plan
 
 
-def test_only_cells_that_lack_the_same_are_trained_side_by_side(bench: Bench, make_plan: Plans) -> None:
+def test_stack_joins_only_cells_with_the_same_missing_methods(bench: Bench, make_plan: Plans) -> None:
     seen: list[Job] = []
 
     class Idle:
@@ -54,30 +54,28 @@ def test_only_cells_that_lack_the_same_are_trained_side_by_side(bench: Bench, ma
     assert folds == [(("kd",), [0]), (("student", "kd"), [1, 2, 3]), (("student", "kd"), [4, 5])]
 
 
-def test_two_workers_work_at_the_same_time(bench: Bench, make_plan: Plans) -> None:
+def test_workers_run_concurrently(bench: Bench, make_plan: Plans) -> None:
     bench.order(fold00="meet", fold01="meet")
     assert not bench.run(make_plan(folds=2)).failed
 
 
 @pytest.mark.parametrize(
-    ("order", "said"), [("kill", "SIGKILL, possibly out of memory"), ("segfault", "SIGSEGV"), ("exit", "status 7")]
+    ("order", "message"), [("kill", "SIGKILL, possibly out of memory"), ("segfault", "SIGSEGV"), ("exit", "status 7")]
 )
-def test_a_worker_that_dies_is_replaced_and_its_cell_goes_on(
-    order: str, said: str, bench: Bench, make_plan: Plans
-) -> None:
+def test_dead_worker_is_replaced_and_its_cell_resumes(order: str, message: str, bench: Bench, make_plan: Plans) -> None:
     bench.order(fold01=f"{order} once")
     console = Console(file=io.StringIO())
     outcome = bench.run(make_plan(), console=console)
     assert (outcome.finished, outcome.failed) == (3, {})
     lost = [event for event in bench.events() if event["kind"] == "lost"]
     assert [(event["cell"], event["attempt"]) for event in lost] == [("arousal-seed0-fold01", 1)]
-    assert said in lost[0]["text"]
-    assert said in console.file.getvalue()
+    assert message in lost[0]["text"]
+    assert message in console.file.getvalue()
     # the epoch that was finished before is not computed again
     assert bench.epochs_of("arousal-seed0-fold01") == [0, 1, 1, 2]
 
 
-def test_a_cell_that_kills_its_worker_is_given_up_after_three_attempts(bench: Bench, make_plan: Plans) -> None:
+def test_cell_that_kills_its_worker_fails_after_three_attempts(bench: Bench, make_plan: Plans) -> None:
     bench.order(fold00="kill")
     outcome = bench.run(make_plan(folds=4))
     assert (outcome.planned, outcome.finished) == (4, 3)
@@ -88,7 +86,7 @@ def test_a_cell_that_kills_its_worker_is_given_up_after_three_attempts(bench: Be
     assert [event["attempt"] for event in bench.events() if event["kind"] == "lost"] == [1, 2]
 
 
-def test_a_foreseen_fault_is_not_tried_again(bench: Bench, make_plan: Plans) -> None:
+def test_ekd_error_is_not_retried(bench: Bench, make_plan: Plans) -> None:
     bench.order(fold00="refuse")
     outcome = bench.run(make_plan())
     assert outcome.failed == {"arousal-seed0-fold00": "the recording of s001 is empty: leave it out"}
@@ -100,7 +98,7 @@ def test_a_foreseen_fault_is_not_tried_again(bench: Bench, make_plan: Plans) -> 
     assert (outcome.found, outcome.finished, outcome.failed) == (2, 3, {})
 
 
-def test_a_blunder_is_tried_in_a_fresh_process_and_logged(bench: Bench, make_plan: Plans) -> None:
+def test_unexpected_exception_is_retried_in_a_new_process_and_logged(bench: Bench, make_plan: Plans) -> None:
     bench.order(fold01="blunder once", fold02="blunder")
     console = Console(file=io.StringIO())
     outcome = bench.run(make_plan(), console=console)
@@ -112,7 +110,7 @@ def test_a_blunder_is_tried_in_a_fresh_process_and_logged(bench: Bench, make_pla
     assert all("Traceback" in event["detail"] for event in bench.events() if event["kind"] in ("lost", "failed"))
 
 
-def test_what_is_finished_is_not_computed_again(bench: Bench, make_plan: Plans) -> None:
+def test_finished_results_are_not_computed_again(bench: Bench, make_plan: Plans) -> None:
     bench.run(make_plan())
     before = bench.computed()
     outcome = bench.run(make_plan())
@@ -127,7 +125,7 @@ def test_what_is_finished_is_not_computed_again(bench: Bench, make_plan: Plans) 
     assert len(added) == 9 * 3
 
 
-def test_threads_are_told_to_the_libraries_and_stdout_is_left_alone(
+def test_worker_sets_thread_variables_and_keeps_stdout_free(
     bench: Bench, make_plan: Plans, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -138,14 +136,14 @@ def test_threads_are_told_to_the_libraries_and_stdout_is_left_alone(
     assert "what a library prints" in err
 
 
-def test_a_cell_that_ends_without_its_result_has_failed(bench: Bench, make_plan: Plans) -> None:
+def test_cell_without_its_result_has_failed(bench: Bench, make_plan: Plans) -> None:
     outcome = bench.run(make_plan(), LocalExecutor(2, 1, work=f"{STANDIN}.standin_cells:idle"))
     assert set(outcome.failed.values()) == {"it ended without student.json"}
     assert (len(outcome.failed), outcome.finished) == (3, 0)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "method": "kd"}'])
-def test_a_damaged_result_is_named_and_kept(content: str, bench: Bench, make_plan: Plans) -> None:
+def test_damaged_result_is_named_and_kept(content: str, bench: Bench, make_plan: Plans) -> None:
     bench.run(make_plan())
     path = bench.folder / "cells/arousal-seed0-fold01/student.json"
     path.write_text(content)
@@ -154,7 +152,7 @@ def test_a_damaged_result_is_named_and_kept(content: str, bench: Bench, make_pla
     assert path.read_text() == content
 
 
-def test_a_result_of_another_cell_is_not_taken(bench: Bench, make_plan: Plans) -> None:
+def test_result_of_another_cell_is_refused(bench: Bench, make_plan: Plans) -> None:
     bench.run(make_plan())
     cells = bench.folder / "cells"
     (cells / "arousal-seed0-fold02/student.json").replace(cells / "arousal-seed0-fold01/student.json")
@@ -162,7 +160,7 @@ def test_a_result_of_another_cell_is_not_taken(bench: Bench, make_plan: Plans) -
         bench.run(make_plan())
 
 
-def test_a_folder_is_for_one_sweep_at_a_time(bench: Bench, make_plan: Plans) -> None:
+def test_sweep_folder_is_used_by_one_process_at_a_time(bench: Bench, make_plan: Plans) -> None:
     class Second:
         def run(self, jobs: object) -> object:
             with pytest.raises(ConfigError, match="another ekd-train sweep is running"):
@@ -173,14 +171,14 @@ def test_a_folder_is_for_one_sweep_at_a_time(bench: Bench, make_plan: Plans) -> 
     assert not bench.run(make_plan()).failed
 
 
-def test_a_folder_that_cannot_be_made_is_named(bench: Bench, make_plan: Plans, tmp_path: Path) -> None:
+def test_sweep_folder_that_cannot_be_created_is_named(bench: Bench, make_plan: Plans, tmp_path: Path) -> None:
     (tmp_path / "sweep").write_text("mine")
     with pytest.raises(ConfigError, match="choose another folder"):
         bench.run(make_plan())
 
 
-def test_work_ends_with_the_driver_that_cannot_write(bench: Bench, make_plan: Plans) -> None:
-    """events.jsonl cannot be written: a sentence, and no worker stays behind."""
+def test_workers_end_if_the_driver_cannot_write(bench: Bench, make_plan: Plans) -> None:
+    """An unwritable events.jsonl gives one sentence, and no worker keeps running."""
     bench.order(fold01="wait")
     (bench.folder / "events.jsonl").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"cannot write .*events\.jsonl"):
@@ -190,10 +188,10 @@ def test_work_ends_with_the_driver_that_cannot_write(bench: Bench, make_plan: Pl
             os.kill(pid, 0)
 
 
-def test_work_that_cannot_be_found_fails_with_its_name(bench: Bench, make_plan: Plans) -> None:
+def test_unknown_work_function_fails_with_its_name(bench: Bench, make_plan: Plans) -> None:
     outcome = bench.run(make_plan(folds=1), LocalExecutor(1, 1, work=f"{STANDIN}.standin_cells:nowhere"))
     assert "nowhere" in outcome.failed["arousal-seed0-fold00"]
 
 
-def test_the_default_work_is_that_of_the_cell() -> None:
+def test_default_work_function_is_run_cell() -> None:
     assert LocalExecutor(1, 1).work == "ekd_train.sweeps.train_cell:run_cell" != WORK

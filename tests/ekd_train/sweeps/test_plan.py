@@ -1,4 +1,4 @@
-"""The plan: kept word for word, extended by methods and seeds, guarded against everything else."""
+"""The plan of a sweep: saved exactly, extended by methods and seeds only."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def plans(draw: st.DrawFn) -> SweepPlan:
 
 
 @given(plan=plans())
-def test_what_is_saved_is_loaded(plan: SweepPlan, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_plan_survives_saving_and_loading(plan: SweepPlan, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("sweep")
     plan.save(folder)
     assert SweepPlan.load(folder) == plan
@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded(plan: SweepPlan, tmp_path_factory: pytest.TempP
 
 
 @given(plan=plans())
-def test_every_cell_is_there_once_and_seed_by_seed(plan: SweepPlan) -> None:
+def test_cells_are_listed_once_and_seed_by_seed(plan: SweepPlan) -> None:
     cells = plan.cells()
     assert len(cells) == len(plan.targets) * len(plan.seeds) * plan.folds
     assert len({cell.name for cell in cells}) == len(set(cells)) == len(cells)
@@ -63,7 +63,7 @@ def test_every_cell_is_there_once_and_seed_by_seed(plan: SweepPlan) -> None:
 
 
 @given(plan=plans(), more_seeds=seeds, more_methods=methods)
-def test_seeds_and_methods_are_added_and_none_is_lost(
+def test_extended_plan_adds_seeds_and_methods_and_loses_none(
     plan: SweepPlan, more_seeds: tuple[int, ...], more_methods: tuple[str, ...]
 ) -> None:
     asked = replace(plan, seeds=more_seeds, methods=more_methods)
@@ -77,7 +77,7 @@ def test_seeds_and_methods_are_added_and_none_is_lost(
 
 
 @pytest.mark.parametrize(
-    ("settings", "changes", "said"),
+    ("settings", "changes", "message"),
     [
         (["student.epochs=3"], {}, "student.epochs is 30 there and 3 here"),
         (["data=deap:x"], {}, "data is 'synthetic' there and 'deap:x' here"),
@@ -89,19 +89,19 @@ def test_seeds_and_methods_are_added_and_none_is_lost(
         ([], {"synthetic": False}, "synthetic is True there and False here"),
     ],
 )
-def test_anything_else_that_differs_is_named(
-    settings: list[str], changes: dict[str, object], said: str, make_plan: Plans
+def test_other_differences_between_plans_are_named(
+    settings: list[str], changes: dict[str, object], message: str, make_plan: Plans
 ) -> None:
     asked = replace(make_plan(config=TrainConfig().override(settings)), **changes)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as refused:
         make_plan().extended(asked, Path("runs/x"))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "ekd-train sweep --resume runs/x" in str(refused.value)
     assert "--out" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_many_differences_are_counted(make_plan: Plans) -> None:
+def test_differences_beyond_the_first_are_counted(make_plan: Plans) -> None:
     settings = [f"{stage}.{name}=9" for stage in ("teacher", "student") for name in ("epochs", "batch_size")]
     with pytest.raises(ConfigError, match="and 1 more"):
         make_plan().extended(make_plan(config=TrainConfig().override(settings)), Path("x"))
@@ -110,19 +110,19 @@ def test_many_differences_are_counted(make_plan: Plans) -> None:
 @pytest.mark.parametrize(
     "changes", [{"methods": ("kd", "magic")}, {"methods": ()}, {"seeds": (1, 1)}, {"targets": ()}, {"folds": 0}]
 )
-def test_an_impossible_plan_is_refused(changes: dict[str, object], make_plan: Plans) -> None:
+def test_impossible_plan_is_refused(changes: dict[str, object], make_plan: Plans) -> None:
     with pytest.raises(ConfigError):
         make_plan(**changes)
 
 
-def test_a_missing_sweep_says_so(tmp_path: Path) -> None:
+def test_missing_sweep_is_reported(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(ConfigError, match="is not a sweep"):
             SweepPlan.load(folder)
 
 
 @given(plan=plans(), share=st.floats(0, 1))
-def test_a_truncated_plan_is_refused(plan: SweepPlan, share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_truncated_plan_is_refused(plan: SweepPlan, share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("sweep")
     plan.save(folder)
     whole = (folder / "sweep.json").read_bytes()
@@ -132,7 +132,7 @@ def test_a_truncated_plan_is_refused(plan: SweepPlan, share: float, tmp_path_fac
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"format": 99}, "another version"),
         ({"seeds": None}, "incomplete"),
@@ -140,9 +140,11 @@ def test_a_truncated_plan_is_refused(plan: SweepPlan, share: float, tmp_path_fac
         ({"config": {"surprise": 1}}, "surprise"),
     ],
 )
-def test_a_foreign_plan_is_refused(change: dict[str, object], said: str, tmp_path: Path, make_plan: Plans) -> None:
+def test_plan_of_another_version_or_kind_is_refused(
+    change: dict[str, object], message: str, tmp_path: Path, make_plan: Plans
+) -> None:
     (tmp_path / "sweep.json").write_text(json.dumps(make_plan().to_json() | change))
-    with pytest.raises(EkdError, match=said):
+    with pytest.raises(EkdError, match=message):
         SweepPlan.load(tmp_path)
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(EkdError, match="another version"):
@@ -152,19 +154,19 @@ def test_a_foreign_plan_is_refused(change: dict[str, object], said: str, tmp_pat
 @pytest.mark.parametrize(
     ("split", "folds"), [("leave-one-out", 7), ("holdout", 1), ("k-fold:3", 3), ("trial-leaky", 5)]
 )
-def test_the_split_sets_the_folds(split: str, folds: int) -> None:
+def test_split_determines_the_folds(split: str, folds: int) -> None:
     plan = plan_sweep(TrainConfig().override(["data=synthetic?subjects=7"]), split, 1, None)
     assert plan.folds == folds
     assert plan.config.split.kind == split.partition(":")[0]
 
 
 @pytest.mark.parametrize("split", ["", "loso", "k-fold:x", "k-fold:1", "k-fold:9", "holdout:2"])
-def test_an_impossible_split_is_refused(split: str) -> None:
+def test_impossible_split_is_refused(split: str) -> None:
     with pytest.raises(EkdError):
         plan_sweep(TrainConfig().override(["data=synthetic?subjects=7"]), split, 1, None)
 
 
-def test_a_plan_follows_the_data() -> None:
+def test_plan_depends_on_the_data() -> None:
     config = TrainConfig().override(["data=synthetic?subjects=7", "seed=4"])
     plan = plan_sweep(config, "leave-one-out", 2, None)
     assert (plan.folds, plan.seeds, plan.targets, plan.synthetic) == (7, (4, 5), ("arousal",), True)

@@ -24,7 +24,7 @@ def _tell(terminal: bool) -> str:
     return file.getvalue()
 
 
-def test_plain_lines_without_a_terminal() -> None:
+def test_reporter_prints_plain_lines_without_a_terminal() -> None:
     assert _tell(terminal=False).splitlines() == [
         "2 of 8 results are finished already",
         "[2/8] arousal-seed0-fold03  started (worker 1)",
@@ -35,7 +35,7 @@ def test_plain_lines_without_a_terminal() -> None:
     ]
 
 
-def test_a_bar_and_a_line_a_worker_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporter_shows_a_bar_and_one_line_per_worker_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     shown = _tell(terminal=True)
     assert "3/8" in shown

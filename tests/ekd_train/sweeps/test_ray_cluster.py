@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine, in a network namespace of its own."""
+"""A real Ray cluster of two nodes on this machine, in a separate network namespace."""
 
 import json
 import os
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(600)  # whichever test is the first waits for b
 
 @pytest.fixture(scope="module")
 def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of a sweep on both nodes, and of one during which the second node was killed."""
+    """The outcomes of a sweep on both nodes, and of one whose second node was killed."""
     pytest.importorskip("ray", reason="the cluster extra is not installed")
     if subprocess.run([*NAMESPACES, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a cluster's ports need a network namespace of their own, which unshare cannot make here")
@@ -50,7 +50,7 @@ def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    found["told"] = done.stderr
+    found["output"] = done.stderr
     return found
 
 
@@ -76,7 +76,7 @@ def test_cells_run_on_both_nodes_without_a_shared_folder(became: dict[str, Any])
             assert f"{cell}/checkpoint-{method}.safetensors" not in both["files"]
 
 
-def test_real_cells_come_back_as_they_would_be_trained_here(became: dict[str, Any], tmp_path: Path) -> None:
+def test_cells_trained_on_nodes_equal_cells_trained_locally(became: dict[str, Any], tmp_path: Path) -> None:
     assert became["real"]["failed"] == {}
     noted = [event["text"] for event in became["real"]["events"] if event["kind"] == "noted"]
     assert len(noted) == len(set(noted))
@@ -88,8 +88,8 @@ def test_real_cells_come_back_as_they_would_be_trained_here(became: dict[str, An
         assert there.read_bytes() == (tmp_path / cell.name / "student.safetensors").read_bytes()
 
 
-def test_what_fails_on_a_node_is_told(became: dict[str, Any]) -> None:
-    """Ray does not try again by itself; a foreseen fault is not tried again at all."""
+def test_failures_on_a_node_are_reported(became: dict[str, Any]) -> None:
+    """Ray does not retry automatically, and an EkdError is never retried."""
     both = became["both"]
     assert both["status"] == 1
     assert both["out"]["finished"] == 4
@@ -99,11 +99,11 @@ def test_what_fails_on_a_node_is_told(became: dict[str, Any]) -> None:
     assert _epochs(both, "arousal-seed0-fold02").count(1) == 3
     assert failed["arousal-seed0-fold03"] == "the recording of s001 is empty: leave it out"
     assert _epochs(both, "arousal-seed0-fold03") == [0, 1]
-    # its checkpoint came back all the same: trying again goes on from there
+    # its checkpoint was sent back, so a retry resumes from it
     assert "cells/arousal-seed0-fold03/checkpoint-student.safetensors" in both["files"]
 
 
-def test_the_cell_of_a_node_that_dies_goes_on_at_the_other(became: dict[str, Any]) -> None:
+def test_cell_of_a_dead_node_resumes_on_the_other(became: dict[str, Any]) -> None:
     killed = became["killed"]
     assert killed["failed"] == {}
     assert killed["finished"] == 8
@@ -114,12 +114,12 @@ def test_the_cell_of_a_node_that_dies_goes_on_at_the_other(became: dict[str, Any
     again = [event for event in killed["events"] if event["cell"] == lost["cell"] and event["attempt"] == 2]
     assert [event["kind"] for event in again] == ["started", "finished"]
     assert again[0]["worker"].startswith(HEAD)
-    # it goes on from the checkpoint that had come back, and nothing else is computed twice
+    # it resumes from the checkpoint that was sent back; nothing else is computed twice
     assert _epochs(killed, lost["cell"]) == [0, 1, 1, 2]
     counts = Counter((row["cell"], row["method"], row["epoch"]) for row in killed["computed"])
     assert {key for key, count in counts.items() if count > 1} == {(lost["cell"], "student", 1)}
-    assert "Traceback" not in became["told"]
+    assert "Traceback" not in became["output"]
 
 
-def test_a_head_node_that_dies_ends_in_a_sentence(became: dict[str, Any]) -> None:
-    assert became["head"]["said"].startswith("the head node 127.0.0.1:6399 of the Ray cluster is unreachable")
+def test_dead_head_node_ends_the_sweep_with_one_sentence(became: dict[str, Any]) -> None:
+    assert became["head"]["message"].startswith("the head node 127.0.0.1:6399 of the Ray cluster is unreachable")

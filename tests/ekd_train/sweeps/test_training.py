@@ -1,4 +1,4 @@
-"""Sweeps of really trained cells: killed in the middle, they end in the same results."""
+"""Sweeps of trained cells: killed sweeps resume to the same results."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def _workers(parent: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_workers_and_driver_killed_and_yet_the_same_results(tmp_path: Path) -> None:
+def test_killed_workers_and_driver_do_not_change_results(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     plan = ("--preset", str(tmp_path / "tiny.toml"), "--split", "k-fold:2", "--methods", "teacher,kd-feedback")
     with _sweep(*plan, "--out", str(tmp_path / "whole")) as whole:

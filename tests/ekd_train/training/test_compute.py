@@ -1,4 +1,4 @@
-"""Other arithmetic, the same networks: bfloat16 within its looser bound, and compiled steps."""
+"""Training in bfloat16 and with compiled steps agrees with float32."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ TINY = {
 
 @pytest.mark.parametrize(("kind", "bound"), [("student", 0.03), ("teacher", 0.03)])
 @pytest.mark.parametrize("side", ["in", "train.in"])
-def test_bfloat16_holds_the_published_numbers_to_a_looser_bound(kind, bound, side, request) -> None:
+def test_bfloat16_equals_the_published_numbers_within_a_looser_bound(kind, bound, side, request) -> None:
     golden = request.getfixturevalue(f"{kind}_golden")
     network = (Student if kind == "student" else Teacher)(NetworkConfig())
     weights = golden.weights()
@@ -58,7 +58,7 @@ def losses(folder: Path, *changes: str) -> dict[str, float]:
     return {name: result["history"][-1]["validation"]["loss"] for name, result in results.items()}
 
 
-def test_training_in_other_arithmetic_comes_to_the_same(tmp_path: Path) -> None:
+def test_bfloat16_training_gives_similar_scores(tmp_path: Path) -> None:
     plain = losses(tmp_path / "plain")
     rounded = losses(tmp_path / "rounded", "compute.precision=bf16")
     assert rounded != plain
@@ -66,14 +66,14 @@ def test_training_in_other_arithmetic_comes_to_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_compiled_steps_come_to_the_same(tmp_path: Path) -> None:
+def test_compiled_steps_give_similar_weights(tmp_path: Path) -> None:
     changes = ("teacher.epochs=1", "student.epochs=1")
     assert losses(tmp_path / "compiled", "compute.compile=true", *changes) == pytest.approx(
         losses(tmp_path / "plain", *changes), abs=1e-3
     )
 
 
-def test_a_stack_is_not_compiled(tmp_path: Path) -> None:
+def test_compiled_stack_is_refused(tmp_path: Path) -> None:
     config = TrainConfig.from_json(TINY).override(["compute.compile=true", "split.kind=k-fold", "split.folds=3"])
     cells = [Cell("arousal", 0, fold) for fold in range(2)]
     with pytest.raises(ConfigError, match=r"set compute\.compile=false or leave --stack out"):

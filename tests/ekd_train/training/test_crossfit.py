@@ -1,4 +1,4 @@
-"""Cross-fitted teachers: nobody is taught about a window by a teacher that saw its subject."""
+"""Cross-fitted teachers predict only subjects that they were not trained on."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ class Silent:
 def quiet(text: str) -> None: ...
 
 
-def test_every_window_is_answered_by_a_teacher_that_never_saw_its_subject(tmp_path: Path) -> None:
+def test_predictions_come_from_a_teacher_that_was_not_trained_on_the_subject(tmp_path: Path) -> None:
     config = Cell("arousal", 0, 1).settle(TrainConfig.from_json(TINY))
     training_data, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
     train = training_data.train
@@ -53,7 +53,7 @@ def test_every_window_is_answered_by_a_teacher_that_never_saw_its_subject(tmp_pa
     assert not torch.allclose(other[0], other[1], atol=1e-2)
 
 
-def test_the_method_trains_its_teachers_once(tmp_path: Path) -> None:
+def test_crossfit_method_trains_its_teachers_once(tmp_path: Path) -> None:
     config, cell = TrainConfig.from_json(TINY), Cell("arousal", 0, 0)
     run_cell(config, cell, ["kd-crossfit"], tmp_path, "cpu", 1)
     result = json.loads((tmp_path / "kd-crossfit.json").read_text())
@@ -67,7 +67,7 @@ def test_the_method_trains_its_teachers_once(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "kd-crossfit.json").read_text())["test"] == result["test"]
 
 
-def test_folds_side_by_side_have_teachers_of_their_own(tmp_path: Path) -> None:
+def test_stacked_folds_have_separate_cross_fitted_teachers(tmp_path: Path) -> None:
     cells = [Cell("arousal", 0, fold) for fold in range(2)]
     folders = [tmp_path / cell.name for cell in cells]
     run_stack(TrainConfig.from_json(TINY), cells, ["kd-crossfit"], folders, "cpu", 1)

@@ -1,4 +1,4 @@
-"""The distillation loss against the published one, and the step made of it."""
+"""The distillation loss equals the published one; steps with it."""
 
 import math
 
@@ -33,7 +33,7 @@ def outputs(golden, rows):
 
 @pytest.mark.parametrize(("rows", "name"), [(6, "first6"), (8, "all8")])
 @pytest.mark.parametrize("soft", [1.0, 0.1])
-def test_three_terms_as_published(losses_golden, close, rows, name, soft):
+def test_loss_terms_equal_the_published_ones(losses_golden, close, rows, name, soft):
     student, teacher, labels = outputs(losses_golden, rows)
     loss = distill_loss(student, teacher, labels, DistillConfig(1, soft, 1), nn.Identity())
     expected = losses_golden[f"mlkd.{name}.e_1_{soft:g}_1"]
@@ -44,7 +44,7 @@ def test_three_terms_as_published(losses_golden, close, rows, name, soft):
         close(loss.hard, expected[0], 0, 1e-5)
 
 
-def test_terms_of_every_sample(losses_golden, close):
+def test_loss_terms_of_single_samples_equal_the_published_ones(losses_golden, close):
     student, teacher, labels = outputs(losses_golden, 8)
     for row in range(8):
         one = slice(row, row + 1)
@@ -55,7 +55,7 @@ def test_terms_of_every_sample(losses_golden, close):
         close(loss.feature, losses_golden["per_sample.mse_middle"][row], 0, 1e-5)
 
 
-def test_gradients_as_published(losses_golden, close):
+def test_gradients_equal_the_published_ones(losses_golden, close):
     student, teacher, labels = outputs(losses_golden, 6)
     student = Output(*(part.clone().requires_grad_() for part in student))
     distill_loss(student, teacher, labels, DistillConfig(1, 0.1, 1), nn.Identity()).total.backward()
@@ -63,8 +63,8 @@ def test_gradients_as_published(losses_golden, close):
     close(student.feature.grad.norm(), losses_golden["grad.first6.e_1_0.1_1.middle_student_l2"], 0, 1e-5)
 
 
-def test_feedback_cross_entropies_as_published(losses_golden, close):
-    """The published layer goes by clipped probabilities: a sample it holds for impossible costs 16.118."""
+def test_feedback_cross_entropies_equal_the_published_ones(losses_golden, close):
+    """The published layer clips probabilities: a sample of probability 0 has a loss of 16.118."""
     student, teacher, labels = outputs(losses_golden, 8)
     published = losses_golden["feedback.per_sample_batch1.e_1_1"]
     ours = torch.stack(
@@ -119,7 +119,7 @@ def test_projections_pair_the_tokens_of_a_position():
 
 
 @pytest.mark.parametrize("kind", ["pool", "linear"])
-def test_steps_bring_the_student_towards_its_teacher(kind):
+def test_kd_steps_move_the_student_towards_its_teacher(kind):
     torch.manual_seed(3)
     student, projection = Student(TINY), build_projection(kind, TINY)
     gsr, labels = torch.randn(16, 48), torch.randint(0, 2, (16, 1))
@@ -130,7 +130,7 @@ def test_steps_bring_the_student_towards_its_teacher(kind):
     assert all(not loss.requires_grad for loss in losses)
 
 
-def test_a_term_of_weight_zero_is_zero():
+def test_loss_term_of_weight_zero_is_zero():
     student = Output(torch.randn(2, 1, 2), torch.full((2, 4), math.nan))
     teacher = Output(torch.randn(2, 1, 2), torch.zeros(2, 8))
     loss = distill_loss(student, teacher, torch.zeros(2, 1, dtype=torch.int64), DistillConfig(1, 0, 0), nn.Identity())
@@ -140,6 +140,6 @@ def test_a_term_of_weight_zero_is_zero():
 
 
 @pytest.mark.parametrize("wrong", [{"hard": -1}, {"hard": 0, "soft": 0, "feature": 0}, {"temperature": 0}])
-def test_refuses_weights_that_make_no_loss(wrong):
+def test_weights_without_a_valid_loss_are_refused(wrong):
     with pytest.raises(ConfigError):
         DistillConfig(**wrong)

@@ -20,8 +20,8 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_large_blocks_are_used_again() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt of glibc only")
+def test_large_blocks_are_reused() -> None:
     faults = {}
     for mode in ("keep", "leave"):
         done = subprocess.run([sys.executable, "-c", PROGRAM, mode], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The canary: what only the test subjects' own data could tell must not be known at the test."""
+"""A canary for leakage: information only in the test subjects' data must not help in the evaluation."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings in which every person has waveforms of their own for each class, which tell nothing of another's."""
+    """Recordings in which each class of each person has unique waveforms, without information about other persons."""
     folder = tmp_path_factory.mktemp("canary")
     rng = np.random.default_rng(7)
     rows = ["recording,subject,trial,start_s,end_s,arousal"]
@@ -56,7 +56,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def accuracy(canary: Path, out: Path, split: dict[str, object]) -> tuple[float, list[dict[str, object]]]:
-    """Mean over all folds, and every result."""
+    """Mean accuracy over all folds, and all results."""
     config = TrainConfig.from_json({**CONFIG, "data": f"recordings:{canary}", "split": split})
     results = []
     for fold in range(4):
@@ -66,7 +66,7 @@ def accuracy(canary: Path, out: Path, split: dict[str, object]) -> tuple[float, 
     return float(np.mean([result["test"]["accuracy"] for result in results])), results
 
 
-def test_a_mark_of_the_test_subject_does_not_lift_accuracy(canary: Path, tmp_path: Path) -> None:
+def test_subject_specific_waveforms_do_not_raise_accuracy(canary: Path, tmp_path: Path) -> None:
     honest, results = accuracy(canary, tmp_path / "honest", {"kind": "k-fold", "folds": 4})
     leaky, leaky_results = accuracy(canary, tmp_path / "leaky", {"kind": "trial-leaky", "folds": 4})
     assert leaky > 0.9, "the canary must sing where there is a leak"
@@ -94,7 +94,7 @@ def windows(subjects: int = 6) -> tuple[WindowSet, Resident]:
     return made, Resident.of(made, torch.device("cpu"))
 
 
-def test_training_is_handed_no_test_window() -> None:
+def test_training_data_contains_no_test_window() -> None:
     made, pool = windows()
     split = make_split(SplitConfig(kind="leave-one-out", fold=2), 0, made.subjects)
     assert isinstance(split, SubjectSplit)

@@ -1,4 +1,4 @@
-"""Training that was cut short goes on to the same weights, from its own checkpoint and from no other."""
+"""Interrupted training resumes from its own checkpoint to the same weights."""
 
 import json
 import time
@@ -32,7 +32,7 @@ FOLDS = [Cell("arousal", 0, fold) for fold in range(3)]
 
 
 class CutShortError(Exception):
-    """In place of a power cut: nothing catches it."""
+    """Simulates a power cut; no code catches it."""
 
 
 def cut_at(line: str) -> Callable[[str], None]:
@@ -55,7 +55,7 @@ def together(cells: Sequence[Cell], root: Path, tell: Callable[[str], None] = la
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """Weights as they are, and results but for the time they took."""
+    """All weights, and all results without their times."""
     assert not list(folder.glob("checkpoint-*"))
     found = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
     for path in folder.glob("*.json"):
@@ -63,7 +63,7 @@ def made(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_every_method_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_resumed_methods_give_the_same_weights(tmp_path: Path) -> None:
     config = CONFIG.override(["split.rated=0.7"])
     whole = alone(config, tmp_path / "whole", METHODS)
     assert len(whole) == 2 * len(METHODS)
@@ -76,7 +76,7 @@ def test_every_method_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert lines[0] == lines[1], "every epoch has its line, once"
 
 
-def test_the_time_of_epochs_that_an_earlier_process_finished_counts(tmp_path: Path) -> None:
+def test_training_time_includes_epochs_of_an_earlier_process(tmp_path: Path) -> None:
     def slow(text: str) -> None:
         time.sleep(0.5)
         cut_at("student epoch 2")(text)
@@ -96,13 +96,13 @@ def test_weights_without_their_result_are_completed(tmp_path: Path, monkeypatch:
         with pytest.raises(CutShortError):
             alone(CONFIG, tmp_path / "cut", ["student"])
     assert (tmp_path / "cut/student.safetensors").is_file()
-    told: list[str] = []
-    run_cell(CONFIG, FOLDS[0], ["student"], tmp_path / "cut", "cpu", 1, told.append)
-    assert len(told) == 1, "no epoch is computed again"
+    progress_lines: list[str] = []
+    run_cell(CONFIG, FOLDS[0], ["student"], tmp_path / "cut", "cpu", 1, progress_lines.append)
+    assert len(progress_lines) == 1, "no epoch is computed again"
     assert made(tmp_path / "cut") == alone(CONFIG, tmp_path / "whole", ["student"])
 
 
-def test_a_stack_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_resumed_stack_gives_the_same_weights(tmp_path: Path) -> None:
     whole = together(FOLDS, tmp_path / "whole")
     for name in ("student", "teacher", "kd-feedback"):
         with pytest.raises(CutShortError):
@@ -111,7 +111,7 @@ def test_a_stack_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         assert made(one) == made(other)
 
 
-def test_a_stack_cut_between_its_results_completes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_interrupted_between_results_completes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_once(path: Path, data: object) -> None:
         if list(tmp_path.glob("cut/*/student.json")):
             raise CutShortError
@@ -129,7 +129,7 @@ def test_a_stack_cut_between_its_results_completes_them(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("begun_with", [[0, 1], [0, 1, 2]])
-def test_a_cell_takes_up_no_checkpoint_of_a_stack(begun_with: list[int], tmp_path: Path) -> None:
+def test_cell_ignores_checkpoints_of_a_stack(begun_with: list[int], tmp_path: Path) -> None:
     with pytest.raises(CutShortError):
         together([FOLDS[fold] for fold in begun_with], tmp_path, cut_at("kd-feedback epoch 2"))
     for name in ("student", "teacher"):
@@ -137,8 +137,8 @@ def test_a_cell_takes_up_no_checkpoint_of_a_stack(begun_with: list[int], tmp_pat
     assert alone(POOLED, tmp_path / FOLDS[0].name) == alone(POOLED, tmp_path / "clean")
 
 
-def test_a_stack_takes_up_no_checkpoint_of_other_folds(tmp_path: Path) -> None:
-    """Its second fold would have been trained on its own test subjects."""
+def test_stack_ignores_checkpoints_of_other_folds(tmp_path: Path) -> None:
+    """With that checkpoint the second fold would be trained on its own test subjects."""
     with pytest.raises(CutShortError):
         together(FOLDS[:2], tmp_path / "cut", cut_at("student epoch 2"))
     cells = [FOLDS[0], FOLDS[2]]
@@ -147,7 +147,7 @@ def test_a_stack_takes_up_no_checkpoint_of_other_folds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["student.learning_rate=1e-2", "feedback.every=1", "seed=1", "split.fold=1"])
-def test_no_checkpoint_of_other_settings_is_taken_up(change: str, tmp_path: Path) -> None:
+def test_checkpoint_of_other_settings_is_ignored(change: str, tmp_path: Path) -> None:
     config = CONFIG.override(["split.kind=trial-leaky"] if "fold" in change else [])
     other = config.override([change])
     cell, its = (Cell("arousal", each.seed, each.split.fold) for each in (config, other))
@@ -164,26 +164,26 @@ def test_no_checkpoint_of_other_settings_is_taken_up(change: str, tmp_path: Path
     )
 
 
-def test_no_checkpoint_of_another_teachers_lessons_is_taken_up(tmp_path: Path) -> None:
+def test_checkpoint_of_another_teacher_is_ignored(tmp_path: Path) -> None:
     for seed in (0, 1):
         cell = Cell("arousal", seed, 0)
         alone(CONFIG, tmp_path / f"seed{seed}", ["teacher"], cell)
     with pytest.raises(CutShortError):
         run_cell(CONFIG, FOLDS[0], ["kd"], tmp_path / "seed0", "cpu", 1, cut_at("kd epoch 2"))
     (tmp_path / "seed1/teacher.safetensors").replace(tmp_path / "seed0/teacher.safetensors")
-    told: list[str] = []
-    run_cell(CONFIG, FOLDS[0], ["kd"], tmp_path / "seed0", "cpu", 1, told.append)
-    assert told[0] == "kd epoch 0/3"
+    progress_lines: list[str] = []
+    run_cell(CONFIG, FOLDS[0], ["kd"], tmp_path / "seed0", "cpu", 1, progress_lines.append)
+    assert progress_lines[0] == "kd epoch 0/3"
 
 
-def test_who_has_a_result_keeps_it_when_others_are_trained_beside(tmp_path: Path) -> None:
+def test_stacked_cell_keeps_its_existing_result(tmp_path: Path) -> None:
     before = alone(POOLED, tmp_path / FOLDS[0].name)
     folders = together(FOLDS[:2], tmp_path)
     assert made(folders[0]) == before
     assert made(folders[1]).keys() == before.keys()
 
 
-def test_a_teacher_that_listened_is_not_the_teacher_that_is_kept(tmp_path: Path) -> None:
+def test_saved_teacher_is_the_one_before_feedback(tmp_path: Path) -> None:
     before = alone(CONFIG, tmp_path / "cell", ["teacher"])
     after = alone(CONFIG, tmp_path / "cell", ["kd-feedback", "kd-joint", "kd"])
     assert {name: after[name] for name in before} == before

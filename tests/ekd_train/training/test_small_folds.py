@@ -1,4 +1,4 @@
-"""Folds that are smaller or more lopsided than one would wish: trained soundly, or refused in a sentence."""
+"""Small and unbalanced folds are trained correctly or refused in one sentence."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ SPLIT = SubjectSplit(("a", "b", "c"), ("v",), ("t",))
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """A reporter that shows nothing."""
 
     def start(self, stage: str, epochs: int, done: int, batches_per_epoch: int) -> None: ...
     def batch(self) -> None: ...
@@ -42,7 +42,7 @@ class Silent:
 
 
 def people(counts: dict[str, int], one_class: Sequence[str] = ()) -> WindowSet:
-    """So many windows each, of both classes in turn, or of the high class alone."""
+    """The given number of windows for each subject, of alternating classes or of the high class only."""
     subject = np.repeat(list(counts), list(counts.values()))
     n, rng = len(subject), np.random.default_rng(0)
     place = np.concatenate([np.arange(count) for count in counts.values()])
@@ -70,13 +70,13 @@ def distilled(training_data: TrainingData | StackedTrainingData, folder: Path, *
 
 
 @pytest.mark.parametrize("batch", [16, 18, 1000])
-def test_what_the_quiz_leaves_is_learnt_from_though_it_fills_no_batch(batch: int, tmp_path: Path) -> None:
+def test_training_uses_remaining_windows_that_fill_no_batch(batch: int, tmp_path: Path) -> None:
     windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4})
     (fitted,) = distilled(sides(windows), tmp_path, f"student.batch_size={batch}")
     assert [record.losses.keys() for record in fitted.history] == [{"teacher", "quiz", "hard", "soft", "feature"}] * 2
 
 
-def test_the_same_side_by_side(tmp_path: Path) -> None:
+def test_stacked_folds_use_remaining_windows_that_fill_no_batch(tmp_path: Path) -> None:
     windows = people({"a": 6, "b": 6, "c": 5, "v": 4, "t": 5})
     folds = [sides(windows), sides(windows, SubjectSplit(("a", "b", "t"), ("v",), ("c",)))]
     fits = distilled(StackedTrainingData(folds), tmp_path, "student.batch_size=1000")
@@ -86,7 +86,7 @@ def test_the_same_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "counts", [{"a": 8, "b": 2, "c": 1, "v": 1, "t": 1}, {"a": 253, "b": 2, "c": 2, "v": 1, "t": 3}]
 )
-def test_single_windows_on_any_side_do_no_harm(counts: dict[str, int], tmp_path: Path) -> None:
+def test_single_windows_on_any_side_train(counts: dict[str, int], tmp_path: Path) -> None:
     training_data = sides(people(counts))
     for fitted in (
         distilled(training_data, tmp_path)[0],
@@ -96,13 +96,13 @@ def test_single_windows_on_any_side_do_no_harm(counts: dict[str, int], tmp_path:
             assert all(map(math.isfinite, [*record.losses.values(), *record.validation.values()]))
 
 
-def test_a_quiz_is_as_large_as_its_subjects_allow(tmp_path: Path) -> None:
+def test_quiz_size_is_limited_by_its_subjects(tmp_path: Path) -> None:
     windows = people({"a": 12, "b": 12, "c": 3, "v": 2, "t": 2})
     (fitted,) = distilled(sides(windows), tmp_path, "feedback.quiz_batch_size=500", "student.epochs=3")
     assert all(math.isfinite(record.losses["quiz"]) for record in fitted.history)
 
 
-def test_rated_subjects_alone_set_the_quiz(tmp_path: Path) -> None:
+def test_quiz_uses_rated_subjects_only(tmp_path: Path) -> None:
     windows = people({**dict.fromkeys("abcdef", 6), "v": 4, "t": 4})
     split = replace(SPLIT, train=tuple("abcdef"))
     assert len(distilled(sides(windows, split, 0.5), tmp_path / "half")[0].history) == 2
@@ -111,9 +111,9 @@ def test_rated_subjects_alone_set_the_quiz(tmp_path: Path) -> None:
         distilled(sides(windows, split, 0.2), tmp_path / "one")
 
 
-@pytest.mark.parametrize("whose", ["v", "t"])
-def test_one_class_is_scored_where_it_is_only_judged(whose: str, tmp_path: Path) -> None:
-    windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}, one_class=whose)
+@pytest.mark.parametrize("subject", ["v", "t"])
+def test_one_class_is_scored_in_evaluation(subject: str, tmp_path: Path) -> None:
+    windows = people({"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}, one_class=subject)
     training_data, test_data = partition(windows, Resident.of(windows, torch.device("cpu")), SPLIT)
     network, (fitted,) = train_teacher(training_data, NETWORK, CONFIG, tmp_path, Silent())
     assert isinstance(network, Teacher)
@@ -122,7 +122,7 @@ def test_one_class_is_scored_where_it_is_only_judged(whose: str, tmp_path: Path)
         assert math.isfinite(scores["loss"])
 
 
-def test_one_class_is_refused_where_it_is_learnt_from() -> None:
+def test_one_class_is_refused_in_training() -> None:
     counts = {"a": 6, "b": 6, "c": 6, "v": 4, "t": 4}
     with pytest.raises(DataError, match="all rated training windows of this fold are high in arousal"):
         sides(people(counts, one_class="abc"))
@@ -133,15 +133,15 @@ def test_one_class_is_refused_where_it_is_learnt_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("absent", "said"), [("a b c", r"train side of the split \(a, b, c\)"), ("v", "validation"), ("t", "test")]
+    ("absent", "message"), [("a b c", r"train side of the split \(a, b, c\)"), ("v", "validation"), ("t", "test")]
 )
-def test_a_side_without_windows_is_named(absent: str, said: str) -> None:
+def test_side_without_windows_is_named(absent: str, message: str) -> None:
     counts = {name: 4 for name in "abcvt" if name not in absent.split()}
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         sides(people(counts))
 
 
-def test_more_leaky_folds_than_trials_leave_nobody_to_test() -> None:
+def test_more_leaky_folds_than_trials_are_refused() -> None:
     windows = people({"a": 4, "b": 4})
     with pytest.raises(DataError, match="the test side of the split has no window"):
         sides(windows, LeakyTrialSplit(("a", "b"), 0, 9, 8, 0.2))

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 DESCRIPTION = """\
-Train every method on every fold, target and seed, and report what each brings.
+Train every method on every fold, target and seed, and report their scores.
 
   ekd-train sweep --preset paper-16hz --data deap:DIR --split leave-one-out --seeds 5
-  ekd-train sweep --resume DIR              go on after an interruption
-  ekd-train sweep --out DIR --seeds 10      more seeds or other --methods for a sweep that is there
+  ekd-train sweep --resume DIR              continue after an interruption
+  ekd-train sweep --output DIR --seeds 10      add seeds or --methods to an existing sweep
   ekd-train sweep ... --ray auto            on a Ray cluster, from one of its machines
 
-A killed sweep goes on from the last finished epochs. A worker that dies is replaced and its cell begun again.
-On a cluster each node needs ekd[train] and ray, and must read the data under the same name; no shared folder is needed.
+A killed sweep resumes from the last finished epochs. A worker that dies is replaced and its cell is restarted.
+On a cluster each node needs ekd with train and ray, and the data under the same name; no shared folder is needed.
 """
 
 DEFAULT_SPLIT = "leave-one-out"
@@ -47,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--target", action="append", help="what to predict, one at a time; repeat it for several")
     plan.add_argument(
         "--split",
-        help=f"leave-one-out, k-fold:K, holdout or, to see what leaking does, trial-leaky (default: {DEFAULT_SPLIT})",
+        help=f"leave-one-out, k-fold:K, holdout or trial-leaky, to show leakage (default: {DEFAULT_SPLIT})",
     )
     plan.add_argument("--seeds", type=count, metavar="N", help="how many seeds (default: 1)")
     plan.add_argument(
         "--methods",
         metavar="NAMES",
-        help="such as student,kd,kd-feedback,teacher (which is the default, or student alone where there is no EEG)",
+        help="such as student,kd,kd-feedback,teacher (the default; student alone without EEG)",
     )
     plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
     plan.add_argument(
@@ -65,14 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the sweep's folder (default: runs/TIME-sweep-PRESET)",
     )
-    plan.add_argument("--resume", type=Path, metavar="DIR", help="go on with the sweep in this folder, as it was begun")
+    plan.add_argument(
+        "--resume", type=Path, metavar="DIR", help="continue the sweep in this folder with its own settings"
+    )
 
     where = parser.add_argument_group("where to compute it")
     where.add_argument(
         "--workers",
         type=count,
         metavar="N",
-        help="cells at a time (default: one a core up to 8; one on a GPU; on Ray what there is)",
+        help="cells at a time (default: one per core up to 8; one on a GPU; on Ray as many as fit)",
     )
     where.add_argument(
         "--threads", type=count, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
@@ -90,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compute, report and print; 1 where cells failed."""
+    """Compute, report and print; returns 1 if cells failed."""
     check_training_packages()
     if args.ray is not None:
         require_packages("--ray", "ray")
@@ -135,15 +137,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
-    """The plan, and the folder: of a new sweep, or of one that is there, extended by what is asked for."""
+    """The plan and folder of a new sweep, or of an existing one with added seeds and methods."""
     from ekd_train.config import load_preset
     from ekd_train.sweeps.api import new_folder
     from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 
-    asked = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [])]
-    if args.resume is not None and asked:
+    given = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [])]
+    if args.resume is not None and given:
         raise ConfigError(
-            f"--resume goes on with a sweep as it was begun: leave --{asked[0]} out, or write --output {args.resume}"
+            f"--resume continues a sweep with its own settings: leave --{given[0]} out, or write --output {args.resume}"
         )
     for assignment in args.set:
         if assignment.partition("=")[0].strip() in ("split.kind", "split.folds", "split.fold"):

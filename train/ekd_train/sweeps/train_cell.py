@@ -137,7 +137,7 @@ class _CellTrainer:
         teachers: Sequence[TeacherNetwork] = []
         if taught_by == "crossfit":
             teachers = cross_fit(self.training_data, self.network, config, here, self.folders, self.reporter)
-        elif taught_by != "nobody":
+        elif taught_by != "none":
             teachers = self._trained(taught_by)
         started = time.monotonic()
         if name == "teacher":

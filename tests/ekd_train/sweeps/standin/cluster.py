@@ -110,7 +110,7 @@ def head_killed(folder: Path) -> dict[str, Any]:
     try:
         _run_meanwhile(lambda: None, folder)
     except ConfigError as error:
-        return {"said": str(error)}
+        return {"message": str(error)}
     return {}
 
 
