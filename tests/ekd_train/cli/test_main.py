@@ -207,7 +207,7 @@ def test_gsr_recordings_train_a_student_without_teacher(
         (["--preset", "papr"], "no preset"),
         (["--data", "deep:DIR"], "unknown data"),
         (["--data", "recordings:nowhere"], "nowhere"),
-        (["--resume", "nowhere"], "no run folder"),
+        (["--resume", "nowhere"], "not a run folder"),
         (["distill"], "no trained teacher"),
         (["--set", "nonsense=1"], "no setting"),
         (["--device", "cuda:99"], "cannot be used"),
