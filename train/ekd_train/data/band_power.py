@@ -1,4 +1,4 @@
-"""Band power of EEG as slow signals: what the teacher sees where the rate is too low for the waves."""
+"""Band power of EEG as slow signals, the teacher's input where the sample rate is too low for the waves."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -45,6 +45,6 @@ def band_power(
 
 
 def band_power_spec(spec: SignalSpec) -> SignalSpec:
-    """The specification of band-power rows, timed as `spec`: no filter, logarithm against its own past."""
+    """The specification of band-power rows, timed as `spec`: no filter, logarithm with running normalization."""
     normalization = Normalization("log-ema", time_constant_s=90.0, gain=1.0)
     return replace(spec, sos=(), normalization=normalization, unit="uV2")

@@ -1,4 +1,4 @@
-"""Bridges out, to what others use: windows for TorchEEG's splitters, recordings for MNE.
+"""Conversions for other libraries: windows for TorchEEG's splitters, recordings for MNE.
 
 The one module of `ekd_train.data` that loads torch. pandas and mne come with the extra `bridges`.
 """

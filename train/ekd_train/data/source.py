@@ -30,7 +30,7 @@ __all__ = ["Dataset", "Source", "open_dataset"]
 
 
 class Dataset(Protocol):
-    """What a dataset module offers."""
+    """The interface of a dataset module."""
 
     @property
     def identity(self) -> str:
@@ -39,7 +39,7 @@ class Dataset(Protocol):
 
     @property
     def synthetic(self) -> bool:
-        """Whether nobody was measured."""
+        """Whether the data is synthetic."""
         ...
 
     @property
@@ -54,20 +54,20 @@ class Dataset(Protocol):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The ratings there are."""
+        """The names of the ratings."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know, such as recordings without labels."""
+        """Sentences for the user, such as the number of recordings without labels."""
         ...
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """The recordings of these subjects, subject by subject, read when they are asked for."""
+        """The recordings of these subjects, subject by subject, read lazily."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes with anything that `read` gives, the code apart: names, options and the content of every file.
+        """A digest of everything that determines `read` except the code: names, options and the content of every file.
 
         Raises DataError for a file that cannot be read.
         """
@@ -75,7 +75,7 @@ class Dataset(Protocol):
 
 
 class Source:
-    """A dataset and the way from it to labeled windows."""
+    """A dataset, and its conversion to labeled windows."""
 
     def __init__(self, name: str, dataset: Dataset) -> None:
         self.name = name
@@ -101,10 +101,10 @@ class Source:
     ) -> WindowSet:
         """The labeled windows of these subjects (default: all), in the order of `subjects` here, in order of time.
 
-        A window belongs to a trial only if it lies wholly inside it. eeg_spec None leaves EEG out.
+        A window belongs to a trial only if it is wholly inside it. eeg_spec None leaves EEG out.
         The windows of all subjects are converted once and kept in the cache (`ekd_train.data.cache.store`); from there
-        they are mapped, and only what does not lie side by side is copied. progress(done, total) is called as
-        subjects are read, so not where the cache has them. What was left out is added to `notes`.
+        they are mapped, and only windows that are not contiguous are copied. progress(done, total) is called as
+        subjects are read, and not where the cache has them. Omissions are added to `notes`.
         Raises DataError for unknown targets or subjects, where no window comes out, and where all labels of a
         target by several subjects are of one class.
         """
@@ -140,7 +140,7 @@ class Source:
         eeg_features: EegFeatures,
         progress: Callable[[int, int], None] | None,
     ) -> Conversion:
-        """All subjects' windows out of the cache, or these subjects' alone, in memory, where there is no cache."""
+        """All subjects' windows from the cache, or only these subjects' in memory where there is no cache."""
 
         def convert_all(subjects: Sequence[str], gsr: Rows, eeg: Rows | None) -> Converted:
             trials: list[ConvertedTrial] = []
@@ -169,7 +169,7 @@ class Source:
         def convert_unchanged(gsr: Rows, eeg: Rows | None) -> Converted:
             converted = convert_all(self.subjects, gsr, eeg)
             if self.dataset.fingerprint() != fingerprint:
-                raise DataError(f"{self.name} changed while it was read: start again once nothing writes there")
+                raise DataError(f"{self.name} changed while it was read: start again once its files stay the same")
             return converted
 
         if cache_folder() is not None and not self._cacheless:

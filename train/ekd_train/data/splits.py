@@ -1,4 +1,4 @@
-"""Splits by subject: no person is ever on both sides. The one exception carries "leaky" in its name.
+"""Splits by subject: no subject is ever on two sides. The one exception has "leaky" in its name.
 
 `sides` is the only way from windows to the indices of a side.
 """
@@ -50,7 +50,7 @@ class SplitConfig:
     kind: "holdout", one split at random; "leave-one-out", a fold a subject; "k-fold", `folds` groups of subjects;
         "trial-leaky", `folds` groups of trials with the same people on all sides, to compare with the literature.
     fold: which fold this is, from 0. validation: share of the subjects (of a fold's rest) that choose the epoch.
-    test: share of the subjects that a holdout keeps for the end.
+    test: share of the subjects that a holdout keeps for the test.
     rated: share of the training subjects whose ratings are used; the others' windows are unrated.
     """
 
@@ -67,7 +67,7 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True)
 class SubjectSplit:
-    """Subjects for training, for choosing between epochs, and for the final figure; validation may be empty.
+    """Subjects for training, for choosing the best epoch, and for the test; validation may be empty.
 
     Raises DataError where a subject is on two sides or twice on one, or where train or test is empty.
     """
@@ -87,7 +87,7 @@ class SubjectSplit:
 
 @dataclass(frozen=True, slots=True)
 class LeakyTrialSplit:
-    """Trials, not people, are divided: every subject is on all sides. It overstates accuracy; see `LEAKY_WARNING`.
+    """Trials are divided instead of subjects: every subject is on all sides, see `LEAKY_WARNING`.
 
     Each subject's trials are put in an order by seed and subject, every `folds`-th from `fold` on is test, and the
     share `validation` of the others is validation.
@@ -235,7 +235,7 @@ def k_fold_splits(subjects: Sequence[str], folds: int, seed: int, validation: fl
     if folds < 2:
         raise DataError("cross-validation needs at least 2 folds")
     if not 0 <= validation < 1:
-        raise DataError("the validation share must lie between 0 and 1")
+        raise DataError("the validation share must be between 0 and 1")
     names = _shuffled(subjects, seed, max(folds, 3 if validation else 2), f"{folds}-fold cross-validation")
     return (_fold(names, names[fold::folds], validation) for fold in range(folds))
 

@@ -1,7 +1,7 @@
-"""Recordings, and the windows that the edge's own Preprocessor cuts from them.
+"""Recordings, and the windows that the device's own Preprocessor cuts from them.
 
-First `convert`, which is costly and knows nothing of targets: its `Conversion` is what the cache keeps. Then
-`choose`, which picks subjects and targets and makes labels of ratings.
+`convert` cuts the windows, which is costly and independent of targets: the cache keeps its `Conversion`. `choose`
+picks subjects and targets and turns ratings into labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,12 +36,12 @@ _EDGE_S = 1e-6
 
 GsrUnit = Literal["uS", "relative"]
 """Unit of a recording's GSR: "uS" for conductance in microsiemens; "relative" where only its changes are known, in
-a unit and from an origin of their own, growing with conductance."""
+an unknown unit, increasing with conductance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A rated stretch of a recording: seconds since its first sample, ratings 1..9 by target name."""
+    """A rated interval of a recording: seconds since its first sample, ratings 1..9 by target name."""
 
     name: str
     start_s: float
@@ -83,8 +83,8 @@ class Conversion:
     """The windows of all trials of some recordings, rated or not, before subjects and targets are chosen.
 
     gsr: float32 (n, window_samples). eeg: float32 (n, rows, window_samples), or None. Either may be a np.memmap.
-    trials: in the order of their windows, each trial's side by side.
-    notes: what the dataset had to say while it was read.
+    trials: in the order of their windows, contiguous for each trial.
+    notes: the dataset's notes from reading.
     """
 
     gsr: NDArray[np.float32]
@@ -150,7 +150,7 @@ class WindowSet:
         return replace(self, **picked)
 
     def of_subjects(self, names: Iterable[str]) -> "WindowSet":
-        """The windows of these subjects, in their order here: no copy where they lie side by side.
+        """The windows of these subjects, in their order here: no copy where they are contiguous.
 
         Raises DataError for a subject without any window.
         """

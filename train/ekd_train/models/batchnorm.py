@@ -1,4 +1,4 @@
-"""BatchNorm statistics that belong to the weights as they are."""
+"""BatchNorm statistics of the current weights."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,10 +9,10 @@ __all__ = ["settle_statistics"]
 
 
 def settle_statistics(network: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
-    """Take the statistics of every BatchNorm afresh from these batches, without dropout, as plain averages.
+    """Recompute the statistics of every BatchNorm from these batches, without dropout, as plain averages.
 
     The published momentum keeps 99 % of the old value at every step, so after a few hundred steps the running
-    statistics still lag behind the weights, and a network judged with them is judged as something it no longer is.
+    statistics still lag behind the weights, and an evaluation with them does not measure the current network.
 
     forward: runs the network on the windows at these indices. The network is left in inference mode.
     """

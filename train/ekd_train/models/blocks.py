@@ -1,7 +1,7 @@
-"""The parts of which student and teacher are built (EmotionKD, ACM MM 2023).
+"""The building blocks of student and teacher (EmotionKD, ACM MM 2023).
 
-Some are evaluated otherwise than published, always to the same function and the same gradients, because it is faster:
-attention with merged weights, batch norm of the head by the statistics of its input.
+Some are computed in another way than published, with the same function and gradients, because it is faster: attention
+with merged weights, and the head's batch norm from the statistics of its input.
 
 Tokens travel as (batch, tokens, filters). B, T, F, H below: batch, tokens, filters, heads.
 """
@@ -226,7 +226,7 @@ class Score(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Feature (B, n) -> logits (B, classes): dropout, then four dense layers with nothing between them."""
+    """Feature (B, n) -> logits (B, classes): dropout, then four dense layers without activations."""
 
     def __init__(self, config: NetworkConfig, feature: int) -> None:
         super().__init__()
@@ -247,7 +247,7 @@ class Classifier(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """Feature (B, n) -> logits (B, classes): dropout, then the one dense layer that the four amount to."""
+    """Feature (B, n) -> logits (B, classes): dropout, then the single dense layer that equals the four."""
 
     def __init__(self, config: NetworkConfig, feature: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The shape of both networks, and what they return. Importable without torch."""
+"""The shape of both networks, and their output. Importable without torch."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ STUDENTS: Mapping[StudentKind, Mapping[str, Any]] = {
     "compact": {"heads": 2, "key_size": 16, "gate": "hardtanh"},
     "edge": {"filters": 48, "ffn": 48, "gate": "hardtanh"},
 }
-"""What each kind of student has otherwise than the teacher. compact: less attention, a pooled and collapsed classifier.
+"""How each kind of student differs from the teacher. compact: less attention, a pooled and collapsed classifier.
 edge: no attention at all, tokens mixed by depthwise convolutions, batch norms that fold away: int8 makes it fast."""
 
 _OWN_SIZES = ("filters", "heads", "key_size", "ffn")
@@ -30,7 +30,7 @@ _TARGET = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Output(NamedTuple):
-    """What a network makes of a batch of B windows.
+    """The output of a network for a batch of B windows.
 
     logits: (B, targets, classes), before the softmax.
     feature: (B, tokens * filters) of the student, token-major, in the teacher's width; (B, 2 * tokens * filters) of

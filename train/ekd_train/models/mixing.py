@@ -1,7 +1,7 @@
 """The encoder of the student `edge`: tokens mixed by convolutions instead of attention.
 
 Every product is one of activations with constant weights, and every norm is a batch norm that folds into the product
-before it: what int8 kernels are fast at. Attention multiplies activations with activations, and layer norm divides.
+before it: which int8 kernels compute fast. Attention multiplies activations with activations, and layer norm divides.
 """
 
 import torch
@@ -16,7 +16,7 @@ __all__ = ["MixBlock", "MixEncoder", "TokenMixing"]
 
 
 class TokenMixing(nn.Module):
-    """A depthwise convolution along the tokens, then batch norm: (B, T, F) -> (B, T, F); zeros beyond the ends."""
+    """A depthwise convolution along the tokens, then batch norm: (B, T, F) -> (B, T, F); zero-padded at the ends."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class MixBlock(nn.Module):
 
 
 class MixEncoder(nn.Module):
-    """`depth` blocks; returns the tokens after each, shallow first. The convolutions know where tokens are."""
+    """`depth` blocks; returns the tokens after each, shallow first. The convolutions need no position embedding."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

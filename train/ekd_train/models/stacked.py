@@ -2,7 +2,7 @@
 
 A `Stack` holds the weights of its members along a leading axis and runs them by `torch.func.vmap`; the losses of
 `ekd_train.training.distillation` are summed over members, so each gets its own gradient, and Adam, which works
-element by element, takes for each the step it would take alone.
+element by element, takes the same step for each as it would alone.
 """
 
 import copy
@@ -64,7 +64,7 @@ class Stack(nn.Module):
 
     @torch.no_grad()
     def take_statistics(self, number: int, member: nn.Module) -> None:
-        """Put a member's batch statistics back in their place."""
+        """Copy a member's batch statistics back."""
         for (_, mine), (_, theirs) in zip(self.template.named_buffers(), member.named_buffers(), strict=True):
             mine[number] = theirs
 
@@ -73,7 +73,7 @@ Network = Student | Teacher | Stack
 
 
 def assemble(members: Sequence[Student | Teacher], stacked: bool) -> Network:
-    """The one network there is, or the stack of all."""
+    """The single network, or the stack of all."""
     return Stack(members) if stacked else members[0]
 
 

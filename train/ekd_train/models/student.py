@@ -1,4 +1,4 @@
-"""The student: skin conductance alone, as published (EmotionKD, ACM MM 2023) or of a lighter kind."""
+"""The student: skin conductance alone, as published (EmotionKD, ACM MM 2023) or of a smaller kind."""
 
 from collections.abc import Sequence
 

@@ -28,8 +28,8 @@ class InteractiveFusion(nn.Module):
 class Teacher(nn.Module):
     """EEG (B, eeg_rows, window) and GSR (B, window) windows -> Output with a feature (B, 2 * tokens * filters).
 
-    The published teacher has one EEG block more, whose output nothing reads. With fusion "published" that block is
-    not built here: no function, no gradient and no output differs. With fusion "figure" it is there and is used.
+    The published teacher has one more EEG block, whose output is unused. With fusion "published" that block is not
+    built here: outputs and gradients are the same. With fusion "figure" it is built and used.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

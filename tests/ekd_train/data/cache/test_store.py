@@ -200,7 +200,7 @@ def test_data_that_change_while_they_are_read_are_refused(cache: Path, folder: P
 
 def test_a_fault_of_the_data_leaves_nothing_behind(cache: Path, folder: Path) -> None:
     (folder / "s002.csv").write_text("# rate_hz: 128\ngsr,eeg_F3,eeg_F4\n5,nan,1\n")
-    with pytest.raises(DataError, match=r"s002\.csv line 3: 'nan' is no finite number"):
+    with pytest.raises(DataError, match=r"s002\.csv line 3: 'nan' is not a finite number"):
         load(f"recordings:{folder}")
     assert list(cache.iterdir()) == []
     (folder / "s002.csv").unlink()

@@ -98,7 +98,7 @@ def test_a_file_full_of_numbers_is_read_as_python_would(rewritten: Callable[...,
     with (folder / "s01.dat").open("rb") as file:
         reference = pickle.load(file, encoding="latin1")["data"]
     source = open_dataset(f"deap:{folder}?channels=32")
-    assert any("GSR of 1 of 1 subjects is no resistance" in note for note in source.notes)
+    assert any("GSR of 1 of 1 subjects is relative to a baseline, not a resistance" in note for note in source.notes)
     for k, recording in enumerate(source.dataset.read(["s01"])):
         np.testing.assert_array_equal(recording.eeg, reference[k, :32])
         np.testing.assert_array_equal(recording.gsr, -reference[k, GSR])
@@ -141,7 +141,7 @@ def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) ->
     data, _ = subject("s01")
     subject("s02", level=2e5)
     source = open_dataset(f"deap:{deap}")
-    assert any("GSR of 1 of 2 subjects is no resistance but relative to a baseline (s02)" in n for n in source.notes)
+    assert any("GSR of 1 of 2 subjects is relative to a baseline, not a resistance (s02)" in n for n in source.notes)
     recordings = list(source.dataset.read(source.subjects))
     assert {recording.gsr_unit for recording in recordings} == {"relative"}
     np.testing.assert_array_equal(recordings[0].gsr, -data[0, GSR])
@@ -212,11 +212,11 @@ def test_nan_is_refused_by_trial(rewritten: Callable[..., Path]) -> None:
     data = np.zeros((40, 40, 8064))
     data[4, 3, 100] = np.nan
     folder = rewritten(data=data, labels=np.full((40, 4), 5.0))
-    with pytest.raises(DataError, match=r"EEG of trial 5 in .*s01\.dat has values that are no finite numbers"):
+    with pytest.raises(DataError, match=r"EEG of trial 5 in .*s01\.dat has values that are not finite numbers"):
         list(DeapDataset(folder).read(["s01"]))
     data[0, GSR, 5] = np.inf
     folder = rewritten(data=data, labels=np.full((40, 4), 5.0))
-    with pytest.raises(DataError, match=r"GSR of .*s01\.dat has values that are no finite numbers"):
+    with pytest.raises(DataError, match=r"GSR of .*s01\.dat has values that are not finite numbers"):
         DeapDataset(folder)
     with pytest.raises(DataError, match=r"GSR of trial 1 in .*s01\.dat has values"):
         next(DeapDataset(folder, gsr="relative").read(["s01"]))

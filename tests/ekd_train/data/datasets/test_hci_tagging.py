@@ -229,7 +229,7 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
         assert sorted(note for note in notes[5:] if "are kept in" not in note) == [
             "2 of 8 sessions of p07 left out: Status has no two events (7, 8)",
             "2 of 8 sessions of p07 left out: channels are missing (12, 13)",
-            "3 of 8 sessions of p07 left out: GSR1 is no resistance of skin in Ohm (9, 10, 11)",
+            "3 of 8 sessions of p07 left out: GSR1 is not a resistance of skin in Ohm (9, 10, 11)",
         ]
     notes = list(source.notes)
     source.windows(SIGNAL, None)
@@ -279,12 +279,12 @@ BOMB = f'<!DOCTYPE s [<!ENTITY e0 "ha">{LAUGHS}]><s>&e9;</s>'
         ('<!DOCTYPE s [<!ENTITY z SYSTEM "file:///etc/hostname">]><s a="&z;">&z;</s>', "has a DTD"),
         ('<!DOCTYPE s SYSTEM "http://127.0.0.1:9/x.dtd"><s/>', "has a DTD"),
         ('<!DOCTYPE s [<!ENTITY % p SYSTEM "file:///etc/hostname"> %p;]><s/>', "has a DTD"),
-        ("<session", "is no well-formed XML"),
-        ("", "is no well-formed XML"),
-        ("<session>&z;</session>", "is no well-formed XML"),
-        ("<a>" * 100_000, "is no well-formed XML"),
+        ("<session", "is not well-formed XML"),
+        ("", "is not well-formed XML"),
+        ("<session>&z;</session>", "is not well-formed XML"),
+        ("<a>" * 100_000, "is not well-formed XML"),
         ("<a>" * 100_000 + "</a>" * 100_000, "has no subject with a number"),
-        ('<?xml version="1.0" encoding="none such"?><s/>', "is no well-formed XML"),
+        ('<?xml version="1.0" encoding="none such"?><s/>', "is not well-formed XML"),
         ("<s>" + " " * 2**20 + "</s>", "is far too large"),
         (xml(""), "has no subject with a number as its id"),
         (xml('<subject id="seven"/>'), "has no subject with a number as its id"),
@@ -309,8 +309,8 @@ def test_a_damaged_bdf_is_named(session: Session, sessions: Path) -> None:
         (whole[: len(whole) // 2], "is damaged"),
         (whole[:1000], "is damaged"),
         (b"\xffBIOSEMI", "is damaged"),
-        (b"0       " + whole[8:], "is no BDF file"),
-        (b"", "is no BDF file"),
+        (b"0       " + whole[8:], "is not a BDF file"),
+        (b"", "is not a BDF file"),
         (whole[:236] + b"-1      " + whole[244:], "is damaged"),
         (whole[:236] + b"many    " + whole[244:], "is damaged"),
         (whole[:252] + b"9999" + whole[256:], "is damaged"),

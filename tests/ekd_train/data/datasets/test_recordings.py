@@ -52,7 +52,7 @@ def test_gsr_alone_is_enough(tmp_path: Path, small_sessions: list[Recording]) ->
 
 def test_nothing_is_overwritten(folder: Path, small_sessions: list[Recording]) -> None:
     before = (folder / "labels.csv").read_text()
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write_recording(folder / "s000.csv", small_sessions[0])
     (folder / "s000.csv").unlink()
     with pytest.raises(DataError, match="names the recording s000 already"):
@@ -152,10 +152,10 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
         ("", "holds no samples"),
         ("# rate_hz: 16\n", "holds no samples"),
         (RATE + "gsr\n", "holds no samples"),
-        (RATE + "gsr\n5\n5\nnan\n" + "5\n" * 128, r"a\.csv line 5: 'nan' is no finite number"),
-        (RATE + "gsr\n5\n\n5\nfive\n" + "5\n" * 128, r"a\.csv line 6: 'five' is no finite number"),
-        (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 lacks cells"),
-        (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is no finite number"),
+        (RATE + "gsr\n5\n5\nnan\n" + "5\n" * 128, r"a\.csv line 5: 'nan' is not a finite number"),
+        (RATE + "gsr\n5\n\n5\nfive\n" + "5\n" * 128, r"a\.csv line 6: 'five' is not a finite number"),
+        (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 has too few cells"),
+        (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is not a finite number"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is the skin conductance"),
         (EIGHT_S, "the rate of .*a.csv is unknown"),
         ("# rate_hz: fast\n" + EIGHT_S, "makes no sense"),
@@ -192,10 +192,10 @@ def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> Non
         ("a,p1,t1,0,4,0.5\n", "ratings go from 1 to 9"),
         ("a,p1,t1,0,4,high\n", "line 2: arousal is 'high'"),
         ("a,p1,t1,0,4,nan\n", "line 2: arousal is 'nan'"),
-        ("a,p1,t1,4,4,3\n", "end_s must lie after start_s"),
-        ("a,p1,t1,-1,4,3\n", "end_s must lie after start_s"),
+        ("a,p1,t1,4,4,3\n", "end_s must be after start_s"),
+        ("a,p1,t1,-1,4,3\n", "end_s must be after start_s"),
         ("a,,t1,0,4,3\n", "the cell subject is empty"),
-        ("a,p1,t1,0,4,3\na,p1,t1,4,8,3\n", "line 3: trial t1 of a is there already"),
+        ("a,p1,t1,0,4,3\na,p1,t1,4,8,3\n", "line 3: trial t1 of a is listed twice"),
         ("a,p1,t1,0,4,3\na,p2,t2,4,8,3\n", "line 3: a is of subject 'p1' above"),
     ],
 )

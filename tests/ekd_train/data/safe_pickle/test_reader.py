@@ -110,7 +110,7 @@ def test_a_pickle_that_runs_something_runs_nothing(tmp_path: Path, name: str, pr
     assert canary.exists()
     canary.unlink()
     with pytest.raises(
-        DataError, match=r"holds (posix|nt|builtins|__builtin__|numpy\.testing|os|an array of type 'O8)"
+        DataError, match=r"contains (posix|nt|builtins|__builtin__|numpy\.testing|os|an array of type 'O8)"
     ):
         read(tmp_path / "s01.dat", content)
     assert not canary.exists()
@@ -139,8 +139,8 @@ def test_the_pieces_make_an_array(file: Path) -> None:
     ("content", "says"),
     [
         # names: by every instruction that can bring one
-        (b"cos\nsystem\n(S'true'\ntR.", r"holds os\.system"),
-        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", r"holds os\.system"),
+        (b"cos\nsystem\n(S'true'\ntR.", r"contains os\.system"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", r"contains os\.system"),
         (b"(S'true'\nios\nsystem\n.", "the instruction b'i'"),
         (b"(" + F8 + b"o.", "the instruction b'o'"),
         (b"\x80\x02cnumpy\nndarray\n)\x81.", r"the instruction b'\\x81'"),
@@ -151,13 +151,13 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"Pelsewhere\n.", "the instruction b'P'"),
         (b"U\x01aQ.", "the instruction b'Q'"),
         (b"\x80\x05\x97.", r"the instruction b'\\x97'"),
-        (b"ccopyreg\n_reconstructor\n.", r"holds copyreg\._reconstructor"),
-        (b"ccopy_reg\n_reconstructor\n.", r"holds copy_reg\._reconstructor"),
-        (b"cnumpy\nload\n.", r"holds numpy\.load"),
-        (b"cnumpy\nmemmap\n.", r"holds numpy\.memmap"),
-        (b"cnumpy.core.multiarray\nscalar\n.", r"holds numpy\.core\.multiarray\.scalar"),
-        (b"cnumpy\nndarray.tofile\n.", r"holds numpy\.ndarray\.tofile"),
-        (b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.", r"holds numpy\.ndarray\.__class__"),
+        (b"ccopyreg\n_reconstructor\n.", r"contains copyreg\._reconstructor"),
+        (b"ccopy_reg\n_reconstructor\n.", r"contains copy_reg\._reconstructor"),
+        (b"cnumpy\nload\n.", r"contains numpy\.load"),
+        (b"cnumpy\nmemmap\n.", r"contains numpy\.memmap"),
+        (b"cnumpy.core.multiarray\nscalar\n.", r"contains numpy\.core\.multiarray\.scalar"),
+        (b"cnumpy\nndarray.tofile\n.", r"contains numpy\.ndarray\.tofile"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.", r"contains numpy\.ndarray\.__class__"),
         (b"c" + b"a" * 300 + b"\nb\n.", "a line of it does not end"),
         # the known names, turned against their use
         (of_data(b"c_codecs\nencode\n(" + long(b"x") + b"U\x03zip" + b"tR"), r"a call of _codecs\.encode that numpy"),
@@ -182,8 +182,8 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"N.", "no dict of arrays"),
         (b"(}.", "no dict of arrays"),
         (ARRAY + state(SIXTEEN) + b".", "no dict of arrays"),
-        (of_data(b"K\x05"), "something else than an array under 'data'"),
-        (of_data(b"}"), "something else than an array under 'data'"),
+        (of_data(b"K\x05"), "something other than an array under 'data'"),
+        (of_data(b"}"), "something other than an array under 'data'"),
         (of_data(ARRAY), "the array 'data' has no values"),
         (b"\x80\x02}K\x01" + ARRAY + b"s.", "a name is no text"),
         # claims beyond the file, and beyond reason
@@ -205,8 +205,8 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b".", "no dict of arrays"),
         (b"s.", "takes more than it has"),
         (b"q\x00.", "takes more than it has"),
-        (b"h\x00.", "recalls what was never there"),
-        (b"t.", "a mark that is not there"),
+        (b"h\x00.", "recalls a value that was never stored"),
+        (b"t.", "a mark that does not exist"),
         (b"(K\x01d.", "fills what is no dict"),
         (b"N(NNu.", "fills what is no dict"),
         (b"S'abc\n.", "a string has no quotes"),

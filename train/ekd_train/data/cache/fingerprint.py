@@ -1,4 +1,4 @@
-"""What converted windows depend on, as digests: the contents of data files, and the code between them and windows."""
+"""Digests of everything that converted windows depend on: the contents of data files and the converting code."""
 
 import contextlib
 import hashlib
@@ -78,7 +78,7 @@ def _stamp(about: os.stat_result) -> list[int]:
 
 
 def _hash(path: Path, memo: dict[str, list[Any]]) -> tuple[str, list[Any] | None]:
-    """The content's SHA-256, and what to remember of the file if that is new and may be relied on."""
+    """The content's SHA-256, and the entry to remember where it is new and the file has settled."""
     try:
         known = memo.get(_place(path))
         with path.open("rb") as file:
@@ -95,7 +95,7 @@ def _hash(path: Path, memo: dict[str, list[Any]]) -> tuple[str, list[Any] | None
 
 
 def _read_memo(folder: Path | None) -> dict[str, list[Any]]:
-    """What is remembered; nothing of a file that is absent or damaged."""
+    """The remembered digests; empty where the file is absent or damaged."""
     if folder is None:
         return {}
     try:
@@ -113,7 +113,7 @@ def _is_sound(entry: list[Any]) -> bool:
 
 
 def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
-    """Add to what is remembered, in one step. What cannot be written is hashed again next time."""
+    """Add to the remembered digests in one step; a failure to write costs only hashing next time."""
     memo = _read_memo(folder)
     memo = {path: entry for path, entry in memo.items() if path not in fresh} | fresh
     text = json.dumps(dict(list(memo.items())[-_REMEMBER_FILES:]))
@@ -124,7 +124,7 @@ def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
 
 
 def _hash_code() -> str:
-    """Of all that lies between a dataset's files and its windows, the libraries that compute included."""
+    """SHA-256 of the code between a dataset's files and its windows, and of the versions of numpy and scipy."""
     packages = [ekd_edge.signal, firmware_bridge.devices, ekd_train.data]
     folders = [Path(str(package.__file__)).parent for package in packages]
     sources = [source for folder in folders for source in sorted(folder.rglob("*.py"))]
@@ -136,4 +136,4 @@ def _hash_code() -> str:
 
 
 CODE = _hash_code()
-"""SHA-256 of the code that determines windows, taken when it is loaded: a source edited later is not what runs."""
+"""SHA-256 of the code that determines windows, computed at import, because a source edited later is not what runs."""

@@ -1,4 +1,4 @@
-"""What `ekd-train cache` shows of the converted windows on disk, and how it deletes them."""
+"""The listing and deletion of converted windows for `ekd-train cache`."""
 
 import shutil
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A file that one process at a time may hold, for as long as it lives."""
+"""A lock file that one process at a time holds, until it releases it or ends."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ __all__ = ["is_held", "locked"]
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file, alone among processes; a process that ends lets go of it. It is deleted after use.
+    """Hold the lock file exclusively until the block or the process ends. It is deleted after use.
 
     Raises BlockingIOError where another process holds it and `wait` is false.
     """

@@ -1,4 +1,4 @@
-"""Rows of float32 that grow as they come, in memory or in an .npy file: what a conversion writes to."""
+"""Growing arrays of float32 rows, in memory or in an .npy file: the output of a conversion."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ class WriteError(Exception):
 
 
 class Rows(Protocol):
-    """Takes windows one after another: float32 (n, ...), all of one shape but for n."""
+    """Collects windows: float32 (n, ...), all of one shape but for n."""
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add these; raises DataError where their shape differs from the first ones'."""
@@ -112,7 +112,7 @@ def map_rows(path: Path, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], 
 def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
     """The rows from begin to end of each span, in turn: a view where there is one span at most, else a copy.
 
-    What is copied of a map is read from its file, so that memory never holds the pages of both.
+    Copies of a mapped file are read from the file, so that memory never holds both.
     """
     if len(spans) <= 1:
         begin, end = spans[0] if spans else (0, 0)
@@ -122,7 +122,7 @@ def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDAr
     with contextlib.ExitStack() as stack:
         file = None
         if isinstance(array, np.memmap):
-            with contextlib.suppress(FileNotFoundError):  # deleted since: the map has it still
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile: the map still has it
                 file = stack.enter_context(Path(str(array.filename)).open("rb"))
         for begin, end in spans:
             part = rows[done : done + end - begin]
@@ -137,7 +137,7 @@ def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDAr
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """The .npy header, of one length for any number of rows: numpy leaves room for it to grow."""
+    """The .npy header, of one length for any number of rows, because numpy reserves room for growth."""
     out = io.BytesIO()
     about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, about)

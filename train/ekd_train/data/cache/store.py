@@ -1,4 +1,4 @@
-"""Converted windows on disk: made once, then mapped into memory.
+"""Converted windows on disk: written once, then mapped into memory.
 
 FOLDER/windows/KEY/   one entry: the windows of all subjects of a dataset, for one pair of signal specifications
   gsr.npy  eeg.npy    float32, as `Conversion` has them; numpy.load reads them too
@@ -48,12 +48,12 @@ __all__ = [
 FORMAT = 1
 ENTRY, _GSR, _EEG = "entry.json", "gsr.npy", "eeg.npy"
 NAME = re.compile(r"[0-9a-f]{64}(\..+\.part)?")
-"""What the cache's own folders are called: no other is ever deleted."""
+"""Pattern of the cache's own folders; no other folder is ever deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What belongs to windows that were written: see `Conversion`."""
+    """Trials and notes of windows that were written, see `Conversion`."""
 
     trials: tuple[ConvertedTrial, ...]
     notes: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ Convert = Callable[[Rows, Rows | None], Converted]
 
 
 class DamagedError(Exception):
-    """An entry is not as it was written."""
+    """An entry is damaged."""
 
 
 def entry_key(
@@ -122,7 +122,7 @@ def _make(
     """The entry, with its lock held."""
     entry = folder / key
     try:
-        return _open(entry, window_s)  # another process was faster
+        return _open(entry, window_s)  # another process finished first
     except FileNotFoundError:
         pass
     except DamagedError as error:
@@ -147,7 +147,7 @@ def _make(
         try:
             part.rename(entry)
         except OSError:
-            if not entry.is_dir():  # else made meanwhile by a machine whose locks are not seen here
+            if not entry.is_dir():  # else written meanwhile by a machine whose locks are not visible here
                 raise
         _sync(folder)
     finally:

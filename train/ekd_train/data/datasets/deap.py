@@ -1,4 +1,4 @@
-"""DEAP, `deap:PATH`: the preprocessed Python files s01.dat to s32.dat, from a copy of one's own.
+"""DEAP, `deap:PATH`: the preprocessed Python files s01.dat to s32.dat, from your own licensed copy.
 
 A file is a subject: a pickle (read by `unpickle`, which runs nothing) of `data`, 40 trials x 40 channels x 8064 samples
 at 128 Hz, and `labels`, 40 x valence, arousal, dominance and liking, 1..9. Trial k is of the same video for everyone.
@@ -9,8 +9,8 @@ chain settle. EEG (rows 0..31, uV) comes band-passed to 4-45 Hz and average-refe
 
 Options, as in `deap:PATH?gsr=relative&channels=32`:
   gsr       auto (default), ohm or relative. The files give resistance in Ohm, from which some subjects' baseline was
-            taken off: negative values, whose inverse is nothing. `ohm` inverts to uS and refuses what is no
-            resistance; `relative` turns the sign alone; `auto` inverts if every subject's values are resistances,
+            subtracted: negative values have no inverse. `ohm` inverts to uS and refuses values that are
+            not resistances; `relative` only changes the sign; `auto` inverts if every subject's values are resistances,
             else takes all as relative, so that no two subjects are in different units.
   baseline  keep (default), or subtract: the mean of the 3 s before the video off EEG and relative GSR.
   channels  28 (default) or 32, see `montage`.
@@ -54,7 +54,7 @@ class DeapDataset:
     Files, shapes and labels are checked at once, and GSR unless it is taken as relative; EEG when read.
     Every fault is a DataError that names the file.
 
-    settings: what besides the files decides how recordings come out, such as "baseline=keep&channels=28&gsr=uS".
+    settings: the options that change the recordings, such as "baseline=keep&channels=28&gsr=uS".
     files: the files of each subject.
     """
 
@@ -85,7 +85,7 @@ class DeapDataset:
             self._unit = "relative"
             who = "all" if len(doubtful) == len(found) else ", ".join(doubtful)
             notes.append(
-                f"GSR of {len(doubtful)} of {len(found)} subjects is no resistance but relative to a baseline ({who}): "
+                f"GSR of {len(doubtful)} of {len(found)} subjects is relative to a baseline, not a resistance ({who}): "
                 "that of all is taken as relative, which needs signal.normalization=ema-zscore (as in preset deap)"
             )
         elif gsr == "relative":
@@ -95,7 +95,7 @@ class DeapDataset:
 
     @staticmethod
     def _checked(path: Path, gsr: str) -> bool:
-        """Whether a file's GSR can be turned into conductance, so far as that is asked."""
+        """Whether a file's GSR can be converted to conductance, where the option asks for that."""
         data, _ = _subject(path)
         if gsr == "relative":
             return True
@@ -103,8 +103,8 @@ class DeapDataset:
         usable = is_resistance(values)
         if gsr == "ohm" and not usable:
             raise DataError(
-                f"gsr=ohm, but GSR of {path} goes from {values.min():g} to {values.max():g}, which is no resistance of "
-                "skin in Ohm: use gsr=auto"
+                f"gsr=ohm, but GSR of {path} goes from {values.min():g} to {values.max():g}, which is not a resistance "
+                "of skin in Ohm: use gsr=auto"
             )
         return usable
 
@@ -115,7 +115,7 @@ class DeapDataset:
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
         """The 40 recordings of each of these subjects, one a trial.
 
-        Raises DataError for an unknown subject and for values that are no finite numbers.
+        Raises DataError for an unknown subject and for values that are not finite numbers.
         """
         for subject in subjects:
             if subject not in self.files:
@@ -163,7 +163,7 @@ def _subject(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     arrays = read_arrays(path)
     for name, shape in (("data", (_TRIALS, _CHANNELS, _SAMPLES)), ("labels", (_TRIALS, len(_TARGETS)))):
         if name not in arrays:
-            raise DataError(f"{path} has no {name}: it is no file of DEAP's {_FOLDER}")
+            raise DataError(f"{path} has no {name}: it is not a file of DEAP's {_FOLDER}")
         if arrays[name].shape != shape:
             raise DataError(f"{name} of {path} has the shape {arrays[name].shape}, not {shape} as in DEAP: replace it")
     labels = arrays["labels"].astype(np.float64)
@@ -180,5 +180,5 @@ def _subject(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
 def _finite(values: NDArray[Any], what: str) -> NDArray[np.float64]:
     copied = np.array(values, dtype=np.float64)
     if not np.isfinite(copied).all():
-        raise DataError(f"{what} has values that are no finite numbers: replace the file")
+        raise DataError(f"{what} has values that are not finite numbers: replace the file")
     return copied

@@ -1,6 +1,6 @@
-"""HCI-Tagging (MAHNOB), `hci:PATH`: the emotion sessions with EEG, from a copy of one's own.
+"""HCI-Tagging (MAHNOB), `hci:PATH`: the emotion sessions with EEG, from your own licensed copy.
 
-Sessions/N/session.xml                    subject, stimulus and what was felt (`session_xml`)
+Sessions/N/session.xml                    subject, stimulus and ratings (`session_xml`)
 Sessions/N/Part_X_S_TrialY_emotion.bdf    32 EEG channels in uV, GSR1 in Ohm, Status, at 256 or 512 Hz
 
 Soleymani et al. 2012, IEEE Trans. Affective Computing 3(1), and the database's manual. A session is a recording: 30 s,
@@ -60,10 +60,10 @@ class HciTaggingDataset:
     """The dataset behind `hci:PATH`, where PATH is the folder Sessions or the one above it.
 
     session.xml files are read at once; BDF files one after the other when their subject is read. A session that
-    cannot serve is left out and counted in `notes`, where those found on reading appear once its subject was read.
-    A file that is damaged is a DataError that names it.
+    cannot be used is left out and counted in `notes`, if found while reading then once its subject was read.
+    A damaged file raises a DataError that names it.
 
-    settings: what besides the files decides how recordings come out. files: the files of each subject.
+    settings: the options that change the recordings. files: the files of each subject.
     """
 
     identity = "hci-tagging"
@@ -102,7 +102,7 @@ class HciTaggingDataset:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out so far, counted by reason."""
+        """The sessions left out so far, counted by reason."""
         return tuple(self._notes)
 
     def fingerprint(self) -> str:
@@ -160,9 +160,9 @@ def _session(folder: Path) -> _Session | str:
 
 
 def _recording(session: _Session, channels: Sequence[str]) -> Recording | str:
-    """The session's recording, or why there is none."""
+    """The session's recording, or the reason why it has none."""
     signals = _signals(session.bdf)
-    names = [*EEG_32, _GSR, _STATUS]  # whether EEG is wanted or not: the same sessions for teacher and student
+    names = [*EEG_32, _GSR, _STATUS]  # with or without EEG: the same sessions for teacher and student
     if any(name not in signals for name in names):
         return "channels are missing"
     rates = {Fraction(signals[name].sampling_frequency).limit_denominator(10_000) for name in names}
@@ -174,7 +174,7 @@ def _recording(session: _Session, channels: Sequence[str]) -> Recording | str:
         return "Status has no two events"
     resistance = signals[_GSR].data
     if not is_resistance(resistance):
-        return f"{_GSR} is no resistance of skin in Ohm"
+        return f"{_GSR} is not a resistance of skin in Ohm"
     start, end = events[:2].tolist()
     return Recording(
         name=f"{session.subject}-{session.name}",
@@ -204,14 +204,14 @@ def _signals(path: Path) -> dict[str, "BdfSignal"]:
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
-                raise DataError(f"{path} is no BDF file: copy it again or take its folder away")
+                raise DataError(f"{path} is not a BDF file: copy it again or remove its folder")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of a file cut short, which edfio would go on with
+            warnings.simplefilter("error", UserWarning)  # of a truncated file, which edfio would accept
             return {signal.label: signal for signal in read_bdf(path, header_encoding="latin-1").signals}
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, UserWarning) as error:
-        raise DataError(f"{path} is damaged ({error}): copy it again or take its folder away") from error
+        raise DataError(f"{path} is damaged ({error}): copy it again or remove its folder") from error
 
 
 def _events(status: NDArray[np.int32]) -> NDArray[np.intp]:
@@ -224,7 +224,7 @@ def _average_referenced(path: Path, signals: Mapping[str, "BdfSignal"], channels
     """The channels against the mean of the 32, in uV."""
     for name in EEG_32:
         if (unit := signals[name].physical_dimension).strip().lower() not in ("uv", "µv"):
-            raise DataError(f"{name} of {path} is in {unit!r}, not in uV: take its folder away")
+            raise DataError(f"{name} of {path} is in {unit!r}, not in uV: remove its folder")
     mean = np.zeros(len(signals[EEG_32[0]].digital))
     for name in EEG_32:
         mean += signals[name].data

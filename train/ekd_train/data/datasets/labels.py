@@ -22,7 +22,7 @@ _RATE = re.compile(r"[0-9]+(?:\.[0-9]+)?|[0-9]+/[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The table by recording, in its order: trials, subject, and what it says of rate and unit."""
+    """The rows of one recording: trials, subject, and the rate and unit where stated."""
 
     targets: tuple[str, ...]
     trials: Mapping[str, tuple[Trial, ...]]
@@ -49,7 +49,7 @@ def read_labels(path: Path) -> Labels:
                     continue
                 where = f"{path} line {reader.line_num}"
                 if len(row) != len(columns):
-                    raise DataError(f"{where} has {len(row)} cells, not {len(columns)} as the header: mend it")
+                    raise DataError(f"{where} has {len(row)} cells, not {len(columns)} as the header: correct it")
                 cells = {name: cell.strip() for name, cell in zip(columns, row, strict=True)}
                 empty = next((name for name in REQUIRED if not cells[name]), None)
                 if empty:
@@ -58,7 +58,7 @@ def read_labels(path: Path) -> Labels:
                 if subject_of.setdefault(name, cells["subject"]) != cells["subject"]:
                     raise DataError(f"{where}: {name} is of subject {subject_of[name]!r} above: name one subject")
                 if any(trial.name == cells["trial"] for trial in trials.get(name, ())):
-                    raise DataError(f"{where}: trial {cells['trial']} of {name} is there already: name each once")
+                    raise DataError(f"{where}: trial {cells['trial']} of {name} is listed twice: name each once")
                 trials.setdefault(name, []).append(_trial(cells, targets, where))
                 said = _declared(cells, where)
                 if declared.setdefault(name, said) != said:
@@ -71,7 +71,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def append_labels(path: Path, recording: Recording) -> None:
-    """Add the recording's trials to the table, making it if need be.
+    """Add the recording's trials to the table, creating the table where it is missing.
 
     Raises DataError where the table has other columns or names the recording already.
     """
@@ -109,7 +109,7 @@ def _targets(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
 def _trial(cells: Mapping[str, str], targets: Sequence[str], where: str) -> Trial:
     start, end = (_number(cells[key], f"{where}: {key}") for key in ("start_s", "end_s"))
     if not 0 <= start < end:
-        raise DataError(f"{where}: end_s must lie after start_s, and start_s at or after 0: correct them")
+        raise DataError(f"{where}: end_s must be after start_s, and start_s at or after 0: correct them")
     ratings = {}
     for target in targets:
         if cells[target]:
@@ -123,9 +123,9 @@ def _trial(cells: Mapping[str, str], targets: Sequence[str], where: str) -> Tria
 def _declared(cells: Mapping[str, str], where: str) -> Declared:
     rate, unit, bits = (cells.get(key, "") for key in _OPTIONAL)
     if rate and not (_RATE.fullmatch(rate) and not rate.endswith("/0") and Fraction(rate) > 0):
-        raise DataError(f"{where}: rate_hz {rate!r} is no rate: write 128 or 125/2")
+        raise DataError(f"{where}: rate_hz {rate!r} is not a rate: write 128 or 125/2")
     if bits and not (bits.isascii() and bits.isdigit() and 1 <= int(bits) <= 32):
-        raise DataError(f"{where}: adc_bits {bits!r} is no converter's resolution: write 10 or 12")
+        raise DataError(f"{where}: adc_bits {bits!r} is not a converter's resolution: write 10 or 12")
     return Declared(Fraction(rate) if rate else None, unit or None, int(bits) if bits else None)
 
 
@@ -135,5 +135,5 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{where} is {text!r}, which is no finite number: correct it")
+        raise DataError(f"{where} is {text!r}, which is not a finite number: correct it")
     return value

@@ -1,4 +1,4 @@
-"""What DEAP and HCI-Tagging share: one EEG cap, and skin resistance in Ohm."""
+"""The EEG cap and the skin resistance in Ohm that DEAP and HCI-Tagging share."""
 
 from typing import Final
 

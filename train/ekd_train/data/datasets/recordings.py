@@ -1,8 +1,8 @@
-"""One's own recordings: a folder with a CSV file per recording and the table labels.csv.
+"""Your own recordings: a folder with a CSV file per recording and the table labels.csv.
 
 labels.csv  a row a rated trial: recording, subject, trial, start_s, end_s (seconds since the first
             sample) and a column a target (arousal, valence, any name), rated 1..9; an empty cell means not
-            rated. Optional columns rate_hz, unit and adc_bits hold for the row's recording.
+            rated. Optional columns rate_hz, unit and adc_bits apply to the row's recording.
 NAME.csv    a header and a line a sample: gsr in uS, or with its unit as in gsr_kohm; optionally time_s or
             millis; optionally EEG in uV as eeg_NAME. Comment lines before it may state `# rate_hz: 128`,
             `# unit: adc` and `# adc_bits: 12`. Without a header: `value` or `millis,value`, as sensors send.
@@ -212,14 +212,14 @@ def _fault(layout: _Layout, columns: Sequence[int]) -> DataError:
             if number <= layout.skip or cells == [""]:
                 continue
             if len(cells) <= max(columns):
-                return DataError(f"{layout.path} line {number} lacks cells, it should have {layout.columns}: mend it")
+                return DataError(f"{layout.path} line {number} has too few cells, not {layout.columns}: correct it")
             for column in columns:
                 if not is_number(cells[column].encode()):
                     return DataError(
-                        f"{layout.path} line {number}: {cells[column]!r} is no finite number: "
+                        f"{layout.path} line {number}: {cells[column]!r} is not a finite number: "
                         "fill the missing sample or cut the recording there"
                     )
-    return DataError(f"{layout.path} is no table of numbers separated by commas: export it as CSV")
+    return DataError(f"{layout.path} is not a table of numbers separated by commas: export it as CSV")
 
 
 def _shown_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
@@ -262,7 +262,7 @@ def write_recording(path: Path, recording: Recording) -> None:
     if path.suffix != ".csv" or path.name == LABELS:
         raise DataError(f"a recording is written to a file NAME.csv, not {path}")
     if path.exists():
-        raise DataError(f"{path} is there already and was left as it is: choose another name")
+        raise DataError(f"{path} exists already and was left unchanged: choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     append_labels(path.parent / LABELS, replace(recording, name=path.stem))
     rows = [recording.gsr] if recording.eeg is None else [recording.gsr, *recording.eeg]

@@ -1,4 +1,4 @@
-"""session.xml of HCI-Tagging: who took part, what was shown and what was felt. By defusedxml: no DTD, no entities."""
+"""session.xml of HCI-Tagging: subject, stimulus and ratings. Parsed by defusedxml: no DTD, no entities."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Session:
     """One session.
 
     subject: such as "p07". stimulus: whether a stimulus was shown. media: the stimulus' file name, or "".
-    ratings: what was felt, by names as in `FELT`; None where a number is no rating from 1 to 9.
+    ratings: by names as in `FELT`; None where a number is no rating from 1 to 9.
     """
 
     subject: str
@@ -38,8 +38,8 @@ class Session:
 def read_session(path: Path) -> Session:
     """Read a session.xml.
 
-    Raises DataError for what is no well-formed XML, for any DTD (with which entity bombs and references to other files
-    come) and where the subject is missing.
+    Raises DataError for XML that is not well-formed, for any DTD (the way of entity bombs and of references to other
+    files) and where the subject is missing.
     """
     try:
         from defusedxml import DefusedXmlException
@@ -50,19 +50,19 @@ def read_session(path: Path) -> Session:
         ) from None
     try:
         if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is far too large for a session.xml: replace it or take its folder away")
+            raise DataError(f"{path} is far too large for a session.xml: replace it or remove its folder")
         root = fromstring(path.read_bytes(), forbid_dtd=True)
     except DefusedXmlException as error:
         kind = type(error).__name__
-        raise DataError(f"{path} has a DTD ({kind}), which no session has: take its folder away") from None
+        raise DataError(f"{path} has a DTD ({kind}), which no session has: remove its folder") from None
     except (ParseError, ValueError, LookupError) as error:
-        raise DataError(f"{path} is no well-formed XML ({error}): copy it again or take its folder away") from None
+        raise DataError(f"{path} is not well-formed XML ({error}): copy it again or remove its folder") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     person = root.find("subject")
     number = "" if person is None else (person.get("id") or "").strip()
     if not (number.isascii() and number.isdigit()):
-        raise DataError(f"{path} has no subject with a number as its id: copy it again or take its folder away")
+        raise DataError(f"{path} has no subject with a number as its id: copy it again or remove its folder")
     return Session(
         subject=f"p{int(number):02d}",
         stimulus=root.get("isStim", "1").strip().lower() not in ("0", "false"),

@@ -1,11 +1,11 @@
 """Synthetic EEG and skin conductance with affect ratings: the dataset that ships with ekd.
 
-A session is `trials` rated trials on end. Each trial has a level of arousal and one of valence, as often high
-as low; on each rides a slow Ornstein-Uhlenbeck wander that EEG and skin share, and the skin has its own.
-The rating of a trial is its level, 1..9, with rating noise: labels are made of it, and are not always right.
+A session is `trials` consecutive rated trials. Each trial has a level of arousal and one of valence, as often high
+as low. A slow Ornstein-Uhlenbeck wander, shared by EEG and skin, is added to each, and another to the skin alone.
+The rating of a trial is its level, 1..9, with rating noise: labels are derived from it and are sometimes wrong.
 
-Skin conductance follows arousal (see `firmware_bridge.synthesis`) and, on purpose, a little of valence, which the
-physiology alone would hardly give it: without that leak no student could learn any valence.
+Skin conductance follows arousal (see `firmware_bridge.synthesis`) and, on purpose, a little of valence, which
+physiology hardly gives it: without that leak no student could learn valence.
 EEG is a 1/f background mixed over the channels, alpha that falls and beta that rises with arousal, more alpha
 on the right than on the left frontally with pleasant valence, and blinks, all within 4-45 Hz.
 
@@ -39,7 +39,7 @@ Difficulty = Literal["default", "hard"]
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """What makes the task easier or harder.
+    """Parameters of the task's difficulty.
 
     gap: smallest distance of a trial's level from neutral; levels go to 1.
     wander, wander_tau_s: sd and time constant of the shared wander. skin_wander...: of the skin's.
@@ -122,7 +122,7 @@ class SyntheticConfig:
 
 
 class SyntheticDataset:
-    """The dataset behind `synthetic`: subjects are made when they are asked for, none is kept."""
+    """The dataset behind `synthetic`: subjects are generated on request and not stored."""
 
     synthetic = True
     targets = ("arousal", "valence")
@@ -262,7 +262,7 @@ def _eeg(
 
 
 def _blinks(rng: np.random.Generator, n: int, rate: float, per_minute: float) -> NDArray[np.float64]:
-    """What a 4-45 Hz band leaves of blinks: a short wave of one cycle of 5 Hz at random times; (n,)."""
+    """Blinks within 4-45 Hz: a short wave of one cycle of 5 Hz at random times; (n,)."""
     length = round(0.2 * rate)
     wave = np.sin(2.0 * np.pi * np.arange(length) / length) * np.hanning(length)
     blinks = np.zeros(n)

@@ -1,6 +1,6 @@
-"""How numpy writes an array into a pickle: the names it mentions and what they make of their arguments.
+"""The names that numpy writes into a pickle of an array, and their meaning.
 
-None of the names is looked up: each stands for a mark, and the few constructors are our own.
+None of the names is imported: each is a marker, and the few constructors are implemented here.
 Source: `numpy.ndarray.__reduce_ex__` and `numpy.dtype.__reduce__` of numpy 1 and 2.
 """
 
@@ -30,11 +30,11 @@ _MOST_AXES: Final = 8
 
 
 class ForeignError(Exception):
-    """The pickle holds something else than arrays: the message names it."""
+    """The pickle contains something other than arrays, which the message names."""
 
 
 class DamagedError(Exception):
-    """The pickle cannot have been written like that: the message says why."""
+    """The pickle is malformed; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class _DtypeMark:
 
 @dataclass(slots=True)
 class ArrayMark:
-    """An array, empty-handed until its state has been read."""
+    """An array whose values follow in its state."""
 
     value: NDArray[Any] | None = None
 
 
 def call(function: Any, arguments: Any) -> Any:
-    """What one of the known names makes of its arguments."""
+    """The result of calling one of the known names."""
     if not isinstance(function, NameMark) or not isinstance(arguments, tuple):
         raise ForeignError("a call of what makes no array")
     meaning = _NAMES[function.name]

@@ -1,11 +1,11 @@
-"""Arrays out of a pickle that nobody vouches for: nothing in the file is imported, called or run.
+"""Arrays from an untrusted pickle: nothing in the file is imported, called or run.
 
 A pickle is a program, and `pickle.load` runs it. This reader knows the few instructions by which Python 2 and 3
-write a dict of numeric numpy arrays (protocols 0 to 5), and takes the few names in it for marks on a stack
-(`pickled_array`): there is no road from the file to a function. Any other instruction or name is refused.
+write a dict of numeric numpy arrays (protocols 0 to 5), and treats the few names in it as markers on a stack
+(`arrays`): the file cannot reach a function. Any other instruction or name is refused.
 
-Strings of Python 2 are taken as the bytes they are, which is what `encoding="latin1"` is for elsewhere. An array
-that is stored as bytes stays where it is: its file is mapped, and the labels in a file of 100 MB cost a page or two.
+Strings of Python 2 are read as bytes, as `encoding="latin1"` does elsewhere. An array stored as bytes is mapped from
+its file, so reading the labels of a file of 100 MB touches a page or two.
 
 Source of the instructions: `pickletools` of the standard library, which describes every one.
 """
@@ -65,7 +65,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return _Machine(content).run()
     except ForeignError as error:
         raise DataError(
-            f"{path} is no pickle of numeric arrays alone, it holds {error}: nothing of it was run, "
+            f"{path} is not a pickle of numeric arrays alone: it contains {error}: nothing of it was run, "
             "take the file from its publisher again"
         ) from None
     except DamagedError as error:
@@ -74,9 +74,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @dataclass(slots=True)
 class _Machine:
-    """The stack machine that a pickle is written for, without its power to import and call.
+    """A pickle's stack machine without the instructions that import and call.
 
-    outer: the stacks below each mark. copied: bytes made of text so far, which the file bounds.
+    outer: the stacks below each mark. copied: bytes decoded from text so far, bounded by the file's size.
     """
 
     file: mmap.mmap
@@ -102,13 +102,13 @@ class _Machine:
         arrays: dict[str, NDArray[Any]] = {}
         for name, array in found.items():
             if not isinstance(array, ArrayMark):
-                raise ForeignError(f"something else than an array under {name[:40]!r}")
+                raise ForeignError(f"something other than an array under {name[:40]!r}")
             if array.value is None:
                 raise DamagedError(f"the array {name[:40]!r} has no values")
             arrays[name] = array.value
         return arrays
 
-    # the instructions: each says whether it was one of its own
+    # the instructions: each returns whether it handled the opcode
 
     def read_value(self, code: bytes) -> bool:
         value: Any
@@ -186,7 +186,7 @@ class _Machine:
         elif code in _GETS or code == b"g":
             index = self.number(_GETS[code]) if code in _GETS else self.decimal()
             if index not in self.memo:
-                raise DamagedError("it recalls what was never there")
+                raise DamagedError("it recalls a value that was never stored")
             self.stack.append(self.memo[index])
         else:
             return False
@@ -207,7 +207,7 @@ class _Machine:
     def unmark(self) -> tuple[list[Any], list[Any]]:
         """The stack below the last mark, and what lies above it."""
         if not self.outer:
-            raise DamagedError("it goes back to a mark that is not there")
+            raise DamagedError("it returns to a mark that does not exist")
         return self.outer.pop(), self.stack
 
     def update(self, items: list[Any]) -> None:
