@@ -26,7 +26,7 @@ from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
 from ekd_train.process_tuning import keep_freed_memory
-from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.training.device import arithmetic, pick_device
 from ekd_train.training.distillation import PoolProjection, hard_loss, kd_step
 from ekd_train.training.feedback import Batch, feedback_step

@@ -21,7 +21,7 @@ from benchmarks.bench import interleave, options_of, ratio, table, write
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.training.distillation import build_projection, kd_step
 from ekd_train.training.feedback import Batch, feedback_step
 

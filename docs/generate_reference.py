@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ekd_train.config import TrainConfig
 from ekd_train.methods import METHODS
-from ekd_train.setting import settings_of_class
+from ekd_train.settings.field import settings_of_class
 from firmware_bridge.cli.program import Command, Program
 
 FOLDER = Path(__file__).parent / "reference"
@@ -23,7 +23,7 @@ PROGRAMS = (
     "ekd_export.cli.main",
     "ekd_export.cli.evaluate",
     "firmware_bridge.cli.main",
-    "ekd_edge.cli.recording",
+    "ekd_edge.cli.recording.main",
 )
 
 NOTE = "<!-- Made by docs/generate_reference.py; do not edit. -->\n"

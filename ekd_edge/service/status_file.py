@@ -112,7 +112,7 @@ def alive(status: Mapping[str, Any]) -> bool:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process started, in ticks since boot; tells apart processes that had the same pid one after another."""
+    """When a process started, in ticks since boot; distinguishes processes that had the same pid one after another."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

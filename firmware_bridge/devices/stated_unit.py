@@ -14,9 +14,9 @@ def unit_of(block: RawBlock) -> Unit:
         return unit_of_hello(block.hello)
     declared = block.declared or Declared()
     if declared.unit is None:
-        raise FormatError("the lines do not tell their unit: say --unit uS, or --unit adc --adc-bits N")
+        raise FormatError("the lines do not state their unit: add --unit uS, or --unit adc --adc-bits N")
     if declared.adc_bits is None and declared.unit.lower() in ("adc", "divider", "grove"):
-        raise FormatError(f"the lines do not tell the ADC's resolution: say --unit {declared.unit} --adc-bits N")
+        raise FormatError(f"the lines do not state the ADC's resolution: add --unit {declared.unit} --adc-bits N")
     return parse_unit(declared.unit, declared.adc_bits or 10, divider_zero=declared.divider_zero)
 
 
@@ -29,5 +29,5 @@ def unit_of_hello(hello: Hello) -> Unit:
         if hello.profile == 1:
             return Unit("divider", hello.adc_bits, reference_ohm=a, divider_zero=b or None)
     except SignalError as error:
-        raise FormatError(f"the device's calibration makes no sense ({error}): correct its HELLO") from error
+        raise FormatError(f"the device's calibration is invalid ({error}): correct its HELLO") from error
     raise FormatError(f"the device's front-end profile {hello.profile} is unknown: update ekd, or say --unit")

@@ -1,6 +1,7 @@
 """The training configuration: frozen dataclasses, read from TOML presets, changed by dotted keys.
 
-Its sections are in `ekd_train.settings`; every setting carries its sentence and its range (`ekd_train.setting`).
+Its sections are in `ekd_train.settings.sections`. Every setting carries its sentence and its range, see
+`ekd_train.settings.field`.
 """
 
 import dataclasses
@@ -15,8 +16,8 @@ from ekd_edge.errors import ConfigError
 from ekd_edge.model.manifest import HighRule
 from ekd_train.data.splits import SplitConfig
 from ekd_train.models.config import NetworkShape
-from ekd_train.setting import check_settings, check_value, setting, settings_of_class
-from ekd_train.settings import ComputeConfig, DistillConfig, FeedbackConfig, SignalConfig, StageConfig
+from ekd_train.settings.field import check_settings, check_value, setting, settings_of_class
+from ekd_train.settings.sections import ComputeConfig, DistillConfig, FeedbackConfig, SignalConfig, StageConfig
 from firmware_bridge.suggestions import did_you_mean
 
 __all__ = [

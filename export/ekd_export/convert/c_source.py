@@ -87,7 +87,7 @@ extern "C" {{
 
 #define EKD_MODEL_SHA256 "{manifest.sha256}"
 #define EKD_MODEL_BYTES {manifest.size_bytes}L
-{arena}#define EKD_SYNTHETIC {int(manifest.training.synthetic)} /* 1: trained on synthetic data, nobody was recorded */
+{arena}#define EKD_SYNTHETIC {int(manifest.training.synthetic)} /* 1: trained on synthetic data, no person recorded */
 extern const unsigned char ekd_model[EKD_MODEL_BYTES]; /* a TFLite flatbuffer, aligned to 16 bytes */
 
 /* real = scale * (int8 - zero point) */

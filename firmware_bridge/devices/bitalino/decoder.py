@@ -27,7 +27,7 @@ _EDA_INPUT = "A3"
 _DEFAULT_HZ = 100
 """Enough for the sensor, which passes at most 3 Hz, with a tenth of the radio traffic of 1000 Hz."""
 _IN_A_ROW = 4
-"""Frames that must fit one another before the first of them is believed: 28 bits of evidence."""
+"""Consecutive frames that must fit one another before the first is accepted: 28 bits of evidence."""
 _STOPPING_S, _SETTING_S = 0.3, 0.1
 
 
@@ -44,8 +44,8 @@ def start_command(channel: int) -> bytes:
 class BitalinoDecoder(PolledDecoder):
     """Decodes frames (see `StreamDecoder`); live, it stops the device, sets its rate and starts it.
 
-    A frame is believed once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
-    or its turn is rejected; of the next four that fit one another all but the first are believed again, and the
+    A frame is accepted once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
+    or its turn is rejected; of the next four that fit one another all but the first are accepted again, and the
     four-bit sequence number counts those lost. Beyond 15 the bytes in between, or live the clock, count them.
     """
 
@@ -178,7 +178,7 @@ def _rate(options: StreamOptions) -> Fraction:
     if options.live and options.rate_hz is not None and options.rate_hz not in RATES_HZ:
         raise ConfigError(f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {options.rate_hz}: correct --rate")
     if not options.live and options.rate_hz is None:
-        raise FormatError("a BITalino's frames do not tell their rate: say --rate 1000, or 100, 10 or 1")
+        raise FormatError("a BITalino's frames do not state their rate: add --rate 1000, or 100, 10 or 1")
     return options.rate_hz or Fraction(_DEFAULT_HZ)
 
 

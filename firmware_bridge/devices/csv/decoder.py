@@ -233,7 +233,7 @@ class CsvDecoder:
         shown = None if self._layout.time is None else estimate_rate(np.array(self._times))
         rate = self._rate_option or self._declared.rate_hz or shown
         if rate is None:
-            raise FormatError("the lines do not tell the sampling rate: give it with --rate HZ")
+            raise FormatError("the lines do not state the sampling rate: give it with --rate HZ")
         if shown is not None and not 0.8 < shown / rate < 1.25:
             raise FormatError(
                 f"the rate is said to be {float(rate):g} Hz but the time column shows {float(shown):.4g} Hz: "

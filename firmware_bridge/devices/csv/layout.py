@@ -136,11 +136,11 @@ def declared_by(comment: bytes, so_far: Declared) -> Declared:
         return replace(so_far, unit=so_far.unit or text)
     if key in ("adc_bits", "resolution"):
         if not re.fullmatch("[0-9]{1,2}", text):
-            raise FormatError(f"the comment {match[0].strip()!r} makes no sense: state the ADC's bits, such as 12")
+            raise FormatError(f"the comment {match[0].strip()!r} is invalid: state the ADC's bits, such as 12")
         unit = so_far.unit or ("adc" if key == "resolution" else None)
         return replace(so_far, adc_bits=so_far.adc_bits or int(text), unit=unit)
     if not _RATE.fullmatch(text) or not (rate := Fraction(text)):
-        raise FormatError(f"the comment {match[0].strip()!r} makes no sense: state the rate in Hz, such as 128")
+        raise FormatError(f"the comment {match[0].strip()!r} is invalid: state the rate in Hz, such as 128")
     return replace(so_far, rate_hz=so_far.rate_hz or rate)
 
 

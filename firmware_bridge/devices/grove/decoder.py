@@ -31,7 +31,7 @@ def _open(options: StreamOptions) -> StreamDecoder:
     check_settings("grove", options.settings, _SETTINGS)
     zero = options.settings.get("zero")
     if zero is not None and not (zero.isdecimal() and 0 < int(zero) < 1024):
-        raise ConfigError(f"grove:zero={zero} makes no sense: give the reading with open electrodes, 1 to 1023")
+        raise ConfigError(f"grove:zero={zero} is invalid: give the reading with open electrodes, 1 to 1023")
     declared = Declared(NOMINAL_HZ, "grove", 10, None if zero is None else float(zero))
     return CsvDecoder(options.rate_hz, options.live, options.hint, not options.live, declared)
 

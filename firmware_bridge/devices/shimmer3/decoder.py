@@ -170,9 +170,7 @@ class Shimmer3Decoder(PolledDecoder):
         at, length, ticks = found
         inquiry = find_inquiry(self._buffer[:at])
         if inquiry is None and length != 6:
-            raise FormatError(
-                f"a packet has {length} bytes and nothing tells what it holds: record from the start on, or GSR alone"
-            )
+            raise FormatError(f"a packet has {length} bytes of unknown content: record from the start on, or GSR alone")
         self._inquiry = inquiry or Inquiry(ticks, (GSR,))
         return True
 

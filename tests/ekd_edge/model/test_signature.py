@@ -47,7 +47,10 @@ def test_a_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
 
 def test_unsigned_and_untrusted_files_are_refused(signed: Path, write_model, tmp_path, signing_key, other_key) -> None:
     unsigned = write_model(tmp_path / "unsigned.tflite")
-    with pytest.raises(ModelFileError, match=r"unsigned\.tflite is not signed: .*--sign KEY"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"unsigned\.tflite is not signed: .*`ekd-export sign .*unsigned\.tflite --key KEY`",
+    ):
         load_model_file(unsigned, signing_key.trust)
     with pytest.raises(ModelFileError, match=r"signed by a key that is not trusted .*ed25519 key [0-9a-f]{16}\.\.\."):
         load_model_file(signed, other_key.trust)

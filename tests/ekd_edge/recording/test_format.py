@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ekd_edge.cli.recording import main
+from ekd_edge.cli.recording.main import main
 from ekd_edge.errors import FormatError
 from ekd_edge.recording.format import Encoder, Mark, PredictionLine, Reader, is_recording
 from ekd_edge.recording.recorder import Recorder, Retention

@@ -210,7 +210,7 @@ def test_hello_states_the_unit(hello: Hello, expected: list[float], tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("profile", "calibration", "reason"),
-    [(7, (1.0, 0.0), "profile 7 is unknown"), (0, (0.0, 0.0), "calibration makes no sense"), (1, (-1.0, 0.0), "HELLO")],
+    [(7, (1.0, 0.0), "profile 7 is unknown"), (0, (0.0, 0.0), "calibration is invalid"), (1, (-1.0, 0.0), "HELLO")],
 )
 def test_a_hello_without_a_unit_is_refused(
     profile: int, calibration: tuple[float, float], reason: str, tmp_path: Path

@@ -6,7 +6,7 @@ import pytest
 
 from ekd_train.cli.main import main
 from ekd_train.config import TrainConfig, load_preset
-from ekd_train.setting import settings_of_class
+from ekd_train.settings.field import settings_of_class
 
 
 def test_config_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

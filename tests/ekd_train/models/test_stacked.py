@@ -13,7 +13,7 @@ from ekd_train.models.config import STUDENTS, NetworkConfig, Output, StudentKind
 from ekd_train.models.stacked import Stack
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.sweeps.train_cell import Cell, run_cell, run_stack
 from ekd_train.training.distillation import build_projection, hard_loss, kd_step, label_step
 from ekd_train.training.feedback import Batch, feedback_step

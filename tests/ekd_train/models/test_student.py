@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ekd_train.models.config import STUDENTS, NetworkConfig, Output
 from ekd_train.models.student import Student
-from ekd_train.settings import DistillConfig
+from ekd_train.settings.sections import DistillConfig
 from ekd_train.training.distillation import distill_loss
 
 CALM = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)

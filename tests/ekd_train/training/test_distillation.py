@@ -11,7 +11,7 @@ from torch import nn
 from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.student import Student
-from ekd_train.settings import DistillConfig
+from ekd_train.settings.sections import DistillConfig
 from ekd_train.training.distillation import (
     LinearProjection,
     PoolProjection,

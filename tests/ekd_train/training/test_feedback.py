@@ -11,7 +11,7 @@ from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.training.distillation import build_projection, distill_loss, hard_loss, kd_step
 from ekd_train.training.feedback import Batch, feedback_gradient, feedback_step
 

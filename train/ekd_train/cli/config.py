@@ -6,7 +6,7 @@ from typing import Any
 
 from ekd_train.cli.options import add_set_argument, preset_list
 from ekd_train.config import TrainConfig, load_preset
-from ekd_train.setting import settings_of_class
+from ekd_train.settings.field import settings_of_class
 
 __all__ = ["add_arguments", "run"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, DataError
 from ekd_train.data.windows import WindowSet
-from ekd_train.setting import check_settings, setting
+from ekd_train.settings.field import check_settings, setting
 
 __all__ = [
     "LEAKY_WARNING",

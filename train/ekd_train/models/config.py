@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ekd_edge.errors import ConfigError
-from ekd_train.setting import check_settings, setting
+from ekd_train.settings.field import check_settings, setting
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network
-from ekd_train.settings import DistillConfig
+from ekd_train.settings.sections import DistillConfig
 
 __all__ = [
     "UNRATED",

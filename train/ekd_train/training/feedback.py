@@ -31,7 +31,7 @@ from torch.func import functional_call
 
 from ekd_train.models.config import Output
 from ekd_train.models.stacked import Network
-from ekd_train.settings import DistillConfig, FeedbackConfig
+from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.training.distillation import DistillLoss, distill_loss, hard_loss
 
 __all__ = ["Batch", "FeedbackGradient", "feedback_gradient", "feedback_step"]

@@ -15,7 +15,7 @@ from ekd_train.models.config import NetworkConfig, Output
 from ekd_train.models.stacked import Network, Stack, assemble
 from ekd_train.models.student import Student
 from ekd_train.models.teacher import Teacher
-from ekd_train.settings import DistillConfig
+from ekd_train.settings.sections import DistillConfig
 from ekd_train.training.device import Means, arithmetic, batch_size
 from ekd_train.training.distillation import (
     DistillLoss,

@@ -81,7 +81,7 @@ def test_what_is_no_answer_to_an_inquiry(answer: bytes) -> None:
 
 def test_packets_without_an_inquiry_may_hold_gsr_alone() -> None:
     assert find_packets(b"\xff" + packets([5] * 10), 8) == (1, 6, 256)
-    with pytest.raises(FormatError, match="8 bytes and nothing tells what it holds"):
+    with pytest.raises(FormatError, match="8 bytes of unknown content"):
         decode(packets([700] * 20, after=bytes(2)))
 
 

@@ -4,7 +4,7 @@ Sessions/N/session.xml                    subject, stimulus and ratings (`sessio
 Sessions/N/Part_X_S_TrialY_emotion.bdf    32 EEG channels in uV, GSR1 in Ohm, Status, at 256 or 512 Hz
 
 Soleymani et al. 2012, IEEE Trans. Affective Computing 3(1), and the database's manual. A session is a recording: 30 s,
-the stimulus, 30 s. The stimulus is the one trial, named by its media file, the same for everyone. It lies between
+the stimulus, 30 s. The stimulus is the one trial, named by its media file, the same for everyone. It is between
 the first two events of Status, whose low 16 bits are the trigger lines and whose others are the amplifier's state.
 
 BioSemi records against CMS and DRL, so EEG is referenced to the average of the 32 electrodes here. It is not

@@ -205,7 +205,7 @@ class _Machine:
         return self.stack[-1]
 
     def unmark(self) -> tuple[list[Any], list[Any]]:
-        """The stack below the last mark, and what lies above it."""
+        """The stack below the last mark, and the values above it."""
         if not self.outer:
             raise DamagedError("it returns to a mark that does not exist")
         return self.outer.pop(), self.stack

@@ -10,7 +10,7 @@ from typing import Literal
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
-from ekd_train.setting import check_settings, setting
+from ekd_train.settings.field import check_settings, setting
 
 __all__ = ["ComputeConfig", "DistillConfig", "FeedbackConfig", "SignalConfig", "StageConfig"]
 

@@ -14,8 +14,8 @@ PROGRAM = Program(
     "ekd-recording",
     "Show and export recordings that `ekd-edge --record` made.",
     (
-        Command("info", "show the contents of a recording", "ekd_edge.cli.recording_info"),
-        Command("export", "write samples and predictions for other programs", "ekd_edge.cli.recording_export"),
+        Command("info", "show the contents of a recording", "ekd_edge.cli.recording.info"),
+        Command("export", "write samples and predictions for other programs", "ekd_edge.cli.recording.export"),
     ),
 )
 

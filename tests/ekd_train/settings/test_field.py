@@ -4,7 +4,7 @@ import pytest
 
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig, load_preset, preset_names
-from ekd_train.setting import settings_of_class
+from ekd_train.settings.field import settings_of_class
 
 SETTINGS = {setting.key: setting for setting in settings_of_class(TrainConfig)}
 

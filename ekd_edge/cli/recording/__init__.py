@@ -1,0 +1,1 @@
+"""The `ekd-recording` command: one file a subcommand."""
