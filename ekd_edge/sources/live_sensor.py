@@ -94,6 +94,7 @@ class LiveSensor(Closable):
         except BaseException as error:  # noqa: BLE001  raised again by `blocks`, in the program's thread
             self._error = error
         finally:
+            self._connection.close()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
