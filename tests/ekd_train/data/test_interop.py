@@ -1,5 +1,4 @@
 import copy
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.interop import TorchWindows, as_mne_raw, as_torch_dataset
 from ekd_train.data.source import open_dataset
 from ekd_train.data.windows import Recording, WindowSet
+from tests.helpers.packages import hide_packages
 
 GSR = gsr_spec(rate_hz=Fraction(32), window_s=4.0, hop_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(32), window_s=4.0, hop_s=2.0)
@@ -109,11 +109,10 @@ def test_mne_gets_relative_gsr_without_a_unit(small_sessions: list[Recording]) -
     np.testing.assert_array_equal(raw.get_data()[0], small_sessions[0].gsr)
 
 
-def test_what_is_missing_is_said(
+def test_missing_package_is_named(
     windows: WindowSet, small_sessions: list[Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("pandas", "mne"):
-        monkeypatch.setitem(sys.modules, name, None)
+    hide_packages(monkeypatch, "pandas", "mne")
     with pytest.raises(ConfigError, match=r"needs pandas, which is not installed: run `pip install .*\[bridges\]"):
         as_torch_dataset(windows)
     with pytest.raises(ConfigError, match=r"needs mne, which is not installed: run `pip install .*\[bridges\]"):

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ekd_edge.errors import ConfigError
 from ekd_train.data.windows import Recording, WindowSet
-from firmware_bridge.dependencies import install_command
+from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
     import mne
@@ -66,12 +65,9 @@ def as_torch_dataset(windows: WindowSet) -> TorchWindows:
 
 
 def _info(windows: WindowSet) -> "pd.DataFrame":
-    try:
-        import pandas as pd
-    except ImportError:
-        raise ConfigError(
-            f"a torch dataset's table needs pandas, which is not installed: run `{install_command('bridges')}`"
-        ) from None
+    require_packages("a torch dataset's table", "pandas")
+    import pandas as pd
+
     columns: dict[str, Any] = {
         "subject_id": windows.subject,
         "trial_id": np.unique(windows.trial, return_inverse=True)[1],
@@ -91,12 +87,9 @@ def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
     as "trial/NAME" with its ratings, such as "trial/t01 arousal=7 valence=3".
     Raises ConfigError where mne is missing.
     """
-    try:
-        import mne
-    except ImportError:
-        raise ConfigError(
-            f"a recording for MNE needs mne, which is not installed: run `{install_command('bridges')}`"
-        ) from None
+    require_packages("a recording for MNE", "mne")
+    import mne
+
     absolute = recording.gsr_unit == "uS"
     rows = [recording.gsr * 1e-6 if absolute else recording.gsr]
     names, kinds = ["GSR"], ["gsr" if absolute else "misc"]

@@ -1,5 +1,4 @@
 import contextlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ekd_edge.errors import DataError
+from ekd_edge.errors import ConfigError, DataError
 from ekd_train.cli.main import main
 from ekd_train.config import load_preset
 from ekd_train.data.datasets.hci_tagging import HciTaggingDataset
@@ -19,6 +18,7 @@ from ekd_train.data.datasets.montage import EEG_28, EEG_32
 from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.datasets.session_xml import read_session
 from ekd_train.data.source import open_dataset
+from tests.helpers.packages import hide_packages
 
 CONFIG = load_preset("hci")
 SIGNAL = CONFIG.signal.for_training(CONFIG.signal.gsr())
@@ -365,11 +365,17 @@ def test_the_data_command_lists_subjects_and_writes_recordings(
     assert "no recording of p03 can be used: 1 of 1 sessions of p03 left out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["edfio", "defusedxml"])
-def test_a_missing_library_is_named(
-    session: Session, sessions: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(
+    ("missing", "named", "extra"),
+    [
+        (("edfio",), "edfio, which is", "edf"),
+        (("defusedxml",), "defusedxml, which is", "train"),
+        (("edfio", "defusedxml"), "defusedxml and edfio, which are", "train"),
+    ],
+)
+def test_missing_package_is_named_before_any_file_is_read(
+    sessions: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], named: str, extra: str
 ) -> None:
-    session(2)
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(DataError, match=rf"needs {name}, which is not installed: run `pip install .*\[train\]'`"):
-        list(HciTaggingDataset(sessions).read(["p07"]))
+    hide_packages(monkeypatch, *missing)
+    with pytest.raises(ConfigError, match=rf"needs {named} not installed: run `pip install .*\[{extra}\]'`"):
+        HciTaggingDataset(sessions / "absent")

@@ -31,7 +31,7 @@ from ekd_train.data.cache.fingerprint import hash_files
 from ekd_train.data.datasets.montage import CHANNELS, EEG_32, conductance_us, is_resistance
 from ekd_train.data.datasets.session_xml import FELT, read_session
 from ekd_train.data.windows import Recording, Trial
-from firmware_bridge.dependencies import install_command
+from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
     from edfio import BdfSignal
@@ -61,7 +61,7 @@ class HciTaggingDataset:
 
     session.xml files are read at once; BDF files one after the other when their subject is read. A session that
     cannot be used is left out and counted in `notes`, if found while reading then once its subject was read.
-    A damaged file raises a DataError that names it.
+    A damaged file raises a DataError that names it; a missing optional package raises ConfigError at once.
 
     settings: the options that change the recordings. files: the files of each subject.
     """
@@ -72,6 +72,7 @@ class HciTaggingDataset:
     targets: tuple[str, ...] = tuple(FELT)
 
     def __init__(self, folder: Path, channels: str = "28") -> None:
+        require_packages("reading HCI-Tagging", "defusedxml", "edfio")
         self._channels = CHANNELS[channels]
         self.settings: str = f"channels={channels}"
         if (folder / "Sessions").is_dir():
@@ -195,12 +196,8 @@ def _recording(session: _Session, channels: Sequence[str]) -> Recording | str:
 
 
 def _signals(path: Path) -> dict[str, "BdfSignal"]:
-    try:
-        from edfio import read_bdf
-    except ImportError:
-        raise DataError(
-            f"reading HCI-Tagging needs edfio, which is not installed: run `{install_command('train')}`"
-        ) from None
+    from edfio import read_bdf
+
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:

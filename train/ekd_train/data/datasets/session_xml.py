@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ekd_edge.errors import DataError
-from firmware_bridge.dependencies import install_command
 
 __all__ = ["FELT", "Session", "read_session"]
 
@@ -41,13 +40,9 @@ def read_session(path: Path) -> Session:
     Raises DataError for XML that is not well-formed, for any DTD (the way of entity bombs and of references to other
     files) and where the subject is missing.
     """
-    try:
-        from defusedxml import DefusedXmlException
-        from defusedxml.ElementTree import ParseError, fromstring
-    except ImportError:
-        raise DataError(
-            f"reading HCI-Tagging needs defusedxml, which is not installed: run `{install_command('train')}`"
-        ) from None
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
+
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path} is far too large for a session.xml: replace it or remove its folder")
