@@ -1,3 +1,5 @@
+import sys
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from ekd_edge.errors import DataError
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_train.data.datasets.synthetic import SyntheticDataset
-from ekd_train.data.source import open_dataset
+from ekd_train.data.source import ENTRY_POINTS, open_dataset
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
@@ -66,6 +68,10 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
         ("deap", "write deap:FOLDER"),
         ("hci:", "write hci:FOLDER"),
         ("synthetic:easy", "unknown data"),
+        ("synthetic:hrad", "did you mean synthetic:hard"),
+        ("sintetic?seed=1", "did you mean synthetic"),
+        ("recording:mine", "did you mean recordings"),
+        ("synthetic?subject=3", "did you mean subjects"),
         ("synthetic?subject=3", "unknown option 'subject'"),
         ("synthetic?difficulty=hard", "unknown option"),
         ("synthetic?subjects=many", "subjects=many is not a number"),
@@ -76,17 +82,99 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
         ("recordings:/no/such/folder", "there is no folder"),
     ],
 )
-def test_bad_names_are_refused(name: str, says: str) -> None:
+def test_unknown_names_and_options_are_refused(name: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         open_dataset(name)
 
 
-def test_bad_requests_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("baselines=keep", "unknown option 'baselines', choose from gsr, baseline, channels; did you mean baseline"),
+        ("gsr=relatively", "choose gsr=auto or ohm or relative; did you mean relative"),
+        ("channels=23", "channels=23 is unknown, choose channels=28 or 32"),
+    ],
+)
+def test_unknown_deap_options_are_refused(tmp_path: Path, options: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        open_dataset(f"deap:{tmp_path}?{options}")
+
+
+FOREIGN = """
+from ekd_edge.errors import DataError
+from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
+
+def open_mine(argument):
+    if not argument:
+        raise DataError("write mine:COUNT")
+    return SyntheticDataset(SyntheticConfig(subjects=int(argument)))
+
+CONSTANT = 3
+incomplete = dict
+def unreadable(argument):
+    return open("/no/such/file")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Installs a distribution with one entry point of the group ekd.datasets: its name and the object in `mydata`."""
+
+    def install(name: str, attribute: str) -> None:
+        (tmp_path / "mydata.py").write_text(FOREIGN)
+        folder = tmp_path / "mydata-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mydata\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{name} = mydata:{attribute}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield install
+    sys.modules.pop("mydata", None)
+
+
+def test_dataset_of_another_package_is_opened_with_its_argument(install: Callable[[str, str], None]) -> None:
+    install("mine", "open_mine")
+    source = open_dataset("mine:5")
+    assert source.name == "mine:5"
+    assert len(source.subjects) == 5
+    with pytest.raises(DataError, match="write mine:COUNT"):
+        open_dataset("mine")
+    with pytest.raises(DataError, match=r"hci:FOLDER or mine:ARGUMENT; did you mean mine\?"):
+        open_dataset("mines:5")
+
+
+def test_built_in_dataset_is_not_replaced_by_another_package(install: Callable[[str, str], None]) -> None:
+    install("synthetic", "CONSTANT")
+    assert open_dataset("synthetic").synthetic
+
+
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [
+        ("absent", "the dataset mine .mydata:absent. does not load"),
+        ("CONSTANT", "mydata:CONSTANT is not a function or class"),
+        ("incomplete", "has no identity, synthetic, has_eeg, subjects, targets, notes, read, fingerprint"),
+        ("unreadable", "cannot read /no/such/file: No such file"),
+    ],
+)
+def test_broken_dataset_of_another_package_is_named(
+    install: Callable[[str, str], None], attribute: str, says: str
+) -> None:
+    install("mine", attribute)
+    with pytest.raises(DataError, match=says):
+        open_dataset("mine:" if attribute == "incomplete" else "mine:5")
+
+
+def test_unknown_targets_and_subjects_are_refused() -> None:
     source = open_dataset(SMALL)
     with pytest.raises(DataError, match="no ratings of 'joy': choose arousal, valence"):
         source.windows(GSR, None, ("joy",))
     with pytest.raises(DataError, match="at least one target"):
         source.windows(GSR, None, ())
+    with pytest.raises(DataError, match=r"'arousl': .*; did you mean arousal\?"):
+        source.windows(GSR, None, ("arousl",))
+    with pytest.raises(DataError, match=r"no subject 's01': .*; did you mean s0"):
+        source.windows(GSR, None, subjects=["s01"])
     with pytest.raises(DataError, match="no subject 'x'"):
         source.windows(GSR, None, subjects=["x"])
     with pytest.raises(DataError, match="asked for no subject"):

@@ -1,11 +1,20 @@
 """Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`, `recordings:FOLDER`,
 `deap:FOLDER`, `deap:FOLDER?gsr=relative&baseline=subtract&channels=32`, `hci:FOLDER`, `hci:FOLDER?channels=32`.
+
+Another package adds a dataset with an entry point of the group `ekd.datasets`:
+
+    [project.entry-points."ekd.datasets"]
+    mydata = "mypackage.mydata:open_mydata"
+
+The value is a function or class that takes one string and returns a `Dataset`: `--data mydata:ARGUMENT` calls it with
+ARGUMENT, the text after the first colon, or with "" where there is none. It raises DataError for a wrong argument.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -25,8 +34,14 @@ from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
 from ekd_train.process_tuning import keep_freed_memory
+from firmware_bridge.suggestions import did_you_mean
 
-__all__ = ["Dataset", "Source", "open_dataset"]
+__all__ = ["ENTRY_POINTS", "Dataset", "Source", "open_dataset"]
+
+ENTRY_POINTS = "ekd.datasets"
+
+_BUILT_IN = ("synthetic", "recordings", "deap", "hci")
+_DATASET_MEMBERS = ("identity", "synthetic", "has_eeg", "subjects", "targets", "notes", "read", "fingerprint")
 
 
 class Dataset(Protocol):
@@ -113,7 +128,8 @@ class Source:
         unknown = [name for name in names if name not in self.subjects]
         if unknown or not names:
             what = f"has no subject {unknown[0]!r}" if unknown else "was asked for no subject"
-            raise DataError(f"{self.name} {what}: known are {', '.join(self.subjects)}")
+            hint = did_you_mean(unknown[0], self.subjects) if unknown else ""
+            raise DataError(f"{self.name} {what}: known are {', '.join(self.subjects)}{hint}")
         conversion = self._conversion(names, gsr_spec, eeg_spec, eeg_features, progress)
         for note in conversion.notes:
             self._note(note)
@@ -206,55 +222,85 @@ class Source:
     def _check_targets(self, targets: Sequence[str]) -> None:
         for target in targets:
             if target not in self.targets:
-                raise DataError(f"{self.name} has no ratings of {target!r}: choose {', '.join(self.targets)}")
+                hint = did_you_mean(target, self.targets)
+                raise DataError(f"{self.name} has no ratings of {target!r}: choose {', '.join(self.targets)}{hint}")
         if not targets:
             raise DataError(f"name at least one target: {self.name} has {', '.join(self.targets)}")
 
 
-def open_dataset(name: str) -> Source:
-    """The source that a command line names (see the module's docstring).
+def open_dataset(data: str) -> Source:
+    """The dataset that `--data` names; the module's docstring lists the forms.
 
-    Raises DataError, with what to write instead, for an unknown name, option or folder.
+    Raises DataError, with what to write instead, for an unknown name, option or folder, and for a dataset of another
+    package that does not load. Raises ConfigError where an optional package is missing.
     """
-    kind, _, rest = name.partition(":")
+    kind, _, rest = data.partition(":")
     if kind == "recordings":
         if not rest:
             raise DataError("write recordings:FOLDER, the folder that holds labels.csv and the recordings")
-        return Source(name, RecordingsDataset(Path(rest)))
+        return Source(data, RecordingsDataset(Path(rest)))
     if kind in ("deap", "hci"):
         text, _, query = rest.partition("?")
         if not text:
             raise DataError(f"write {kind}:FOLDER, the folder of your own copy")
         folder = Path(text).expanduser()
         if kind == "deap":
-            return Source(name, DeapDataset(folder, **_chosen(name, query, DEAP_OPTIONS)))
-        return Source(name, HciTaggingDataset(folder, **_chosen(name, query, HCI_OPTIONS)))
-    head, _, query = name.partition("?")
+            return Source(data, DeapDataset(folder, **_chosen(data, query, DEAP_OPTIONS)))
+        return Source(data, HciTaggingDataset(folder, **_chosen(data, query, HCI_OPTIONS)))
+    head, _, query = data.partition("?")
     if head in ("synthetic", "synthetic:hard"):
-        return Source(name, SyntheticDataset(_synthetic(name, head.endswith(":hard"), query)))
-    raise DataError(
-        f"unknown data {name!r}: write synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER"
-    )
+        return Source(data, SyntheticDataset(_synthetic(data, head.endswith(":hard"), query)))
+    foreign = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _BUILT_IN}
+    if kind in foreign:
+        return Source(data, _open_foreign(foreign[kind], rest))
+    names = sorted(foreign)
+    forms = ["synthetic", "synthetic:hard", "recordings:FOLDER", "deap:FOLDER"]
+    known = ", ".join([*forms, "hci:FOLDER", *(f"{name}:ARGUMENT" for name in names)])
+    first, _, last = known.rpartition(", ")
+    wrong, right = (head, forms[:2]) if kind == "synthetic" else (head.partition(":")[0], [*_BUILT_IN, *names])
+    raise DataError(f"unknown data {data!r}: write {first} or {last}{did_you_mean(wrong, right)}")
 
 
-def _synthetic(name: str, hard: bool, query: str) -> SyntheticConfig:
+def _open_foreign(entry: EntryPoint, argument: str) -> Dataset:
+    """A dataset of another package, checked for the attributes of `Dataset`."""
+    try:
+        opener = entry.load()
+    except Exception as error:
+        raise DataError(f"the dataset {entry.name} ({entry.value}) does not load: {error}") from error
+    if not callable(opener):
+        raise DataError(f"{entry.value} is not a function or class that opens a dataset: correct its package")
+    try:
+        dataset: Dataset = opener(argument)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or argument}: {error.strerror or error}") from error
+    missing = [name for name in _DATASET_MEMBERS if not hasattr(dataset, name)]
+    if missing:
+        raise DataError(f"the dataset {entry.name} ({entry.value}) has no {', '.join(missing)}: correct its package")
+    return dataset
+
+
+def _synthetic(data: str, hard: bool, query: str) -> SyntheticConfig:
     known = [field.name for field in fields(SyntheticConfig) if field.name != "difficulty"]
     options: dict[str, float] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
-        if key not in known:
-            raise DataError(f"{name}: unknown option {key!r}, choose from {', '.join(known)}")
+        _check_option(data, key, known)
         try:
             options[key] = float(text) if key == "trial_s" else int(text)
         except ValueError:
-            raise DataError(f"{name}: {key}={text} is not a number") from None
+            raise DataError(f"{data}: {key}={text} is not a number") from None
     return SyntheticConfig(difficulty="hard" if hard else "default", **options)  # type: ignore[arg-type]
 
 
-def _chosen(name: str, query: str, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _chosen(data: str, query: str, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in options.items():
-        if key not in known:
-            raise DataError(f"{name}: unknown option {key!r}, choose from {', '.join(known)}")
+        _check_option(data, key, known)
         if value not in known[key]:
-            raise DataError(f"{name}: {key}={value} is unknown, choose {key}={' or '.join(known[key])}")
+            hint = did_you_mean(value, known[key])
+            raise DataError(f"{data}: {key}={value} is unknown, choose {key}={' or '.join(known[key])}{hint}")
     return options
+
+
+def _check_option(data: str, key: str, known: Collection[str]) -> None:
+    if key not in known:
+        raise DataError(f"{data}: unknown option {key!r}, choose from {', '.join(known)}{did_you_mean(key, known)}")
