@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ekd_edge.errors import ConfigError
 
-__all__ = ["alone_in", "append_line", "cannot_write", "pending_file", "write_json", "write_whole"]
+__all__ = ["alone_in", "append_line", "cannot_write", "pending_file", "sync_folder", "write_json", "write_whole"]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -52,7 +52,7 @@ def pending_file(
     def commit() -> None:
         temporary.replace(path)
         if sync:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     try:
         with temporary.open("wb") as file:
@@ -157,7 +157,8 @@ def _cut_half_line(descriptor: int) -> int:
     return start
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

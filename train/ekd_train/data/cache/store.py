@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from ekd_edge.atomic_files import sync_folder
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.band_power import EegFeatures
 from ekd_train.data.cache.fingerprint import CODE, cache_folder
@@ -143,13 +144,13 @@ def _make(
             return Conversion(empty[0], eeg, converted.trials, window_s, converted.notes)
         _write_entry(part / ENTRY, key, data, shapes, converted)
         size = sum(path.stat().st_size for path in part.iterdir())
-        _sync(part)
+        sync_folder(part)
         try:
             part.rename(entry)
         except OSError:
             if not entry.is_dir():  # else written meanwhile by a machine whose locks are not visible here
                 raise
-        _sync(folder)
+        sync_folder(folder)
     finally:
         for file in files:
             file.close()
@@ -229,11 +230,3 @@ def megabytes(size_bytes: int) -> str:
 
 def _digest(about: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
