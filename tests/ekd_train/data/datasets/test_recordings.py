@@ -158,7 +158,7 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
         (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is not a finite number"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is the skin conductance"),
         (EIGHT_S, "the rate of .*a.csv is unknown"),
-        ("# rate_hz: fast\n" + EIGHT_S, "makes no sense"),
+        ("# rate_hz: fast\n" + EIGHT_S, "rate_hz: fast. is invalid: state the rate in Hz"),
         (RATE + "gsr\n" + "2048\n" * 128, "looks like Ohm, kOhm or ADC counts"),
         (RATE + "gsr\n" + "0.0001\n" * 128, "looks like Ohm, kOhm or ADC counts"),
         (RATE + "gsr_parsec\n" + "5\n" * 128, "unknown unit 'parsec'"),
