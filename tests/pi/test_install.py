@@ -77,7 +77,7 @@ def test_a_bundle_for_another_system_is_refused(unpacked: Installed) -> None:
     about.write_text(about.read_text().replace('"python": "3.11"', '"python": "3.13"'))
     done = tree.run("python3", "/root/ekd-pi-os-12/install.py")
     assert done.returncode == 2
-    assert "(aarch64, Python 3.13), and this is aarch64, Python 3.11: take the bundle" in done.stderr
+    assert "(aarch64, Python 3.13), and this is aarch64, Python 3.11: use a bundle" in done.stderr
     assert not tree.inside("/root/ekd").exists()
 
 
