@@ -1,4 +1,4 @@
-"""Keys that sign model files, a sensor's wire, and no model of the developer's own."""
+"""Keys that sign model files, a sensor's bytes, and an environment without EKD_MODEL and EKD_TRUST."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ from tests.helpers.edge_command import Wire
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key, its file's public half, and what trusts it."""
+    """A private key, the file of its public key, and a `Trust` in that key."""
 
     private: Ed25519PrivateKey
     public_path: Path

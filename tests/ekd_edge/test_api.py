@@ -48,9 +48,7 @@ def csv_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("smoothing", [{}, {"smoothing_s": 5.0, "hysteresis": 0.1}])
-def test_a_csv_file_gives_the_commands_predictions(
-    model_path: Path, csv_file: Path, smoothing: dict[str, float]
-) -> None:
+def test_csv_file_gives_the_commands_predictions(model_path: Path, csv_file: Path, smoothing: dict[str, float]) -> None:
     flags = ["--smooth", "5", "--margin", "0.1"] if smoothing else []
     done = edge("--replay", csv_file, *CSV, "--model", model_path, "--json", *flags)
     model = ekd_edge.load_model(model_path)
@@ -60,7 +58,7 @@ def test_a_csv_file_gives_the_commands_predictions(
     assert found == from_json(predictions(done.stdout))
 
 
-def test_an_array_and_blocks_give_the_predictions_of_the_file(model_path: Path, csv_file: Path) -> None:
+def test_array_and_blocks_give_the_predictions_of_the_file(model_path: Path, csv_file: Path) -> None:
     model = ekd_edge.load_model(str(model_path))
     values = np.array([float(line) for line in csv_file.read_text().split()])
     blocks = [ekd_edge.SampleBlock(values[at : at + 7], at, Fraction(RATE)) for at in range(0, len(values), 7)]
@@ -70,7 +68,7 @@ def test_an_array_and_blocks_give_the_predictions_of_the_file(model_path: Path, 
     assert as_printed(list(model.predict(blocks))) == of_file
 
 
-def test_a_recording_replays_with_its_own_smoothing(model_path: Path, tmp_path: Path) -> None:
+def test_recording_replays_with_its_own_smoothing(model_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     live = edge(
         *("--port", "sim://?seconds=40&speed=0&seed=3", "--record", folder, "--smooth", "4", "--hysteresis", "0.2"),
@@ -80,7 +78,7 @@ def test_a_recording_replays_with_its_own_smoothing(model_path: Path, tmp_path: 
     assert as_printed(list(found)) == from_json(predictions(live.stdout))
 
 
-def test_a_simulated_sensor_gives_the_commands_predictions(model_path: Path) -> None:
+def test_simulated_sensor_gives_the_commands_predictions(model_path: Path) -> None:
     port = "sim://?seconds=40&speed=0&seed=3"
     done = edge("--port", port, "--model", model_path, "--json")
     with ekd_edge.open_sensor(port, notify=lambda message: None) as sensor:
@@ -90,7 +88,7 @@ def test_a_simulated_sensor_gives_the_commands_predictions(model_path: Path) -> 
     assert found == from_json(predictions(done.stdout))
 
 
-def test_a_second_iteration_continues_where_the_first_stopped() -> None:
+def test_second_iteration_continues_where_the_first_stopped() -> None:
     with ekd_edge.open_sensor("sim://?seconds=20&speed=20", notify=lambda message: None) as sensor:
         first = next(iter(sensor))
         rest = list(sensor)
@@ -98,7 +96,7 @@ def test_a_second_iteration_continues_where_the_first_stopped() -> None:
     assert len(first.values) + sum(len(block.values) for block in rest) == 20 * 128
 
 
-def test_an_unplugged_sensor_ends_with_port_error() -> None:
+def test_unplugged_sensor_ends_with_port_error() -> None:
     master, slave = pty.openpty()
     tty.setraw(slave)
     received: list[int] = []
@@ -115,7 +113,7 @@ def test_an_unplugged_sensor_ends_with_port_error() -> None:
     assert 0 < sum(received) <= 100
 
 
-def test_a_program_that_reads_too_slowly_gets_an_error_after_what_was_received(
+def test_program_that_reads_too_slowly_gets_an_error_after_what_was_received(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_sensor, "_MAX_BLOCKS", 3)
@@ -130,7 +128,7 @@ def test_a_program_that_reads_too_slowly_gets_an_error_after_what_was_received(
             next(blocks)
 
 
-def test_a_closed_sensor_is_refused() -> None:
+def test_closed_sensor_is_refused() -> None:
     sensor = ekd_edge.open_sensor("sim://?seconds=5", notify=lambda message: None)
     sensor.close()
     with pytest.raises(ekd_edge.PortError, match="is closed"):
@@ -156,7 +154,7 @@ def test_a_closed_sensor_is_refused() -> None:
         (lambda model: ekd_edge.open_sensor("sim://", format="nosuch"), ekd_edge.ConfigError, "nosuch"),
     ],
 )
-def test_a_wrong_argument_raises_one_sentence(
+def test_wrong_argument_raises_one_sentence(
     model_path: Path, call: Callable[[ekd_edge.Model], object], error: type[Exception], words: str
 ) -> None:
     model = ekd_edge.load_model(model_path)
@@ -165,20 +163,20 @@ def test_a_wrong_argument_raises_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_of_an_untrusted_key_is_refused(model_path: Path, signing_key: object) -> None:
+def test_model_of_an_untrusted_key_is_refused(model_path: Path, signing_key: object) -> None:
     key = signing_key.public_path  # type: ignore[attr-defined]
     with pytest.raises(ekd_edge.ModelFileError, match="is not signed"):
         ekd_edge.load_model(model_path, trust=key)
 
 
-def test_a_unit_object_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_unit_object_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("512\n" * 64)
     unit = Unit("adc", adc_bits=10)
     block = next(iter(ekd_edge.open_recording(tmp_path / "r.csv", format="csv", rate_hz=19.5, unit=unit)))
     assert (block.rate_hz, float(block.values[0])) == (Fraction(39, 2), 12.5)
 
 
-def test_every_public_name_is_found_and_a_wrong_one_is_an_attribute_error() -> None:
+def test_public_names_are_found_and_a_wrong_one_is_an_attribute_error() -> None:
     for name in ekd_edge.__all__:
         assert getattr(ekd_edge, name) is not None
     assert set(ekd_edge.__all__) <= set(dir(ekd_edge))

@@ -1,4 +1,4 @@
-"""Writing where there is no room: a really full tmpfs, a file size limit, a read-only file system, a file as folder."""
+"""Writes that fail: on a full tmpfs, above a file size limit, on a read-only file system, below a file."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def _file_size_limit() -> Iterator[None]:
 
 @pytest.fixture(params=["full disk", "size limit"])
 def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder in which no file larger than SIZE can be written, and the words that should say why."""
+    """A folder in which no file larger than SIZE can be written, and the expected cause in the error."""
     if request.param == "full disk":
         with _tmpfs(tmp_path / "small") as folder:
             yield folder, "the disk is full: free some space"
@@ -55,7 +55,7 @@ def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Pa
             yield tmp_path, "size limit"
 
 
-def test_a_checkpoint_on_a_full_disk_keeps_the_previous_one(cramped: tuple[Path, str]) -> None:
+def test_checkpoint_on_a_full_disk_keeps_the_previous_one(cramped: tuple[Path, str]) -> None:
     folder, said = cramped
     path = folder / "checkpoint-student.safetensors"
     small = nn.Linear(10, 10)
@@ -79,7 +79,7 @@ def test_json_on_a_full_disk_keeps_the_previous_file(cramped: tuple[Path, str]) 
     assert json.loads((folder / "run.json").read_text()) == {"epoch": 3}
 
 
-def test_a_line_on_a_full_disk_keeps_the_previous_lines(cramped: tuple[Path, str]) -> None:
+def test_line_on_a_full_disk_keeps_the_previous_lines(cramped: tuple[Path, str]) -> None:
     folder, said = cramped
     path = folder / "metrics.jsonl"
     lines = []
@@ -96,7 +96,7 @@ def test_a_line_on_a_full_disk_keeps_the_previous_lines(cramped: tuple[Path, str
     assert path.read_text() == "".join(f"{line}\n" for line in lines)
 
 
-def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
+def test_read_only_file_system_is_named(tmp_path: Path) -> None:
     with _tmpfs(tmp_path / "small") as folder:
         write_json(folder / "run.json", 1)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
@@ -106,7 +106,7 @@ def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
         assert (folder / "run.json").read_text() == "1\n"
 
 
-def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+def test_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     for path in (tmp_path / "taken/run.json", tmp_path / "taken/deeper/run.json"):
         with pytest.raises(ConfigError, match="not a folder"):
@@ -126,7 +126,7 @@ def test_written_files_are_read_back(tmp_path: Path) -> None:
     lines=st.lists(st.text(st.characters(blacklist_characters="\n\r", blacklist_categories=["Cs"]), max_size=9000)),
     torn=st.binary(max_size=9000).filter(lambda data: b"\n" not in data),
 )
-def test_an_incomplete_line_is_cut_off_before_the_next(
+def test_incomplete_line_is_cut_off_before_the_next(
     lines: list[str], torn: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "metrics.jsonl"

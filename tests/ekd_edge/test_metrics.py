@@ -12,7 +12,7 @@ def _logits(predicted: list[list[int]]) -> np.ndarray:
     return np.eye(2, dtype=np.float32)[np.array(predicted)]
 
 
-def test_accuracy_and_macro_f1_by_hand() -> None:
+def test_accuracy_and_macro_f1_match_hand_calculation() -> None:
     labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     assert accuracy(labels, predicted) == 0.75
     # class 0: 2 hits, 3 true, 2 predicted -> 4/5; class 1: 1 hit, 1 true, 2 predicted -> 2/3
@@ -31,7 +31,7 @@ def test_scores_are_between_0_and_1(pairs: list[tuple[int, int]]) -> None:
     assert macro_f1(labels, predicted) == pytest.approx(relabeled)
 
 
-def test_every_subject_weighs_the_same() -> None:
+def test_subjects_weigh_the_same() -> None:
     labels = np.array([[0], [1], [0], [1], [1]])
     subjects = np.array(["b", "b", "b", "b", "a"])
     scores = evaluate(("arousal",), labels, subjects, _logits([[0], [1], [0], [0], [0]]))
@@ -42,7 +42,7 @@ def test_every_subject_weighs_the_same() -> None:
     assert scores.to_json()["arousal"]["subjects"][1]["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
 
 
-def test_the_interval_is_students_t() -> None:
+def test_interval_is_students_t() -> None:
     difference = paired_difference({"a": 0.5, "b": 0.6, "c": 0.7}, {"a": 0.4, "b": 0.6, "c": 0.5})
     # differences -0.1, 0, -0.2: mean -0.1, standard deviation 0.1, t(0.975, 2) = 4.302653
     assert difference.mean == pytest.approx(-0.1)
@@ -51,12 +51,12 @@ def test_the_interval_is_students_t() -> None:
     assert difference.subjects == 3
 
 
-def test_one_subject_has_no_interval() -> None:
+def test_single_subject_has_no_interval() -> None:
     difference = paired_difference({"a": 0.5}, {"a": 0.75})
     assert (difference.mean, difference.low, difference.high) == (0.25, None, None)
 
 
-def test_the_interval_covers_the_truth_at_its_confidence() -> None:
+def test_interval_covers_the_truth_at_its_confidence() -> None:
     chance = np.random.default_rng(4)
     covered = 0
     for _ in range(1000):

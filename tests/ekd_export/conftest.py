@@ -1,4 +1,4 @@
-"""A tiny run of the published shape with random weights, and what ekd-export makes of it: converted once a session."""
+"""A tiny run of the published shape with random weights, and its exported files, converted once a session."""
 
 import contextlib
 import io

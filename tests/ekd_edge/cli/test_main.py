@@ -1,4 +1,4 @@
-"""The subcommands of ekd-edge; tests/contracts/test_commands.py holds what all commands have in common."""
+"""The subcommands of ekd-edge; tests/contracts/test_commands.py tests what all commands have in common."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_predict_by_name_is_the_default_command(capsys: pytest.CaptureFixture[st
     assert messages == ["ekd-edge: --record needs a sensor: name one with --port\n"] * 2
 
 
-def test_help_where_numpy_does_not_load(tmp_path: Path) -> None:
+def test_help_works_where_numpy_does_not_load(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "packages.zip", "w") as archive:
         archive.writestr("numpy/__init__.py", "from numpy._core import _multiarray_umath\n")
         archive.writestr("numpy/_core/__init__.py", "")

@@ -1,4 +1,4 @@
-"""ekd-edge as a real process: its output, and how it stops."""
+"""ekd-edge as a real process: output and clean stops."""
 
 import os
 import pty
@@ -43,7 +43,7 @@ def test_seconds_ends_a_recording_at_that_sample(tmp_path: Path, model_path: Pat
     assert part.stderr.splitlines()[-1].startswith("ekd-edge: 384 samples received, 0 dropped")
 
 
-def test_recording_too_short_for_a_window(tmp_path: Path, model_path: Path) -> None:
+def test_too_short_recording_states_the_seconds_that_a_window_needs(tmp_path: Path, model_path: Path) -> None:
     done = edge("--replay", recording(tmp_path / "r.csv", seconds=3), *CSV, "--json", "--model", model_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith("the first window takes 6 s of uninterrupted signal\n")
@@ -137,7 +137,7 @@ def test_full_disk_is_reported_in_one_sentence(tmp_path: Path, model_path: Path,
     assert "Exception ignored" not in done.stderr
 
 
-def test_a_terminal_gets_a_live_line(wire: Wire, model_path: Path) -> None:
+def test_terminal_gets_a_live_line(wire: Wire, model_path: Path) -> None:
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
         [EDGE, "--port", wire.name, *CSV, "--model", str(model_path)],

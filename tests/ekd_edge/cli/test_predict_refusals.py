@@ -52,19 +52,19 @@ def test_usage_errors_exit_2(arguments: Sequence[str], capsys: pytest.CaptureFix
     assert message.count("\n") == 1
 
 
-def test_converter_without_its_resolution(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unit_adc_without_adc_bits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ([], ["calibrate", "--wearer", "a"]):
         assert main([*command, "--port", "sim://", "--unit", "adc"]) == 2
         assert "add --adc-bits 10" in capsys.readouterr().err
 
 
-def test_record_folder_below_a_file(tmp_path: Path, model_path: Path) -> None:
+def test_record_folder_below_a_file_is_refused(tmp_path: Path, model_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = edge("--port", "sim://", "--model", model_path, "--record", tmp_path / "file" / "r")
     refused(done, f"{tmp_path}/file is not a folder")
 
 
-def test_record_folder_without_permission(tmp_path: Path, model_path: Path) -> None:
+def test_record_folder_without_permission_is_refused(tmp_path: Path, model_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     command = [EDGE, "--port", "sim://", "--model", str(model_path), "--record", str(tmp_path / "locked" / "r")]
     if os.geteuid() == 0:
@@ -73,7 +73,7 @@ def test_record_folder_without_permission(tmp_path: Path, model_path: Path) -> N
     refused(done, f"writing to {tmp_path}/locked is not allowed")
 
 
-def test_missing_port(model_path: Path) -> None:
+def test_missing_port_is_refused(model_path: Path) -> None:
     refused(edge("--port", "/dev/ttyNONE9", "--model", model_path), "/dev/ttyNONE9 does not exist")
 
 
@@ -81,7 +81,7 @@ def test_missing_port_is_reported_before_a_missing_model(tmp_path: Path) -> None
     refused(edge("--port", "/dev/ttyNONE9", cwd=tmp_path), "/dev/ttyNONE9 does not exist")
 
 
-def test_busy_port(wire: Wire, model_path: Path) -> None:
+def test_busy_port_is_refused(wire: Wire, model_path: Path) -> None:
     descriptor = os.open(wire.name, os.O_RDWR | os.O_NOCTTY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ def test_busy_port(wire: Wire, model_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_no_permission_names_the_group_of_the_node(wire: Wire, model_path: Path) -> None:
+def test_forbidden_port_names_the_group_of_its_node(wire: Wire, model_path: Path) -> None:
     command = [EDGE, "--port", wire.name, "--model", str(model_path)]
     if os.geteuid() == 0:
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
@@ -101,7 +101,7 @@ def test_no_permission_names_the_group_of_the_node(wire: Wire, model_path: Path)
 
 
 @pytest.mark.parametrize("format", ["auto", "ekd", "csv"])
-def test_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
+def test_wrong_baud_rate_is_reported(wire: Wire, model_path: Path, format: str) -> None:
     with running("--port", wire.name, "--format", format, "--model", model_path, "--json") as process:
         noise = np.random.default_rng(2).integers(0, 256, 4096, dtype=np.uint8).tobytes()
         ended = threading.Event()
@@ -113,7 +113,7 @@ def test_wrong_baud_rate(wire: Wire, model_path: Path, format: str) -> None:
     refused(subprocess.CompletedProcess([], process.returncode, out, err), "--baud")
 
 
-def test_unplugged_device_with_once(model_path: Path) -> None:
+def test_once_ends_the_command_when_the_device_is_unplugged(model_path: Path) -> None:
     master, slave = pty.openpty()
     tty.setraw(slave)
     with running("--port", os.ttyname(slave), "--once", *CSV, "--json", "--model", model_path) as process:
@@ -131,16 +131,16 @@ def test_unplugged_device_with_once(model_path: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_missing_model(tmp_path: Path) -> None:
+def test_missing_model_is_refused(tmp_path: Path) -> None:
     refused(edge("--port", "sim://", "--model", tmp_path / "no.tflite"), "no model file", "ekd-export")
 
 
-def test_no_model_in_the_folder(tmp_path: Path) -> None:
+def test_folder_without_a_model_suggests_the_demo_model(tmp_path: Path) -> None:
     refused(edge("--port", "sim://", cwd=tmp_path), "no model here: try --model demo, run `ekd-export --int8`")
 
 
 @pytest.mark.parametrize("fault", ["truncated", "foreign", "altered", "bare"])
-def test_damaged_model(tmp_path: Path, model_path: Path, fault: str) -> None:
+def test_damaged_model_is_refused(tmp_path: Path, model_path: Path, fault: str) -> None:
     content = bytearray(model_path.read_bytes())
     if fault == "truncated":
         del content[-100:]
@@ -158,12 +158,12 @@ def test_damaged_model(tmp_path: Path, model_path: Path, fault: str) -> None:
     )
 
 
-def test_model_for_another_signal(tmp_path: Path, write_model: WriteModel, gsr_manifest: Manifest) -> None:
+def test_model_for_another_signal_is_refused(tmp_path: Path, write_model: WriteModel, gsr_manifest: Manifest) -> None:
     brain = write_model(tmp_path / "eeg.tflite", signal=replace(gsr_manifest.signal, unit="uV"))
     refused(edge("--port", "sim://", "--model", brain), "eeg.tflite was made for a signal in uV")
 
 
-def test_missing_recording(tmp_path: Path, model_path: Path) -> None:
+def test_missing_recording_is_refused(tmp_path: Path, model_path: Path) -> None:
     refused(edge("--replay", tmp_path / "no.csv", "--model", model_path), "no.csv")
     refused(edge("--replay", tmp_path, "--model", model_path), "holds no recording")
 
@@ -190,7 +190,7 @@ def test_recording_in_another_unit_gets_no_label(tmp_path: Path, model_path: Pat
     ],
     ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
 )
-def test_unusable_recording(
+def test_unusable_recording_is_refused(
     tmp_path: Path, model_path: Path, content: str, arguments: list[str], words: list[str]
 ) -> None:
     (tmp_path / "r.csv").write_text(content)

@@ -39,7 +39,7 @@ def wheel(folder: Path, name: str, *requires: str, version: str = "1.0", tag: st
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all that pip knows."""
+    """A folder of wheels, pip's only source of packages."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -65,7 +65,7 @@ def test_requirements_of_the_extra_are_gathered_recursively(index: Path, tmp_pat
 
 
 def test_markers_are_evaluated_for_the_target_system(index: Path, tmp_path: Path) -> None:
-    """pip evaluates them for the machine that it runs on."""
+    """pip itself evaluates them for the machine that it runs on."""
     for name in ("there", "nowhere", "below", "fast", "old"):
         wheel(index, name, *(["below"] if name == "there" else []))
     found = gathered(
@@ -89,7 +89,7 @@ def test_requirement_without_a_wheel_is_named(index: Path, tmp_path: Path) -> No
         gathered(index, tmp_path / "a", "base")
 
 
-def test_the_wheel_of_the_ekd_that_runs(tmp_path: Path) -> None:
+def test_own_wheel_contains_the_running_ekd(tmp_path: Path) -> None:
     with zipfile.ZipFile(own_wheel(tmp_path)) as archive:
         names = archive.namelist()
     assert {"ekd_edge/cli/main.py", "ekd_edge/deploy/ekd-edge.service", "firmware_bridge/devices/ekd/frame.py"} <= set(
@@ -111,12 +111,12 @@ def bundle(index: Path, model_path: Path, tmp_path: Path) -> Path:
     return tmp_path / "unpacked" / "ekd-pi-os-12"
 
 
-def test_contents_of_a_bundle(bundle: Path, model_path: Path) -> None:
+def test_bundle_contains_model_settings_and_hashes(bundle: Path, model_path: Path) -> None:
     assert (bundle / model_path.name).read_bytes() == model_path.read_bytes()
     assert "EKD_OPTIONS=--port usb:1:2\n" in (bundle / "ekd-edge.env").read_text()
     assert "EKD_TRUST=@FOLDER@/trust.pub\n" in (bundle / "ekd-edge.env").read_text()
     unit = (bundle / "ekd-edge.service").read_text().splitlines()
-    # Without the second, systemd writes stderr where stdout goes.
+    # Without StandardError, systemd writes stderr to the file of stdout.
     assert {"StandardOutput=append:%h/predictions.jsonl", "StandardError=journal"} <= set(unit)
     assert (bundle / "requirements.txt").read_text().startswith("ekd[pi]==1.0 --hash=sha256:")
     about = json.loads((bundle / "bundle.json").read_text())
@@ -148,7 +148,7 @@ def test_damaged_bundle_is_refused(bundle: Path, harm: str, message: str) -> Non
     assert f"{bundle / 'ekd-edge.env'} {message}: copy and unpack" in (offline_install.damaged(about, bundle) or "")
 
 
-def test_no_bundle_is_made_for_an_unknown_system(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
+def test_unknown_system_is_refused(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"choose 12 or 13, both of 64 bits"):
         pi_os("11")
     assert main(["bundle", "--os", "12-32", "--model", str(model_path)]) == 2
@@ -181,7 +181,7 @@ def test_failed_bundle_leaves_no_file(
 
 
 @pytest.mark.parametrize("number", PI_OSES)
-def test_the_tags_of_a_system(number: str) -> None:
+def test_platform_tags_follow_the_glibc_version(number: str) -> None:
     target = pi_os(number)
     assert target.platforms[0] == f"manylinux_2_{target.glibc_minor}_aarch64"
     assert {"manylinux_2_17_aarch64", "manylinux2014_aarch64"} <= set(target.platforms)

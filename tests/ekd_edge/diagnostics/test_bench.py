@@ -36,7 +36,7 @@ def measured(write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory) 
     return bench([load_model_file(path) for path in paths], (1, 2), windows=13)
 
 
-def test_every_model_with_every_number_of_threads(measured: Bench) -> None:
+def test_each_model_is_timed_with_each_number_of_threads(measured: Bench) -> None:
     assert [(each.model_file.path.name, each.threads) for each in measured.timings] == [
         ("a.tflite", 1),
         ("a.tflite", 2),
@@ -51,7 +51,7 @@ def test_every_model_with_every_number_of_threads(measured: Bench) -> None:
     assert measured.timings[0].chain_cpu_s == measured.timings[1].chain_cpu_s
 
 
-def test_a_hundred_windows_have_a_99th_percentile(model_path: Path) -> None:
+def test_hundred_windows_have_a_99th_percentile(model_path: Path) -> None:
     shares: list[float] = []
     (timing,) = bench([load_model_file(model_path)], (1,), 100, shares.append).timings
     assert timing.p99_ms is not None
@@ -60,14 +60,14 @@ def test_a_hundred_windows_have_a_99th_percentile(model_path: Path) -> None:
     assert (shares[-1], 0 < shares[0] < 0.5) == (1.0, True)
 
 
-def test_a_model_of_another_signal_is_refused(write_model: WriteModel, tmp_path: Path) -> None:
+def test_model_of_another_signal_is_refused(write_model: WriteModel, tmp_path: Path) -> None:
     eeg = replace(gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1), unit="uV")
     model_file = load_model_file(write_model(tmp_path / "eeg.tflite", signal=eeg))
     with pytest.raises(SignalError, match=r"eeg\.tflite was made for a signal in uV"):
         bench([model_file], (1,), 1)
 
 
-def test_json_report(measured: Bench) -> None:
+def test_json_report_has_machine_and_timings(measured: Bench) -> None:
     report = json.loads(json.dumps(to_json(measured), allow_nan=False))
     assert report["meaningless"] == measured.meaningless
     assert report["machine"]["architecture"] == measured.machine.architecture
@@ -80,7 +80,7 @@ def test_json_report(measured: Bench) -> None:
     assert first["cpu_s_per_hour"] == pytest.approx(total)
 
 
-def test_the_table(measured: Bench) -> None:
+def test_text_report_has_one_row_per_timing(measured: Bench) -> None:
     lines = to_text(replace(measured, machine=replace(measured.machine, emulated=None))).splitlines()
     assert tuple(lines[:2]) == measured.machine.lines
     heads = ["model", "kind", "threads", "p50 ms", "p99 ms", "paced ms", "CPU s/h", "size kB"]
@@ -103,7 +103,7 @@ def test_emulated_machine_is_reported_first(measured: Bench) -> None:
     assert to_json(emulated)["meaningless"] == "emulated by qemu-user: the kernel is of x86_64"
 
 
-def test_condition_of_the_machine(measured: Bench) -> None:
+def test_machine_condition_is_in_both_reports(measured: Bench) -> None:
     unknown = replace(measured, before=Condition(None, None, None), after=Condition(None, None, None), hottest_c=None)
     text = to_text(unknown)
     assert "temperature  not known before, not known after\n" in text
@@ -153,7 +153,7 @@ def test_picked_model_is_reported_with_the_command_to_run(measured: Bench) -> No
     assert report["reasons"] == {str(measured.timings[2].model_file.path): "never signed off"}
 
 
-def test_the_command(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_json_or_text(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(model_path), str(model_path), "--threads", "2,1", "--windows", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     assert [each["threads"] for each in json.loads(out)["timings"]] == [1, 2]
@@ -163,7 +163,9 @@ def test_the_command(model_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @on_a_board
-def test_picking(write_model: WriteModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pick_option_sets_report_and_exit_status(
+    write_model: WriteModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = str(write_model(tmp_path / "good.tflite", signoff=SignOff(0.01, True), **DYNAMIC))
     bad = str(write_model(tmp_path / "bad.tflite", signoff=SignOff(0.01, False), **DYNAMIC))
     briefly = ["--threads", "1", "--windows", "1", "--pick", "--json"]
@@ -182,7 +184,7 @@ def test_picking(write_model: WriteModel, tmp_path: Path, capsys: pytest.Capture
     assert "none of these models is shown to lose at most 0.002" in capsys.readouterr().err
 
 
-def test_without_a_name_all_models_next_to_the_newest_are_measured(
+def test_all_models_next_to_the_newest_are_measured_by_default(
     write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -238,14 +240,14 @@ def test_unsigned_model_is_refused_with_trust(
         (["--max-drop", "nan", "--pick"], "share from 0 to below 1"),
     ],
 )
-def test_impossible_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_arguments_are_refused(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["bench", *arguments])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_max_drop_without_pick(capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_drop_without_pick_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--max-drop", "0.01"]) == 2
     assert capsys.readouterr().err == "ekd-edge bench: --max-drop limits what --pick may choose: add --pick\n"
 

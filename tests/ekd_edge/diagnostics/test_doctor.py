@@ -47,7 +47,7 @@ def written(path: Path, text: str = "") -> Path:
     return path
 
 
-def test_healthy_machine(tmp_path: Path) -> None:
+def test_healthy_machine_has_no_warning(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemTotal: 3882560 kB\nMemAvailable:    2097152 kB\n")
     found = by_name(check_machine(machine(), COOL, tmp_path))
     assert {finding.level for finding in found.values()} == {"ok"}
@@ -63,7 +63,9 @@ def test_healthy_machine(tmp_path: Path) -> None:
         ({"bits": 32}, "ok" if sys.version_info < (3, 12) else "fault"),
     ],
 )
-def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> None:
+def test_machine_level_depends_on_processor_and_emulation(
+    tmp_path: Path, changes: dict[str, object], level: str
+) -> None:
     assert by_name(check_machine(machine(**changes), COOL, tmp_path))["machine"].level == level
 
 
@@ -75,14 +77,16 @@ def test_machines(tmp_path: Path, changes: dict[str, object], level: str) -> Non
         (Condition(None, None, Throttling(0x40000)), "power", ("now: nothing; since boot: throttled", "air")),
     ],
 )
-def test_throttling_and_heat(tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]) -> None:
+def test_throttling_and_heat_are_warnings(
+    tmp_path: Path, condition: Condition, name: str, words: tuple[str, str]
+) -> None:
     found = by_name(check_machine(machine(), condition, tmp_path))[name]
     assert found.level == "warning"
     assert words[0] in found.message
     assert words[1] in (found.remedy or "")
 
 
-def test_little_memory(tmp_path: Path) -> None:
+def test_little_memory_is_a_warning(tmp_path: Path) -> None:
     written(tmp_path / "proc/meminfo", "MemAvailable:      102400 kB\n")
     assert by_name(check_machine(machine(), COOL, tmp_path))["memory"].level == "warning"
 
@@ -91,19 +95,21 @@ def test_unknown_properties_are_left_out(tmp_path: Path) -> None:
     assert list(by_name(check_machine(machine(), Condition(None, None, None), tmp_path))) == ["machine"]
 
 
-def test_packages_of_this_machine() -> None:
+def test_packages_of_this_machine_are_ok() -> None:
     found = by_name(check_packages())
     assert {finding.level for finding in found.values()} == {"ok"}
     assert set(found) == {"Python", "numpy", "scipy", "pyserial", "cobs", "runtime"}
 
 
-def test_model_that_runs(model_path: Path) -> None:
+def test_model_that_runs_is_ok(model_path: Path) -> None:
     (found,) = check_model(model_path, None)
     assert found.level == "ok"
     assert str(model_path) in found.message
 
 
-def test_model_without_sign_off(write_model: Callable[..., Path], tmp_path: Path) -> None:
+def test_model_without_sign_off_is_ok_and_a_damaged_one_a_fault(
+    write_model: Callable[..., Path], tmp_path: Path
+) -> None:
     path = write_model(tmp_path / "a.tflite")
     (found,) = check_model(path, None)
     assert found.level == "ok"
@@ -113,7 +119,7 @@ def test_model_without_sign_off(write_model: Callable[..., Path], tmp_path: Path
     assert str(path) in found.message
 
 
-def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_model_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EKD_MODEL", raising=False)
     (found,) = check_model(None, None)
@@ -121,7 +127,7 @@ def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no model here" in found.message
 
 
-def test_clocks(tmp_path: Path) -> None:
+def test_unsynchronized_clock_is_a_warning(tmp_path: Path) -> None:
     (unknown,) = check_clock(tmp_path, NOW_S)
     assert unknown.level == "note"
     written(tmp_path / "usr/bin/timedatectl", '#!/bin/sh\n[ "$3" = NTPSynchronized ] && echo no\n').chmod(0o755)
@@ -133,31 +139,31 @@ def test_clocks(tmp_path: Path) -> None:
     assert (right.level, right.message[:4]) == ("ok", "2026")
 
 
-def test_a_clock_without_a_battery(tmp_path: Path) -> None:
+def test_clock_at_1970_is_a_warning(tmp_path: Path) -> None:
     (found,) = check_clock(tmp_path, 0.0)
     assert found.level == "warning"
     assert "the clock is wrong: it shows 1970-01-01" in found.message
 
 
-def test_disks(tmp_path: Path) -> None:
+def test_disk_of_a_missing_folder_is_checked(tmp_path: Path) -> None:
     (found,) = check_disk(tmp_path / "not" / "made" / "yet")
     assert found.level in ("ok", "warning")
     assert str(tmp_path) in found.message
 
 
-def test_nearly_full_disk(small_disk: Path) -> None:
+def test_nearly_full_disk_is_a_warning(small_disk: Path) -> None:
     (found,) = check_disk(small_disk)
     assert (found.level, found.message) == ("warning", f"0.0 GB free in {small_disk}")
 
 
-def test_read_only_disk(small_disk: Path) -> None:
+def test_read_only_disk_is_a_fault(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     (found,) = check_disk(small_disk)
     assert found.level == "fault"
     assert "read-only disk" in found.message
 
 
-def test_ports_named_and_not(tmp_path: Path) -> None:
+def test_named_ports_are_checked(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         (good,) = check_ports([device.path], tmp_path)
         assert (good.level, good.message) == ("ok", f"{device.path} can be opened")
@@ -167,7 +173,7 @@ def test_ports_named_and_not(tmp_path: Path) -> None:
     assert url.level == "ok"
 
 
-def test_a_port_that_another_program_reads() -> None:
+def test_port_in_use_by_another_program_is_a_warning() -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         with Path(device.path).open("rb") as node:
             reader = subprocess.Popen(["sleep", "60"], stdin=node)
@@ -181,8 +187,8 @@ def test_a_port_that_another_program_reads() -> None:
     assert f"in use by sleep ({reader.pid})" in found.message
 
 
-def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
-    """As while the service runs: there is no problem. The port is named by a link, as udev makes it."""
+def test_port_in_use_by_ekd_edge_is_ok(tmp_path: Path) -> None:
+    """The service may run during the check. The port is named by a link, as udev creates it."""
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         (tmp_path / "gsr").symlink_to(device.path)
         written(tmp_path / "proc/437/comm", "ekd-edge\n")
@@ -192,7 +198,7 @@ def test_a_port_that_ekd_edge_reads_already(tmp_path: Path) -> None:
     assert (found.level, found.message) == ("ok", f"{tmp_path}/gsr is read by ekd-edge (437)")
 
 
-def test_a_port_that_is_the_console(tmp_path: Path) -> None:
+def test_console_port_is_a_warning(tmp_path: Path) -> None:
     with PtyDevice(Player(ScriptedEmulator([]), stay=True)) as device:
         name = Path(device.path).resolve().name
         written(tmp_path / "proc/cmdline", f"console={name},115200 console=tty1 root=PARTUUID=1 rootwait\n")
@@ -201,7 +207,7 @@ def test_a_port_that_is_the_console(tmp_path: Path) -> None:
     assert "do_serial_cons" in (found.remedy or "")
 
 
-def test_interfering_programs(tmp_path: Path) -> None:
+def test_interfering_programs_are_warnings(tmp_path: Path) -> None:
     written(tmp_path / "proc/412/comm", "ModemManager\n")
     written(tmp_path / "proc/1/comm", "systemd\n")
     written(tmp_path / "proc/self/comm", "brltty\n")

@@ -1,4 +1,4 @@
-"""Reading a machine from trees of files as boards and emulators have them."""
+"""Machine descriptions, read from files like those of boards and emulators."""
 
 import json
 import platform
@@ -51,7 +51,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 
 def running(root: Path, shown: str, true: str) -> Path:
-    """The links to the program that runs: as the process is shown it, and as its thread is."""
+    """Link /proc/self/exe to `shown` and /proc/thread-self/exe to `true`."""
     for name, target in (("self", shown), ("thread-self", true)):
         (root / "proc" / name).mkdir(parents=True, exist_ok=True)
         (root / "proc" / name / "exe").symlink_to(target)
@@ -85,7 +85,7 @@ def program(path: Path, script: str) -> Path:
     return path
 
 
-def test_a_raspberry_pi(tmp_path: Path) -> None:
+def test_raspberry_pi_is_described(tmp_path: Path) -> None:
     machine = read_machine(board(tmp_path), "aarch64")
     assert (machine.board, machine.processor) == ("Raspberry Pi 4 Model B Rev 1.4", None)
     assert (machine.architecture, machine.system) == ("aarch64", "Debian GNU/Linux 12 (bookworm)")
@@ -104,7 +104,7 @@ def test_report_does_not_identify_the_board(tmp_path: Path) -> None:
     assert platform.node() not in report
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_missing_files_give_none(tmp_path: Path) -> None:
     machine = read_machine(tmp_path, "aarch64")
     assert (machine.board, machine.processor, machine.kernel, machine.system, machine.emulated) == (None,) * 5
     assert machine.lines[0].startswith("unknown board, aarch64, ")
@@ -112,7 +112,7 @@ def test_missing_files(tmp_path: Path) -> None:
     assert read_condition(tmp_path).to_json() == {"temperature_c": None, "governor": None, "throttling": None}
 
 
-def test_folders_and_garbage_instead_of_files(tmp_path: Path) -> None:
+def test_unreadable_files_give_none(tmp_path: Path) -> None:
     for name in ("proc/device-tree/model", "proc/cpuinfo", "usr/bin/vcgencmd", "proc/self/exe", "proc/thread-self/exe"):
         (tmp_path / name).mkdir(parents=True)
     tree(tmp_path, {"sys/class/thermal/thermal_zone0/temp": "hot\n", "etc/os-release": "PRETTY_NAME\n=\n"})
@@ -124,7 +124,7 @@ def test_folders_and_garbage_instead_of_files(tmp_path: Path) -> None:
     assert read_condition(tmp_path) == Condition(None, None, None)
 
 
-def test_the_processors_temperature_is_taken(tmp_path: Path) -> None:
+def test_temperature_is_that_of_the_processor(tmp_path: Path) -> None:
     zones = (("acpitz", "27800"), ("iwlwifi_1", "39000"), ("cpu_thermal", "-1500"))
     for number, (kind, value) in enumerate(zones):
         folder = f"sys/class/thermal/thermal_zone{number}"
@@ -147,7 +147,9 @@ def test_the_processors_temperature_is_taken(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_bits_of_throttling(word: int, now: tuple[str, ...], since_boot: tuple[str, ...], tmp_path: Path) -> None:
+def test_throttling_bits_are_named(
+    word: int, now: tuple[str, ...], since_boot: tuple[str, ...], tmp_path: Path
+) -> None:
     program(tmp_path / "usr/bin/vcgencmd", f'[ "$1" = get_throttled ] && echo throttled={word:#x}')
     throttling = read_condition(tmp_path).throttling
     assert throttling == Throttling(word)
@@ -159,7 +161,7 @@ def test_the_bits_of_throttling(word: int, now: tuple[str, ...], since_boot: tup
     "script",
     ['echo "Can\'t open device file: /dev/vcio"; exit 255', "exit 0", "echo throttled=", "printf '\\377'"],
 )
-def test_a_vcgencmd_that_may_not_ask(script: str, tmp_path: Path) -> None:
+def test_failing_vcgencmd_gives_no_throttling(script: str, tmp_path: Path) -> None:
     program(tmp_path / "usr/bin/vcgencmd", script)
     assert read_condition(tmp_path).throttling is None
 
@@ -207,7 +209,7 @@ def test_another_emulator_of_programs_is_named(tmp_path: Path) -> None:
     ("architecture", "kernel"),
     [("aarch64", "x86_64"), ("armv7l", "x86_64"), ("x86_64", "aarch64"), ("aarch64", "riscv")],
 )
-def test_a_kernel_of_another_processor(architecture: str, kernel: str, tmp_path: Path) -> None:
+def test_kernel_of_another_processor_is_qemu_user(architecture: str, kernel: str, tmp_path: Path) -> None:
     tree(tmp_path, {"proc/sys/kernel/arch": f"{kernel}\n"})
     assert emulator(tmp_path, architecture) == (
         f"qemu-user: the kernel is of {kernel}, the programs are of {architecture}"
@@ -226,7 +228,7 @@ def test_a_kernel_of_another_processor(architecture: str, kernel: str, tmp_path:
         ({"sys/firmware/qemu_fw_cfg/rev": "3\n"}, "qemu-system: /sys/firmware/qemu_fw_cfg is there"),
     ],
 )
-def test_other_signs_of_an_emulator(files: dict[str, str], words: str, tmp_path: Path) -> None:
+def test_emulator_is_recognised_by_each_sign(files: dict[str, str], words: str, tmp_path: Path) -> None:
     tree(tmp_path, files)
     found = read_machine(tmp_path, "aarch64").emulated
     assert found is not None

@@ -28,7 +28,7 @@ def timing(model_file: ModelFile, threads: int, p50_ms: float) -> Timing:
 
 
 def figures(low: float, **worse: float) -> dict[str, Any]:
-    """An evaluation whose intervals all begin at `low`, but for those of a target named here."""
+    """An evaluation whose intervals begin at `low`, except those of the targets that are named."""
     targets = []
     for name in ("arousal", "valence"):
         ends = {"low": worse.get(name, low), "high": 0.02}
@@ -41,7 +41,7 @@ def dynamic(manifest: Manifest, signoff: SignOff | None, evaluation: dict[str, A
     return replace(manifest, kind="dynamic", recipe="dynamic", signoff=signoff, evaluation=evaluation)
 
 
-def test_the_fastest_that_may_be_run(model: Model) -> None:
+def test_fastest_allowed_model_is_picked(model: Model) -> None:
     slow = model("float.tflite")
     fast = model("dynamic.tflite", kind="dynamic", recipe="dynamic", signoff=SignOff(0.01, True))
     refused = model("refused.tflite", kind="dynamic", recipe="dynamic", signoff=SignOff(0.01, False))
@@ -56,7 +56,7 @@ def test_the_fastest_that_may_be_run(model: Model) -> None:
     }
 
 
-def test_within_two_percent_fewer_threads_then_the_smaller_file_win(model: Model) -> None:
+def test_tie_within_two_percent_goes_to_fewer_threads_then_the_smaller_file(model: Model) -> None:
     one = model("one.tflite")
     other = model("other.tflite")
     small = replace(other, manifest=replace(other.manifest, size_bytes=one.manifest.size_bytes - 1))
@@ -67,7 +67,7 @@ def test_within_two_percent_fewer_threads_then_the_smaller_file_win(model: Model
     assert choice.reasons == {str(one.path): "as fast within 2 % (p50 1.000 ms), but with more threads or larger"}
 
 
-def test_none_may_be_run(model: Model) -> None:
+def test_nothing_is_picked_without_an_allowed_model(model: Model) -> None:
     never = model("never.tflite", kind="dynamic", recipe="dynamic")
     choice = pick([timing(never, 1, 1.0), timing(never, 2, 1.0)], 0.5)
     assert choice.picked is None
@@ -75,7 +75,7 @@ def test_none_may_be_run(model: Model) -> None:
 
 
 @pytest.mark.parametrize("max_drop", [None, 0.001, 0.5])
-def test_float32_loses_nothing(max_drop: float | None, gsr_manifest: Manifest) -> None:
+def test_float32_model_is_always_allowed(max_drop: float | None, gsr_manifest: Manifest) -> None:
     assert why_not(gsr_manifest, max_drop) is None
 
 
@@ -103,7 +103,7 @@ def test_float32_loses_nothing(max_drop: float | None, gsr_manifest: Manifest) -
         (None, -0.001, 0.01, "never signed off"),
     ],
 )
-def test_what_a_sign_off_allows(
+def test_reason_against_a_model_depends_on_its_sign_off(
     signoff: SignOff | None, low: float | None, max_drop: float | None, words: str | None, gsr_manifest: Manifest
 ) -> None:
     reason = why_not(dynamic(gsr_manifest, signoff, None if low is None else figures(low)), max_drop)
@@ -111,7 +111,7 @@ def test_what_a_sign_off_allows(
     assert (words or "") in (reason or "")
 
 
-def test_the_widest_interval_of_any_target_counts(gsr_manifest: Manifest) -> None:
+def test_widest_interval_of_any_target_counts(gsr_manifest: Manifest) -> None:
     assert shown_drop(replace(gsr_manifest, evaluation=figures(-0.001, valence=-0.03))) == pytest.approx(0.03)
     assert shown_drop(replace(gsr_manifest, evaluation=figures(0.001))) == 0.0
 
@@ -130,11 +130,11 @@ def test_the_widest_interval_of_any_target_counts(gsr_manifest: Manifest) -> Non
         figures(float("nan")),
     ],
 )
-def test_where_an_interval_is_missing_nothing_is_shown(evaluation: Any, gsr_manifest: Manifest) -> None:
+def test_missing_interval_shows_no_drop(evaluation: Any, gsr_manifest: Manifest) -> None:
     assert shown_drop(replace(gsr_manifest, evaluation=evaluation)) is None
 
 
-def test_nothing_is_picked_on_an_emulated_machine() -> None:
+def test_emulated_machine_is_refused() -> None:
     check_real(None)
     with pytest.raises(ConfigError, match=r"emulated \(qemu-user: why\).* run `ekd-edge bench --pick` on the board"):
         check_real("qemu-user: why")

@@ -31,8 +31,8 @@ def test_packing_and_unpacking_are_inverses(whole: Contents) -> None:
 
 
 @given(whole=contents, data=st.data())
-def test_no_other_bytes_are_a_container_of_the_same_model(whole: Contents, data: st.DataObject) -> None:
-    """Behind the flatbuffer every bit is decided; what the flatbuffer itself holds is for its hash to say."""
+def test_container_bytes_are_unique_to_their_contents(whole: Contents, data: st.DataObject) -> None:
+    """The contents determine every bit after the flatbuffer; the hash detects changes inside the flatbuffer."""
     packed = bytearray(pack(whole))
     position = data.draw(st.integers(len(whole.flatbuffer), len(packed) - 1))
     packed[position] ^= 1 << data.draw(st.integers(0, 7))
@@ -41,19 +41,19 @@ def test_no_other_bytes_are_a_container_of_the_same_model(whole: Contents, data:
 
 
 @given(whole=contents, data=st.data())
-def test_no_part_is_a_container(whole: Contents, data: st.DataObject) -> None:
+def test_part_of_a_container_is_refused(whole: Contents, data: st.DataObject) -> None:
     packed = pack(whole)
     with pytest.raises(ModelFileError):
         unpack(NOWHERE, packed[: data.draw(st.integers(0, len(packed) - 1))])
 
 
-def test_a_container_in_a_container_is_the_outer_ones_model() -> None:
+def test_nested_container_gives_the_outer_model() -> None:
     inner = Contents(b"\x1c\0\0\0TFL3", b"{}")
     outer = Contents(pack(inner), b"{}")
     assert unpack(NOWHERE, pack(outer)) == outer
 
 
-def test_an_empty_or_a_huge_manifest_is_refused(tmp_path: Path) -> None:
+def test_empty_or_huge_manifest_is_refused(tmp_path: Path) -> None:
     whole = Contents(b"\x1c\0\0\0TFL3", b"")
     with pytest.raises(ModelFileError, match="its parts do not match"):
         unpack(NOWHERE, pack(whole))
@@ -65,7 +65,7 @@ def test_an_empty_or_a_huge_manifest_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_largest_file_is_still_read(tmp_path: Path) -> None:
+def test_largest_file_is_read(tmp_path: Path) -> None:
     whole = Contents(b"\x1c\0\0\0TFL3", b" " * MAX_MANIFEST_BYTES, bytes(SIGNATURE_BYTES))
     write_contents(tmp_path / "a.tflite", whole)
     assert read_contents(tmp_path / "a.tflite") == whole

@@ -30,7 +30,7 @@ def _zip(**options: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_saved_model_file_loads_unchanged(tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_saved_model_file_loads_unchanged(tmp_path: Path, gsr_manifest: Manifest) -> None:
     written = save_model_file(tmp_path / "a.tflite", FLATBUFFER, gsr_manifest)
     loaded = load_model_file(tmp_path / "a.tflite")
     assert (loaded.manifest, loaded.flatbuffer, loaded.path) == (written, FLATBUFFER, tmp_path / "a.tflite")
@@ -38,20 +38,20 @@ def test_a_saved_model_file_loads_unchanged(tmp_path: Path, gsr_manifest: Manife
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tflite"]
 
 
-def test_the_same_contents_are_the_same_bytes(path: Path, gsr_manifest: Manifest) -> None:
+def test_equal_contents_give_equal_bytes(path: Path, gsr_manifest: Manifest) -> None:
     first = path.read_bytes()
     save_model_file(path, FLATBUFFER, gsr_manifest)
     assert path.read_bytes() == first
 
 
-def test_any_zip_program_reads_the_manifest(path: Path) -> None:
+def test_manifest_is_readable_by_any_zip_program(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["ekd.json"]
         assert json.loads(archive.read("ekd.json"))["kind"] == "float32"
 
 
-def test_the_file_opens_in_a_tflite_runtime_as_it_is(model_path: Path) -> None:
+def test_file_opens_in_a_tflite_runtime_as_it_is(model_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(model_path))
@@ -59,7 +59,7 @@ def test_the_file_opens_in_a_tflite_runtime_as_it_is(model_path: Path) -> None:
     assert interpreter.get_output_details()[0]["shape"].tolist() == [1, 4]
 
 
-def test_every_truncation_is_refused(path: Path) -> None:
+def test_truncated_file_is_refused(path: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), 3):
         path.write_bytes(content[:length])
@@ -67,7 +67,7 @@ def test_every_truncation_is_refused(path: Path) -> None:
             load_model_file(path)
 
 
-def test_every_altered_byte_is_refused(path: Path) -> None:
+def test_altered_byte_is_refused(path: Path) -> None:
     content = path.read_bytes()
     chance = random.Random(1)
     for position in range(len(content)):
@@ -92,7 +92,7 @@ def test_insertions_deletions_and_splices_are_refused(path: Path) -> None:
                 load_model_file(path)
 
 
-def test_a_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_manifest: Manifest) -> None:
     other = tmp_path / "other.tflite"
     save_model_file(other, FLATBUFFER[:-1] + b"!", gsr_manifest)
     other.write_bytes(FLATBUFFER + other.read_bytes()[len(FLATBUFFER) :])
@@ -100,7 +100,7 @@ def test_a_manifest_of_another_model_is_refused(path: Path, tmp_path: Path, gsr_
         load_model_file(other)
 
 
-def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
+def test_newer_format_asks_for_an_upgrade(path: Path) -> None:
     encoded = zipfile.ZipFile(path).read("ekd.json").replace(b'"format_version": 2', b'"format_version": 3')
     path.write_bytes(pack(Contents(FLATBUFFER, encoded)))
     with pytest.raises(ModelFileError, match=r"newer ekd.*upgrade"):
@@ -108,7 +108,7 @@ def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["extra", "compressed", "elsewhere", "comment", "twice"])
-def test_any_other_zip_is_refused(path: Path, kind: str) -> None:
+def test_noncanonical_zip_is_refused(path: Path, kind: str) -> None:
     encoded = zipfile.ZipFile(path).read("ekd.json")
     if kind == "compressed":
         path.write_bytes(FLATBUFFER)
@@ -142,7 +142,7 @@ def test_any_other_zip_is_refused(path: Path, kind: str) -> None:
         (FLATBUFFER + _zip(labels_txt=b"cat"), "altered"),
     ],
 )
-def test_other_kinds_of_files_are_refused_by_name(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_other_file_kinds_are_refused_by_name(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=complaint) as caught:
@@ -151,14 +151,14 @@ def test_other_kinds_of_files_are_refused_by_name(tmp_path: Path, content: bytes
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_have_their_own_sentences(tmp_path: Path) -> None:
+def test_missing_file_and_a_folder_have_their_own_sentences(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"there is no model file.*ekd-export"):
         load_model_file(tmp_path / "none.tflite")
     with pytest.raises(ModelFileError, match="not a file"):
         load_model_file(tmp_path)
 
 
-def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
+def test_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.tflite"
     with path.open("wb") as file:
         file.truncate(4 * MAX_FLATBUFFER_BYTES)
@@ -166,7 +166,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         load_model_file(path)
 
 
-def test_a_refused_save_leaves_no_file(tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_refused_save_leaves_no_file(tmp_path: Path, gsr_manifest: Manifest) -> None:
     path = tmp_path / "a.tflite"
     huge = FLATBUFFER + bytes(MAX_FLATBUFFER_BYTES)
     for flatbuffer, complaint in ((b"no model", "not a TFLite model"), (huge, "too large")):
@@ -177,7 +177,7 @@ def test_a_refused_save_leaves_no_file(tmp_path: Path, gsr_manifest: Manifest) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failing_save_keeps_the_old_file(path: Path, gsr_manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_save_keeps_the_old_file(path: Path, gsr_manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

@@ -29,7 +29,7 @@ def in_run(folder: Path, run: str, name: str) -> Path:
     return folder / "runs" / run / name
 
 
-def test_the_environment_wins(tmp_path: Path, write_model: WriteModel) -> None:
+def test_environment_variable_decides(tmp_path: Path, write_model: WriteModel) -> None:
     write_model(tmp_path / "here.tflite")
     named = write_model(in_run(tmp_path, "a", "other.tflite"))
     assert default_model(tmp_path, {"EKD_MODEL": str(named)}) == named
@@ -56,14 +56,14 @@ def test_missing_model_names_the_nearest(tmp_path: Path, write_model: WriteModel
     assert find_model("demo") == Path("demo"), "a file of that name comes first"
 
 
-def test_the_newest_run_wins(tmp_path: Path, write_model: WriteModel) -> None:
+def test_newest_run_decides(tmp_path: Path, write_model: WriteModel) -> None:
     aged(write_model(in_run(tmp_path, "a", "student-float32.tflite")), 2000)
     aged(write_model(tmp_path / "student-float32.tflite"), 1000)
     newest = aged(write_model(in_run(tmp_path, "b", "student-float32.tflite")), 3000)
     assert default_model(tmp_path, {}) == newest
 
 
-def test_of_one_run_int8_wins_even_if_older(tmp_path: Path, write_model: WriteModel) -> None:
+def test_int8_model_of_a_run_is_preferred_even_if_older(tmp_path: Path, write_model: WriteModel) -> None:
     aged(write_model(in_run(tmp_path, "b", "student-float32.tflite")), 3000)
     int8 = aged(write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8), 2000)
     aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2500)
@@ -77,7 +77,7 @@ def test_damaged_and_foreign_files_are_skipped(tmp_path: Path, write_model: Writ
     assert default_model(tmp_path, {}) == good
 
 
-def test_a_missing_model_names_the_command_that_creates_one(tmp_path: Path) -> None:
+def test_missing_model_names_the_command_that_creates_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model here: try --model demo, run `ekd-export --int8`"):
         default_model(tmp_path, {})
     (tmp_path / "cut.tflite").write_bytes(b"x")
@@ -91,13 +91,13 @@ def test_models_without_sign_off_are_skipped(tmp_path: Path, write_model: WriteM
         default_model(tmp_path, {})
     never = aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2000)
     assert default_model(tmp_path, {}) == never
-    beside = aged(write_model(refused.with_name("student-float32.tflite")), 3000)
-    assert default_model(tmp_path, {}) == beside
+    neighbor = aged(write_model(refused.with_name("student-float32.tflite")), 3000)
+    assert default_model(tmp_path, {}) == neighbor
     write_model(refused, **INT8, signoff=SignOff(0.01, True))
     assert default_model(tmp_path, {}) == refused
 
 
-def test_a_sign_off_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> None:
+def test_sign_off_is_described_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> None:
     def said(**changes: object) -> str:
         return describe_signoff(load_model_file(write_model(tmp_path / "a.tflite", **changes)).manifest)
 
@@ -107,7 +107,7 @@ def test_a_sign_off_in_a_few_words(tmp_path: Path, write_model: WriteModel) -> N
     assert said(**INT8, signoff=SignOff(0.015, False)) == "refused sign-off for --max-drop 0.015"
 
 
-def test_with_trust_only_signed_models_are_taken(tmp_path: Path, write_model: WriteModel, signing_key) -> None:
+def test_unsigned_models_are_skipped_with_trust(tmp_path: Path, write_model: WriteModel, signing_key) -> None:
     signed = aged(write_model(tmp_path / "signed.tflite"), 1000)
     signing_key.sign(signed)
     aged(signed, 1000)

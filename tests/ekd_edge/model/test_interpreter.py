@@ -49,8 +49,8 @@ def test_logits_equal_the_models_own(model_path: Path) -> None:
 def test_logits_do_not_depend_on_the_batch(model_path: Path) -> None:
     classifier = open_classifier(load_model_file(model_path))
     together = classifier.predict(WINDOWS)
-    alone = np.concatenate([classifier.predict(window[None]) for window in WINDOWS])
-    np.testing.assert_array_equal(together, alone)
+    single = np.concatenate([classifier.predict(window[None]) for window in WINDOWS])
+    np.testing.assert_array_equal(together, single)
     assert classifier.predict(WINDOWS[:0]).shape == (0, 2, 2)
 
 
@@ -60,7 +60,7 @@ def test_read_only_windows_are_accepted(model_path: Path) -> None:
     assert open_classifier(load_model_file(model_path)).predict(frozen).shape == (5, 2, 2)
 
 
-def test_the_runtime_prints_nothing(model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_runtime_prints_nothing(model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     open_classifier(load_model_file(model_path)).predict(WINDOWS)
     assert capfd.readouterr() == ("", "")
 
@@ -76,7 +76,7 @@ def _resave(model_path: Path, folder: Path, manifest: Manifest) -> Path:
 
 
 @pytest.mark.parametrize("change", ["window", "targets", "kind"])
-def test_a_model_that_differs_from_its_manifest_is_refused(model_path: Path, tmp_path: Path, change: str) -> None:
+def test_model_that_differs_from_its_manifest_is_refused(model_path: Path, tmp_path: Path, change: str) -> None:
     manifest = load_model_file(model_path).manifest
     if change == "window":
         manifest = replace(manifest, signal=gsr_spec(rate_hz=Fraction(16), window_s=8, hop_s=1))
@@ -92,13 +92,13 @@ def test_a_model_that_differs_from_its_manifest_is_refused(model_path: Path, tmp
         open_classifier(load_model_file(_resave(model_path, tmp_path, manifest)))
 
 
-def test_a_model_that_the_runtime_cannot_read_is_refused(tmp_path: Path, gsr_manifest: Manifest) -> None:
+def test_model_that_the_runtime_cannot_read_is_refused(tmp_path: Path, gsr_manifest: Manifest) -> None:
     save_model_file(tmp_path / "junk.tflite", b"\x1c\0\0\0TFL3" + bytes(64), gsr_manifest)
     with pytest.raises(ModelFileError, match="cannot run"):
         open_classifier(load_model_file(tmp_path / "junk.tflite"))
 
 
-def test_a_missing_runtime_names_the_install_command(model_path: Path) -> None:
+def test_missing_runtime_names_the_install_command(model_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NO_RUNTIME, str(model_path)], capture_output=True, text=True, check=True
     )
@@ -118,7 +118,7 @@ def test_import_loads_no_runtime() -> None:
         ([-1e30, 0.0], [0.0, 1.0]),
     ],
 )
-def test_softmax(logits: list[float], expected: list[float]) -> None:
+def test_softmax_gives_known_probabilities(logits: list[float], expected: list[float]) -> None:
     assert softmax(logits) == pytest.approx(expected, abs=1e-12)
 
 

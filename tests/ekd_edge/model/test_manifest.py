@@ -51,7 +51,7 @@ def test_encoding_and_parsing_are_inverses(gsr_manifest: Manifest, int8_manifest
 
 
 @given(people=st.lists(names, min_size=3, max_size=9, unique=True), labels=st.lists(names, min_size=2, unique=True))
-def test_any_names_survive(gsr_manifest: Manifest, people: list[str], labels: list[str]) -> None:
+def test_names_of_any_characters_survive_the_json(gsr_manifest: Manifest, people: list[str], labels: list[str]) -> None:
     training = replace(
         gsr_manifest.training,
         train_subjects=hash_subjects("d", people[:-2]),
@@ -66,7 +66,7 @@ def test_seen_subjects_are_those_of_training_and_validation(gsr_manifest: Manife
     assert gsr_manifest.training.seen_subjects == {hash_subject("synthetic-test", name) for name in ("s1", "s2")}
 
 
-def test_the_json_names_no_subject(gsr_manifest: Manifest) -> None:
+def test_json_names_no_subject(gsr_manifest: Manifest) -> None:
     named = replace(gsr_manifest.training, test_subjects=("anna",))
     with pytest.raises(ModelFileError, match=r"test_subjects must hold hashes"):
         encode_manifest(replace(gsr_manifest, training=named))
@@ -142,7 +142,7 @@ def test_invalid_fields_are_refused(
         parse_manifest(json.dumps(data).encode())
 
 
-def test_every_field_is_needed(int8_manifest: Manifest) -> None:
+def test_missing_field_is_refused(int8_manifest: Manifest) -> None:
     data = json.loads(encode_manifest(int8_manifest))
     for name in data:
         with pytest.raises(ModelFileError):

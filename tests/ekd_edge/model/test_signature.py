@@ -26,20 +26,20 @@ def signed(tmp_path: Path, write_model: WriteModel, signing_key) -> Path:
     return signing_key.sign(write_model(tmp_path / "student.tflite"))
 
 
-def test_a_trusted_keys_file_is_loaded_with_trust_and_without(signed: Path, signing_key, other_key) -> None:
+def test_signed_file_is_loaded_with_and_without_trust(signed: Path, signing_key, other_key) -> None:
     assert load_model_file(signed, signing_key.trust) == load_model_file(signed)
     both = read_trust([other_key.public_path, signing_key.public_path])
     assert load_model_file(signed, both) == load_model_file(signed)
 
 
-def test_any_zip_program_reads_the_signature(signed: Path) -> None:
+def test_signature_is_readable_by_any_zip_program(signed: Path) -> None:
     with zipfile.ZipFile(signed) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["ekd.json", "ekd.sig"]
         assert archive.getinfo("ekd.sig").file_size == SIGNATURE_BYTES
 
 
-def test_a_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
+def test_signed_file_opens_in_a_tflite_runtime_as_it_is(signed: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     Interpreter(model_path=str(signed)).allocate_tensors()
@@ -58,7 +58,7 @@ def test_unsigned_and_untrusted_files_are_refused(signed: Path, write_model, tmp
         load_model_file(signed, Trust(frozenset()))
 
 
-def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path, signing_key) -> None:
+def test_signature_covers_the_context_and_the_manifest(signed: Path, signing_key) -> None:
     contents = read_contents(signed)
     assert contents.signature is not None
     key = contents.signature[64:]
@@ -74,7 +74,7 @@ def test_the_signature_is_over_the_context_and_the_manifests_bytes(signed: Path,
     load_model_file(signed, signing_key.trust)
 
 
-def test_every_bit_of_a_signature_counts_even_with_its_checksum_remade(signed: Path, signing_key) -> None:
+def test_altered_signature_is_refused_even_with_a_new_checksum(signed: Path, signing_key) -> None:
     contents = read_contents(signed)
     assert contents.signature is not None
     for bit in range(8 * SIGNATURE_BYTES):
@@ -84,7 +84,7 @@ def test_every_bit_of_a_signature_counts_even_with_its_checksum_remade(signed: P
             check_contents(signed, replace(contents, signature=bytes(mutant)), signing_key.trust)
 
 
-def test_a_damaged_signature_is_refused_without_trust_as_well(signed: Path) -> None:
+def test_damaged_signature_is_refused_without_trust_as_well(signed: Path) -> None:
     content = signed.read_bytes()
     signature = read_contents(signed).signature
     assert signature is not None
@@ -95,7 +95,7 @@ def test_a_damaged_signature_is_refused_without_trust_as_well(signed: Path) -> N
             load_model_file(signed)
 
 
-def test_another_models_signature_is_refused(signed: Path, tmp_path, write_model, signing_key) -> None:
+def test_signature_of_another_model_is_refused(signed: Path, tmp_path, write_model, signing_key) -> None:
     other = signing_key.sign(write_model(tmp_path / "other.tflite", made_by="another"))
     mine, theirs = read_contents(signed), read_contents(other)
     write_contents(signed, replace(mine, signature=theirs.signature))
@@ -106,7 +106,7 @@ def test_another_models_signature_is_refused(signed: Path, tmp_path, write_model
         load_model_file(signed, signing_key.trust)
 
 
-def test_nothing_is_parsed_before_the_signature_is_checked(signed: Path, other_key, signing_key) -> None:
+def test_signature_is_checked_before_the_manifest_is_parsed(signed: Path, other_key, signing_key) -> None:
     contents = read_contents(signed)
     garbage = replace(contents, manifest=b"{" * 100)
     write_contents(signed, garbage)
@@ -116,7 +116,7 @@ def test_nothing_is_parsed_before_the_signature_is_checked(signed: Path, other_k
         load_model_file(signed, other_key.trust)
 
 
-def test_other_files_than_public_keys_are_refused(tmp_path: Path, signing_key) -> None:
+def test_file_that_holds_no_public_key_is_refused(tmp_path: Path, signing_key) -> None:
     path = tmp_path / "key.pub"
     public = signing_key.public_path.read_bytes()
     wrong = X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -135,7 +135,7 @@ def test_other_files_than_public_keys_are_refused(tmp_path: Path, signing_key) -
         read_trust([tmp_path])
 
 
-def test_trust_from_the_environment(signing_key, other_key) -> None:
+def test_trust_is_read_from_the_environment(signing_key, other_key) -> None:
     named = f"{signing_key.public_path}:{other_key.public_path}"
     assert trust_from_environment({}) is None
     assert trust_from_environment({"EKD_TRUST": named}) == Trust(signing_key.trust.keys | other_key.trust.keys)
@@ -150,7 +150,7 @@ def edge(*arguments: object, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=around | environment)
 
 
-def test_the_command_runs_only_trusted_models(signed: Path, signing_key, other_key) -> None:
+def test_command_runs_only_trusted_models(signed: Path, signing_key, other_key) -> None:
     assert edge("--model", signed, "--trust", other_key.public_path, "--trust", signing_key.public_path).returncode == 0
     for refused in (
         edge("--model", signed, "--trust", other_key.public_path),
@@ -175,7 +175,7 @@ def test_missing_cryptography_names_the_install_command(signed: Path, signing_ke
     assert "signatures need the cryptography package: run `pip install" in done.stderr
 
 
-def test_a_signature_of_another_length_cannot_be_written(signed: Path, gsr_manifest: Manifest) -> None:
+def test_signature_of_another_length_cannot_be_written(signed: Path, gsr_manifest: Manifest) -> None:
     contents = replace(read_contents(signed), manifest=encode_manifest(gsr_manifest), signature=b"short")
     before = signed.read_bytes()
     with pytest.raises(ValueError, match="96 bytes"):

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from ekd_edge.model.subject_hash import hash_subject, hash_subjects, is_subject_hash
 
 
-def test_the_hash_never_changes() -> None:
-    """Files in the field hold these hashes: another way of hashing would forget who was trained on."""
+def test_hash_never_changes() -> None:
+    """Existing model files contain these hashes; with another function their subjects would not be recognised."""
     assert hash_subject("deap", "s01") == "a54ea59cff856939"
 
 
@@ -17,9 +17,9 @@ def test_each_subject_has_its_own_hash(identity: str, names: list[str]) -> None:
     assert hashes == hash_subjects(identity, reversed(names))
 
 
-def test_the_same_name_in_another_dataset_is_another_subject() -> None:
+def test_same_name_in_another_dataset_is_another_subject() -> None:
     assert hash_subject("deap", "s01") != hash_subject("hci-tagging", "s01")
 
 
-def test_a_name_is_not_a_hash() -> None:
+def test_name_is_not_a_hash() -> None:
     assert not any(is_subject_hash(name) for name in ("", "s01", "anna", "0" * 15, "0" * 17, "A" * 16, "0" * 16 + "\n"))

@@ -41,7 +41,7 @@ def signal(seconds: int, level: float = 4.0, rate: int = 16, slope: float = 0.0)
     return SampleBlock(level + slope * t + 0.05 * np.sin(t), 0, Fraction(rate))
 
 
-def test_the_baseline_is_the_mean_of_the_normalizations_input() -> None:
+def test_baseline_is_the_mean_of_the_normalizations_input() -> None:
     resting = take_baseline([signal(90)], SPEC, 60)
     assert resting.baseline.mean == pytest.approx(np.log(4.0), abs=0.002)
     assert resting.baseline.seconds == 60
@@ -51,7 +51,7 @@ def test_the_baseline_is_the_mean_of_the_normalizations_input() -> None:
     assert take_baseline([signal(90)], linear, 60).baseline.mean == pytest.approx(4.0, abs=0.01)
 
 
-def test_a_rising_level_shows_as_drift() -> None:
+def test_rising_level_shows_as_drift() -> None:
     assert take_baseline([signal(90, slope=0.02)], SPEC, 60).drift > 0.15
 
 
@@ -68,7 +68,7 @@ def test_bad_windows_are_left_out_and_too_many_are_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["none", "window"])
-def test_a_model_without_a_running_mean_needs_no_baseline(mode: Any) -> None:
+def test_model_without_a_running_mean_needs_no_baseline(mode: Any) -> None:
     spec = gsr_spec(16, normalization=Normalization(mode))
     with pytest.raises(SignalError, match="needs no baseline"):
         take_baseline([signal(90)], spec, 60)
@@ -77,8 +77,8 @@ def test_a_model_without_a_running_mean_needs_no_baseline(mode: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["log-ema", "ema", "ema-zscore"])
-def test_the_normalization_continues_from_the_baseline(mode: Any) -> None:
-    """A constant level for an hour, or a baseline of it: what follows is the same."""
+def test_normalization_continues_from_the_baseline(mode: Any) -> None:
+    """A baseline of a constant level has the same effect as an hour at that level."""
     normalization = Normalization(mode, 240.0, 1.0)
     level = np.log(4.0) if mode == "log-ema" else 4.0
     seen, messages = Normalizer(normalization, Fraction(16)), Normalizer(normalization, Fraction(16))
@@ -90,15 +90,15 @@ def test_the_normalization_continues_from_the_baseline(mode: Any) -> None:
     )
 
 
-def test_the_baselines_weight_is_its_duration() -> None:
-    """60 s at 4 uS count for 1 - exp(-60 / 240) of the mean; a jump to 5 uS is seen against it."""
+def test_baseline_weight_is_its_duration() -> None:
+    """60 s at 4 uS have the weight 1 - exp(-60 / 240) in the mean, with which a jump to 5 uS is compared."""
     normalizer = Normalizer(Normalization("ema", 240.0, 1.0), Fraction(16))
     normalizer.reset(Baseline(4.0, 0.0, 60.0))
     first = normalizer.push(np.array([5.0]))
     assert first[0] == pytest.approx(1.0, abs=0.02)
 
 
-def test_the_baseline_applies_to_each_segment_for_any_block_sizes() -> None:
+def test_baseline_applies_to_each_segment_for_any_block_sizes() -> None:
     baseline = Baseline(float(np.log(3.0)), 0.01, 60.0)
     plain, seeded, cut = Preprocessor(SPEC), Preprocessor(SPEC), Preprocessor(SPEC)
     values = signal(20).values
@@ -114,7 +114,7 @@ def test_the_baseline_applies_to_each_segment_for_any_block_sizes() -> None:
     np.testing.assert_array_equal(first, np.concatenate(pieces))
 
 
-def test_a_recording_keeps_the_baseline() -> None:
+def test_recording_keeps_the_baseline() -> None:
     block = SampleBlock(np.ones(9), 0, Fraction(16), 0, baseline=RESTING.baseline, lead_off=True)
     encoder = Encoder()
     (read,) = Reader().feed(encoder.begin({}) + encoder.block(block))
@@ -122,7 +122,7 @@ def test_a_recording_keeps_the_baseline() -> None:
     assert (read.baseline, read.lead_off) == (RESTING.baseline, True)
 
 
-def test_a_baseline_belongs_to_one_wearer_sensor_and_chain(kept_in: Path) -> None:
+def test_baseline_belongs_to_one_wearer_sensor_and_chain(kept_in: Path) -> None:
     messages: list[str] = []
     assert save_baseline("anna", "ekd 01", SPEC, RESTING) == kept_in / "anna.json"
     save_baseline("anna", "ekd 02", SPEC, RestingBaseline(Baseline(2.0, 0.0, 60), 7.0, 0))
@@ -138,7 +138,7 @@ def test_a_baseline_belongs_to_one_wearer_sensor_and_chain(kept_in: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "../anna", "an na", "x" * 65, ".hidden"])
-def test_a_path_is_not_a_wearer(name: str) -> None:
+def test_path_is_refused_as_a_wearer(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a valid wearer"):
         baseline_file(name)
 
@@ -146,14 +146,14 @@ def test_a_path_is_not_a_wearer(name: str) -> None:
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"ekd_baselines": 2}', '{"ekd_baselines": 1, "wearer": "bert", "baselines": {}}']
 )
-def test_a_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -> None:
+def test_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -> None:
     kept_in.mkdir()
     (kept_in / "anna.json").write_text(text)
     with pytest.raises(ConfigError, match="holds no baselines of anna"):
         baseline_lookup("anna", SPEC, print)
 
 
-def test_an_unwritable_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_BASELINES", "/proc/nowhere")
     with pytest.raises(ConfigError, match="cannot store the baseline"):
         save_baseline("anna", "ekd 01", SPEC, RESTING)

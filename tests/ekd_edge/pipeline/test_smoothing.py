@@ -48,7 +48,7 @@ def test_unacceptable_windows_have_no_label_and_change_no_state():
 
 
 @pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0)])
-def test_a_segment_and_a_pause_restart_smoothing(at):
+def test_segment_and_a_pause_restart_smoothing(at):
     found = follow([0.4, 0.54], Smoothing(smooth_s=10, hysteresis=0.1), times=[(0, 0.0), at])
     assert high(found)[1] == 0.54
     assert labels(found) == ["low", "high"]

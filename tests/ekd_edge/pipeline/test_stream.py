@@ -107,7 +107,7 @@ def test_label_is_withheld_where_the_signal_is_bad() -> None:
     assert found[-1].quality.reason is not None
 
 
-def test_no_window_spans_a_gap_and_time_continues() -> None:
+def test_windows_do_not_span_a_gap_and_time_continues() -> None:
     before, after = cut(SIGNAL, [600])
     found = predict([before, replace(after, first_index=10_600)])
     jump = [i for i, (a, b) in enumerate(pairwise(found)) if b.time_s - a.time_s > 1.5]
@@ -116,7 +116,7 @@ def test_no_window_spans_a_gap_and_time_continues() -> None:
     assert found[jump[0] + 1].first_index >= 10_600
 
 
-def test_a_model_for_another_signal_is_refused() -> None:
+def test_model_for_another_signal_is_refused() -> None:
     volts = replace(MANIFEST, signal=replace(MANIFEST.signal, unit="uV"))
     with pytest.raises(SignalError, match="made for a signal in uV"):
         next(predict_stream([], volts, Linear(volts)))
@@ -135,7 +135,7 @@ def test_nan_ends_the_run_after_the_predictions_before_it() -> None:
         next(found)
 
 
-def test_the_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
+def test_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
     model_file = load_model_file(model_path)
 
     def lines(sizes: list[int]) -> str:

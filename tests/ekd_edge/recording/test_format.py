@@ -100,7 +100,7 @@ def test_encoded_items_are_decoded_unchanged(sent: list[Any], cuts: list[int]) -
 
 @settings(max_examples=200)
 @given(items, st.integers(0, 2**32))
-def test_a_torn_or_damaged_recording_holds_no_other_samples(sent: list[Any], seed: int) -> None:
+def test_torn_or_damaged_recording_gives_only_recorded_samples(sent: list[Any], seed: int) -> None:
     wire = bytearray(encoded(sent))
     chance = random.Random(seed)
     for _ in range(chance.randint(1, 5)):
@@ -136,7 +136,7 @@ def recorded(folder: Path, count: int = 40, **retention: int) -> tuple[Recorder,
     return recorder, sent
 
 
-def test_files_follow_one_another_as_they_grow(tmp_path: Path) -> None:
+def test_new_file_starts_at_the_size_limit(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, {"run": "a"}, print, Retention(file_bytes=2000, free_bytes=0))
     sent = []
     for i in range(12):
@@ -151,7 +151,7 @@ def test_files_follow_one_another_as_they_grow(tmp_path: Path) -> None:
     assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
 
 
-def test_the_oldest_recordings_are_removed_for_space(tmp_path: Path) -> None:
+def test_oldest_recordings_are_removed_for_space(tmp_path: Path) -> None:
     for i in range(5):
         recorded(tmp_path)[0].close()
         assert len(list(tmp_path.glob("*.ekdrec"))) == i + 1
@@ -162,7 +162,7 @@ def test_the_oldest_recordings_are_removed_for_space(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
-def test_a_full_disk_counts_lost_samples_and_recording_resumes(small_disk: Path) -> None:
+def test_full_disk_counts_lost_samples_and_recording_resumes(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(200_000))
     messages: list[str] = []
@@ -207,8 +207,8 @@ def bare(line: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("smoothing", [(), ("--smooth", "5", "--margin", "0.1")], ids=["plain", "smoothed"])
-def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], model_path: Path, tmp_path: Path) -> None:
-    """Through resets, damage and an unplugging; smoothed as it was when it was recorded."""
+def test_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], model_path: Path, tmp_path: Path) -> None:
+    """The recording has resets, damage and an unplugging; replay applies the smoothing of the recording."""
     faults = (Fault("flip", 2e-5), Fault("reset", at_s=40.0), Fault("unplug", 1.0, 80.0))
     link = tmp_path / "sensor"
     with PtyDevice(player(120, 30, faults), link) as device:
@@ -236,7 +236,7 @@ def test_a_replayed_recording_predicts_the_same(smoothing: tuple[str, ...], mode
     assert any("went away" in item.text for item in found if isinstance(item, Mark))
 
 
-def test_a_kill_loses_at_most_the_last_second(model_path: Path, tmp_path: Path) -> None:
+def test_kill_loses_at_most_the_last_second(model_path: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     for turn in range(6):
         folder = tmp_path / str(turn)
@@ -258,7 +258,7 @@ def test_a_kill_loses_at_most_the_last_second(model_path: Path, tmp_path: Path) 
         assert len(indices) / 128 > seconds - 1.0
 
 
-def test_info_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_and_export_show_every_stretch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     messages: list[str] = []
     recorder = Recorder(tmp_path / "r", {"run": "a", "port": "/dev/x", "model": "m"}, messages.append)
     for segment, first, n in ((0, 0, 1280), (0, 1280, 640), (0, 3000, 256), (1, 0, 512)):
@@ -329,7 +329,7 @@ def test_export_is_refused_before_reading(
     assert "--edf needs edfio, which is not installed" in capsys.readouterr().err
 
 
-def test_an_empty_recording_holds_no_samples(tmp_path: Path) -> None:
+def test_empty_recording_holds_no_samples(tmp_path: Path) -> None:
     (tmp_path / "e.ekdrec").write_bytes(Encoder().begin({"run": "a"}))
     with pytest.raises(FormatError, match="holds no samples"):
         list(RecordingReplay([tmp_path / "e.ekdrec"]).blocks())

@@ -1,4 +1,4 @@
-"""A replay prints exactly what the most direct computation from lines to predictions prints."""
+"""Replay prints the same lines as a direct computation, line by line and window by window."""
 
 import json
 import re
@@ -24,7 +24,7 @@ LATENCY = re.compile(r'(?<="latency_ms": )[^}]+')
 
 @pytest.fixture(scope="module")
 def lines() -> list[str]:
-    """Two minutes, then electrodes off; the second half with other numbers of digits than the first."""
+    """Two minutes of signal, then electrodes off; the second half has other numbers of digits than the first."""
     walk = 5 + np.cumsum(np.random.default_rng(1).normal(scale=0.02, size=120 * RATE))
     walk[100 * RATE :] = 0.0
     half = len(walk) // 2
@@ -32,7 +32,7 @@ def lines() -> list[str]:
 
 
 def printed_plainly(lines: list[str], model_path: Path) -> str:
-    """One line, one window, one dictionary at a time."""
+    """Predict each line and each window separately."""
     model_file = load_model_file(model_path)
     classifier, preprocessor = open_classifier(model_file), Preprocessor(model_file.manifest.signal)
     text = ""

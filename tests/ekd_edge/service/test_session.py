@@ -116,7 +116,7 @@ def test_stuck_stdout_reader_does_not_block_recording(
     assert 2000 < dropped < 3995
 
 
-def test_wearers_and_ports_that_do_not_match(model_path: Path, environment: dict[str, str]) -> None:
+def test_wearers_that_do_not_match_the_ports_are_refused(model_path: Path, environment: dict[str, str]) -> None:
     for arguments in (
         ["--port", "sim://", "--wearer", "a", "--wearer", "b"],
         ["--port", "sim://", "--port", "sim://"],

@@ -86,7 +86,7 @@ def until_written(folder: Path) -> None:
         ({"last": {"labels": {}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
     ],
 )
-def test_port_problems(changes: dict[str, Any], words: str, folder: Path) -> None:
+def test_port_problems_are_reported(changes: dict[str, Any], words: str, folder: Path) -> None:
     with StatusFile(folder, lambda: status(port(**changes), port()), print):
         until_written(folder)
         (found,) = read_statuses(folder)
@@ -95,7 +95,7 @@ def test_port_problems(changes: dict[str, Any], words: str, folder: Path) -> Non
         assert main(["status"]) == 1
 
 
-def test_problems_of_a_process(folder: Path) -> None:
+def test_process_problems_are_reported(folder: Path) -> None:
     about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, dropped_predictions=3)
     with StatusFile(folder, lambda: about, print):
         until_written(folder)

@@ -14,27 +14,27 @@ def gain_db(sos, frequency_hz, rate_hz):
 
 
 @pytest.mark.parametrize("rate", [16, 128, Fraction(1937, 100)])
-def test_the_low_pass_is_3_db_down_at_its_cutoff(rate):
+def test_low_pass_is_3_db_down_at_its_cutoff(rate):
     down = gain_db(lowpass_sos(rate, 5.0), [1e-3, 5.0, 7.5], float(rate))
     assert down[0] == pytest.approx(0.0, abs=1e-6)
     assert down[1] == pytest.approx(-3.01, abs=0.01)
     assert down[2] < -13
 
 
-def test_the_band_pass_is_3_db_down_at_its_edges():
+def test_band_pass_is_3_db_down_at_its_edges():
     sos = bandpass_sos(128, 4.0, 45.0)
     np.testing.assert_allclose(gain_db(sos, [4.0, 45.0], 128), -3.01, atol=0.01)
     assert abs(gain_db(sos, 15.0, 128)[0]) < 0.1
 
 
-def test_the_defaults_are_four_seconds_at_128_hz():
+def test_defaults_are_four_seconds_at_128_hz():
     spec = gsr_spec()
     assert (spec.rate_hz, spec.window_samples, spec.hop_samples, spec.unit) == (128, 512, 128, "uS")
     assert spec.normalization.mode == "log-ema"
     assert len(spec.sos) == 2
 
 
-def test_at_low_rates_the_cutoff_stays_below_half_the_rate():
+def test_cutoff_stays_below_half_the_rate_at_low_rates():
     assert gsr_spec(16, 32.0, 4.0).sos == lowpass_sos(16, 5.0)
     assert gsr_spec(8).sos == lowpass_sos(8, 3.6)
 

@@ -33,7 +33,7 @@ def test_filter_equals_sosfilt_in_equilibrium_with_the_first_sample(sos):
     np.testing.assert_allclose(CausalFilter(sos).push(x), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_a_constant_passes_without_a_transient():
+def test_constant_passes_without_a_transient():
     np.testing.assert_allclose(CausalFilter(DESIGNS[0]).push(np.full(500, 12.5)), 12.5, rtol=1e-9)
 
 

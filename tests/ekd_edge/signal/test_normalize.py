@@ -54,7 +54,7 @@ def test_each_mode_computes_its_formula(mode, time_constant_s):
     time_constant_s=st.sampled_from([0.05, 0.7, 90.0]),
 )
 def test_output_does_not_depend_on_block_sizes(mode, seed, cuts, time_constant_s):
-    """With the short time constants the weights settle midway, so that both branches are crossed."""
+    """With short time constants the weights settle midway, so that both branches run."""
     x = np.random.default_rng(seed).lognormal(size=(2, 900))
     for signal in (x, x[0]):
         normalization = Normalization(mode, time_constant_s, 8.0)
@@ -66,14 +66,14 @@ def test_output_does_not_depend_on_block_sizes(mode, seed, cuts, time_constant_s
         )
 
 
-def test_the_first_sample_is_its_own_mean_at_any_level():
+def test_first_sample_is_its_own_mean_at_any_level():
     for level in (0.3, 5.0, 20.0):
         y = Normalizer(Normalization(), RATE).push(np.full(100, level))
         np.testing.assert_allclose(y, 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 5, 3000])
-def test_window_mode_centers_each_window_alone(count):
+def test_window_mode_centers_each_window_separately(count):
     windows = np.random.default_rng(1).lognormal(size=(count, 64)).astype(np.float32)
     finished = Normalizer(Normalization("window", gain=2.0), RATE).finish(windows)
     exact = windows.astype(np.float64)

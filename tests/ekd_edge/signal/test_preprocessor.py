@@ -76,7 +76,7 @@ def test_windows_of_several_channels_do_not_depend_on_block_sizes(mode, cuts):
     assert_same(list(Preprocessor(spec).windows(blocks_of(x, 100, cuts))), whole)
 
 
-def test_sample_by_sample_and_beyond_the_inner_step_give_the_bits_of_one_pass():
+def test_single_samples_and_large_blocks_give_the_bits_of_one_pass():
     x = conductance(70_000)
     whole = Preprocessor(FULL).push(*blocks_of(x, 128))
     assert_same(list(Preprocessor(FULL).windows(blocks_of(x, 128, range(0, 70_000, 31)))), whole)
@@ -85,17 +85,17 @@ def test_sample_by_sample_and_beyond_the_inner_step_give_the_bits_of_one_pass():
     assert_same(start, whole[: len(start)])
 
 
-def test_many_channels_in_one_block_give_the_bits_of_each_alone_and_of_small_pieces():
+def test_many_channels_in_one_block_give_the_bits_of_single_channels_and_small_blocks():
     spec = eeg_spec(sos=bandpass_sos(128, 4, 45))
     x = conductance(5_000, channels=28)  # beyond the inner step, which is shorter for more channels
     whole = Preprocessor(spec).push(*blocks_of(x, 128))
     assert_same(list(Preprocessor(spec).windows(blocks_of(x, 128, range(0, 5_000, 77)))), whole)
-    alone = Preprocessor(spec).push(*blocks_of(x[9], 128))
-    for window, single in zip(whole, alone, strict=True):
+    one_channel = Preprocessor(spec).push(*blocks_of(x[9], 128))
+    for window, single in zip(whole, one_channel, strict=True):
         assert np.array_equal(window.values[9], single.values)
 
 
-def test_a_batch_is_the_windows_of_a_push():
+def test_batch_has_the_windows_of_a_push():
     (block,) = blocks_of(conductance(4000), 128)
     batch = Preprocessor(FULL).push_batch(block)
     assert len(batch) == 26
@@ -113,7 +113,7 @@ def test_windows_cannot_be_written_to():
                 array[0] = 0
 
 
-def test_the_first_window_begins_after_the_settle_time_and_windows_step_by_the_hop():
+def test_first_window_begins_after_the_settle_time_and_windows_step_by_the_hop():
     windows = Preprocessor(FULL).push(*blocks_of(conductance(128 * 20), 128, first_index=1280))
     assert [w.first_index for w in windows] == [1280 + 256 + 128 * i for i in range(15)]
     assert [w.end_s for w in windows] == [16.0 + i for i in range(15)]
@@ -140,7 +140,7 @@ def test_indices_and_times_follow_the_sensors_clock_at_any_rate():
     runs=st.lists(st.tuples(st.integers(1, 900), st.integers(-40, 300)), min_size=1, max_size=6),
     rate=st.sampled_from([16, 19, 100]),
 )
-def test_no_window_spans_a_gap_and_settling_restarts_after_it(runs, rate):
+def test_windows_do_not_span_a_gap_and_settling_restarts_after_it(runs, rate):
     preprocessor = Preprocessor(SLOW)
     index = 100
     for n, jump in runs:
@@ -157,7 +157,7 @@ def test_no_window_spans_a_gap_and_settling_restarts_after_it(runs, rate):
         index += n + (jump or 1)
 
 
-def test_a_short_gap_keeps_the_running_mean_and_a_long_one_does_not():
+def test_short_gap_keeps_the_running_mean_and_a_long_one_does_not():
     before, after = np.full(16 * 60, 2.0), np.full(16 * 20, 8.0)
     rate = Fraction(16)
     for gap_s, kept in ((30, True), (250, False), (-30, True)):
@@ -167,7 +167,7 @@ def test_a_short_gap_keeps_the_running_mean_and_a_long_one_does_not():
         assert (first.values.max() > 5) == kept
 
 
-def test_a_new_segment_resets_the_state():
+def test_new_segment_resets_the_state():
     x = conductance(600)
     preprocessor = Preprocessor(SLOW)
     preprocessor.push(SampleBlock(3 * x, 0, Fraction(16)))
@@ -175,7 +175,7 @@ def test_a_new_segment_resets_the_state():
     assert_same(preprocessor.push(second), Preprocessor(SLOW).push(second))
 
 
-def test_another_rate_resets_the_state():
+def test_new_rate_resets_the_state():
     x = conductance(600)
     preprocessor = Preprocessor(SLOW)
     preprocessor.push(SampleBlock(3 * x, 0, Fraction(16)))
@@ -226,7 +226,7 @@ def test_impossible_blocks_are_refused():
         Preprocessor(SLOW).push(SampleBlock(np.ones(10), 0, Fraction(0)))
 
 
-def test_a_long_recording_in_one_block_needs_little_more_than_itself():
+def test_long_recording_in_one_block_needs_little_more_than_itself():
     x = conductance(2_000_000)
     block = SampleBlock(x, 0, Fraction(128))
     Preprocessor(FULL).push_batch(SampleBlock(x[:1000], 0, Fraction(128)))
@@ -240,7 +240,7 @@ def test_a_long_recording_in_one_block_needs_little_more_than_itself():
     assert peak < 3.5 * x.nbytes
 
 
-def test_importing_the_chain_does_not_import_scipy_signal():
+def test_import_of_the_chain_does_not_load_scipy_signal():
     code = (
         "import sys; import ekd_edge.signal.preprocessor, ekd_edge.signal.design, ekd_edge.signal.quality; "
         "sys.exit('scipy.signal' in sys.modules)"

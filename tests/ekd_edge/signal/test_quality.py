@@ -27,7 +27,7 @@ def window(raw):
     return Window(values=np.zeros_like(raw), raw=raw, first_index=0, end_s=0.0)
 
 
-def test_a_plausible_signal_is_good():
+def test_plausible_signal_is_good():
     quality = assess_(window(5 + 0.1 * np.sin(np.arange(512) / 40)))
     assert (quality.score, quality.reason, quality.acceptable) == (1.0, None, True)
 
@@ -45,7 +45,7 @@ def test_conductance_above_the_limit_is_a_short_circuit():
     assert "shorted" in quality.reason
 
 
-def test_the_score_is_the_share_of_plausible_samples():
+def test_score_is_the_share_of_plausible_samples():
     raw = 0.06 + 0.005 * np.sin(np.arange(512))
     raw[:64] = 0.04
     assert assess_(window(raw)) == Quality(0.875, "electrodes off or dry")
@@ -55,7 +55,7 @@ def test_the_score_is_the_share_of_plausible_samples():
 
 
 @pytest.mark.parametrize("rate", [4, 16, 128, 1000])
-def test_a_steep_change_is_a_jump(rate):
+def test_steep_change_is_a_jump(rate):
     """Kleckner et al. 2018: not by more than 10 uS a second."""
     seconds = np.arange(4 * rate) / rate
     rising = 5 + 9.9 * np.clip(seconds - 1, 0, 1)
@@ -67,7 +67,7 @@ def test_a_steep_change_is_a_jump(rate):
 
 
 @pytest.mark.parametrize(("level", "rate"), [(0.3, 128), (5.0, 4), (50.0, 1000), (7.3, 19)])
-def test_a_constant_reading_is_a_flat_line_at_any_level_and_rate(level, rate):
+def test_constant_reading_is_a_flat_line_at_any_level_and_rate(level, rate):
     block = SampleBlock(np.full(10 * rate, level), 0, Fraction(rate))
     for stuck in Preprocessor(gsr_spec()).push(block):
         assert assess_(stuck).reason.startswith("flat")
@@ -80,7 +80,7 @@ def test_one_step_of_a_fine_converter_is_not_a_flat_line():
     assert assess_(window(raw)).score == 1.0
 
 
-def test_many_windows_at_once_are_assessed_as_one_by_one():
+def test_batch_of_windows_is_assessed_like_single_windows():
     raw = np.random.default_rng(0).uniform(-0.02, 0.2, size=(3000, 64)).astype(np.float32)
     raw[::7] = 3.0
     raw[::11] += 1.0
@@ -162,7 +162,7 @@ def shorted(block, at):
 @pytest.mark.parametrize("fault", [stuck, at_the_top, electrode_off, jump, dry, shorted])
 @pytest.mark.parametrize("begins_s", [40.0, 41.3, 77.77, 100.999])
 @pytest.mark.parametrize("spec", [SPEC, gsr_spec(16, window_s=32), gsr_spec(64, 8, 2)], ids=["4 s", "32 s", "8 s"])
-def test_an_injected_fault_is_detected_by_the_second_window(fault, begins_s, spec):
+def test_injected_fault_is_detected_by_the_second_window(fault, begins_s, spec):
     """On a real finger recording at 1 kHz; every second window after the fault began must be withheld."""
     healthy = biosppy()
     at = round(begins_s * 1000)

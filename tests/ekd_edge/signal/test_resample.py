@@ -38,7 +38,7 @@ def test_output_does_not_depend_on_block_sizes(rate_in, rate_out, seed, cuts):
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
-def test_sample_by_sample_gives_the_bits_of_one_pass(rate_in, rate_out):
+def test_single_samples_give_the_bits_of_one_pass(rate_in, rate_out):
     x = np.random.default_rng(1).lognormal(size=20_000)
     whole = Resampler(rate_in, rate_out).push(x)
     singly = in_pieces(Resampler(rate_in, rate_out), x[:2500], range(2500))
@@ -52,7 +52,7 @@ def test_sample_by_sample_gives_the_bits_of_one_pass(rate_in, rate_out):
     cuts=st.lists(st.integers(0, 500), max_size=20),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_rates_and_any_cutting_give_the_same_bits(rate_in, rate_out, cuts):
+def test_output_bits_do_not_depend_on_block_sizes_at_any_rates(rate_in, rate_out, cuts):
     x = np.random.default_rng(2).normal(size=(2, 500))
     whole = Resampler(rate_in, rate_out).push(x)
     assert np.array_equal(in_pieces(Resampler(rate_in, rate_out), x, cuts), whole)
@@ -73,8 +73,8 @@ def test_equal_rates_pass_the_samples_through():
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
-def test_a_passband_sine_comes_out_at_its_true_instants(rate_in, rate_out):
-    """Right to 1e-3 up to 0.3 of the lower rate, an hour in as at the start: no drift."""
+def test_passband_sine_keeps_its_instants(rate_in, rate_out):
+    """The error is below 1e-3 up to 0.3 of the lower rate, after an hour as at the start."""
     lower = min(rate_in, rate_out)
     frequency = float(lower) * 0.3
     count = min(3_600 * int(rate_in), 400_000)
@@ -104,13 +104,13 @@ def test_images_of_an_interpolated_signal_are_rejected_by_60_db():
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
-def test_a_constant_stays_itself(rate_in, rate_out):
+def test_constant_is_unchanged(rate_in, rate_out):
     y = Resampler(rate_in, rate_out).push(np.full(5000, 7.3))
     np.testing.assert_allclose(y, 7.3, rtol=1e-13)
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
-def test_outputs_wait_for_the_input_they_need_and_no_longer(rate_in, rate_out):
+def test_output_appears_as_soon_as_its_input_is_complete(rate_in, rate_out):
     resampler = Resampler(rate_in, rate_out)
     produced = 0
     reach = ZERO_CROSSINGS / min(rate_in, rate_out)

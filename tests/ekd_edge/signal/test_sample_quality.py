@@ -32,7 +32,7 @@ def bad_fractions(blocks):
 
 
 def one_by_one(readings, start, end):
-    """The share of samples that are stuck in readings[start:end], by the rule and nothing else."""
+    """The share of stuck samples in readings[start:end], computed directly from the rule."""
     longest, run, limit, flags = 0, 0, 0, []
     for k in range(end):
         if k and readings[k] == readings[k - 1]:
@@ -61,20 +61,20 @@ def test_bad_fractions_follow_the_rule_for_any_block_sizes(pieces, sizes):
     assert whole[:, 1].tolist() == [one_by_one(readings, start, start + 64) for start in starts]
 
 
-def test_a_fine_converter_is_stuck_after_a_second_and_a_coarse_one_is_given_time():
+def test_fine_converter_is_stuck_after_a_second_and_a_coarse_one_later():
     lively = 500 + np.arange(160) % 7
     assert bad_fractions([block([*lively, *[503] * 64])])[-4:, 1].tolist() == [0.25, 0.5, 0.75, 1.0]
     resting = np.repeat([500, 501, 500], 30)
     found = bad_fractions([block([*resting, *[501] * 60, *[500] * 90])])[:, 1]
-    assert found.max() <= 30 / 64, "only the first rest was doubted"
+    assert found.max() <= 30 / 64, "only the first rest counts as stuck"
 
 
 @pytest.mark.parametrize(("reading", "share"), [(0, 1.0), (1023, 1.0), (1022, 0.0), (1, 0.0)])
-def test_a_reading_at_an_end_of_the_range_is_saturated(reading, share):
+def test_reading_at_an_end_of_the_range_is_saturated(reading, share):
     assert bad_fractions([block(np.full(160, reading))])[-1, 0] == share
 
 
-def test_the_average_of_a_ten_bit_converter_at_its_top_is_saturated_in_thirteen_bits():
+def test_average_of_a_ten_bit_converter_at_its_top_is_saturated_in_thirteen_bits():
     top = np.full(160, 1023 * 8.0)
     unit = Unit("adc", 13)
     found = bad_fractions([SampleBlock(unit.to_microsiemens(top), 0, Fraction(16), 0, top, unit)])
@@ -87,7 +87,7 @@ def test_lead_off_of_the_device_counts():
     assert found[:, 2].tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
 
 
-def test_a_gap_ends_a_run_and_a_segment_resets_it():
+def test_gap_ends_a_run_and_a_segment_resets_it():
     still = np.full(40, 500)
     found = bad_fractions([block(still), block(still, 50), block(np.arange(100, 228), 0, segment=1)])
     assert found[:, 1].tolist() == [0.0, 0.0, 0.0]

@@ -55,19 +55,19 @@ def test_json_round_trip_is_exact(spec):
         {"unknown": 1},
     ],
 )
-def test_a_foreign_or_damaged_specification_is_refused(change):
+def test_foreign_or_damaged_specification_is_refused(change):
     with pytest.raises(SignalError):
         SignalSpec.from_json(gsr_spec().to_json() | change)
 
 
-def test_a_missing_field_is_named():
+def test_missing_field_is_named():
     fields = gsr_spec().to_json()
     del fields["window_samples"]
     with pytest.raises(SignalError, match="window_samples"):
         SignalSpec.from_json(fields)
 
 
-def test_lengths_in_seconds():
+def test_lengths_are_given_in_seconds():
     spec = gsr_spec(Fraction(16), window_s=32.0, hop_s=4.0)
     assert (spec.window_samples, spec.hop_samples) == (512, 64)
     assert (spec.window_s, spec.hop_s) == (32.0, 4.0)

@@ -17,7 +17,7 @@ COUNTS = st.integers(0, 2**62)
 
 @st.composite
 def any_prediction(draw: st.DrawFn) -> Prediction:
-    """Names and labels of any characters: they come from a file."""
+    """Names and labels have any characters, as they come from a file."""
     names = draw(st.lists(st.text(), min_size=1, max_size=3, unique=True))
     return Prediction(
         first_index=draw(COUNTS),
@@ -46,7 +46,7 @@ def as_an_object(prediction: Prediction) -> dict[str, object]:
 
 
 @given(any_prediction())
-def test_a_line_equals_the_output_of_json_dumps(prediction: Prediction) -> None:
+def test_line_equals_the_output_of_json_dumps(prediction: Prediction) -> None:
     assert to_line(prediction) == json.dumps(as_an_object(prediction), allow_nan=False)
 
 
@@ -54,7 +54,7 @@ def one(*chances: float) -> Prediction:
     return Prediction(256, 6.0, 0, {"arousal": chances}, {"arousal": "high"}, Quality(1.0), 2.1459)
 
 
-def test_the_example_of_the_readme() -> None:
+def test_line_equals_a_known_example() -> None:
     stream = io.StringIO()
     JsonLinesSink(stream, flush_each=True).write(one(0.1898811, 0.8101189))
     assert stream.getvalue() == (

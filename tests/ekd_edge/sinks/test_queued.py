@@ -21,7 +21,7 @@ def prediction(number: int) -> Prediction:
 
 
 class Gate:
-    """A sink that takes nothing while it is shut."""
+    """A sink that blocks until `open` is set."""
 
     wants_blocks = True
 
@@ -58,7 +58,7 @@ def test_items_are_passed_on_in_order() -> None:
     assert (gate.blocks, gate.closed, sink.dropped, messages) == (500, True, 0, [])
 
 
-def test_a_blocked_sink_drops_the_oldest_and_delays_no_caller() -> None:
+def test_blocked_sink_drops_the_oldest_and_delays_no_caller() -> None:
     gate, messages = Gate(), []
     sink = QueuedSink(gate, messages.append, max_items=50)
     began = time.monotonic()
@@ -73,7 +73,7 @@ def test_a_blocked_sink_drops_the_oldest_and_delays_no_caller() -> None:
     assert gate.closed
 
 
-def test_a_blocked_sink_does_not_delay_close() -> None:
+def test_blocked_sink_does_not_delay_close() -> None:
     gate = Gate()
     sink = QueuedSink(gate, lambda _message: None, max_items=50)
     for number in range(40):
@@ -85,7 +85,7 @@ def test_a_blocked_sink_does_not_delay_close() -> None:
     gate.open.set()
 
 
-def test_an_error_of_the_sink_reaches_the_caller() -> None:
+def test_error_of_the_sink_reaches_the_caller() -> None:
     gate = Gate(BrokenPipeError())
     gate.open.set()
     sink = QueuedSink(gate, lambda _message: None)
@@ -95,7 +95,7 @@ def test_an_error_of_the_sink_reaches_the_caller() -> None:
         sink.write(prediction(1))
 
 
-def test_an_error_of_the_sink_at_the_end_reaches_close() -> None:
+def test_error_of_the_sink_at_the_end_reaches_close() -> None:
     gate = Gate(OSError(28, "No space left on device"))
     gate.open.set()
     sink = QueuedSink(gate, lambda _message: None)

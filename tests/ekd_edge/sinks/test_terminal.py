@@ -53,7 +53,7 @@ def test_sparkline_has_one_character_a_value(values: list[float]) -> None:
     assert len(sparkline(values)) == len(values)
 
 
-def test_sparkline_does_not_blow_up_noise() -> None:
+def test_sparkline_does_not_magnify_noise() -> None:
     assert len(set(sparkline([5.0, 5.001, 4.999]))) <= 2
     assert sparkline([1.0, 2.0]) == "▁█"
 
@@ -97,7 +97,7 @@ def test_live_line_counts_again_after_a_gap() -> None:
     assert "waiting for a window after the gap: 1 of 6 s" in shown(line)
 
 
-def test_live_line_says_why_labels_are_withheld() -> None:
+def test_live_line_shows_why_labels_are_withheld() -> None:
     line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
     line.observe(block(6))
     line.write(BAD)

@@ -44,7 +44,7 @@ def device(seconds: float = 20, faults: tuple[Fault, ...] = (), speed: float = 0
 def reading(
     port: str | Path, persistence: ReconnectPolicy | None = None, options: SensorOptions = EKD
 ) -> Iterator[tuple[list[SampleBlock], list[str], Connection]]:
-    """Blocks and sentences of a connection that reads in the background."""
+    """Blocks and messages of a connection that reads in the background."""
     blocks: list[SampleBlock] = []
     messages: list[str] = []
     stop = Event()
@@ -60,7 +60,7 @@ def reading(
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 300) -> float:
-    """Seconds until that holds."""
+    """Wait until the condition is true; returns the seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < timeout_s
@@ -83,7 +83,7 @@ def test_reading_resumes_when_the_device_returns_under_the_same_name(tmp_path: P
     assert len(messages) <= 8
 
 
-def test_a_device_is_read_within_seconds_of_its_return(tmp_path: Path) -> None:
+def test_device_is_read_within_seconds_of_its_return(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     with PtyDevice(device(5), link) as first, reading(link) as (blocks, _, _connection):
         first.wait(300)
@@ -108,7 +108,7 @@ def test_state_is_safe_from_other_threads(tmp_path: Path) -> None:
     assert connection.openings == 4
 
 
-def test_a_device_reconnects_forty_times(tmp_path: Path) -> None:
+def test_device_reconnects_forty_times(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with PtyDevice(device(2), link) as first, reading(link) as (blocks, messages, connection):
@@ -122,7 +122,7 @@ def test_a_device_reconnects_forty_times(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2
 
 
-def test_a_mistyped_port_is_an_error_at_once(tmp_path: Path) -> None:
+def test_mistyped_port_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(PortError, match="does not exist"):
         Connection(str(tmp_path / "ttyUSB7"), EKD, print)
 
@@ -138,7 +138,7 @@ def test_wait_starts_when_the_sensor_is_plugged_in(tmp_path: Path) -> None:
     assert messages[0].endswith("; waiting for it")
 
 
-def test_no_reconnect_ends_with_the_device() -> None:
+def test_reading_without_reconnect_ends_with_the_device() -> None:
     with PtyDevice(device(3)) as plugged:
         connection = Connection(plugged.path, EKD, lambda messages: None, ReconnectPolicy(reconnect=False))
         with pytest.raises(PortError, match="went away"), connection:
@@ -146,7 +146,7 @@ def test_no_reconnect_ends_with_the_device() -> None:
     assert connection.counts.samples == 3 * 128
 
 
-def test_the_end_of_a_simulated_sensor_is_not_an_error() -> None:
+def test_end_of_a_simulated_sensor_is_not_an_error() -> None:
     with Connection("sim://?seconds=5&speed=0", SensorOptions(), lambda messages: None) as connection:
         assert sum(len(block.values) for block in connection.blocks()) == 640
 
@@ -167,7 +167,7 @@ def clock(ppm: float, error_ppm: float = 50) -> ClockRate:
     return ClockRate(128 * (1 + ppm * 1e-6), ppm, error_ppm)
 
 
-def test_a_large_clock_error_is_corrected_once_it_is_certain() -> None:
+def test_large_clock_error_is_corrected_once_it_is_certain() -> None:
     rate = RateCorrection()
     assert rate(HZ, None) == 128
     assert rate(HZ, clock(30_000, 5000)) == 128
@@ -184,14 +184,14 @@ def test_small_clock_errors_are_not_corrected(ppm: float) -> None:
 
 
 @pytest.mark.parametrize("ppm", [50_000, 50_400, -50_400])
-def test_a_clock_that_may_well_be_five_percent_off_counts(ppm: float) -> None:
-    """No measurement of a clock at the limit lies on the same side of it each time."""
+def test_clock_error_at_the_five_percent_limit_is_corrected(ppm: float) -> None:
+    """Measurements of a clock error at the limit fall on both sides of it."""
     assert float(RateCorrection()(HZ, clock(ppm))) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ppm", [-50_000, 50_000])
-def test_a_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
+def test_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
     """After a quarter of a minute the rate is known to 0.1 %."""
     player = device(60, (Fault("ppm", ppm),), speed=1)
     with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, messages, _):

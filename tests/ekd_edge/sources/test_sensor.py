@@ -37,7 +37,7 @@ def frames(counts: NDArray[np.uint16] = COUNTS, hello: Hello = HELLO) -> bytes:
 
 
 def once(data: bytes) -> Player:
-    """A device that sends this and stays plugged in."""
+    """A device that sends these bytes and stays plugged in."""
     return scripted(Burst(0, data), Burst(10**9, b""))
 
 
@@ -111,7 +111,7 @@ def test_stop_ends_the_wait_for_a_silent_device() -> None:
     assert messages == [f"nothing has come from {device.path} for 3 s: check the wiring, --baud and --format"]
 
 
-def test_a_second_reader_is_refused_and_the_first_continues() -> None:
+def test_second_reader_is_refused_and_the_first_continues() -> None:
     with PtyDevice(framed()) as device, open_sensor(device.path) as sensor:
         with pytest.raises(PortError, match="in use by another program"):
             open_sensor(device.path)
@@ -125,7 +125,7 @@ def test_unplugging_delivers_the_samples_before_it() -> None:
 
 
 @pytest.mark.parametrize("format", ["auto", "ekd", "csv"])
-def test_a_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
+def test_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
     # What 9600 baud looks like at 115200: few, garbled bytes.
     garbled = np.random.default_rng(3).choice([0x00, 0x80, 0xF8, 0xFE, 0xE0, 0x78], 4000).astype(np.uint8).tobytes()
 
@@ -138,13 +138,13 @@ def test_a_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
         assert time.monotonic() - started < 7 + LOAD_S
 
 
-def test_a_device_is_asked_for_its_hello() -> None:
+def test_device_is_asked_for_its_hello() -> None:
     late = scripted(Burst(300, encode(Data(0, 0, (1, 2, 3)))), Burst(60_000, b""), hello=HELLO)
     with PtyDevice(late) as device, open_sensor(device.path, SensorOptions("ekd")) as sensor:
         assert next(sensor.blocks()).values.tolist() == [count / 4096 * 25 for count in (1, 2, 3)]
 
 
-def test_a_socket_is_a_port() -> None:
+def test_socket_url_is_read_like_a_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -160,14 +160,14 @@ def test_a_socket_is_a_port() -> None:
         thread.join()
 
 
-def test_a_loop_is_a_port() -> None:
+def test_loop_url_is_read_like_a_port() -> None:
     with open_sensor("loop://", SensorOptions("ekd")) as sensor:
         sensor._device._port.write(frames(COUNTS[:80]))
         assert next(sensor.blocks()).first_index == 0
 
 
 @pytest.mark.parametrize("format", ["ekd", "csv"])
-def test_the_simulated_sensor_ends_after_its_seconds(format: str) -> None:
+def test_simulated_sensor_ends_after_its_seconds(format: str) -> None:
     with open_sensor(f"sim://?format={format}&rate=64&seconds=30&speed=0&seed=5") as sensor:
         blocks = list(sensor.blocks())
     got = values(blocks)
@@ -180,7 +180,7 @@ def test_the_simulated_sensor_ends_after_its_seconds(format: str) -> None:
         assert np.abs(values(other.blocks()) - got).max() > 0.1
 
 
-def test_the_simulated_sensor_keeps_the_pace() -> None:
+def test_simulated_sensor_keeps_the_pace() -> None:
     started = time.monotonic()
     with open_sensor("sim://?speed=4&seconds=4") as sensor:
         blocks = list(sensor.blocks())
@@ -188,7 +188,7 @@ def test_the_simulated_sensor_keeps_the_pace() -> None:
     assert len(blocks) > 20
 
 
-def test_the_simulated_sensor_runs_until_stopped() -> None:
+def test_simulated_sensor_runs_until_stopped() -> None:
     event = threading.Event()
     with open_sensor("sim://?speed=100") as sensor, after(0.5, event.set):
         assert sum(len(block.values) for block in sensor.blocks(event)) > 1000
@@ -212,7 +212,7 @@ def test_hello_states_the_unit(hello: Hello, expected: list[float], tmp_path: Pa
     ("profile", "calibration", "reason"),
     [(7, (1.0, 0.0), "profile 7 is unknown"), (0, (0.0, 0.0), "calibration is invalid"), (1, (-1.0, 0.0), "HELLO")],
 )
-def test_a_hello_without_a_unit_is_refused(
+def test_hello_without_a_unit_is_refused(
     profile: int, calibration: tuple[float, float], reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "capture.bin"
@@ -263,7 +263,7 @@ def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
         ("nan\nnan\nnan\n", SensorOptions("csv", RATE, ADC12), FormatError, "is not a recording of a sensor's bytes"),
     ],
 )
-def test_recordings_that_cannot_be_read(
+def test_unreadable_file_is_refused_with_advice(
     text: str, options: SensorOptions, error: type[Exception], advice: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "recording.csv"
@@ -272,7 +272,7 @@ def test_recordings_that_cannot_be_read(
         list(replay_blocks(path, options))
 
 
-def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_recording_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(PortError, match="is not a file: name a recording"):
             replay_blocks(path)
@@ -285,7 +285,7 @@ def test_random_bytes_are_not_a_recording(tmp_path: Path) -> None:
         list(replay_blocks(path))
 
 
-def test_a_replay_stops_on_request(tmp_path: Path) -> None:
+def test_replay_stops_on_request(tmp_path: Path) -> None:
     path = tmp_path / "recording.csv"
     path.write_text("# unit: uS\n" + "1\n" * 3_000_000)
     event = threading.Event()
@@ -314,7 +314,7 @@ def test_replay_and_port_give_the_same_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("../shared/data/biosppy_eda/eda.txt").exists(), reason="needs ../shared/data")
-def test_a_published_recording_explains_itself() -> None:
+def test_published_recording_needs_no_options() -> None:
     blocks = list(replay_blocks("../shared/data/biosppy_eda/eda.txt"))
     assert blocks[0].rate_hz == 1000
     assert blocks[0].values[0] == 2669 / 4096 * 25

@@ -40,7 +40,7 @@ LANGUAGES = {
 
 
 def compiled(header: Path, language: str = "C99") -> ctypes.CDLL:
-    """The harness as a shared library. The compiler is a tool of the tests: without it they fail, and say so."""
+    """Build the harness as a shared library; the test fails where the compiler is not installed."""
     command = LANGUAGES[language]
     if shutil.which(command[0]) is None:
         pytest.fail(f"{command[0]} is not installed: `apt install gcc g++`")
@@ -124,7 +124,7 @@ def build(exports, tmp_path: Path) -> Build:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_it_compiles_without_a_warning_and_holds_the_very_model(exports, build: Build, language: str) -> None:
+def test_c_source_compiles_without_a_warning_and_contains_the_model(exports, build: Build, language: str) -> None:
     harness = build(language)
     assert harness.model(len(exports.int8.flatbuffer)) == exports.int8.flatbuffer
     function = harness.library.harness_model
@@ -137,7 +137,7 @@ def test_it_compiles_without_a_warning_and_holds_the_very_model(exports, build: 
 
 
 @pytest.mark.parametrize("language", ["C99", "C++11"])
-def test_any_printable_text_survives_in_c(build: Build, language: str) -> None:
+def test_printable_text_survives_in_c(build: Build, language: str) -> None:
     labels = ('say "high"', "\\low*/??/", "mäßig 🙂 1", "%s")
     harness = build(language, targets=(Target("stress??=", labels), Target("b", ("1", "2", "3", "4"))))
     assert harness.text("target", 0) == "stress??="
@@ -172,7 +172,7 @@ def ulps(one: NDArray[np.float32], two: NDArray[np.float32]) -> int:
 
 
 @pytest.mark.parametrize("mode", get_args(NormalizationMode))
-def test_a_real_recording_gives_the_windows_of_the_preprocessor(build: Build, mode: NormalizationMode) -> None:
+def test_real_recording_gives_the_windows_of_the_preprocessor(build: Build, mode: NormalizationMode) -> None:
     spec = gsr_spec(rate_hz=100, window_s=4, hop_s=1, normalization=Normalization(mode))
     samples = recorded()
     windows, _ = build(signal=spec).push(samples)
@@ -181,7 +181,7 @@ def test_a_real_recording_gives_the_windows_of_the_preprocessor(build: Build, mo
     assert len(windows) > 450
     if mode in ("ema", "ema-zscore", "none"):
         np.testing.assert_array_equal(windows, truth)
-    else:  # numpy's logarithm and its order of summing are its own
+    else:  # numpy has another logarithm and another order of summation
         assert ulps(windows, truth) <= 1
 
 
@@ -195,7 +195,7 @@ def test_a_real_recording_gives_the_windows_of_the_preprocessor(build: Build, mo
     ],
     ids=["128 Hz", "16 Hz", "1000/3 Hz, hop over window", "4 Hz, no filter"],
 )
-def test_any_rate_window_and_hop(build: Build, spec: SignalSpec) -> None:
+def test_c_windows_match_at_any_rate_window_and_hop(build: Build, spec: SignalSpec) -> None:
     samples = simulated(128, 60)
     windows, _ = build(signal=spec).push(samples)
     truth = expected(spec, samples)
@@ -204,7 +204,7 @@ def test_any_rate_window_and_hop(build: Build, spec: SignalSpec) -> None:
     assert ulps(windows, truth) <= 1
 
 
-def test_a_gap_is_not_spanned_and_the_mean_survives_it(build: Build) -> None:
+def test_windows_do_not_span_a_gap_and_the_mean_survives_it(build: Build) -> None:
     spec = gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1)
     samples = simulated(16, 100)
     harness = build(signal=spec)
@@ -224,7 +224,7 @@ def test_a_gap_is_not_spanned_and_the_mean_survives_it(build: Build) -> None:
     assert ulps(again, expected(spec, samples[900:])) <= 1
 
 
-def test_what_is_no_number_is_a_gap(build: Build) -> None:
+def test_non_finite_sample_is_a_gap(build: Build) -> None:
     spec = gsr_spec(rate_hz=Fraction(16), window_s=4, hop_s=1)
     samples = simulated(16, 40)
     clean, _ = build(signal=spec).push(samples)
@@ -251,10 +251,10 @@ def test_windows_are_quantized_and_logits_decoded_as_on_the_edge(exports, window
 
 
 @pytest.mark.parametrize("source", ["recorded", "simulated"])
-def test_the_compiled_model_runs_in_tflite_micro(exports, build: Build, source: str) -> None:
+def test_compiled_model_runs_in_tflite_micro(exports, build: Build, source: str) -> None:
     """From samples to logits without Python: the C chain, its quantization, the array's bytes in TFLM.
 
-    Runtimes round differently, by 6 steps of the output at most where this was written; 9 are let pass.
+    Runtimes round differently: by at most 6 output steps when this was measured; 9 are allowed.
     """
     runtime = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed").runtime
     spec, quantization = exports.int8.manifest.signal, exports.int8.manifest.quantization
@@ -275,7 +275,7 @@ def test_the_compiled_model_runs_in_tflite_micro(exports, build: Build, source: 
     assert same > 0.97
 
 
-def test_the_command_writes_it_beside_the_file(exports, tmp_path: Path, capsys) -> None:
+def test_command_writes_c_source_next_to_the_model(exports, tmp_path: Path, capsys) -> None:
     path = tmp_path / "student-int8.tflite"
     path.write_bytes(exports.int8.path.read_bytes())
     assert main(["c-source", str(path)]) == 0

@@ -55,7 +55,7 @@ def test_softsign_of_tanhs_is_softsign_within_half_a_step_of_int8() -> None:
     assert torch.equal(softsign_of_tanhs(-values), -softsign_of_tanhs(values))
 
 
-def test_a_folded_student_keeps_its_own_weights(random_student: Make) -> None:
+def test_folded_student_keeps_its_own_weights(random_student: Make) -> None:
     student = random_student(NetworkConfig(depth=2, heads=1, filters=8), WINDOWS)
     folded = InferenceStudent(student, integer=False)
     before = torch_logits(folded, WINDOWS)

@@ -26,7 +26,7 @@ def onnx_path(exports, windows, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_the_file_says_what_the_student_says(onnx_path: Path, exports, windows) -> None:
+def test_onnx_file_has_the_student_logits(onnx_path: Path, exports, windows) -> None:
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run(None, {"window": window[None]})[0] for window in windows.gsr])
     expected = exports.run.student()(torch.tensor(windows.gsr)).logits.detach().flatten(1).numpy()
@@ -35,7 +35,7 @@ def test_the_file_says_what_the_student_says(onnx_path: Path, exports, windows) 
     assert [(each.name, each.shape) for each in session.get_outputs()] == [("logits", [1, 4])]
 
 
-def test_the_file_describes_itself(onnx_path: Path, exports) -> None:
+def test_onnx_file_has_its_metadata(onnx_path: Path, exports) -> None:
     model = onnx.load(onnx_path)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
     about = json.loads({each.key: each.value for each in model.metadata_props}["ekd.json"])
@@ -45,42 +45,43 @@ def test_the_file_describes_itself(onnx_path: Path, exports) -> None:
     assert not {"sha256", "size_bytes"} & about.keys()
 
 
-def test_the_file_tells_nothing_of_the_machine(onnx_path: Path) -> None:
+def test_onnx_file_contains_no_paths(onnx_path: Path) -> None:
     content = onnx_path.read_bytes()
     assert b".py" not in content
     assert str(ROOT).encode() not in content
 
 
-def test_nothing_is_written_on_the_terminal_or_left_beside(exports, windows, tmp_path, capfd) -> None:
+def test_write_onnx_prints_nothing_and_leaves_no_other_file(exports, windows, tmp_path, capfd) -> None:
     write_onnx(fold(exports.run.student(), integer=False), exports.float32.manifest, windows.gsr[:1], tmp_path / "a")
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-class _Moody(torch.nn.Module):
-    """Says something else when it is exported."""
+class _ExportDependent(torch.nn.Module):
+    """Computes other logits while it is exported."""
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
         return window[:, :4] * (1.0 if torch.compiler.is_exporting() else 1.01)
 
 
-class _Unwritable(torch.nn.Module):
-    """What it does depends on the values: no graph says it."""
+class _ValueDependent(torch.nn.Module):
+    """Has control flow that depends on the values, which a graph cannot express."""
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
         return window[:, :4] if window.sum() > 0 else window[:, 4:8]
 
 
 @pytest.mark.parametrize(
-    ("student", "complaint"), [(_Moody(), "logits differ by 0"), (_Unwritable(), "cannot be written as ONNX")]
+    ("student", "complaint"),
+    [(_ExportDependent(), "logits differ by 0"), (_ValueDependent(), "cannot be written as ONNX")],
 )
-def test_a_student_that_onnx_changes_is_refused(student, complaint: str, exports, windows, tmp_path) -> None:
+def test_student_changed_by_the_export_is_refused(student, complaint: str, exports, windows, tmp_path) -> None:
     with pytest.raises(ExportError, match=complaint):
         write_onnx(student, exports.float32.manifest, windows.gsr[:4], tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_a_file_is_refused(exports, windows, tmp_path) -> None:
+def test_folder_that_is_a_file_is_refused(exports, windows, tmp_path) -> None:
     (tmp_path / "folder").write_text("")
     with pytest.raises(ConfigError, match="cannot write"):
         write_onnx(

@@ -34,7 +34,7 @@ def test_only_unseen_subjects_are_evaluated(exports) -> None:
     assert {each.subject for each in report.scores[0].targets[0].subjects} == set(report.subjects)
 
 
-def test_it_repeats_the_figures_of_the_export(exports) -> None:
+def test_evaluation_repeats_the_figures_of_the_export(exports) -> None:
     report = evaluate([exports.float32.path, exports.int8.path])
     evaluation = exports.int8.manifest.evaluation
     assert evaluation is not None
@@ -44,19 +44,19 @@ def test_it_repeats_the_figures_of_the_export(exports) -> None:
     assert report.comparisons[0][1].accuracy.mean == pytest.approx(change["mean"], abs=0.03)
 
 
-def test_people_of_other_data_are_all_unseen(exports) -> None:
+def test_subjects_of_other_data_are_all_unseen(exports) -> None:
     other = open_dataset("synthetic?subjects=3&trials=4&seed=6")
     assert unseen_subjects([exports.int8.manifest], other) == (other.subjects, ())
 
 
-def test_no_unseen_subject_is_an_error(exports) -> None:
+def test_data_without_unseen_subjects_is_refused(exports) -> None:
     same = open_dataset("synthetic?subjects=3&trials=4&trial_s=60&seed=5")
     assert same.identity == exports.int8.manifest.training.dataset
     with pytest.raises(DataError, match=r"every subject.*--data"):
         unseen_subjects([exports.int8.manifest], same)
 
 
-def test_json_for_programs(exports, capfd) -> None:
+def test_json_has_scores_and_comparisons(exports, capfd) -> None:
     assert main([str(exports.float32.path), str(exports.int8.path), "--json"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -70,7 +70,7 @@ def test_json_for_programs(exports, capfd) -> None:
     assert "Student t" in comparison["interval"]
 
 
-def test_a_table_for_people(exports, capsys) -> None:
+def test_text_has_a_table_with_intervals(exports, capsys) -> None:
     assert main([str(exports.float32.path), str(exports.int8.path)]) == 0
     out = capsys.readouterr().out
     assert "3 unseen subjects; 3 left out" in out
@@ -79,7 +79,7 @@ def test_a_table_for_people(exports, capsys) -> None:
     assert "agreement" in out
 
 
-def test_one_file_has_nothing_to_compare(exports, capsys) -> None:
+def test_single_file_has_no_comparison(exports, capsys) -> None:
     assert main([str(exports.int8.path)]) == 0
     assert "against" not in capsys.readouterr().out
 
@@ -90,7 +90,7 @@ def _variant(model_file: ModelFile, folder, **changes) -> str:
     return str(path)
 
 
-def test_files_that_do_not_fit_together_are_distinguished(exports, tmp_path, capsys) -> None:
+def test_files_that_do_not_fit_together_are_refused(exports, tmp_path, capsys) -> None:
     manifest = exports.float32.manifest
     for changes, complaint in (
         ({"signal": replace(manifest.signal, hop_samples=7)}, "different signal specifications"),
@@ -105,7 +105,7 @@ def test_files_that_do_not_fit_together_are_distinguished(exports, tmp_path, cap
 def test_ratings_at_the_threshold_are_labeled_as_in_training(exports, tmp_path) -> None:
     source, manifest = open_dataset(exports.run.source), exports.float32.manifest
     rated = source.windows(manifest.signal, None, exports.run.network.targets, subjects=("s003", "s004", "s005"))
-    threshold = float(rated.ratings.max(axis=0).min())  # the highest that anybody rated one of the targets
+    threshold = float(rated.ratings.max(axis=0).min())  # the highest rating of one of the targets
     files = {
         high: _variant(exports.float32, tmp_path, training=replace(manifest.training, threshold=threshold, high=high))
         for high in ("at-or-above", "above")
@@ -121,7 +121,7 @@ def test_data_that_does_not_fit_is_one_sentence(exports, tmp_path, capsys) -> No
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_it_runs_without_torch(exports) -> None:
+def test_evaluation_runs_without_torch(exports) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, str(exports.int8.path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["windows"] > 50

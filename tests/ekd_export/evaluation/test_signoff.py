@@ -1,4 +1,4 @@
-"""What may be said of a loss: figures against known answers, and a gate that can fail."""
+"""The sign-off: its figures against known values, and verdicts that pass and fail."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from ekd_export.evaluation.window_metrics import BINS, flips, reliability, sqnr_
 
 
 def windows(seed: int, subjects: int = 5, each: int = 30, targets: int = 1) -> tuple[Any, Any, Any]:
-    """Labels, subjects and logits that are right more often than not."""
+    """Labels, subjects, and logits that are right in most windows."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, (subjects * each, targets))
     logits = generator.normal(size=(len(labels), targets, 2)).astype(np.float32)
@@ -31,7 +31,7 @@ def verdict(labels: Any, subjects: Any, before: Any, after: Any, max_drop: float
 
 @given(seed=st.integers(0, 10_000), max_drop=st.floats(1e-9, 0.5))
 @settings(max_examples=20, deadline=None)
-def test_nothing_lost_passes_every_allowance(seed: int, max_drop: float) -> None:
+def test_unchanged_model_passes_every_allowance(seed: int, max_drop: float) -> None:
     labels, subjects, logits = windows(seed, targets=2)
     found = verdict(labels, subjects, logits, logits, max_drop)
     assert found.passed
@@ -68,11 +68,11 @@ def test_damage_does_not_pass_and_each_failing_bound_is_named() -> None:
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_one_subject_shows_nothing_and_one_class_no_macro_f1() -> None:
+def test_single_subject_has_no_interval_and_single_class_no_macro_f1() -> None:
     labels, subjects, logits = windows(2)
-    alone = verdict(labels, np.full(len(labels), "s0"), logits, logits)
-    assert alone.passed is False
-    assert "needs two or more subjects, and there is one" in alone.reasons[0]
+    single = verdict(labels, np.full(len(labels), "s0"), logits, logits)
+    assert single.passed is False
+    assert "needs two or more subjects, and there is one" in single.reasons[0]
     labels[subjects == "s3"] = 1
     (target,) = verdict(labels, subjects, logits, logits).targets
     assert (target.one_class_subjects, target.accuracy.subjects) == (1, 5)
@@ -84,7 +84,7 @@ def test_one_subject_shows_nothing_and_one_class_no_macro_f1() -> None:
     assert {reason.split()[1] for reason in damaged.reasons} == {"accuracy", "no"}, "both failings are named"
 
 
-def test_what_cannot_be_judged_is_refused() -> None:
+def test_data_that_cannot_be_judged_is_refused() -> None:
     labels, subjects, logits = windows(3)
     with pytest.raises(DataError, match="no window of the test subjects is high t0"):
         verdict(np.zeros_like(labels), subjects, logits, logits)
@@ -114,7 +114,7 @@ def test_intervals_are_those_of_scipy() -> None:
     assert (change.bootstrap.low, change.bootstrap.high) == pytest.approx((drawn.low, drawn.high), abs=1e-3)
 
 
-def test_flips_calibration_and_noise_by_hand() -> None:
+def test_flips_calibration_and_noise_match_hand_calculation() -> None:
     labels, before, after = (np.array(each) for each in ([0, 0, 1, 1, 1], [0, 0, 1, 0, 0], [1, 0, 0, 1, 0]))
     found = flips(labels, before, after)
     assert (found.broken, found.repaired) == (2, 1)

@@ -7,7 +7,7 @@ from ekd_export.quantization.quantize import quantize
 from ekd_export.quantization.recipes import RECIPES
 
 
-def test_what_was_exported_passes(exports) -> None:
+def test_exported_models_pass_the_audit(exports) -> None:
     found = audit(exports.int8.flatbuffer, "int8")
     assert found.float_tensors == 0
     assert set(found.tensors) == {"INT8", "INT32"}
@@ -16,18 +16,18 @@ def test_what_was_exported_passes(exports) -> None:
     assert audit(exports.float32.flatbuffer, "float32").float_tensors > 50
 
 
-def test_a_float_model_does_not_pass_for_int8(exports) -> None:
+def test_float_model_does_not_pass_for_int8(exports) -> None:
     with pytest.raises(ExportError, match="must be INT8, and this is FLOAT32"):
         audit(exports.float32.flatbuffer, "int8")
 
 
-def test_an_int8_model_does_not_pass_for_float(exports) -> None:
+def test_int8_model_does_not_pass_for_float(exports) -> None:
     with pytest.raises(ExportError, match="must be FLOAT32, and this is INT8"):
         audit(exports.int8.flatbuffer, "float32")
 
 
-def test_an_operation_that_quantization_left_in_float_is_found(exports, windows) -> None:
-    """The float file writes softsign with abs, which ai-edge-quantizer does not know."""
+def test_operation_left_in_float_is_found(exports, windows) -> None:
+    """The float file computes softsign with abs, which ai-edge-quantizer does not support."""
     with pytest.raises(ExportError, match=r"tensors of the int8 model are still float.*: Score_0 \(ABS\), "):
         audit(quantize(exports.float32.flatbuffer, RECIPES["static"], windows.gsr[:32]), "int8")
 
@@ -43,7 +43,7 @@ def _changed(flatbuffer: bytes, change) -> bytes:
     return bytes(builder.Output())
 
 
-def test_a_float_tensor_inside_is_named(exports) -> None:
+def test_float_tensor_inside_is_named(exports) -> None:
     def hide(schema, model) -> None:
         for tensor in model.subgraphs[0].tensors[5:12]:
             tensor.type = schema.TensorType.FLOAT32
@@ -52,7 +52,7 @@ def test_a_float_tensor_inside_is_named(exports) -> None:
         audit(_changed(exports.int8.flatbuffer, hide), "int8")
 
 
-def test_a_division_is_found(exports) -> None:
+def test_division_is_found(exports) -> None:
     def divide(schema, model) -> None:
         code = next(each for each in model.operatorCodes if each.builtinCode == schema.BuiltinOperator.SUB)
         code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DIV
@@ -61,7 +61,7 @@ def test_a_division_is_found(exports) -> None:
         audit(_changed(exports.int8.flatbuffer, divide), "int8")
 
 
-def test_a_custom_operation_is_named(exports) -> None:
+def test_custom_operation_is_named(exports) -> None:
     def customize(schema, model) -> None:
         code = model.operatorCodes[0]
         code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
@@ -77,7 +77,7 @@ def test_scales_come_from_the_model(exports) -> None:
         read_quantization(exports.float32.flatbuffer)
 
 
-def test_a_class_lost_by_quantization_is_named() -> None:
+def test_class_lost_by_quantization_is_named() -> None:
     both, first = np.zeros((2, 2, 2), np.float32), np.zeros((2, 2, 2), np.float32)
     both[0, 1] = (0, 1)
     with pytest.raises(ExportError, match="class 1 of valence"):
@@ -85,7 +85,7 @@ def test_a_class_lost_by_quantization_is_named() -> None:
     check_classes(("arousal", "valence"), first, both)
 
 
-def test_the_weights_must_be_of_the_kind(exports) -> None:
+def test_weights_must_match_the_kind(exports) -> None:
     for kind, found in (("dynamic", "INT8"), ("float16", "FLOAT16")):
         with pytest.raises(ExportError, match=rf"layers of the {kind} model have no {found} weights: .*FLOAT32.* more"):
             audit(exports.float32.flatbuffer, kind)
@@ -94,7 +94,7 @@ def test_the_weights_must_be_of_the_kind(exports) -> None:
         audit(dynamic, "float32")
 
 
-def test_a_scale_of_zero_is_found(exports) -> None:
+def test_scale_of_zero_is_found(exports) -> None:
     def flatten(schema, model) -> None:
         graph = model.subgraphs[0]
         graph.tensors[graph.operators[20].outputs[0]].quantization.scale = np.zeros(1, np.float32)
@@ -114,5 +114,5 @@ def test_a_scale_of_zero_is_found(exports) -> None:
         ("", ""),
     ],
 )  # fmt: skip
-def test_layers_go_by_the_path_of_their_module(tensor, layer) -> None:
+def test_layers_are_named_by_their_module_path(tensor, layer) -> None:
     assert layer_of(tensor) == layer

@@ -24,7 +24,7 @@ def static(integer, windows) -> bytes:
 
 
 def _damaged(flatbuffer: bytes, operation: int) -> bytes:
-    """The weights of one operation moved by one row: every value is still there, in the wrong place."""
+    """Move the weights of one operation by one row: the values are the same, their places are wrong."""
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     graph = model.subgraphs[0]
     weights = graph.tensors[graph.operators[operation].inputs[1]]
@@ -34,7 +34,7 @@ def _damaged(flatbuffer: bytes, operation: int) -> bytes:
     return bytes(builder.Output())
 
 
-def test_every_operation_is_judged_in_graph_order(integer, static, windows) -> None:
+def test_operations_are_compared_in_graph_order(integer, static, windows) -> None:
     errors = layer_errors(integer, static, windows.gsr[:10])
     graph = schema.ModelT.InitFromPackedBuf(static, 0).subgraphs[0]
     assert [int(error.operation.split()[1]) for error in errors] == list(range(len(graph.operators)))
@@ -43,7 +43,7 @@ def test_every_operation_is_judged_in_graph_order(integer, static, windows) -> N
     assert all(0 <= error.share_saturated < 0.2 for error in errors)
 
 
-def test_the_layer_that_was_damaged_is_to_blame(integer, static, windows) -> None:
+def test_damaged_layer_has_the_largest_error(integer, static, windows) -> None:
     healthy = layer_errors(integer, static, windows.gsr[:10])
     dense = [error for error in healthy if error.operation.startswith("FULLY") and "Linear" in error.name]
     for victim in dense[2:8:2]:
@@ -53,7 +53,7 @@ def test_the_layer_that_was_damaged_is_to_blame(integer, static, windows) -> Non
         assert worst[0].name == victim.name
 
 
-def test_a_model_has_no_errors_against_itself(integer, windows) -> None:
+def test_model_compared_with_itself_has_no_errors(integer, windows) -> None:
     errors = layer_errors(integer, integer, windows.gsr[:3])
     assert {(error.sqnr_db, error.lost_db, error.rmse, error.share_saturated) for error in errors} == {
         (None, None, 0.0, 0.0)
@@ -61,7 +61,7 @@ def test_a_model_has_no_errors_against_itself(integer, windows) -> None:
     assert worst_layers(errors) == ()
 
 
-def test_what_is_beyond_the_calibrated_range_is_saturated(integer, windows) -> None:
+def test_values_beyond_the_calibrated_range_are_saturated(integer, windows) -> None:
     narrow = quantize(integer, RECIPES["static"], windows.gsr[:64] / 4)
     first = layer_errors(integer, narrow, windows.gsr[:10])[0]
     limit = np.abs(windows.gsr[:64]).max() / 4
@@ -70,7 +70,7 @@ def test_what_is_beyond_the_calibrated_range_is_saturated(integer, windows) -> N
     assert first.share_saturated == pytest.approx(beyond, abs=0.1)
 
 
-def test_the_figures_are_those_of_their_definitions(integer, static, windows) -> None:
+def test_figures_match_their_definitions(integer, static, windows) -> None:
     from ekd_export.quantization.interpret import Graph
 
     pair, values = (Graph(integer), Graph(static)), []
@@ -84,11 +84,11 @@ def test_the_figures_are_those_of_their_definitions(integer, static, windows) ->
     assert last.rmse == pytest.approx(np.sqrt(((exact - rounded) ** 2).mean()))
 
 
-def test_of_no_windows_nothing_is_said(integer, static, windows) -> None:
+def test_empty_windows_give_no_errors(integer, static, windows) -> None:
     assert layer_errors(integer, static, windows.gsr[:0]) == ()
 
 
-def test_two_models_that_have_nothing_in_common_are_refused(integer) -> None:
+def test_models_without_common_layers_are_refused(integer) -> None:
     import torch
 
     other = convert(torch.nn.Sequential(torch.nn.Linear(256, 8), torch.nn.Linear(8, 4)).eval(), 256)

@@ -19,7 +19,7 @@ def arena(exports) -> int:
     return found
 
 
-def test_the_arena_is_the_smallest_that_works(arena: int, exports) -> None:
+def test_arena_is_the_smallest_that_works(arena: int, exports) -> None:
     assert arena % 64 == 0
     assert 10_000 < arena < 200_000
     run = "import sys; from ekd_export.quantization.micro import _model, _run; import numpy as np\n"
@@ -31,22 +31,22 @@ def test_the_arena_is_the_smallest_that_works(arena: int, exports) -> None:
         assert (done.returncode == 0) is works, done.stderr
 
 
-def test_nothing_is_written_on_the_terminal(arena: int, exports, capfd) -> None:
+def test_arena_search_prints_nothing(arena: int, exports, capfd) -> None:
     assert arena_bytes(exports.int8.flatbuffer) == arena
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_float_model_has_an_arena_too(arena: int, exports) -> None:
+def test_float_model_has_an_arena_too(arena: int, exports) -> None:
     assert (arena_bytes(exports.float32.flatbuffer) or 0) > arena
 
 
-def test_what_does_not_run_has_no_arena(arena: int, capfd) -> None:
+def test_invalid_model_has_no_arena(arena: int, capfd) -> None:
     assert arena_bytes(JUNK) is None
     assert arena_bytes(b"") is None
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_tflite_micro_there_is_no_arena(exports, monkeypatch) -> None:
+def test_arena_is_none_without_tflite_micro(exports, monkeypatch) -> None:
     monkeypatch.setattr(ekd_export.quantization.micro, "find_spec", lambda name: None)
     assert arena_bytes(exports.int8.flatbuffer) is None
 
@@ -65,7 +65,7 @@ def test_micro_logits_are_near_the_models(arena: int, exports, windows, capfd) -
     assert capfd.readouterr() == ("", "")
 
 
-def test_micro_logits_say_why_there_are_none(arena: int, exports, monkeypatch) -> None:
+def test_micro_logits_raise_with_the_reason(arena: int, exports, monkeypatch) -> None:
     window = np.zeros((1, 256), np.int8)
     with pytest.raises(ExportError, match="TFLite Micro cannot run"):
         micro_logits(exports.int8.flatbuffer, window[:, :100])
@@ -75,5 +75,5 @@ def test_micro_logits_say_why_there_are_none(arena: int, exports, monkeypatch) -
 
 
 @pytest.mark.parametrize("needed", [1, 64, 65, 31_040, 1 << 20])
-def test_the_search_ends_at_the_smallest_step(needed: int) -> None:
+def test_search_ends_at_the_smallest_step(needed: int) -> None:
     assert _smallest(lambda arena: arena >= needed, 1 << 20) == -(-needed // 64) * 64

@@ -17,7 +17,7 @@ def test_few_windows_are_all_taken_in_their_order(windows) -> None:
     np.testing.assert_array_equal(calibration_windows(windows, seed=0), windows.gsr)
 
 
-def test_the_draw_is_even_over_subjects_and_classes(windows) -> None:
+def test_draw_is_even_over_subjects_and_classes(windows) -> None:
     marked = replace(windows, gsr=np.arange(len(windows), dtype=np.float32)[:, None] + np.array([[0.0, 0.5]], "f4"))
     picked = calibration_windows(marked, seed=3, count=48)[:, 0].astype(int)
     groups = Counter(zip(windows.subject[picked], map(tuple, windows.labels[picked].tolist()), strict=True))
@@ -27,12 +27,12 @@ def test_the_draw_is_even_over_subjects_and_classes(windows) -> None:
     assert len(set(picked)) == 48
 
 
-def test_the_draw_depends_on_the_seed_alone(windows) -> None:
+def test_draw_depends_only_on_the_seed(windows) -> None:
     one, again, other = (calibration_windows(windows, seed, 20) for seed in (1, 1, 2))
     assert fingerprint(one) == fingerprint(again) != fingerprint(other)
 
 
-def test_the_fingerprint_is_of_the_bytes() -> None:
+def test_fingerprint_is_a_hash_of_the_bytes() -> None:
     zeros = np.zeros((1, 4), np.float32)
     assert fingerprint(zeros) == "374708fff7719dd5979ec875d56cd2286f6d3cf7ec317a3b25632aab28ec37bb"
 
@@ -64,7 +64,7 @@ def test_values_that_cannot_calibrate_are_refused(exports, windows) -> None:
             quantize(exports.float32.flatbuffer, static, values)
 
 
-def test_what_is_no_model_cannot_be_quantized(windows) -> None:
+def test_invalid_model_cannot_be_quantized(windows) -> None:
     for name in ("static", "dynamic", "float16"):
         with pytest.raises(ExportError, match=r"cannot quantize|refuses this model"):
             quantize(b"\x1c\0\0\0TFL3" + bytes(64), RECIPES[name], windows.gsr[:2])
@@ -82,7 +82,7 @@ def made(integer, windows) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_keeps_its_promise_and_runs(made, run, windows, name) -> None:
+def test_recipe_gives_its_kind_and_runs(made, run, windows, name) -> None:
     audit(made[name], RECIPES[name].kind)
     expected = student_logits(run.student(), windows.gsr[:20])
     graph, rows = Graph(made[name]), []
@@ -90,7 +90,7 @@ def test_every_recipe_keeps_its_promise_and_runs(made, run, windows, name) -> No
         graph.run(window)
         rows.append(graph.values(graph.operations[-1].outputs[0]).reshape(expected.shape[1:]))
     error = np.abs(np.stack(rows) - expected).max() / np.abs(expected).max()
-    # softsign by tanhs alone is 3e-3 off
+    # the approximation of softsign by tanhs contributes 3e-3
     assert error < (0.25 if RECIPES[name].kind in ("int8", "dynamic") else 0.02)
 
 
@@ -102,11 +102,11 @@ def test_less_precise_weights_take_less_room(made) -> None:
     assert size["static-per-tensor"] < size["static"]
 
 
-def test_float32_is_what_was_converted(made, integer) -> None:
+def test_float32_recipe_keeps_the_converted_model(made, integer) -> None:
     assert made["float32"] == integer
 
 
-def test_a_scale_for_each_channel_or_for_each_weight(made) -> None:
+def test_scales_are_per_channel_or_per_tensor(made) -> None:
     channels = [len(graph.scales(index)) for graph, index in _weights_of(made["static"])]
     tensors = [len(graph.scales(index)) for graph, index in _weights_of(made["static-per-tensor"])]
     shapes = [values.shape for values in _weights(made["static"])]
@@ -115,7 +115,7 @@ def test_a_scale_for_each_channel_or_for_each_weight(made) -> None:
     assert set(tensors) == {1}
 
 
-def test_a_percentile_narrows_what_an_outlying_window_widened(integer, windows) -> None:
+def test_percentile_narrows_a_range_widened_by_an_outlying_window(integer, windows) -> None:
     planted = windows.gsr[:64].copy()
     planted[7] *= 30
     close = replace(RECIPES["static-percentile"], percentile=95.0)

@@ -41,7 +41,7 @@ def test_min_max_ranges_hold_every_value_and_no_more(flatbuffer, activations) ->
     np.testing.assert_allclose(found, [(values.min(), values.max()) for values in activations], rtol=1e-5)
 
 
-def test_a_percentile_is_one_of_all_values_of_all_windows(flatbuffer, activations) -> None:
+def test_percentile_is_one_of_all_values_of_all_windows(flatbuffer, activations) -> None:
     found = list(activation_ranges(flatbuffer, WINDOWS, percentile=90).values())
     kept = [np.quantile(values, (0.05, 0.95), method="lower") for values in activations]
     np.testing.assert_allclose(found, kept, atol=0.1)
@@ -50,7 +50,7 @@ def test_a_percentile_is_one_of_all_values_of_all_windows(flatbuffer, activation
     assert [float(share.mean()) for share in inside] == pytest.approx([0.9, 0.95, 0.9], abs=0.02)
 
 
-def test_a_percentile_leaves_an_outlying_window_out(flatbuffer) -> None:
+def test_percentile_leaves_an_outlying_window_out(flatbuffer) -> None:
     planted = WINDOWS.copy()
     planted[7] *= 50
     extremes = activation_ranges(flatbuffer, planted), activation_ranges(flatbuffer, planted, percentile=90)
@@ -60,7 +60,7 @@ def test_a_percentile_leaves_an_outlying_window_out(flatbuffer) -> None:
     assert (widths[1] < usual).all()
 
 
-def test_what_is_nearly_always_zero_keeps_its_extremes() -> None:
+def test_nearly_always_zero_layer_keeps_its_extremes() -> None:
     sparse = convert(Small(bias=-1.8).eval(), 24)
     whole, cut = activation_ranges(sparse, WINDOWS), activation_ranges(sparse, WINDOWS, percentile=60)
     name = list(whole)[1]
@@ -68,12 +68,12 @@ def test_what_is_nearly_always_zero_keeps_its_extremes() -> None:
     assert whole[name][1] > 0
 
 
-def test_a_layer_that_is_always_zero_is_named() -> None:
+def test_layer_that_is_always_zero_is_named() -> None:
     with pytest.raises(DataError, match=r"^Linear_first is zero in every calibration window"):
         activation_ranges(convert(Small(bias=-1000).eval(), 24), WINDOWS)
 
 
-def test_a_layer_that_gives_no_numbers_is_named() -> None:
+def test_layer_with_nan_is_named() -> None:
     broken = Small().eval()
     torch.nn.init.constant_(broken.second.bias, torch.nan)
     with pytest.raises(DataError, match="NaN or infinity on a calibration window"):
@@ -85,7 +85,7 @@ def test_a_layer_that_gives_no_numbers_is_named() -> None:
     st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=30), min_size=1, max_size=8),
     st.integers(1, 40),
 )
-def test_the_largest_of_a_stream_are_those_of_the_whole(parts, count) -> None:
+def test_largest_of_a_stream_are_those_of_the_whole(parts, count) -> None:
     kept = None
     for part in parts:
         kept = _largest(kept, np.array(part, np.float32), count)

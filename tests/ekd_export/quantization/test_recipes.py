@@ -7,7 +7,7 @@ from ekd_edge.errors import ConfigError
 from ekd_export.quantization.recipes import RECIPES, Recipe
 
 
-def test_recipes_go_by_their_names() -> None:
+def test_recipes_are_keyed_by_their_names() -> None:
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert {"static", "qat", "dynamic", "float16", "float32"} < RECIPES.keys()
     assert RECIPES["static"] == Recipe("static", "int8", RECIPES["static"].about, "per-channel", "min-max", 100.0)
@@ -25,7 +25,7 @@ def test_recipes_go_by_their_names() -> None:
         ({"kind": "float32", "tuned": True}, "not int8"),
     ],
 )
-def test_a_recipe_that_contradicts_itself_is_refused(fields, complaint) -> None:
+def test_contradictory_recipe_is_refused(fields, complaint) -> None:
     with pytest.raises(ConfigError, match=complaint):
         Recipe(name="odd", about="", **fields)
 

@@ -1,4 +1,4 @@
-"""The report of an export as a page: complete, offline, and silent about who people are."""
+"""The HTML page of an export report: complete, offline, and without names of subjects."""
 
 from html.parser import HTMLParser
 from typing import Any
