@@ -1,4 +1,4 @@
-"""What every console script has in common: help, version, suggestions, and what happens when stdout takes no more."""
+"""Contract of all console scripts: help, version, suggestions, and a closed or full stdout."""
 
 import argparse
 import subprocess
@@ -33,7 +33,7 @@ WITH_SUBCOMMANDS = [name for name, program in PROGRAMS.items() if len(program.co
 
 
 def required_arguments(program: Program, words: list[str]) -> list[str]:
-    """Values for what the command does not run without; argparse would report that before a mistyped option."""
+    """Values of the required arguments; argparse would report missing ones before a mistyped option."""
     chosen = program.command(words[0]) if words else None
     parser = build_parser(program, chosen)
     arguments = []
@@ -61,7 +61,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("name", "words"), COMMANDS)
-def test_help_and_version(name: str, words: list[str]) -> None:
+def test_help_and_version_print_to_stdout(name: str, words: list[str]) -> None:
     shown = run(name, *words, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith(f"usage: {' '.join([name, *words])} ")
@@ -93,7 +93,7 @@ def test_mistyped_subcommand_names_the_right_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_stdout_that_takes_no_more(name: str) -> None:
+def test_closed_or_full_stdout_ends_without_a_traceback(name: str) -> None:
     for command in ("--help | head -1", "--help >&-", "--help >/dev/full", "--version >&-", "--version >/dev/full"):
         done = shell(f"{script(name)} {command}")
         assert "Traceback" not in done.stderr, command

@@ -41,7 +41,7 @@ def test_mypy_refuses_training_on_test_data(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-error-summary", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    # By name: mypy's cache may tell the folder in which it read the very same program before.
+    # Compared by file name: mypy's cache may report another folder that held the same program before.
     lines = [line.split(":") for line in done.stdout.splitlines()]
     found = {int(line[1]) for line in lines if Path(line[0]).name == path.name}
     assert found == {n for n, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# refused")}, done.stdout

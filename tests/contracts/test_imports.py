@@ -1,4 +1,4 @@
-"""What importing may load: the edge starts fast, and on a machine without any training framework."""
+"""Contract of imports: the edge loads no training framework and nothing slow."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ PACKAGES = {"firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"}
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Names of the modules that a fresh interpreter holds after the statement, over those of a bare one."""
+    """Names of the modules that the statement loads in a new interpreter."""
     program = (
         f"import json, sys\nbefore = set(sys.modules)\n{statement}\n"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
@@ -27,7 +27,7 @@ def top_levels(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
+def test_edge_command_loads_no_framework_and_nothing_slow() -> None:
     names = loaded_by("import ekd_edge.cli.main")
     assert not top_levels(names) & (FRAMEWORKS | RUNTIMES | SIGNATURES | {"scipy", "ekd_train", "ekd_export"})
 
@@ -42,14 +42,14 @@ def test_the_edge_command_loads_no_framework_and_nothing_slow() -> None:
         "firmware_bridge.synthesis",
     ],
 )
-def test_the_edge_loads_no_framework(module: str) -> None:
+def test_edge_loads_no_framework(module: str) -> None:
     assert not top_levels(loaded_by(f"import {module}")) & (FRAMEWORKS | {"ekd_train", "ekd_export"})
 
 
 @pytest.mark.parametrize(
     "module", ["firmware_bridge.devices.ekd.frame", "firmware_bridge.devices.detect", "firmware_bridge.emulation.pty"]
 )
-def test_the_wire_contract_needs_numpy_and_cobs_alone(module: str) -> None:
+def test_wire_contract_loads_only_numpy_and_cobs(module: str) -> None:
     third_party = top_levels(loaded_by(f"import {module}")) - set(sys.stdlib_module_names) - {"cython_runtime"}
     assert {name for name in third_party if not name.startswith("_")} <= {"firmware_bridge", "numpy", "cobs"}
 
@@ -67,7 +67,7 @@ assert Preprocessor(spec).push(SampleBlock(np.ones(2000), 0, Fraction(100)))
     assert not top_levels(loaded_by(run)) & (FRAMEWORKS | RUNTIMES)
 
 
-def test_cryptography_loads_with_trust_alone() -> None:
+def test_cryptography_loads_only_with_trust() -> None:
     signed = """
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,7 +87,7 @@ with TemporaryDirectory() as folder:
 
 
 @pytest.mark.parametrize("package", ["firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"])
-def test_a_package_itself_imports_the_lazy_names_alone(package: str) -> None:
+def test_package_import_loads_only_the_lazy_names(package: str) -> None:
     loaded = loaded_by(f"import {package}")
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
     assert ours <= {package, "firmware_bridge", "firmware_bridge.lazy"}
@@ -98,5 +98,5 @@ def test_evaluation_data_loads_without_torch() -> None:
     assert "torch" not in top_levels(loaded_by("import ekd_train.data.source"))
 
 
-def test_a_report_is_made_without_torch_and_plots_load_matplotlib_late() -> None:
+def test_report_loads_no_torch_and_no_matplotlib_at_import() -> None:
     assert not top_levels(loaded_by("import ekd_train.report.__main__")) & FRAMEWORKS

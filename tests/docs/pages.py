@@ -39,7 +39,7 @@ REASONS = {
     "lines of several machines": "tests/ekd_edge/diagnostics/test_doctor.py runs doctor",
     "writes to the home folder": "the block before it prints the same script",
 }
-"""Why a block is not run here, and what runs it instead."""
+"""Reasons for not running a block here, each with the test that runs it instead, if any."""
 
 _MARKER = re.compile(r"<!-- test: (run|skip, (?P<reason>.+)) -->")
 
@@ -60,7 +60,7 @@ _REDUCED = (
     (r'data="synthetic[^"]*"', f'data="{_SMALL}"'),
     (r"max_drop=0\.01", "max_drop=0.5"),
 )
-"""What of a command or program is made smaller: a pattern and its replacement."""
+"""Patterns in commands and programs, and the replacements that shorten them or simulate a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,14 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def reduced(text: str) -> str:
-    """The command or program with what takes long or needs a device made smaller."""
+    """The command or program, shortened and with simulated devices by `_REDUCED`."""
     for pattern, replacement in _REDUCED:
         text = re.sub(pattern, replacement, text)
     return text
 
 
 def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    """Run a block in a folder; an AssertionError says which command failed, and how."""
+    """Run a block in a folder; an AssertionError names the command that failed, with its output."""
     programs = [block.text] if block.language == "python" else block.commands
     for program in programs:
         command = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]

@@ -40,6 +40,6 @@ def test_index_links_to_each_page(file: Path) -> None:
 
 
 def _anchors(file: Path) -> set[str]:
-    """The anchors of a file's headings, as GitHub makes them."""
+    """The anchors that GitHub creates for a file's headings."""
     headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", file.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code are current; pages name what exists."""
+"""Generated reference pages are current; pages name only existing files, modules and functions."""
 
 import importlib.util
 import re
