@@ -202,7 +202,10 @@ def test_published_figures_appear_for_deap_and_hci_only(sweep, report_of) -> Non
     targets = ["arousal", "valence"]
     deap = render_text(report_of(sweep("deap", targets=targets)))
     assert "ACM Multimedia 2023" in deap
-    row = next(line for line in deap.splitlines() if "Published: Student (GSR)" in line)
+    titles = [line.split("|")[1].strip() for line in deap.splitlines() if line.startswith("| ")]
+    for method, row in (("KD + feedback", "EmotionKD, distilled student (GSR)"), ("Teacher (EEG + GSR)",) * 2):
+        assert titles[titles.index(method) + 1] == f"Published: {row}"
+    row = next(line for line in deap.splitlines() if "Published: EmotionKD" in line)
     assert [part.strip() for part in row.split("|")[2:4]] == ["55.06 / 53.50", "69.18 / 68.33"]
     hci = render_text(report_of(sweep("hci", dataset="hci", data="hci:/data", targets=["valence", "dominance"])))
     row = next(line for line in hci.splitlines() if "Published: CRD" in line)

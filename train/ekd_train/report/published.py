@@ -6,6 +6,10 @@ __all__ = ["published"]
 
 SOURCE = "Liu, Jia and Wang: EmotionKD, ACM Multimedia 2023, doi:10.1145/3581783.3612277"
 
+# Of each row: the method here that it corresponds to, if any.
+METHODS = {"Student (GSR)": "kd-feedback", "Teacher (EEG + GSR)": "teacher"}
+TITLES = {"Student (GSR)": "EmotionKD, distilled student (GSR)"}
+
 # Accuracy and F1 in %, arousal then valence.
 FIGURES = {
     "deap": {
@@ -26,7 +30,11 @@ FIGURES = {
 
 
 def published(dataset: str) -> dict[str, Any] | None:
-    """The paper's table for "deap" or "hci" as shares, JSON-ready; None for any other dataset."""
+    """The paper's table for "deap" or "hci" as shares, JSON-ready; None for any other dataset.
+
+    The paper's student is the one that its method distilled with adaptive feedback, not one trained on labels alone:
+    "method" names the method here that a row corresponds to, or is null.
+    """
     figures = FIGURES.get(dataset)
     if figures is None:
         return None
@@ -34,7 +42,8 @@ def published(dataset: str) -> dict[str, Any] | None:
         "source": SOURCE,
         "rows": [
             {
-                "title": name,
+                "title": TITLES.get(name, name),
+                "method": METHODS.get(name),
                 "targets": {
                     target: {"accuracy": round(accuracy / 100, 6), "macro_f1": round(f1 / 100, 6)}
                     for target, (accuracy, f1) in zip(("arousal", "valence"), scores, strict=True)

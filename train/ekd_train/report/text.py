@@ -1,6 +1,6 @@
 """A report as Markdown, readable on a terminal, from report.json alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ekd_edge.formatting import interval, origin, percent, points
@@ -51,13 +51,14 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 def _scores(report: Mapping[str, Any]) -> str:
     targets = report["targets"]
-    rows = [
-        [method["title"], *(_both(target["methods"].get(method["name"])) for target in targets.values())]
-        for method in report["sweep"]["methods"]
-    ]
+    published = (report["published"] or {"rows": []})["rows"]
+    names = [method["name"] for method in report["sweep"]["methods"]]
+    rows = []
+    for method in report["sweep"]["methods"]:
+        rows.append([method["title"], *(_both(target["methods"].get(method["name"])) for target in targets.values())])
+        rows += [_published_row(row, targets) for row in published if row["method"] == method["name"]]
     rows.append(["Always the larger class", *(_both(target["larger_class"]) for target in targets.values())])
-    for row in (report["published"] or {"rows": []})["rows"]:
-        rows.append([f"Published: {row['title']}", *(_published(row["targets"].get(name)) for name in targets)])
+    rows += [_published_row(row, targets) for row in published if row["method"] not in names]
     header = ["method", *(f"{name}: accuracy / F1" for name in targets)]
     classes = [
         f"{name}: {_count(target['windows'], 'test window')} of {_count(target['subjects'], 'subject')}, "
@@ -197,6 +198,10 @@ def _both(scores: Mapping[str, Any] | None) -> str:
         + ("" if scores[score]["sd"] is None else f" ± {100 * scores[score]['sd']:.1f}")
         for score in SCORE_TITLES
     )
+
+
+def _published_row(row: Mapping[str, Any], targets: Iterable[str]) -> list[str]:
+    return [f"Published: {row['title']}", *(_published(row["targets"].get(name)) for name in targets)]
 
 
 def _published(scores: Mapping[str, float] | None) -> str:
