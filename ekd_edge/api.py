@@ -18,7 +18,7 @@ from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
-from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
+from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream, restart_warning
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording import replay
 from ekd_edge.recording.replay import RecordingReplay, choose_smoothing
@@ -111,6 +111,8 @@ def load_model(
     found = default_model(trust=keys) if path is None else find_model(path)
     model_file = load_model_file(found, keys)
     check_sensor_signal(model_file.manifest, found.name)
+    if warning := restart_warning(model_file.manifest, found.name):
+        _logger.warning(warning)
     return Model(model_file, open_classifier(model_file, threads))
 
 

@@ -29,7 +29,7 @@ from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream
+from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream, restart_warning
 from ekd_edge.recording.replay import choose_smoothing, open_recording
 from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
@@ -164,6 +164,8 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     model_watcher = ModelWatcher(path, notify)
     model_file = load_model_file(path, trust)
     check_sensor_signal(model_file.manifest, path.name)
+    if warning := restart_warning(model_file.manifest, path.name):
+        notify(warning)
     import scipy.signal  # noqa: F401  (takes a second: imported before the sensor is read)
 
     classifier = open_classifier(model_file, options.threads)

@@ -12,6 +12,7 @@ __all__ = [
     "HighRule",
     "Kind",
     "Manifest",
+    "NormalizationState",
     "Quantization",
     "SignOff",
     "Target",
@@ -28,6 +29,13 @@ int8 weights, float16 has float16 weights, float32 is float32 throughout."""
 
 HighRule = Literal["above", "at-or-above"]
 """Whether a rating equal to the threshold is high; studies use both rules."""
+
+NormalizationState = Literal["carried", "restarted"]
+"""The running mean of the normalization in the training windows: carried from trial to trial of a subject, as in a
+sensor's stream, or restarted at each trial."""
+
+_TRIAL_DATASETS = ("deap", "hci")
+"""Datasets whose trials restarted the running mean before model files stated its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class Training:
     threshold: a rating above it is label 1. high: whether a rating equal to it is label 1 as well.
     window_hashes: of a few windows of each recording of training and validation (16 hex digits of SHA-256 over the
     window's float32 bytes), which identify the same recording under another name.
+    normalization_state: see `NormalizationState`; None in files of earlier versions, which do not state it.
     """
 
     source: str
@@ -89,6 +98,14 @@ class Training:
     threshold: float = 5.0
     high: HighRule = "above"
     window_hashes: tuple[str, ...] = ()
+    normalization_state: NormalizationState | None = None
+
+    @property
+    def restarted(self) -> bool:
+        """Whether the running mean of the normalization restarted at each trial in training."""
+        if self.normalization_state is None:
+            return self.source.partition(":")[0] in _TRIAL_DATASETS
+        return self.normalization_state == "restarted"
 
     @property
     def seen_subjects(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from ekd_edge.model.manifest import (
     HighRule,
     Kind,
     Manifest,
+    NormalizationState,
     Quantization,
     SignOff,
     Target,
@@ -31,6 +32,7 @@ MAX_WINDOW_SAMPLES = 1 << 20
 MAX_DEPTH = 32
 
 _HIGH_RULES: dict[str, HighRule] = {rule: rule for rule in get_args(HighRule)}
+_STATES: dict[str, NormalizationState] = {state: state for state in get_args(NormalizationState)}
 _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
 
@@ -139,6 +141,9 @@ def _training(fields: Fields) -> Training:
     high = _HIGH_RULES.get(fields.text("high"))
     if high is None:
         raise ModelFileError(f"manifest: training.high must be one of {', '.join(_HIGH_RULES)}")
+    state = fields.optional_text("normalization_state")
+    if state is not None and state not in _STATES:
+        raise ModelFileError(f"manifest: training.normalization_state must be one of {', '.join(_STATES)}")
     training = Training(
         source=fields.text("source"),
         dataset=fields.text("dataset"),
@@ -149,6 +154,7 @@ def _training(fields: Fields) -> Training:
         threshold=fields.number("threshold"),
         high=high,
         window_hashes=fields.hashes("window_hashes"),
+        normalization_state=None if state is None else _STATES[state],
     )
     fields.done()
     everyone = training.train_subjects + training.validation_subjects + training.test_subjects

@@ -35,6 +35,13 @@ class Fields:
             raise ModelFileError(f"manifest: {self._name}.{key} holds control characters")
         return value
 
+    def optional_text(self, key: str) -> str | None:
+        """A printable text, or None where the key is absent or null."""
+        if self._left.get(key) is None:
+            self._left.pop(key, None)
+            return None
+        return self.text(key)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of distinct printable texts."""
         return check_texts(f"{self._name}.{key}", self.items(key))

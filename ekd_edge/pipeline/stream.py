@@ -17,7 +17,7 @@ from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import Quality, assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 
-__all__ = ["PendingWindows", "SensorPipeline", "check_sensor_signal", "predict", "predict_stream"]
+__all__ = ["PendingWindows", "SensorPipeline", "check_sensor_signal", "predict", "predict_stream", "restart_warning"]
 
 _WINDOWS_PER_CALL = 64
 """Upper limit of windows per inference call, so that a day of samples in one block can be interrupted."""
@@ -135,6 +135,16 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
             f"{name} was made for a signal in {manifest.signal.unit}, not for skin conductance in uS: "
             "choose a model that ekd-export made from a GSR student"
         )
+
+
+def restart_warning(manifest: Manifest, name: str = "this model") -> str | None:
+    """The sentence for a model whose training restarted the running mean at each trial; None for any other model."""
+    if not manifest.training.restarted or manifest.signal.normalization.mode in ("window", "none"):
+        return None
+    return (
+        f"{name} was trained on trials that each restart the running mean of its normalization, which a sensor's "
+        "stream does not do: its accuracy here was not measured; train and export it again with this version of ekd"
+    )
 
 
 def predict(pending: Sequence[PendingWindows], classifier: Classifier) -> Iterator[Prediction]:

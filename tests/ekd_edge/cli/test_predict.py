@@ -7,11 +7,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ekd_edge.model.manifest import SignOff
+import ekd_edge
+from ekd_edge.model.manifest import Manifest, SignOff
 from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, recording, running
 
 WriteModel = Callable[..., Path]
@@ -27,6 +29,18 @@ def test_replay_prints_one_object_a_window_and_nothing_else(tmp_path: Path, mode
     last = f"640 samples received, 0 dropped, 0 rejected; {len(found)} windows predicted, 0 withheld"
     assert done.stderr.splitlines()[-1] == f"ekd-edge: {last}"
     assert "synthetic: no person was recorded" in done.stderr.splitlines()[0]
+
+
+def test_model_trained_on_restarted_trials_is_run_with_a_warning(
+    tmp_path: Path, write_model: WriteModel, gsr_manifest: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = replace(gsr_manifest.training, normalization_state="restarted")
+    model = write_model(tmp_path / "trials.tflite", training=training)
+    done = edge("--replay", recording(tmp_path / "r.csv"), *CSV, "--json", "--model", model)
+    assert done.returncode == 0
+    assert done.stderr.startswith("ekd-edge: trials.tflite was trained on trials that each restart the running mean")
+    ekd_edge.load_model(model)
+    assert [record.message[:24] for record in caplog.records] == ["trials.tflite was traine"]
 
 
 def test_replay_without_json_is_one_plain_line_a_window(tmp_path: Path, model_path: Path) -> None:

@@ -12,6 +12,7 @@ from ekd_edge.model.manifest import (
     FORMAT_VERSION,
     Calibration,
     Manifest,
+    NormalizationState,
     Quantization,
     SignOff,
     Target,
@@ -60,6 +61,31 @@ def test_names_of_any_characters_survive_the_json(gsr_manifest: Manifest, people
     )
     manifest = replace(gsr_manifest, training=training, targets=(Target("t", tuple(labels[:60])),))
     assert parse_manifest(encode_manifest(manifest)) == manifest
+
+
+@pytest.mark.parametrize(
+    ("state", "source", "restarted"),
+    [
+        ("restarted", "synthetic", True),
+        ("carried", "deap:DEAP", False),
+        (None, "deap:DEAP?gsr=ohm", True),
+        (None, "hci:Sessions", True),
+        (None, "recordings:deap", False),
+    ],
+)
+def test_normalization_state_defaults_to_that_of_earlier_versions(
+    gsr_manifest: Manifest, state: NormalizationState | None, source: str, restarted: bool
+) -> None:
+    training = replace(gsr_manifest.training, normalization_state=state, source=source)
+    read = parse_manifest(encode_manifest(replace(gsr_manifest, training=training)))
+    assert read.training.normalization_state == state
+    assert read.training.restarted is restarted
+
+
+def test_normalization_state_may_be_absent(gsr_manifest: Manifest) -> None:
+    data = json.loads(encode_manifest(gsr_manifest))
+    del data["training"]["normalization_state"]
+    assert parse_manifest(json.dumps(data).encode()) == gsr_manifest
 
 
 def test_seen_subjects_are_those_of_training_and_validation(gsr_manifest: Manifest) -> None:
@@ -121,6 +147,8 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("training", "threshold", to=5), "threshold"),
         (_set("training", "high", to="below"), "high must be one of above, at-or-above"),
         (_set("training", "high", to=None), "high"),
+        (_set("training", "normalization_state", to="fresh"), "normalization_state must be one of carried, restarted"),
+        (_set("training", "normalization_state", to=1), "normalization_state"),
         (_set("training", "test_subjects", to=[hash_subject("synthetic-test", "s1")]), "overlap"),
         (_set("training", "test_subjects", to="s3"), "list"),
         (_set("quantization", "input", "scale", to=0.0), "above zero"),

@@ -15,11 +15,12 @@ from ekd_edge.errors import SignalError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest, Target, Training
-from ekd_edge.pipeline.stream import predict_stream
+from ekd_edge.pipeline.stream import predict_stream, restart_warning
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.spec import Normalization
 from ekd_edge.sinks.jsonl import JsonLinesSink
 
 RATE = Fraction(39, 2)
@@ -152,3 +153,13 @@ def test_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
     assert list(first) == ["first_index", "segment", "time", "targets", "quality", "reason", "latency_ms"]
     assert list(first["targets"]) == ["arousal", "valence"]
     assert sum(first["targets"]["arousal"]["probabilities"]) == pytest.approx(1.0, abs=2e-6)
+
+
+def test_restart_warning_is_for_models_whose_mean_restarted_in_training() -> None:
+    restarted = replace(MANIFEST, training=replace(MANIFEST.training, normalization_state="restarted"))
+    warning = restart_warning(restarted, "student.tflite")
+    assert warning is not None
+    assert warning.startswith("student.tflite was trained on trials that each restart the running mean")
+    assert restart_warning(MANIFEST) is None
+    stateless = replace(MANIFEST.signal, normalization=Normalization("window"))
+    assert restart_warning(replace(restarted, signal=stateless)) is None
