@@ -26,6 +26,7 @@ from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.live_sensor import LiveSensor
 from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 from ekd_edge.sources.sensor import SensorFileReplay, SensorOptions
+from firmware_bridge.rates import exact_rate
 from firmware_bridge.units import Unit, parse_unit
 
 __all__ = ["Model", "Source", "load_model", "open_recording", "open_sensor"]
@@ -193,13 +194,7 @@ def _checked(blocks: Iterator[Any]) -> Iterator[SampleBlock]:
 def _rate(rate_hz: float | Fraction | None) -> Fraction | None:
     if rate_hz is None:
         return None
-    try:
-        rate = Fraction(rate_hz).limit_denominator(1_000_000)
-    except (ValueError, OverflowError, TypeError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise ConfigError(f"rate_hz is {rate_hz}: give a number of Hz above zero")
-    return rate
+    return exact_rate(rate_hz, "rate_hz")
 
 
 def _unit(unit: Unit | str | None) -> Unit | None:

@@ -14,6 +14,7 @@ from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.waveforms import person_waveform, recorded_waveform
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.rates import exact_rate
 
 __all__ = ["emulate"]
 
@@ -58,7 +59,7 @@ def emulate(
         PortError: the recording cannot be read, or the link cannot be made.
         FormatError: the recording does not state its rate or its unit.
     """
-    rate = None if rate_hz is None else _exact(rate_hz)
+    rate = None if rate_hz is None else exact_rate(rate_hz, "rate_hz")
     if not 0 <= speed < float("inf"):
         raise ConfigError(f"speed is {speed}: give zero or a number above it")
     if seconds is not None and not 0 <= seconds < float("inf"):
@@ -81,13 +82,3 @@ def _waveform(
         raise ConfigError("the waveform must be a one-dimensional array of finite numbers, in microsiemens")
     rate = rate_hz or _DEFAULT_HZ
     return Waveform([values if seconds is None else values[: round(seconds * float(rate))]], rate)
-
-
-def _exact(rate_hz: Fraction | float) -> Fraction:
-    try:
-        rate = Fraction(rate_hz).limit_denominator(1_000_000)
-    except (ValueError, OverflowError):
-        rate = Fraction(0)
-    if not 0 < rate <= 100_000:
-        raise ConfigError(f"rate_hz is {rate_hz}: give a rate above 0 and at most 100000 Hz")
-    return rate

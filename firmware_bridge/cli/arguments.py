@@ -9,22 +9,20 @@ import math
 from fractions import Fraction
 
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.rates import exact_rate
 
 __all__ = ["add_port_argument", "count", "not_negative", "port_of", "positive", "rate_argument", "share", "size_bytes"]
 
-_U32 = 1 << 32
+
 _SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def rate_argument(text: str) -> Fraction:
-    """A sample rate in Hz, exact: "128", "19.5" or "1000/3"; it fits the two u32 of a HELLO frame."""
+    """An exact sampling rate in Hz, such as "128", "19.5" or "1000/3"; see `firmware_bridge.rates.exact_rate`."""
     try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 128, 19.5 or 1000/3") from None
-    if not 0 < rate.numerator < _U32 or rate.denominator >= _U32:
-        raise argparse.ArgumentTypeError("a rate must be above zero, and a simple fraction")
-    return rate
+        return exact_rate(text, "the sampling rate")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> float:

@@ -140,7 +140,11 @@ def test_closed_sensor_is_refused() -> None:
     [
         (lambda model: model.predict(np.zeros(9)), ekd_edge.ConfigError, "give rate_hz"),
         (lambda model: model.predict(np.zeros((2, 9)), rate_hz=4), ekd_edge.SignalError, r"shape \(2, 9\)"),
-        (lambda model: model.predict(np.zeros(9), rate_hz=float("nan")), ekd_edge.ConfigError, "above zero"),
+        (
+            lambda model: model.predict(np.zeros(9), rate_hz=float("nan")),
+            ekd_edge.ConfigError,
+            "rate_hz is nan: give a number of Hz above 0",
+        ),
         (lambda model: model.predict([], rate_hz=4), ekd_edge.ConfigError, "rate_hz is for arrays"),
         (lambda model: model.predict("r.csv"), ekd_edge.ConfigError, "open_recording"),
         (lambda model: next(model.predict([1.0])), ekd_edge.ConfigError, "SampleBlock"),

@@ -67,8 +67,19 @@ def test_emulate_plays_a_recording_and_makes_a_link(tmp_path: Path) -> None:
         ({"seconds": float("inf")}, "seconds is inf"),
         ({"waveform": np.zeros((2, 2))}, "one-dimensional"),
         ({"waveform": np.array([np.nan])}, "finite"),
+        ({"rate_hz": 100_001}, "rate_hz is 100001: give a number of Hz above 0 and at most 100000"),
     ],
 )
-def test_impossible_arguments_of_emulate_are_refused(arguments: dict[str, object], sentence: str) -> None:
+def test_emulate_refuses_impossible_arguments(arguments: dict[str, object], sentence: str) -> None:
     with pytest.raises(firmware_bridge.ConfigError, match=sentence):
         firmware_bridge.emulate(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [None, "1\n2\n3\n", "# rate_hz: 10\n1\n2\n3\n", "# rate_hz: 10\nadc\n1\n2\n3\n"])
+def test_emulate_errors_name_no_command_line_option(text: str | None, tmp_path: Path) -> None:
+    recording = tmp_path / "recording.csv"
+    if text is not None:
+        recording.write_text(text)
+    with pytest.raises(firmware_bridge.EkdError) as caught:
+        firmware_bridge.emulate("ekd", recording)
+    assert "--" not in str(caught.value)

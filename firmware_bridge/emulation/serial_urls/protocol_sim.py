@@ -25,6 +25,7 @@ from firmware_bridge.devices.registry import find_format
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.rates import exact_rate
 from firmware_bridge.synthesis import simulated_blocks
 
 __all__ = ["Serial"]
@@ -122,16 +123,16 @@ def _parse(url: str) -> _Simulation:
     default = _Simulation()
     try:
         simulation = _Simulation(
-            Fraction(given.get("rate", default.rate_hz)),
+            exact_rate(given.get("rate", default.rate_hz), "rate of sim://"),
             int(given.get("seed", default.seed)),
             float(given.get("speed", default.speed)),
             given.get("format", default.format),
             float(given["seconds"]) if "seconds" in given else None,
         )
-    except (ValueError, ZeroDivisionError) as error:
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    except ValueError as error:
         raise ValueError(f"an option of sim:// is not a number ({error})") from None
-    if not 0 < simulation.rate_hz <= 100_000 or simulation.rate_hz.denominator >= 1 << 32:
-        raise ValueError("rate of sim:// must be above 0 and at most 100000 Hz")
     if not 0 <= simulation.speed < float("inf") or simulation.seed < 0:
         raise ValueError("speed and seed of sim:// must not be negative")
     if simulation.seconds is not None and not 0 < simulation.seconds < float("inf"):
