@@ -136,11 +136,11 @@ class Unit:
         if self.kind in ("adc", "divider"):
             return (
                 f"reading {reading:g} does not fit a {self.adc_bits}-bit converter: "
-                "state its resolution with --adc-bits, or another --unit"
+                "give its resolution, or another unit"
             )
         if self.kind == "uS":
-            return f"a reading of {reading:g} uS is not a conductance of skin: check --unit"
-        return f"a resistance of {reading:g} {self.kind} has no conductance: check --unit and the electrodes"
+            return f"a reading of {reading:g} uS is not a conductance of skin: check the unit"
+        return f"a resistance of {reading:g} {self.kind} has no conductance: check the unit and the electrodes"
 
 
 def parse_unit(

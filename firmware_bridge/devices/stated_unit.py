@@ -14,9 +14,11 @@ def unit_of(block: RawBlock) -> Unit:
         return unit_of_hello(block.hello)
     declared = block.declared or Declared()
     if declared.unit is None:
-        raise FormatError("the lines do not state their unit: add --unit uS, or --unit adc --adc-bits N")
+        raise FormatError("the lines do not state their unit: give it, such as uS, or adc with its number of bits")
     if declared.adc_bits is None and declared.unit.lower() in ("adc", "divider", "grove"):
-        raise FormatError(f"the lines do not state the ADC's resolution: add --unit {declared.unit} --adc-bits N")
+        raise FormatError(
+            f"the lines do not state the ADC's resolution: give the unit {declared.unit} with its number of bits"
+        )
     return parse_unit(declared.unit, declared.adc_bits or 10, divider_zero=declared.divider_zero)
 
 
@@ -30,4 +32,4 @@ def unit_of_hello(hello: Hello) -> Unit:
             return Unit("divider", hello.adc_bits, reference_ohm=a, divider_zero=b or None)
     except SignalError as error:
         raise FormatError(f"the device's calibration is invalid ({error}): correct its HELLO") from error
-    raise FormatError(f"the device's front-end profile {hello.profile} is unknown: update ekd, or say --unit")
+    raise FormatError(f"the device's front-end profile {hello.profile} is unknown: update ekd, or give the unit")

@@ -58,7 +58,7 @@ class Waveform:
                 continue
             if block.size and not 0 <= block.min() <= block.max() < 2**self.adc_bits:
                 raise FormatError(
-                    f"the waveform holds readings beyond {self.adc_bits} bits: correct --adc-bits or --unit"
+                    f"the waveform has readings that exceed {self.adc_bits} bits: correct its resolution or its unit"
                 )
             yield np.rint(block).astype(np.uint16)
 

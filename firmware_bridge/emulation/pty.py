@@ -229,9 +229,9 @@ class PtyDevice:
 
 def _relink(link: Path, target: str) -> None:
     if link.exists() and not link.is_symlink():
-        raise PortError(f"{link} exists and is not a link: choose another name for --link")
+        raise PortError(f"{link} exists and is not a link: choose another path for the link")
     try:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
     except OSError as error:
-        raise PortError(f"cannot make the link {link}: {error.strerror}; choose another place for --link") from error
+        raise PortError(f"cannot make the link {link}: {error.strerror}; choose another path for the link") from error

@@ -62,11 +62,15 @@ def recorded_waveform(
     declared = first.declared or Declared()
     found = unit or declared.unit
     if found not in ("uS", "adc"):
-        raise FormatError(f"{path} does not state its unit: add --unit uS, or --unit adc --adc-bits N")
+        raise FormatError(
+            f"{path} does not state its unit, uS or adc: give it, or add the line '# unit: uS' to the file"
+        )
     kind: Literal["uS", "adc"] = "uS" if found == "uS" else "adc"
     bits = adc_bits or (declared.adc_bits if kind == "adc" else 16)
     if bits is None or not 1 <= bits <= 16:
-        raise FormatError(f"{path} does not state its resolution: add --adc-bits N, 1 to 16")
+        raise FormatError(
+            f"{path} does not state its resolution, 1 to 16 bits: give it, or add the line '# adc_bits: 10' to the file"
+        )
     readings = _first((block.values for block in chain([first], blocks)), seconds, first.rate_hz)
     full_scale_us = _SYNTHETIC_FULL_SCALE_US if kind == "uS" else BITALINO_FULL_SCALE_US
     return Waveform(readings, first.rate_hz, kind, bits, full_scale_us)
@@ -80,7 +84,7 @@ def _recording(path: Path, rate_hz: Fraction | None) -> Iterator[RawBlock]:
             while chunk := file.read(_CHUNK_BYTES):
                 yield from decoder.feed(chunk)
     except OSError as error:
-        raise PortError(f"cannot read {path}: {error.strerror}; check --waveform") from error
+        raise PortError(f"cannot read {path}: {error.strerror}; check the path") from error
     yield from decoder.finish()
 
 

@@ -93,8 +93,8 @@ def flash(
     done = subprocess.run(["make", "-s", "-C", str(SOURCES), *goal, *_assignments(settings or {}, folder)], check=False)
     if done.returncode != 0:
         raise PortError(
-            f"avrdude could not write to {port}: check the port, that nothing else has it open, and --baud (57600 for "
-            "an old Nano)"
+            f"avrdude could not write to {port}: close other programs that use it, and check the port and the "
+            "bootloader's baud rate (57600 for an old Nano)"
         )
 
 

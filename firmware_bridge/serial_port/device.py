@@ -193,5 +193,5 @@ def as_function(stop: Stop | None) -> Callable[[], bool]:
 
 def _hint(url: str, baud: str) -> str:
     if "://" in url:
-        return "check --format and what is at the other end"
-    return f"check --baud ({baud}) and --format"
+        return "check the device format and the device at the other end"
+    return f"check the baud rate ({baud}) and the device format"

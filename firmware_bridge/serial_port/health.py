@@ -60,7 +60,10 @@ class DeviceHealth:
         silent, self._silent = self._silent, seconds >= _SILENCE_S
         if silent or not self._silent:
             return []
-        return [f"nothing has come from {self._name} for {seconds:.0f} s: check the wiring, --baud and --format"]
+        return [
+            f"nothing has come from {self._name} for {seconds:.0f} s: check the wiring, the baud rate and the device "
+            "format"
+        ]
 
     def _damage(self, counts: StreamCounts) -> list[str]:
         before, self._counts = self._counts, counts
@@ -93,4 +96,4 @@ class DeviceHealth:
             return []
         self._wrong = True
         stated = float(self._fit.nominal_hz)
-        return [f"{clock.rate_hz:.4g} samples a second arrive, not the {stated:.6g} that were stated: check --rate"]
+        return [f"{clock.rate_hz:.4g} samples a second arrive, not the stated {stated:.6g}: check the sampling rate"]

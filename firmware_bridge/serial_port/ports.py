@@ -55,11 +55,9 @@ def find_port(wanted: str, ports: Iterable[ListPortInfo] | None = None) -> str:
     names = sorted(port.device for port in of_usb)
     if not names:
         what = "USB serial port" if wanted == "auto" else f"USB device {wanted.removeprefix('usb:')}"
-        raise PortError(f"no {what} is here: plug the sensor in, or name its port with --port")
+        raise PortError(f"no {what} is here: plug the sensor in, or name its port")
     if len(names) > 1:
-        raise PortError(
-            f"{', '.join(names)} may all be meant by --port {wanted}: name one of them, or usb:VID:PID:SERIAL"
-        )
+        raise PortError(f"{wanted} matches several ports ({', '.join(names)}): name one of them, or usb:VID:PID:SERIAL")
     return str(names[0])
 
 
@@ -81,7 +79,7 @@ def check_port(url: str) -> None:
     if not path.exists():
         raise PortError(f"{url} does not exist; {_ports_here()}")
     if not path.is_char_device():
-        raise PortError(f"{url} is not a serial port; a recording is read with --replay {url}")
+        raise PortError(f"{url} is not a serial port: name a port, or replay the file as a recording")
     if not os.access(path, os.R_OK | os.W_OK):
         raise PortError(_forbidden(path))
 
@@ -97,7 +95,7 @@ def open_port(url: str, baud: int) -> Any:
     try:
         return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=_WRITE_S, exclusive=True)
     except ValueError as error:
-        raise PortError(f"cannot open {url}: {error}; check --port and --baud") from error
+        raise PortError(f"cannot open {url}: {error}; check the port and the baud rate") from error
     except PORT_FAULTS as error:
         raise PortError(_why(url, error)) from error
 
@@ -156,8 +154,8 @@ def _why(url: str, error: Exception) -> str:
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return f"{url} does not exist; {_ports_here()}"
     if code is None and "://" not in url:
-        return f"{url} cannot be set up as a serial port ({error}): check --port and --baud"
-    return f"cannot open {url}: {error}; check that the device is there and --port is right"
+        return f"{url} cannot be set up as a serial port ({error}): check the port and the baud rate"
+    return f"cannot open {url}: {error}; check the device and the port's name"
 
 
 def _ports_here() -> str:

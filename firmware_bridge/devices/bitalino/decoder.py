@@ -159,7 +159,7 @@ class BitalinoDecoder(PolledDecoder):
             self._inputs = INPUTS
         else:
             raise FormatError(
-                f"a frame has {self._length} bytes: say which inputs it holds, as in --format bitalino:channels=A2+A3"
+                f"a frame has {self._length} bytes: name the inputs in it, as in the format bitalino:channels=A2+A3"
             )
         return True
 
@@ -176,9 +176,11 @@ def _input(name: str) -> str:
 
 def _rate(options: StreamOptions) -> Fraction:
     if options.live and options.rate_hz is not None and options.rate_hz not in RATES_HZ:
-        raise ConfigError(f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {options.rate_hz}: correct --rate")
+        raise ConfigError(
+            f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {options.rate_hz}: give one of these rates"
+        )
     if not options.live and options.rate_hz is None:
-        raise FormatError("a BITalino's frames do not state their rate: add --rate 1000, or 100, 10 or 1")
+        raise FormatError("a BITalino's frames do not state their rate: give 1, 10, 100 or 1000 Hz")
     return options.rate_hz or Fraction(_DEFAULT_HZ)
 
 

@@ -233,11 +233,13 @@ class CsvDecoder:
         shown = None if self._layout.time is None else estimate_rate(np.array(self._times))
         rate = self._rate_option or self._declared.rate_hz or shown
         if rate is None:
-            raise FormatError("the lines do not state the sampling rate: give it with --rate HZ")
+            raise FormatError(
+                "the lines do not state the sampling rate: give it in Hz, or add the line '# rate_hz: HZ'"
+            )
         if shown is not None and not 0.8 < shown / rate < 1.25:
             raise FormatError(
-                f"the rate is said to be {float(rate):g} Hz but the time column shows {float(shown):.4g} Hz: "
-                "correct --rate, or the time column's name (millis, or time_s for seconds)"
+                f"the stated rate is {float(rate):g} Hz but the time column shows {float(shown):.4g} Hz: "
+                "correct the rate, or the time column's name (millis, or time_s for seconds)"
             )
         self._timeline = Timeline(rate, self._declared)
         self._longest = _LONGEST_ROW if self._layout.columns <= 2 else _LONGEST_TABLE_ROW

@@ -178,7 +178,7 @@ class Shimmer3Decoder(PolledDecoder):
 def _ticks(rate_hz: Fraction) -> int:
     ticks = round(CLOCK_HZ / rate_hz)
     if not 8 <= ticks <= CLOCK_HZ or abs(Fraction(CLOCK_HZ, ticks) / rate_hz - 1) > Fraction(1, 100):
-        raise ConfigError(f"a Shimmer3 cannot sample at {rate_hz} Hz: choose a --rate from 1 to 1024")
+        raise ConfigError(f"a Shimmer3 cannot sample at {rate_hz} Hz: give a rate from 1 to 1024 Hz")
     return ticks
 
 

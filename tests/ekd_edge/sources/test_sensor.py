@@ -108,7 +108,9 @@ def test_stop_ends_the_wait_for_a_silent_device() -> None:
     messages: list[str] = []
     with PtyDevice(once(b"")) as device, open_sensor(device.path) as sensor, after(4.5, event.set):
         assert list(sensor.blocks(event.is_set, messages.append)) == []
-    assert messages == [f"nothing has come from {device.path} for 3 s: check the wiring, --baud and --format"]
+    assert messages == [
+        f"nothing has come from {device.path} for 3 s: check the wiring, the baud rate and the device format"
+    ]
 
 
 def test_second_reader_is_refused_and_the_first_continues() -> None:
@@ -133,7 +135,7 @@ def test_wrong_baud_rate_is_named_as_the_likely_cause(format: str) -> None:
     options = SensorOptions(format=format, rate_hz=RATE, baud=115200)
     with PtyDevice(scripted(*trickle)) as device, open_sensor(device.path, options) as sensor:
         started = time.monotonic()
-        with pytest.raises(FormatError, match=r"bytes arrived but .*check --baud \(now 115200\)"):
+        with pytest.raises(FormatError, match=r"bytes arrived but .*check the baud rate \(now 115200\)"):
             list(sensor.blocks())
         assert time.monotonic() - started < 7 + LOAD_S
 
@@ -246,7 +248,7 @@ def test_single_impossible_readings_are_gaps(impossible: str, tmp_path: Path) ->
 def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "recording.csv"
     path.write_text("2669\n" * 100)
-    with pytest.raises(SignalError, match="10-bit converter: state its resolution with --adc-bits"):
+    with pytest.raises(SignalError, match="10-bit converter: give its resolution, or another unit"):
         list(replay_blocks(path, SensorOptions(rate_hz=RATE, unit=Unit("adc", 10))))
 
 
@@ -254,9 +256,9 @@ def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
     ("text", "options", "error", "advice"),
     [
         ("", SensorOptions(), FormatError, "is empty"),
-        ("1\n2\n3\n", SensorOptions(unit=ADC12), FormatError, "--rate HZ"),
-        ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "--unit uS"),
-        ("adc\n1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "--adc-bits N"),
+        ("1\n2\n3\n", SensorOptions(unit=ADC12), FormatError, "do not state the sampling rate"),
+        ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "do not state their unit: give it, such as uS"),
+        ("adc\n1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "give the unit adc with its number of bits"),
         ("# unit: bananas\n1\n2\n3\n", SensorOptions(rate_hz=RATE), SignalError, "unknown unit 'bananas'"),
         ("<html>\n</html>\n", SensorOptions(), FormatError, "is not a recording of a sensor's bytes"),
         ("1\n2\n3\n", SensorOptions("ekd"), FormatError, "is not a recording of a sensor's bytes"),

@@ -71,7 +71,7 @@ def test_readings_beyond_the_adc_are_refused(waveform: Path) -> None:
         assert process.stderr is not None
         with serial.Serial(process.stdout.readline().strip(), exclusive=True):
             assert process.wait(300) == 2
-        assert "beyond 10 bits: correct --adc-bits" in process.stderr.read()
+        assert "exceed 10 bits: correct its resolution or its unit" in process.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -99,12 +99,12 @@ def test_microsiemens_become_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "arguments", "advice"),
     [
-        ("1\n2\n3\n", [], "--rate HZ"),
-        ("1\n2\n3\n", ["--rate=10"], "--unit uS"),
-        ("adc\n1\n2\n3\n", ["--rate=10"], "--adc-bits N"),
+        ("1\n2\n3\n", [], "do not state the sampling rate"),
+        ("1\n2\n3\n", ["--rate=10"], "does not state its unit"),
+        ("adc\n1\n2\n3\n", ["--rate=10"], "does not state its resolution"),
         ("words\nonly\n", ["--rate=10"], "not a recording in CSV"),
         ("", ["--rate=10"], "not a recording in CSV"),
-        (None, ["--rate=10"], "check --waveform"),
+        (None, ["--rate=10"], "No such file or directory; check the path"),
     ],
 )
 def test_faults_end_in_one_sentence(

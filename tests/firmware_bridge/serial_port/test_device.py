@@ -41,7 +41,7 @@ def test_auto_finds_a_grove_sensor_at_its_own_baud_rate() -> None:
 
 def test_a_baud_rate_that_was_given_is_kept() -> None:
     player = Player(find_format("grove").emulate(person()), speed=20)
-    refusal = pytest.raises(FormatError, match=r"none of the formats .* check --baud \(now 115200\)")
+    refusal = pytest.raises(FormatError, match=r"none of the formats .* check the baud rate \(now 115200\)")
     with PtyDevice(player) as device, open_device(device.path, baud=115200) as sensor, refusal:
         next(iter(sensor.blocks()))
 

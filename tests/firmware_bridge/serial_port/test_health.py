@@ -36,7 +36,8 @@ def test_silence_is_reported_once_each_time() -> None:
     watch = DeviceHealth("/dev/x")
     assert watch.look(2.0, 0.0, GOOD, 0) is None
     assert (
-        watch.look(3.5, 0.0, GOOD, 0) == "nothing has come from /dev/x for 4 s: check the wiring, --baud and --format"
+        watch.look(3.5, 0.0, GOOD, 0)
+        == "nothing has come from /dev/x for 4 s: check the wiring, the baud rate and the device format"
     )
     assert watch.look(9.0, 0.0, GOOD, 0) is None
     assert watch.look(10.0, 9.9, GOOD, 0) is None
@@ -79,8 +80,8 @@ def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
 
 
 def test_rate_that_differs_from_the_stated_one_is_reported_once() -> None:
-    assert rate_messages(100.0) == ["100 samples a second arrive, not the 128 that were stated: check --rate"]
-    assert rate_messages(131.0) == ["131 samples a second arrive, not the 128 that were stated: check --rate"]
+    assert rate_messages(100.0) == ["100 samples a second arrive, not the stated 128: check the sampling rate"]
+    assert rate_messages(131.0) == ["131 samples a second arrive, not the stated 128: check the sampling rate"]
 
 
 def test_a_crystal_or_a_playback_is_no_news() -> None:

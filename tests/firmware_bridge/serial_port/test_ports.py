@@ -40,7 +40,7 @@ def test_a_dangling_link_is_a_missing_port(tmp_path: Path) -> None:
 def test_a_recording_is_no_port(tmp_path: Path) -> None:
     path = tmp_path / "day.csv"
     path.write_text("1\n")
-    with pytest.raises(PortError, match=f"not a serial port; a recording is read with --replay {path}"):
+    with pytest.raises(PortError, match=f"{path} is not a serial port: name a port, or replay the file as a recording"):
         open_port(str(path), 9600)
     with pytest.raises(PortError, match="cannot be set up as a serial port"):
         open_port("/dev/null", 9600)
@@ -81,7 +81,7 @@ def test_urls_that_lead_nowhere(url: str, reason: str) -> None:
 
 
 def test_an_impossible_baud_rate(node: str) -> None:
-    with pytest.raises(PortError, match="--baud"):
+    with pytest.raises(PortError, match="check the port and the baud rate"):
         open_port(node, -5)
 
 
@@ -154,7 +154,7 @@ def test_a_port_by_what_it_is(wanted: str, here: list[ListPortInfo], found: str)
     ("wanted", "here", "advice"),
     [
         ("auto", [BARE], "no USB serial port is here: plug the sensor in"),
-        ("auto", [FTDI, UNO], "may all be meant by --port auto: name one of them"),
+        ("auto", [FTDI, UNO], r"auto matches several ports \(/dev/ttyACM0, /dev/ttyUSB0\): name one of them"),
         ("usb:0403:6001", [FTDI, TWIN], "usb:VID:PID:SERIAL"),
         ("usb:0403:6001:C3", [FTDI, TWIN], "no USB device 0403:6001:C3 is here"),
         ("usb:FTDI", [FTDI], "write usb:VID:PID"),

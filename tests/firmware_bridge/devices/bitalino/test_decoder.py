@@ -120,7 +120,7 @@ def test_it_is_stopped_set_and_started_and_again_after_silence() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "advice"),
     [
-        (StreamOptions(live=False), FormatError, "--rate 1000"),
+        (StreamOptions(live=False), FormatError, "do not state their rate: give 1, 10, 100 or 1000 Hz"),
         (StreamOptions(Fraction(128)), ConfigError, "1, 10, 100 or 1000 Hz"),
         (StreamOptions(settings={"channel": "B1"}), ConfigError, "A1 to A6"),
         (StreamOptions(settings={"chanel": "A1"}), ConfigError, "no setting 'chanel': it has channel, channels"),

@@ -117,7 +117,7 @@ def test_declarations_that_make_no_sense_are_refused(comment: str) -> None:
 
 
 def test_no_rate_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(FormatError, match="--rate HZ"):
+    with pytest.raises(FormatError, match="do not state the sampling rate: give it in Hz"):
         file(None).feed(lines(1, 2, 3))
 
 
