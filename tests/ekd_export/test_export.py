@@ -124,7 +124,7 @@ def test_notes_on_the_data_are_printed(run: Run, tmp_path, monkeypatch, capsys) 
     assert main([str(run.path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[1] == f"reading {run.source} ..."
-    assert lines[2].startswith(f"the windows of {run.source} are kept in {tmp_path}")
+    assert lines[2].startswith(f"the windows of {run.source} are stored in {tmp_path}")
     assert not lines[2].endswith("...")
 
 

@@ -233,7 +233,7 @@ def test_reading_shows_progress_and_notes_once(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EKD_CACHE", str(tmp_path / "cache"))
-    kept = f"are kept in {tmp_path / 'cache' / 'windows'}"
+    kept = f"are stored in {tmp_path / 'cache' / 'windows'}"
     assert _train("teacher", "--preset", preset, "--out", tmp_path / "run", *SHORT) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "reading subjects 1/6"

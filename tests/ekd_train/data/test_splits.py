@@ -77,13 +77,13 @@ def test_overlap_is_refused(
 
 
 def test_too_few_subjects_are_refused() -> None:
-    with pytest.raises(DataError, match="needs at least 3 subjects, there are 2"):
+    with pytest.raises(DataError, match="needs at least 3 subjects, but there are 2"):
         holdout_split(["a", "b"], seed=0)
     with pytest.raises(DataError, match="shares"):
         holdout_split(["a", "b", "c"], seed=0, validation=0.5, test=0.5)
     with pytest.raises(DataError, match="at least 2 folds"):
         list(k_fold_splits(["a", "b", "c"], 1, 0))
-    with pytest.raises(DataError, match="named once"):
+    with pytest.raises(DataError, match="got a subject twice"):
         holdout_split(["a", "a", "b"], seed=0)
 
 
@@ -144,7 +144,7 @@ def test_leaving_one_out_tests_the_same_person_whatever_the_seed() -> None:
 
 def test_an_empty_side_is_refused() -> None:
     split = SubjectSplit(("a",), ("b",), ("c",))
-    with pytest.raises(DataError, match=r"the validation side of the split \(b\) has no window"):
+    with pytest.raises(DataError, match=r"the validation side of the split \(b\) has no windows"):
         sides(split, windows_of(["a", "c"], 2, 2))
 
 
@@ -169,7 +169,7 @@ def test_unknown_split_names_are_refused(text: str) -> None:
 
 
 def test_a_fold_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no fold 3: leave-one-out has 3, counted from 0"):
+    with pytest.raises(ConfigError, match=r"fold 3 does not exist: the folds of leave-one-out are 0 to 2"):
         make_split(SplitConfig(kind="leave-one-out", fold=3), 0, ["a", "b", "c"])
 
 

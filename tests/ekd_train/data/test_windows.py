@@ -31,11 +31,11 @@ def cut_windows(
     eeg: SignalSpec | None,
     targets: tuple[str, ...],
     eeg_features: EegFeatures = "raw",
-    notice: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
     high: HighRule = "above",
 ) -> WindowSet:
     """The labeled windows of one recording."""
-    return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notice=notice)
+    return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notify=notify)
 
 
 def joined(sessions: list[Recording]) -> Conversion:
@@ -52,13 +52,13 @@ def joined(sessions: list[Recording]) -> Conversion:
 def test_a_window_belongs_to_a_trial_only_as_a_whole(flat: Callable[..., Recording]) -> None:
     recording = flat(40, (0, 10, 2.0), (10, 13.9, 8.0), (20.5, 30, 9.0))
     notes: list[str] = []
-    windows = cut_windows(recording, GSR, None, ("arousal",), notice=notes.append)
+    windows = cut_windows(recording, GSR, None, ("arousal",), notify=notes.append)
     starts = windows.end_s - 4.0
     assert list(zip(windows.trial.tolist(), starts.tolist(), strict=True)) == [
         *(("t0", float(s)) for s in range(2, 7)),
         *(("t2", float(s)) for s in range(21, 27)),
     ]
-    assert notes == ["trial t1 of flat holds no whole window of 4 s"]
+    assert notes == ["trial t1 of flat is shorter than a window of 4 s"]
     assert windows.labels[:, 0].tolist() == [0] * 5 + [1] * 6
     assert windows.ratings.dtype == np.float32
 
@@ -92,7 +92,7 @@ def test_gsr_and_eeg_windows_are_of_the_same_instants(
 
 
 def test_unequal_specs_are_refused(small_sessions: list[Recording]) -> None:
-    with pytest.raises(DataError, match="same rate, window, hop and settle"):
+    with pytest.raises(DataError, match="differ in rate, window, hop or settle time"):
         cut_windows(small_sessions[0], GSR, replace(EEG, settle_s=1.0), ("arousal",))
 
 
@@ -103,7 +103,7 @@ def test_missing_eeg_is_refused(flat: Callable[..., Recording]) -> None:
 
 def test_relative_gsr_needs_a_normalization_without_level(flat: Callable[..., Recording]) -> None:
     recording = replace(flat(20, (0, 20, 2.0)), gsr_unit="relative")
-    with pytest.raises(DataError, match=r"knows only changes .* set signal.normalization=ema-zscore"):
+    with pytest.raises(DataError, match=r"has relative skin conductance, .* set signal.normalization=ema-zscore"):
         cut_windows(recording, GSR, None, ("arousal",))
     zscore = replace(GSR, normalization=Normalization("ema-zscore"))
     assert len(cut_windows(recording, zscore, None, ("arousal",)))
@@ -126,7 +126,7 @@ def test_unrated_trials_are_reported(flat: Callable[..., Recording]) -> None:
         GSR,
         None,
         ("arousal",),
-        notice=notes.append,
+        notify=notes.append,
     )
     assert set(windows.trial) == {"t0"}
     assert notes == ["1 trials of flat have no rating of arousal"]
@@ -166,7 +166,7 @@ def test_selecting_keeps_everything_in_step(small_sessions: list[Recording]) -> 
     )
     assert len(windows.select(slice(0, 3))) == 3
     assert len(windows.select([])) == 0
-    with pytest.raises(DataError, match="no window of subject 'x'"):
+    with pytest.raises(DataError, match="subject 'x' has no windows"):
         windows.of_subjects(["x"])
     with pytest.raises(ValueError, match="read-only"):
         windows.gsr[0, 0] = 1
@@ -179,7 +179,7 @@ def test_arrays_out_of_step_are_refused(small_sessions: list[Recording]) -> None
     with pytest.raises(ValueError, match="one rating"):
         replace(windows, targets=("a", "b"))
     conversion = convert(small_sessions[0], GSR, None)
-    with pytest.raises(ValueError, match="its arrays have others"):
+    with pytest.raises(ValueError, match="its arrays have another number"):
         replace(conversion, trials=conversion.trials[1:])
 
 

@@ -174,7 +174,7 @@ def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
         (["kd-feedback"], ["feedback.every=0"], "needs adaptive feedback"),
         (["kd-unrated"], [], "set split.rated below 1"),
         (["teacher"], ["data=synthetic?subjects=8&trials=6&trial_s=20&eeg_channels=0"], "needs EEG"),
-        (["student"], ["split.fold=7", "split.kind=holdout"], "no fold 1"),
+        (["student"], ["split.fold=7", "split.kind=holdout"], "fold 1 does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused(methods: list[str], changes: list[str], said: str, tmp_path: Path) -> None:

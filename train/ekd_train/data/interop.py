@@ -1,6 +1,6 @@
 """Conversions for other libraries: windows for TorchEEG's splitters, recordings for MNE.
 
-The one module of `ekd_train.data` that loads torch. pandas and mne come with the extra `bridges`.
+Only this module of `ekd_train.data` imports torch. The extra `bridges` installs pandas and mne.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,14 @@ __all__ = ["TorchWindows", "as_mne_raw", "as_torch_dataset"]
 
 
 class TorchWindows(Dataset[tuple[Tensor, ...]]):
-    """Windows as a map-style dataset: item i is (gsr, eeg, labels), or (gsr, labels) where there is no EEG.
+    """Windows as a map-style dataset: item i is (gsr, eeg, labels), or (gsr, labels) for windows without EEG.
 
     gsr: float32 (window_samples,). eeg: float32 (rows, window_samples). labels: int64 (n_targets,), 0 or 1.
 
-    info: a pandas.DataFrame, one row an item: subject_id, trial_id (a number for each trial name, from 0), clip_id,
-    trial, recording, end_s and each target's rating under its name. TorchEEG's splitters copy the dataset and set
-    `info` to some of its rows, by way of a CSV file; the items are then those rows' windows, found by clip_id.
-    Copies share the windows themselves.
+    info: a pandas.DataFrame with one row per item. Its columns are subject_id, trial_id (a number for each trial name,
+    from 0), clip_id, trial, recording, end_s, and each target's rating under the target's name. TorchEEG's splitters
+    copy the dataset, write some rows of `info` to a CSV file and set `info` to them. The items of the copy are the
+    windows of these rows, found by clip_id. Copies share the arrays of windows.
     """
 
     def __init__(self, windows: WindowSet) -> None:
@@ -37,7 +37,7 @@ class TorchWindows(Dataset[tuple[Tensor, ...]]):
 
     @property
     def info(self) -> "pd.DataFrame":
-        """The table of the items, see above."""
+        """Table of the items; the docstring of the class describes it."""
         return self._table
 
     @info.setter
@@ -57,9 +57,9 @@ class TorchWindows(Dataset[tuple[Tensor, ...]]):
 
 
 def as_torch_dataset(windows: WindowSet) -> TorchWindows:
-    """The windows as a torch Dataset, with the metadata by which TorchEEG's splitters keep subjects and trials apart.
+    """Return the windows as a torch Dataset with the metadata that TorchEEG's splitters group by.
 
-    Raises ConfigError where pandas is missing.
+    Raises ConfigError if pandas is missing.
     """
     return TorchWindows(windows)
 
@@ -81,11 +81,11 @@ def _info(windows: WindowSet) -> "pd.DataFrame":
 
 
 def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
-    """The recording for MNE: EEG in volts on the standard 10-20 positions, GSR as channel type "gsr" in siemens.
+    """Convert a recording to MNE: EEG in volts at the standard 10-20 positions, GSR in siemens as channel type "gsr".
 
-    GSR that is relative has no unit, so it is of channel type "misc" as it is. Each trial is an annotation, described
-    as "trial/NAME" with its ratings, such as "trial/t01 arousal=7 valence=3".
-    Raises ConfigError where mne is missing.
+    Relative GSR has no unit, so it is not scaled and gets the channel type "misc". Each trial is an annotation with
+    the description "trial/NAME" and its ratings, such as "trial/t01 arousal=7 valence=3".
+    Raises ConfigError if mne is missing.
     """
     require_packages("a recording for MNE", "mne")
     import mne

@@ -49,7 +49,7 @@ class Dataset(Protocol):
 
     @property
     def identity(self) -> str:
-        """Same identity and same subject name mean the same person."""
+        """Name of the population: the same identity and the same subject name mean the same person."""
         ...
 
     @property
@@ -78,11 +78,11 @@ class Dataset(Protocol):
         ...
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """The recordings of these subjects, subject by subject, read lazily."""
+        """Yield the recordings of these subjects, subject by subject, each read when it is requested."""
         ...
 
     def fingerprint(self) -> str:
-        """A digest of everything that determines `read` except the code: names, options and the content of every file.
+        """Return a digest of everything except the code that determines `read`: names, options, content of every file.
 
         Raises DataError for a file that cannot be read.
         """
@@ -90,7 +90,7 @@ class Dataset(Protocol):
 
 
 class Source:
-    """A dataset, and its conversion to labeled windows."""
+    """A dataset that is converted to labeled windows and cached."""
 
     def __init__(self, name: str, dataset: Dataset) -> None:
         self.name = name
@@ -101,7 +101,7 @@ class Source:
         self.subjects: tuple[str, ...] = dataset.subjects
         self.targets: tuple[str, ...] = dataset.targets
         self.notes: list[str] = list(dataset.notes)
-        self._cacheless = False  # since the cache could not be used once
+        self._cache_failed = False
 
     def windows(
         self,
@@ -114,31 +114,42 @@ class Source:
         progress: Callable[[int, int], None] | None = None,
         high: HighRule = "above",
     ) -> WindowSet:
-        """The labeled windows of these subjects (default: all), in the order of `subjects` here, in order of time.
+        """Return the labeled windows of some subjects, in the order of `self.subjects` and in order of time.
 
-        A window belongs to a trial only if it is wholly inside it. eeg_spec None leaves EEG out.
-        The windows of all subjects are converted once and kept in the cache (`ekd_train.data.cache.store`); from there
-        they are mapped, and only windows that are not contiguous are copied. progress(done, total) is called as
-        subjects are read, and not where the cache has them. Omissions are added to `notes`.
-        Raises DataError for unknown targets or subjects, where no window comes out, and where all labels of a
-        target by several subjects are of one class.
+        A window belongs to a trial if it is entirely inside the trial. The windows of all subjects are converted once
+        and stored in the cache (`ekd_train.data.cache.store`). Later calls map them, and copy only windows that are
+        not contiguous. Sentences about trials and recordings that were left out are added to `notes`.
+
+        Args:
+            gsr_spec: the signal chain of GSR.
+            eeg_spec: the signal chain of EEG, or None for windows without EEG.
+            targets: names of the ratings to label.
+            threshold: the rating above which a label is 1.
+            eeg_features: the form of the EEG rows.
+            subjects: the subjects, by default all.
+            progress: called with the numbers of subjects read and of all subjects; not called for cached windows.
+            high: whether a rating at the threshold counts as high.
+
+        Raises:
+            DataError: for unknown targets or subjects, if there are no windows, and if all labels of a target are of
+                one class though there are several subjects.
         """
         self._check_targets(targets)
         names = self.subjects if subjects is None else tuple(subjects)
         unknown = [name for name in names if name not in self.subjects]
         if unknown or not names:
-            what = f"has no subject {unknown[0]!r}" if unknown else "was asked for no subject"
+            fault = f"{self.name} has no subject {unknown[0]!r}" if unknown else f"no subject of {self.name} is chosen"
             hint = did_you_mean(unknown[0], self.subjects) if unknown else ""
-            raise DataError(f"{self.name} {what}: known are {', '.join(self.subjects)}{hint}")
+            raise DataError(f"{fault}: choose from {', '.join(self.subjects)}{hint}")
         conversion = self._conversion(names, gsr_spec, eeg_spec, eeg_features, progress)
         for note in conversion.notes:
             self._note(note)
         windows = choose(conversion, targets, threshold, high, names, self._note)
         if not len(windows):
-            said = f" ({'; '.join(conversion.notes)})" if conversion.notes else ""
+            notes = f" ({'; '.join(conversion.notes)})" if conversion.notes else ""
             raise DataError(
-                f"{self.name} gives no window: every trial is shorter than {gsr_spec.window_s:g} s, unrated or "
-                f"left out{said}"
+                f"{self.name} has no windows, because every trial is shorter than {gsr_spec.window_s:g} s, unrated or "
+                f"left out{notes}: add longer rated trials or shorten signal.window_s"
             )
         if len(names) > 1:
             self._check_classes(windows, threshold, high)
@@ -156,18 +167,18 @@ class Source:
         eeg_features: EegFeatures,
         progress: Callable[[int, int], None] | None,
     ) -> Conversion:
-        """All subjects' windows from the cache, or only these subjects' in memory where there is no cache."""
+        """Return the windows of all subjects from the cache, or those of `names` in memory if there is no cache."""
 
         def convert_all(subjects: Sequence[str], gsr: Rows, eeg: Rows | None) -> Converted:
             trials: list[ConvertedTrial] = []
             pending: deque[Future[Conversion]] = deque()
 
-            def take() -> None:
-                part = pending.popleft().result()
-                gsr.append(part.gsr)
-                if eeg is not None and part.eeg is not None:
-                    eeg.append(part.eeg)
-                trials.extend(part.trials)
+            def append_oldest() -> None:
+                conversion = pending.popleft().result()
+                gsr.append(conversion.gsr)
+                if eeg is not None and conversion.eeg is not None:
+                    eeg.append(conversion.eeg)
+                trials.extend(conversion.trials)
 
             keep_freed_memory()
             with ThreadPoolExecutor(workers()) as pool:
@@ -175,26 +186,26 @@ class Source:
                     for recording in self._read(subject, eeg is not None):
                         pending.append(pool.submit(convert, recording, gsr_spec, eeg_spec, eeg_features))
                         if len(pending) > workers():
-                            take()
+                            append_oldest()
                     if progress is not None:
                         progress(done, len(subjects))
                 while pending:
-                    take()
+                    append_oldest()
             return Converted(tuple(trials), tuple(self.dataset.notes))
 
         def convert_unchanged(gsr: Rows, eeg: Rows | None) -> Converted:
             converted = convert_all(self.subjects, gsr, eeg)
             if self.dataset.fingerprint() != fingerprint:
-                raise DataError(f"{self.name} changed while it was read: start again once its files stay the same")
+                raise DataError(f"{self.name} changed while it was read: start again when its files do not change")
             return converted
 
-        if cache_folder() is not None and not self._cacheless:
+        if cache_folder() is not None and not self._cache_failed:
             fingerprint = self.dataset.fingerprint()
             key = entry_key(fingerprint, gsr_spec, eeg_spec, eeg_features)
             cached = fetch(key, self.name, gsr_spec.window_s, eeg_spec is not None, convert_unchanged, self._note)
             if cached is not None:
                 return cached
-            self._cacheless = True
+            self._cache_failed = True
         wanted = [subject for subject in self.subjects if subject in names]
         gsr, eeg = RowArray(), RowArray() if eeg_spec is not None else None
         converted = convert_all(wanted, gsr, eeg)
@@ -215,7 +226,7 @@ class Source:
                 sides = ("at or below", "above") if high == "above" else ("below", "at or above")
                 raise DataError(
                     f"all ratings of {target} by {len(windows.subjects)} subjects of {self.name} are "
-                    f"{sides[classes[0]]} {threshold:g}, which is one class only: choose another threshold or add "
+                    f"{sides[classes[0]]} {threshold:g}, so there is only one class: choose another threshold or add "
                     "recordings"
                 )
 
@@ -229,15 +240,15 @@ class Source:
 
 
 def open_dataset(data: str) -> Source:
-    """The dataset that `--data` names; the module's docstring lists the forms.
+    """Open the dataset that `--data` names; the module's docstring lists the forms.
 
-    Raises DataError, with what to write instead, for an unknown name, option or folder, and for a dataset of another
-    package that does not load. Raises ConfigError where an optional package is missing.
+    Raises DataError for an unknown name, option or folder, and for a dataset of another package that cannot be loaded.
+    Raises ConfigError if an optional package is missing.
     """
     kind, _, rest = data.partition(":")
     if kind == "recordings":
         if not rest:
-            raise DataError("write recordings:FOLDER, the folder that holds labels.csv and the recordings")
+            raise DataError("write recordings:FOLDER, the folder that contains labels.csv and the recordings")
         return Source(data, RecordingsDataset(Path(rest)))
     if kind in ("deap", "hci"):
         text, _, query = rest.partition("?")
@@ -245,15 +256,15 @@ def open_dataset(data: str) -> Source:
             raise DataError(f"write {kind}:FOLDER, the folder of your own copy")
         folder = Path(text).expanduser()
         if kind == "deap":
-            return Source(data, DeapDataset(folder, **_chosen(data, query, DEAP_OPTIONS)))
-        return Source(data, HciTaggingDataset(folder, **_chosen(data, query, HCI_OPTIONS)))
+            return Source(data, DeapDataset(folder, **_options(data, query, DEAP_OPTIONS)))
+        return Source(data, HciTaggingDataset(folder, **_options(data, query, HCI_OPTIONS)))
     head, _, query = data.partition("?")
     if head in ("synthetic", "synthetic:hard"):
-        return Source(data, SyntheticDataset(_synthetic(data, head.endswith(":hard"), query)))
-    foreign = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _BUILT_IN}
-    if kind in foreign:
-        return Source(data, _open_foreign(foreign[kind], rest))
-    names = sorted(foreign)
+        return Source(data, SyntheticDataset(_synthetic_config(data, head.endswith(":hard"), query)))
+    plugins = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _BUILT_IN}
+    if kind in plugins:
+        return Source(data, _open_plugin(plugins[kind], rest))
+    names = sorted(plugins)
     forms = ["synthetic", "synthetic:hard", "recordings:FOLDER", "deap:FOLDER"]
     known = ", ".join([*forms, "hci:FOLDER", *(f"{name}:ARGUMENT" for name in names)])
     first, _, last = known.rpartition(", ")
@@ -261,12 +272,14 @@ def open_dataset(data: str) -> Source:
     raise DataError(f"unknown data {data!r}: write {first} or {last}{did_you_mean(wrong, right)}")
 
 
-def _open_foreign(entry: EntryPoint, argument: str) -> Dataset:
-    """A dataset of another package, checked for the attributes of `Dataset`."""
+def _open_plugin(entry: EntryPoint, argument: str) -> Dataset:
+    """Open a dataset of another package and check that it has the attributes of `Dataset`."""
     try:
         opener = entry.load()
     except Exception as error:
-        raise DataError(f"the dataset {entry.name} ({entry.value}) does not load: {error}") from error
+        raise DataError(
+            f"the dataset {entry.name} ({entry.value}) cannot be loaded ({error}): correct its package"
+        ) from error
     if not callable(opener):
         raise DataError(f"{entry.value} is not a function or class that opens a dataset: correct its package")
     try:
@@ -279,7 +292,7 @@ def _open_foreign(entry: EntryPoint, argument: str) -> Dataset:
     return dataset
 
 
-def _synthetic(data: str, hard: bool, query: str) -> SyntheticConfig:
+def _synthetic_config(data: str, hard: bool, query: str) -> SyntheticConfig:
     known = [field.name for field in fields(SyntheticConfig) if field.name != "difficulty"]
     options: dict[str, float] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
@@ -287,11 +300,11 @@ def _synthetic(data: str, hard: bool, query: str) -> SyntheticConfig:
         try:
             options[key] = float(text) if key == "trial_s" else int(text)
         except ValueError:
-            raise DataError(f"{data}: {key}={text} is not a number") from None
+            raise DataError(f"{data}: {key}={text} is not a number: write {key}=NUMBER") from None
     return SyntheticConfig(difficulty="hard" if hard else "default", **options)  # type: ignore[arg-type]
 
 
-def _chosen(data: str, query: str, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _options(data: str, query: str, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in options.items():
         _check_option(data, key, known)

@@ -1,6 +1,6 @@
-"""Splits by subject: no subject is ever on two sides. The one exception has "leaky" in its name.
+"""Splits of subjects into training, validation and test, without any subject on two sides.
 
-`sides` is the only way from windows to the indices of a side.
+`LeakyTrialSplit` is the only exception. `sides` gives the indices of the windows on each side.
 """
 
 import re
@@ -45,13 +45,15 @@ LEAKY_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class SplitConfig:
-    """How subjects are divided.
+    """Settings of a split.
 
-    kind: "holdout", one split at random; "leave-one-out", a fold a subject; "k-fold", `folds` groups of subjects;
-        "trial-leaky", `folds` groups of trials with the same people on all sides, to compare with the literature.
-    fold: which fold this is, from 0. validation: share of the subjects (of a fold's rest) that choose the epoch.
+    kind: "holdout" is one random split; "leave-one-out" has one fold per subject; "k-fold" has `folds` groups of
+        subjects; "trial-leaky" has `folds` groups of trials with the same people on all sides, to compare with the
+        literature.
+    fold: number of this fold, from 0.
+    validation: share of the subjects (for folds: of those not in the test) that select the best epoch.
     test: share of the subjects that a holdout keeps for the test.
-    rated: share of the training subjects whose ratings are used; the others' windows are unrated.
+    rated: share of the training subjects whose ratings are used; the windows of the others are unrated.
     """
 
     kind: SplitKind = setting("holdout", "holdout, leave-one-out, k-fold or trial-leaky, which overstates accuracy")
@@ -67,9 +69,9 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True)
 class SubjectSplit:
-    """Subjects for training, for choosing the best epoch, and for the test; validation may be empty.
+    """Subjects for training, for the selection of the best epoch, and for the test. `validation` may be empty.
 
-    Raises DataError where a subject is on two sides or twice on one, or where train or test is empty.
+    Raises DataError if a subject is named twice, or if `train` or `test` is empty.
     """
 
     train: tuple[str, ...]
@@ -87,10 +89,10 @@ class SubjectSplit:
 
 @dataclass(frozen=True, slots=True)
 class LeakyTrialSplit:
-    """Trials are divided instead of subjects: every subject is on all sides, see `LEAKY_WARNING`.
+    """A split of trials instead of subjects, so that every subject is on all sides; see `LEAKY_WARNING`.
 
-    Each subject's trials are put in an order by seed and subject, every `folds`-th from `fold` on is test, and the
-    share `validation` of the others is validation.
+    The trials of a subject are shuffled with a seed of `seed` and the subject's number. Every `folds`-th trial from
+    `fold` on is test, and the share `validation` of the others is validation.
     """
 
     subjects: tuple[str, ...]
@@ -104,7 +106,7 @@ Split = SubjectSplit | LeakyTrialSplit
 
 
 class Sides(NamedTuple):
-    """Indices of windows: disjoint, int64, in the order of the windows."""
+    """Indices of the windows on each side: int64, disjoint, ascending."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -112,9 +114,9 @@ class Sides(NamedTuple):
 
 
 def sides(split: Split, windows: WindowSet) -> Sides:
-    """The windows of each side.
+    """Return the indices of the windows on each side.
 
-    Raises DataError where one would be empty.
+    Raises DataError if a side is empty.
     """
     if isinstance(split, SubjectSplit):
         masks = [np.isin(windows.subject, side) for side in (split.train, split.validation, split.test)]
@@ -124,13 +126,13 @@ def sides(split: Split, windows: WindowSet) -> Sides:
     found = Sides(*(np.flatnonzero(mask).astype(np.int64) for mask in masks))
     for name, indices in found._asdict().items():
         if len(indices) == 0:
-            whose = f" ({', '.join(getattr(split, name))})" if isinstance(split, SubjectSplit) else ""
-            raise DataError(f"the {name} side of the split{whose} has no window: add subjects, trials or ratings")
+            names = f" ({', '.join(getattr(split, name))})" if isinstance(split, SubjectSplit) else ""
+            raise DataError(f"the {name} side of the split{names} has no windows: add subjects, trials or ratings")
     return found
 
 
 def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> NDArray[np.int64]:
-    """0, 1 or 2 for each window: train, validation, test."""
+    """Return the side of each window: 0 is train, 1 validation, 2 test, -1 a window of another subject."""
     side = np.full(len(windows), -1)
     for number, subject in enumerate(split.subjects):
         mine = np.flatnonzero(windows.subject == subject)
@@ -139,16 +141,16 @@ def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> NDArray[np.int64
         rank = np.random.default_rng((split.seed, number)).permutation(len(trials))
         test = rank % split.folds == split.fold
         rest = np.argsort(rank)[~test[np.argsort(rank)]]
-        place = np.where(test, 2, 0)
-        place[rest[: max(1, round(split.validation * len(rest)))]] = 1
-        side[mine] = place[of]
+        trial_side = np.where(test, 2, 0)
+        trial_side[rest[: max(1, round(split.validation * len(rest)))]] = 1
+        side[mine] = trial_side[of]
     return side
 
 
 def parse_split(text: str) -> dict[str, Any]:
-    """Settings of `SplitConfig` for "holdout", "leave-one-out", "k-fold:K" or "trial-leaky[:K]".
+    """Parse "holdout", "leave-one-out", "k-fold:K" or "trial-leaky[:K]" to settings of `SplitConfig`.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError for another text.
     """
     kind, colon, count = text.partition(":")
     if kind not in get_args(SplitKind) or (
@@ -159,19 +161,27 @@ def parse_split(text: str) -> dict[str, Any]:
 
 
 def fold_count(config: SplitConfig, subjects: Sequence[str]) -> int:
-    """How many folds the split has."""
+    """Return the number of folds of the split."""
     return {"holdout": 1, "leave-one-out": len(subjects)}.get(config.kind, config.folds)
 
 
 def make_split(config: SplitConfig, seed: int, subjects: Sequence[str]) -> Split:
-    """The split of this configuration's fold.
+    """Return the split of the fold `config.fold`.
 
-    In "leave-one-out" fold k tests the k-th subject, with every seed.
-    Raises ConfigError where there is no such fold, DataError where there are too few subjects.
+    In "leave-one-out" fold k tests the k-th of the sorted subjects, with every seed.
+
+    Args:
+        config: the settings.
+        seed: seed of the shuffled order of subjects or trials.
+        subjects: names of all subjects.
+
+    Raises:
+        ConfigError: if the fold does not exist.
+        DataError: if there are too few subjects.
     """
     if config.fold >= fold_count(config, subjects):
         raise ConfigError(
-            f"there is no fold {config.fold}: {config.kind} has {fold_count(config, subjects)}, counted from 0"
+            f"fold {config.fold} does not exist: the folds of {config.kind} are 0 to {fold_count(config, subjects) - 1}"
         )
     if config.kind == "trial-leaky":
         return LeakyTrialSplit(tuple(sorted(subjects)), seed, config.folds, config.fold, config.validation)
@@ -184,12 +194,12 @@ def make_split(config: SplitConfig, seed: int, subjects: Sequence[str]) -> Split
 
 
 def split_to_json(split: Split) -> dict[str, Any]:
-    """A JSON-ready dict; `split_from_json` is the inverse."""
+    """Return a JSON-ready dict; `split_from_json` is the inverse."""
     return {"kind": "subjects" if isinstance(split, SubjectSplit) else "trial-leaky", **asdict(split)}
 
 
 def split_from_json(data: Mapping[str, Any]) -> Split:
-    """The inverse of `split_to_json`; raises KeyError or TypeError for anything else."""
+    """Return the split of which `split_to_json` made `data`. Raises KeyError or TypeError for other data."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     kind = fields.pop("kind")
     kinds: dict[str, type[Split]] = {"subjects": SubjectSplit, "trial-leaky": LeakyTrialSplit}
@@ -199,17 +209,25 @@ def split_from_json(data: Mapping[str, Any]) -> Split:
 def _shuffled(subjects: Sequence[str], seed: int, at_least: int, purpose: str) -> list[str]:
     names = sorted(set(subjects))
     if len(names) != len(subjects):
-        raise DataError(f"a {purpose} needs every subject named once")
+        raise DataError(f"a {purpose} got a subject twice: name every subject once")
     if len(names) < at_least:
-        raise DataError(f"a {purpose} needs at least {at_least} subjects, there are {len(names)}: add more")
+        raise DataError(f"a {purpose} needs at least {at_least} subjects, but there are {len(names)}: add more")
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
 
 
 def holdout_split(subjects: Sequence[str], seed: int, validation: float = 0.2, test: float = 0.25) -> SubjectSplit:
-    """One split at random: shares of all subjects for validation and test, the rest trains.
+    """Split the subjects at random.
 
     The same subjects (in any order) and seed give the same split. A share above 0 gets at least one subject.
-    Raises DataError for fewer subjects than sides, and for shares that leave none to train on.
+
+    Args:
+        subjects: names of all subjects.
+        seed: seed of the random order.
+        validation: share of the subjects for validation.
+        test: share of the subjects for the test; the rest is for training.
+
+    Raises:
+        DataError: for fewer subjects than sides, and for shares that leave no subject for training.
     """
     if not (0 <= validation < 1 and 0 < test < 1 and validation + test < 1):
         raise DataError("the validation and test shares must be below 1 together, and the test share above 0")
@@ -227,10 +245,16 @@ def holdout_split(subjects: Sequence[str], seed: int, validation: float = 0.2, t
 
 
 def k_fold_splits(subjects: Sequence[str], folds: int, seed: int, validation: float = 0.2) -> Iterator[SubjectSplit]:
-    """`folds` splits whose test sides are disjoint and together hold every subject once.
+    """Return `folds` splits; every subject is in the test of exactly one of them.
 
-    validation: share of each fold's remaining subjects.
-    Raises DataError for fewer than 2 folds or too few subjects.
+    Args:
+        subjects: names of all subjects.
+        folds: number of splits.
+        seed: seed of the random order of subjects.
+        validation: share of the subjects for validation, of those that are not in the test.
+
+    Raises:
+        DataError: for fewer than 2 folds or too few subjects.
     """
     if folds < 2:
         raise DataError("cross-validation needs at least 2 folds")
@@ -241,7 +265,7 @@ def k_fold_splits(subjects: Sequence[str], folds: int, seed: int, validation: fl
 
 
 def leave_one_subject_out(subjects: Sequence[str], seed: int = 0, validation: float = 0.2) -> Iterator[SubjectSplit]:
-    """One split a subject, which alone is its test side. Raises DataError for too few subjects."""
+    """Return one split per subject, whose test is only that subject. Raises DataError for too few subjects."""
     return k_fold_splits(subjects, max(len(subjects), 2), seed, validation)
 
 

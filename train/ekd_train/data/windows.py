@@ -1,7 +1,7 @@
-"""Recordings, and the windows that the device's own Preprocessor cuts from them.
+"""Recordings, and the labeled windows that the device's `Preprocessor` cuts from them.
 
-`convert` cuts the windows, which is costly and independent of targets: the cache keeps its `Conversion`. `choose`
-picks subjects and targets and turns ratings into labels.
+`convert` cuts the windows. This takes long and does not depend on the targets, so the cache stores its `Conversion`.
+`choose` selects subjects and targets and turns ratings into labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,13 +35,19 @@ _EDGE_S = 1e-6
 
 
 GsrUnit = Literal["uS", "relative"]
-"""Unit of a recording's GSR: "uS" for conductance in microsiemens; "relative" where only its changes are known, in
-an unknown unit, increasing with conductance."""
+"""Unit of a recording's GSR.
+
+"uS" is conductance in microsiemens. "relative" is a quantity of unknown unit and offset that increases with
+conductance.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A rated interval of a recording: seconds since its first sample, ratings 1..9 by target name."""
+    """A rated interval of a recording.
+
+    start_s, end_s: seconds since the recording's first sample. ratings: 1..9 by target name.
+    """
 
     name: str
     start_s: float
@@ -54,7 +60,7 @@ class Recording:
     """One continuous recording of one subject.
 
     gsr: float64 (n,) in gsr_unit, see `GsrUnit`. eeg: float64 (channels, n) in microvolts at the same rate, or None.
-    channels: names of the EEG rows. rate_hz: true sampling rate, exact. trials: the rated stretches.
+    channels: names of the EEG rows. rate_hz: true sampling rate, exact. trials: the rated intervals.
     """
 
     name: str
@@ -69,7 +75,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedTrial:
-    """A trial whose windows were cut. ratings: by target. end_s: where each window ends in its recording."""
+    """A trial whose windows were cut.
+
+    ratings: by target name. end_s: time at which each window ends, in seconds since the recording's first sample.
+    """
 
     subject: str
     recording: str
@@ -80,11 +89,11 @@ class ConvertedTrial:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The windows of all trials of some recordings, rated or not, before subjects and targets are chosen.
+    """The windows of all trials of some recordings, rated or unrated, before subjects and targets are chosen.
 
     gsr: float32 (n, window_samples). eeg: float32 (n, rows, window_samples), or None. Either may be a np.memmap.
-    trials: in the order of their windows, contiguous for each trial.
-    notes: the dataset's notes from reading.
+    trials: in the order of their windows; the windows of a trial are contiguous.
+    notes: the notes that the dataset gave while it was read.
     """
 
     gsr: NDArray[np.float32]
@@ -96,19 +105,19 @@ class Conversion:
     def __post_init__(self) -> None:
         n = sum(len(trial.end_s) for trial in self.trials)
         if len(self.gsr) != n or (self.eeg is not None and len(self.eeg) != n):
-            raise ValueError(f"a conversion's trials have {n} windows, its arrays have others")
+            raise ValueError(f"the trials of a Conversion have {n} windows, but its arrays have another number")
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSet:
-    """Labeled windows; all arrays have one entry a window and are read-only.
+    """Labeled windows. Every array has one entry per window and is read-only.
 
     gsr: float32 (n, window_samples). eeg: float32 (n, rows, window_samples), or None.
     ratings: float32 (n, n_targets), 1..9.
     labels: int64 (n, n_targets), 1 where the rating is high, else 0.
     targets: names of the columns of ratings and labels.
     subject, trial, recording: str (n,).
-    end_s: float64 (n,), where the window ends in its recording, in seconds.
+    end_s: float64 (n,), time at which the window ends, in seconds since the recording's first sample.
     """
 
     gsr: NDArray[np.float32]
@@ -142,7 +151,7 @@ class WindowSet:
         return tuple(str(name) for name in np.unique(self.subject))
 
     def select(self, which: NDArray[Any] | Sequence[int] | slice) -> "WindowSet":
-        """The windows of a boolean mask, of indices (in their order) or of a slice."""
+        """Return the windows that a boolean mask, indices (in their order) or a slice selects."""
         index = which if isinstance(which, slice) else np.asarray(which)
         if not isinstance(index, slice) and index.size == 0:
             index = index.astype(np.intp)
@@ -150,14 +159,14 @@ class WindowSet:
         return replace(self, **picked)
 
     def of_subjects(self, names: Iterable[str]) -> "WindowSet":
-        """The windows of these subjects, in their order here: no copy where they are contiguous.
+        """Return the windows of these subjects in the order of this set, as views where they are contiguous.
 
-        Raises DataError for a subject without any window.
+        Raises DataError for a subject that has no windows.
         """
         wanted = sorted(set(names))
         missing = sorted(set(wanted) - set(self.subjects))
         if missing:
-            raise DataError(f"no window of subject {missing[0]!r}: known are {', '.join(self.subjects)}")
+            raise DataError(f"subject {missing[0]!r} has no windows: choose from {', '.join(self.subjects)}")
         index = np.flatnonzero(np.isin(self.subject, wanted))
         if len(index) and index[-1] - index[0] + 1 == len(index):
             return self.select(slice(int(index[0]), int(index[-1]) + 1))
@@ -173,20 +182,33 @@ def convert(
     eeg_spec: SignalSpec | None,
     eeg_features: EegFeatures = "raw",
 ) -> Conversion:
-    """The windows of one recording that lie wholly inside a trial, trial by trial.
+    """Cut one recording into windows and keep those that are entirely inside a trial.
 
-    The whole recording goes through `Preprocessor.push` in one block, exactly as the edge does it in pieces.
-    Raises DataError where the recording does not fit: no EEG though eeg_spec is given, NaN, unequal specs, relative
-    GSR for a normalization that needs its level.
+    The whole recording is one block for the `Preprocessor`, which gives the same bits as the blocks of a live sensor.
+
+    Args:
+        recording: the recording.
+        gsr_spec: the signal chain of GSR.
+        eeg_spec: the signal chain of EEG, or None for windows without EEG.
+        eeg_features: the form of the EEG rows.
+
+    Returns:
+        The windows, trial by trial.
+
+    Raises:
+        DataError: for missing EEG, values that are not finite, specifications with different timing, and relative GSR
+            with a normalization that needs absolute conductance.
     """
     mode = gsr_spec.normalization.mode
     if recording.gsr_unit == "relative" and mode != "ema-zscore":
         raise DataError(
-            f"recording {recording.name} knows only changes of skin conductance, not its level, so {mode} "
-            "normalization means nothing: set signal.normalization=ema-zscore"
+            f"recording {recording.name} has relative skin conductance, but {mode} normalization needs absolute "
+            "conductance: set signal.normalization=ema-zscore"
         )
     if eeg_spec is not None and _timing(eeg_spec) != _timing(gsr_spec):
-        raise DataError("GSR and EEG windows need the same rate, window, hop and settle time")
+        raise DataError(
+            "the specifications of GSR and EEG differ in rate, window, hop or settle time: use the same for both"
+        )
     windows = _push(recording, recording.gsr, gsr_spec)
     begins, ends = windows.end_s - gsr_spec.window_s, windows.end_s
     kept: list[int] = []
@@ -200,7 +222,7 @@ def convert(
     if eeg_spec is not None:
         eeg_windows = _eeg_windows(recording, eeg_spec, eeg_features)
         if not np.array_equal(eeg_windows.end_s, windows.end_s):
-            raise AssertionError(f"GSR and EEG windows of {recording.name} are not of the same instants")
+            raise AssertionError(f"GSR and EEG windows of {recording.name} end at different times")
         eeg = eeg_windows.values[kept]
     return Conversion(windows.values[kept], eeg, tuple(trials), gsr_spec.window_s)
 
@@ -211,19 +233,27 @@ def choose(
     threshold: float = 5.0,
     high: HighRule = "above",
     subjects: Iterable[str] | None = None,
-    notice: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> WindowSet:
-    """The windows of these subjects (default: all) whose trials have a rating of every target, with their labels.
+    """Select subjects and targets, and label the windows of the trials that have a rating of every target.
 
-    Where the windows kept lie side by side, the arrays returned are views of the conversion's, else copies.
-    high: whether a rating at the threshold counts as high.
-    `notice` gets a sentence about trials that lack one of the targets or are too short for a window.
+    Args:
+        conversion: the windows.
+        targets: names of the ratings to label.
+        threshold: the rating above which a label is 1.
+        high: whether a rating at the threshold counts as high.
+        subjects: the subjects to select, by default all.
+        notify: called with a sentence for trials without a rating of every target and trials shorter than a window.
+
+    Returns:
+        The labeled windows. Their arrays are views of the conversion's where the selected windows are contiguous,
+        else copies.
     """
     wanted = None if subjects is None else set(subjects)
     mine = [wanted is None or trial.subject in wanted for trial in conversion.trials]
     rated = [all(target in trial.ratings for target in targets) for trial in conversion.trials]
-    if notice is not None:
-        _tell(conversion, mine, rated, targets, notice)
+    if notify is not None:
+        _notify_omissions(conversion, mine, rated, targets, notify)
     trials: list[ConvertedTrial] = []
     spans: list[tuple[int, int]] = []
     end = 0
@@ -256,21 +286,21 @@ def choose(
     )
 
 
-def _tell(
+def _notify_omissions(
     conversion: Conversion,
     mine: Sequence[bool],
     rated: Sequence[bool],
     targets: Sequence[str],
-    notice: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     unrated: dict[str, int] = {}
     for trial, is_mine, is_rated in zip(conversion.trials, mine, rated, strict=True):
         if is_mine and not is_rated:
             unrated[trial.recording] = unrated.get(trial.recording, 0) + 1
         elif is_mine and not trial.end_s:
-            notice(f"trial {trial.name} of {trial.recording} holds no whole window of {conversion.window_s:g} s")
-    for recording, lost in unrated.items():
-        notice(f"{lost} trials of {recording} have no rating of {', '.join(targets)}")
+            notify(f"trial {trial.name} of {trial.recording} is shorter than a window of {conversion.window_s:g} s")
+    for recording, count in unrated.items():
+        notify(f"{count} trials of {recording} have no rating of {', '.join(targets)}")
 
 
 def _timing(spec: SignalSpec) -> tuple[Fraction, int, int, float]:
@@ -287,7 +317,7 @@ def _push(recording: Recording, values: NDArray[np.float64], spec: SignalSpec) -
 def _eeg_windows(recording: Recording, spec: SignalSpec, features: EegFeatures) -> WindowBatch:
     if recording.eeg is None:
         raise DataError(
-            f"recording {recording.name} has no EEG: add columns named eeg_NAME, or train without a teacher"
+            f"recording {recording.name} has no EEG: add columns named eeg_NAME, or train the student without a teacher"
         )
     if features == "raw":
         return _push(recording, recording.eeg, spec)

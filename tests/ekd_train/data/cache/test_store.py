@@ -110,7 +110,7 @@ def test_the_second_load_is_the_map_of_the_first(cache: Path, monkeypatch: pytes
     assert not cache.exists()
     monkeypatch.setenv("EKD_CACHE", str(cache.parent))
     first, (note,) = load()
-    assert re.fullmatch(rf"the windows of .* are kept in {cache} \(0\.\d MB\): ekd-train cache lists .*", note)
+    assert re.fullmatch(rf"the windows of .* are stored in {cache} \(0\.\d MB\): ekd-train cache lists .*", note)
     seen: list[int] = []
     second, notes = load(progress=lambda done, total: seen.append(done))
     assert (notes, seen) == ([], [])
@@ -183,8 +183,8 @@ def test_left_out_recordings_are_reported_at_every_load(cache: Path, folder: Pat
         source = open_dataset(f"recordings:{folder}")
         source.windows(GSR, EEG, targets)
         source.windows(GSR, EEG, targets)
-        messages.append([note for note in source.notes if "kept in" not in note])
-    assert messages[0] == messages[1] == ["trial short of s000 holds no whole window of 4 s"]
+        messages.append([note for note in source.notes if "stored in" not in note])
+    assert messages[0] == messages[1] == ["trial short of s000 is shorter than a window of 4 s"]
     assert messages[2] == ["1 trials of s000 have no rating of valence"]
 
 
@@ -249,7 +249,7 @@ def test_a_damaged_entry_is_found_and_made_anew(cache: Path, damage: Callable[[P
     damage(the_entry(cache))
     again, notes = load()
     assert_equal(again, saved)
-    assert notes[0] == f"the cached windows in {the_entry(cache)} are damaged: it is made again"
+    assert notes[0] == f"the cached windows in {the_entry(cache)} are damaged and are converted again"
     assert load()[1] == []
 
 
@@ -298,8 +298,8 @@ def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Pa
     result = finish(start(SMALL, 0.25, "limit"))
     (note,) = result["notes"]  # type: ignore[misc]
     assert note == (
-        f"the cache {cache.parent} cannot be used (File too large), so {SMALL} is converted each time: make room there "
-        "or name another folder with EKD_CACHE"
+        f"the cache {cache.parent} cannot be used (File too large), so {SMALL} is converted each time: free disk space "
+        "there or set EKD_CACHE to another folder"
     )
     assert list(cache.iterdir()) == []
     assert result["digest"] == digest(load(hop_s=0.25)[0])
@@ -348,7 +348,7 @@ def test_listing_and_clearing_without_a_cache(
 
 def test_what_is_being_made_is_not_cleared(cache: Path) -> None:
     process = start_and_pause(MORE)
-    assert [entry.data for entry in entries()] == ["(being made)"]
+    assert [entry.data for entry in entries()] == ["(being written)"]
     assert main(["cache", "--clear"]) == 0
     assert len(finish(process)["notes"]) == 1  # type: ignore[arg-type]
     the_entry(cache)

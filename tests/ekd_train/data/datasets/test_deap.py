@@ -148,9 +148,9 @@ def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) ->
     assert isinstance(source.dataset, DeapDataset)
     assert source.dataset.settings.endswith("gsr=relative")
     paper = load_preset("paper").signal
-    with pytest.raises(DataError, match=r"means nothing: set signal\.normalization=ema-zscore"):
+    with pytest.raises(DataError, match=r"needs absolute conductance: set signal\.normalization=ema-zscore"):
         source.windows(paper.gsr(), None)
-    with pytest.raises(DataError, match=r"gsr=ohm, but GSR of .*s02\.dat goes from -\d.* use gsr=auto"):
+    with pytest.raises(DataError, match=r"gsr=ohm, but GSR of .*s02\.dat is -\d.* use gsr=auto"):
         open_dataset(f"deap:{deap}?gsr=ohm")
 
 
@@ -179,7 +179,7 @@ def test_absent_subjects_are_counted(subject: Write, deap: Path) -> None:
 def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         DeapDataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"holds none of s01\.dat to s32\.dat"):
+    with pytest.raises(DataError, match=r"contains none of s01\.dat to s32\.dat"):
         DeapDataset(tmp_path)
     with pytest.raises(DataError, match="write deap:FOLDER"):
         open_dataset("deap:")
@@ -227,7 +227,7 @@ def test_a_file_cut_short_is_refused(subject: Write, deap: Path) -> None:
     path = deap / "data_preprocessed_python" / "s01.dat"
     with path.open("rb+") as file:
         file.truncate(50_000_000)
-    with pytest.raises(DataError, match=r"s01\.dat is damaged \(it ends in the middle\): copy it again"):
+    with pytest.raises(DataError, match=r"s01\.dat is damaged \(it is truncated\): copy it again"):
         DeapDataset(deap)
 
 

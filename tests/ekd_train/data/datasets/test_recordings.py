@@ -52,13 +52,13 @@ def test_gsr_alone_is_enough(tmp_path: Path, small_sessions: list[Recording]) ->
 
 def test_nothing_is_overwritten(folder: Path, small_sessions: list[Recording]) -> None:
     before = (folder / "labels.csv").read_text()
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match="already exists"):
         write_recording(folder / "s000.csv", small_sessions[0])
     (folder / "s000.csv").unlink()
-    with pytest.raises(DataError, match="names the recording s000 already"):
+    with pytest.raises(DataError, match="already has the recording s000"):
         write_recording(folder / "s000.csv", small_sessions[0])
     trial = replace(small_sessions[0].trials[0], ratings={"calm": 3.0})
-    with pytest.raises(DataError, match="other columns"):
+    with pytest.raises(DataError, match="the columns of"):
         write_recording(folder / "new.csv", replace(small_sessions[0], trials=(trial,)))
     with pytest.raises(DataError, match=r"NAME\.csv"):
         write_recording(folder / "new", small_sessions[0])
@@ -120,7 +120,7 @@ def test_eeg_columns_are_matched_by_name(folder: Path, small_sessions: list[Reco
     assert recording.eeg is not None
     np.testing.assert_array_equal(recording.eeg, small_sessions[1].eeg)
     edit(path, "eeg_F3", "eeg_Cz")
-    with pytest.raises(DataError, match="other EEG columns"):
+    with pytest.raises(DataError, match=r"the EEG columns of .* differ"):
         RecordingsDataset(folder)
 
 
@@ -136,10 +136,10 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         RecordingsDataset(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no recordings"):
+    with pytest.raises(DataError, match="contains no recordings"):
         RecordingsDataset(tmp_path / "empty")
     (folder / "s002.csv").unlink()
-    with pytest.raises(DataError, match=r"names the recording 's002', but there is no file s002\.csv"):
+    with pytest.raises(DataError, match=r"has the recording 's002', but there is no file s002\.csv"):
         RecordingsDataset(folder)
     (folder / "labels.csv").unlink()
     with pytest.raises(DataError, match=r"has no labels\.csv: add one with recording, subject"):
@@ -149,12 +149,12 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "holds no samples"),
-        ("# rate_hz: 16\n", "holds no samples"),
-        (RATE + "gsr\n", "holds no samples"),
+        ("", "contains no samples"),
+        ("# rate_hz: 16\n", "contains no samples"),
+        (RATE + "gsr\n", "contains no samples"),
         (RATE + "gsr\n5\n5\nnan\n" + "5\n" * 128, r"a\.csv line 5: 'nan' is not a finite number"),
         (RATE + "gsr\n5\n\n5\nfive\n" + "5\n" * 128, r"a\.csv line 6: 'five' is not a finite number"),
-        (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 has too few cells"),
+        (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 has 1 cells, but needs 2"),
         (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is not a finite number"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is the skin conductance"),
         (EIGHT_S, "the rate of .*a.csv is unknown"),
@@ -187,7 +187,7 @@ def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> Non
     ("rows", "says"),
     [
         ("", "has no rows"),
-        ("a,p1,t1,0,4\n", "line 2 has 5 cells, not 6"),
+        ("a,p1,t1,0,4\n", "line 2 has 5 cells, but the header has 6"),
         ("a,p1,t1,0,4,11\n", "line 2: arousal is 11, but ratings go from 1 to 9"),
         ("a,p1,t1,0,4,0.5\n", "ratings go from 1 to 9"),
         ("a,p1,t1,0,4,high\n", "line 2: arousal is 'high'"),
@@ -196,7 +196,7 @@ def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> Non
         ("a,p1,t1,-1,4,3\n", "end_s must be after start_s"),
         ("a,,t1,0,4,3\n", "the cell subject is empty"),
         ("a,p1,t1,0,4,3\na,p1,t1,4,8,3\n", "line 3: trial t1 of a is listed twice"),
-        ("a,p1,t1,0,4,3\na,p2,t2,4,8,3\n", "line 3: a is of subject 'p1' above"),
+        ("a,p1,t1,0,4,3\na,p2,t2,4,8,3\n", "line 3: a belongs to subject 'p1' in a line above"),
     ],
 )
 def test_faults_of_labels(lines_folder: Callable[..., Path], rows: str, says: str) -> None:
@@ -209,8 +209,8 @@ def test_faults_of_labels(lines_folder: Callable[..., Path], rows: str, says: st
     [
         ("recording,subject,trial,start_s,arousal", "lacks the column end_s"),
         ("recording,subject,trial,start_s,end_s", "has no target"),
-        ("recording,subject,trial,start_s,end_s,", "column without a name"),
-        ("recording,subject,trial,start_s,end_s,a,a", "name twice"),
+        ("recording,subject,trial,start_s,end_s,", "unnamed or duplicate column"),
+        ("recording,subject,trial,start_s,end_s,a,a", "unnamed or duplicate column"),
         ("", "lacks the column recording"),
     ],
 )
@@ -226,5 +226,5 @@ def test_faults_of_settings_in_labels(lines_folder: Callable[..., Path], cells: 
     header = "recording,subject,trial,start_s,end_s,arousal,rate_hz,unit,adc_bits"
     with pytest.raises(DataError, match=says):
         RecordingsDataset(lines_folder(RATE + EIGHT_S, f"a,p,t,0,1,2,{cells}\n", header))
-    with pytest.raises(DataError, match="differ from above"):
+    with pytest.raises(DataError, match="differ from a line above"):
         RecordingsDataset(lines_folder(EIGHT_S, "a,p,t,0,1,2,16,,\na,p,u,1,2,2,17,,\n", header))

@@ -158,61 +158,61 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"cnumpy.core.multiarray\nscalar\n.", r"contains numpy\.core\.multiarray\.scalar"),
         (b"cnumpy\nndarray.tofile\n.", r"contains numpy\.ndarray\.tofile"),
         (b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.", r"contains numpy\.ndarray\.__class__"),
-        (b"c" + b"a" * 300 + b"\nb\n.", "a line of it does not end"),
+        (b"c" + b"a" * 300 + b"\nb\n.", "a line has no end"),
         # the known names, turned against their use
         (of_data(b"c_codecs\nencode\n(" + long(b"x") + b"U\x03zip" + b"tR"), r"a call of _codecs\.encode that numpy"),
-        (of_data(b"c_codecs\nencode\n" + long("☃".encode()) + b"U\x06latin1\x86R"), "its bytes are none"),
+        (of_data(b"c_codecs\nencode\n" + long("☃".encode()) + b"U\x06latin1\x86R"), "its bytes are not latin1 text"),
         (of_data(b"cnumpy\nndarray\n(K\x09K\x09tR"), r"a call of numpy\.ndarray"),
         (of_data(b"cnumpy\ndtype\n(U\x01OK\x00K\x01tR"), "an array of type 'O'"),
         (of_data(b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR"), "an array of type 'O8'"),
         (of_data(b"cnumpy\ndtype\n(U\x03V16K\x00K\x01tR"), "an array of type 'V16'"),
         (of_data(RECONSTRUCT + b"(cnumpy\ndtype\n(K\x00tU\x01btR"), "that numpy does not write"),
-        (of_data(b"K\x01K\x01\x85R"), "a call of what makes no array"),
-        (of_data(RECONSTRUCT + b"K\x01R"), "a call of what makes no array"),
-        (of_data(b"cnumpy\nndarray\n}b"), "a state that no array has"),
-        (of_data(RECONSTRUCT + b"N}U\x0c__defaults__K\x01s\x86b"), "a state that no array has"),
-        (of_data(b"}}b"), "a state that no array has"),
-        (of_data(ARRAY + b"}b"), "a state that no array has"),
-        (of_data(ARRAY + b"(K\x01(K\x02t" + F8 + b"\x89tb"), "a state that no array has"),
+        (of_data(b"K\x01K\x01\x85R"), "a call that does not construct an array"),
+        (of_data(RECONSTRUCT + b"K\x01R"), "a call that does not construct an array"),
+        (of_data(b"cnumpy\nndarray\n}b"), "a state that is not of an array"),
+        (of_data(RECONSTRUCT + b"N}U\x0c__defaults__K\x01s\x86b"), "a state that is not of an array"),
+        (of_data(b"}}b"), "a state that is not of an array"),
+        (of_data(ARRAY + b"}b"), "a state that is not of an array"),
+        (of_data(ARRAY + b"(K\x01(K\x02t" + F8 + b"\x89tb"), "a state that is not of an array"),
         (of_data(ARRAY + state(b"(NNt")), "an array of objects"),
         (of_data(ARRAY + state(b"K\x05")), "an array of objects"),
-        (of_data(F8 + b"(K\x03U\x01<}NNtb"), "a state that no array has"),
-        (of_data(F8 + b"(K\x03U\x01zNNNtb"), "a byte order is none"),
+        (of_data(F8 + b"(K\x03U\x01<}NNtb"), "a state that is not of an array"),
+        (of_data(F8 + b"(K\x03U\x01zNNNtb"), "a byte order is invalid"),
         # what is no dict of arrays
-        (b"N.", "no dict of arrays"),
-        (b"(}.", "no dict of arrays"),
-        (ARRAY + state(SIXTEEN) + b".", "no dict of arrays"),
+        (b"N.", "not a dict of arrays"),
+        (b"(}.", "not a dict of arrays"),
+        (ARRAY + state(SIXTEEN) + b".", "not a dict of arrays"),
         (of_data(b"K\x05"), "something other than an array under 'data'"),
         (of_data(b"}"), "something other than an array under 'data'"),
         (of_data(ARRAY), "the array 'data' has no values"),
-        (b"\x80\x02}K\x01" + ARRAY + b"s.", "a name is no text"),
+        (b"\x80\x02}K\x01" + ARRAY + b"s.", "a name is not text"),
         # claims beyond the file, and beyond reason
-        (of_data(ARRAY + state(b"T\xff\xff\xff\x7f")), "ends in the middle"),
-        (of_data(ARRAY + state(b"\x8e" + b"\xff" * 7 + b"\x7f")), "ends in the middle"),
-        (b"\x80\x04\x95" + b"\xff" * 7 + b"\x7fN.", "no dict of arrays"),
+        (of_data(ARRAY + state(b"T\xff\xff\xff\x7f")), "it is truncated"),
+        (of_data(ARRAY + state(b"\x8e" + b"\xff" * 7 + b"\x7f")), "it is truncated"),
+        (b"\x80\x04\x95" + b"\xff" * 7 + b"\x7fN.", "not a dict of arrays"),
         (of_data(ARRAY + state(SIXTEEN, b"(K\x03t")), "an array of 3 numbers has 16 bytes"),
-        (of_data(ARRAY + state(SIXTEEN, b"(J\xff\xff\xff\xfft")), "a shape that is none"),
-        (of_data(ARRAY + state(SIXTEEN, b"(\x8a\x09" + bytes(8) + b"\x01t")), "a shape that is none"),
-        (of_data(ARRAY + state(SIXTEEN, b"(\x88K\x02t")), "a shape that is none"),
-        (of_data(ARRAY + state(SIXTEEN, b"(" + b"K\x01" * 40 + b"t")), "a shape that is none"),
+        (of_data(ARRAY + state(SIXTEEN, b"(J\xff\xff\xff\xfft")), "the shape of an array is invalid"),
+        (of_data(ARRAY + state(SIXTEEN, b"(\x8a\x09" + bytes(8) + b"\x01t")), "the shape of an array is invalid"),
+        (of_data(ARRAY + state(SIXTEEN, b"(\x88K\x02t")), "the shape of an array is invalid"),
+        (of_data(ARRAY + state(SIXTEEN, b"(" + b"K\x01" * 40 + b"t")), "the shape of an array is invalid"),
         (b"\x8b\xff\xff\xff\x7f", r"the instruction b'\\x8b'"),
-        (b"I" + b"9" * 5000 + b"\n.", "a line of it does not end"),
-        (b"Ione\n.", "a number is none"),
+        (b"I" + b"9" * 5000 + b"\n.", "a line has no end"),
+        (b"Ione\n.", "a number is invalid"),
         (b"N" * 20_000 + b".", "more than 10000 instructions"),
-        (long(b"x" * 1000) + b"q\x01" + b"c_codecs\nencode\nh\x01U\x06latin1\x86R" * 50 + b".", "many times over"),
+        (long(b"x" * 1000) + b"q\x01" + b"c_codecs\nencode\nh\x01U\x06latin1\x86R" * 50 + b".", "encoded many times"),
         # nonsense
-        (b"\x80\x02}U\x04da", "ends in the middle"),
-        (b".", "no dict of arrays"),
-        (b"s.", "takes more than it has"),
-        (b"q\x00.", "takes more than it has"),
-        (b"h\x00.", "recalls a value that was never stored"),
+        (b"\x80\x02}U\x04da", "it is truncated"),
+        (b".", "not a dict of arrays"),
+        (b"s.", "reads from an empty stack"),
+        (b"q\x00.", "reads from an empty stack"),
+        (b"h\x00.", "reads a value that was not stored"),
         (b"t.", "a mark that does not exist"),
-        (b"(K\x01d.", "fills what is no dict"),
-        (b"N(NNu.", "fills what is no dict"),
+        (b"(K\x01d.", "an object that is not a dict"),
+        (b"N(NNu.", "an object that is not a dict"),
         (b"S'abc\n.", "a string has no quotes"),
-        (b"S'\\x0'\n.", "a false escape"),
-        (b"X\x01\x00\x00\x00\xff.", "a text of it is none"),
-        (b"\x80\x04NN\x93.", "a name is no text"),
+        (b"S'\\x0'\n.", "an invalid escape"),
+        (b"X\x01\x00\x00\x00\xff.", "a text is not valid in its encoding"),
+        (b"\x80\x04NN\x93.", "a name is not text"),
         (b"PK\x03\x04", "the instruction b'P'"),
         (b"", "is empty"),
     ],
@@ -226,7 +226,7 @@ def test_what_numpy_would_not_write_is_refused(file: Path, content: bytes, says:
 
 def test_a_key_whose_hash_would_take_forever_is_refused(file: Path) -> None:
     doubled = b")q\x00" + b"".join(b"h" + bytes([n]) + b"h" + bytes([n]) + b"\x86q" + bytes([n + 1]) for n in range(90))
-    with pytest.raises(DataError, match="a name is no text"):
+    with pytest.raises(DataError, match="a name is not text"):
         read(file, doubled + b"}h" + bytes([90]) + b"Ns.")
 
 
@@ -245,11 +245,11 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(
 
 
 def test_files_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: No such file"):
+    with pytest.raises(DataError, match="cannot be read \\(No such file"):
         read_arrays(tmp_path / "none.dat")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be read \\(Is a directory"):
         read_arrays(tmp_path)
     with (tmp_path / "vast.dat").open("wb") as out:
         out.truncate(2**30)
-    with pytest.raises(DataError, match="has 1024 MB, more than any file"):
+    with pytest.raises(DataError, match="has 1024 MB, but files of up to 512 MB"):
         read_arrays(tmp_path / "vast.dat")

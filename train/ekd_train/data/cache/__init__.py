@@ -1,1 +1,1 @@
-"""The cache of converted windows: keys, files, locks, listing."""
+"""The cache of converted windows: its keys, files, locks and listing."""

@@ -22,35 +22,36 @@ from ekd_edge.errors import DataError
 __all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
 
 MEMO = "hashes.json"
-"""The file in the cache folder that remembers the contents of large files."""
+"""The file in the cache folder that stores the digests of large files."""
 
-_REMEMBER_BYTES = 1 << 20
-_REMEMBER_FILES = 20_000
+_MEMO_MIN_BYTES = 1 << 20
+_MEMO_MAX_FILES = 20_000
 _SETTLED_NS = 2_000_000_000
-"""A file changed this recently could change again within the file system's clock tick: it is hashed each time."""
+"""Digests of files changed more recently are not stored: a second change within one tick of the file system's clock
+would not change the time stamps."""
 
 
 def cache_folder() -> Path | None:
-    """$EKD_CACHE, else $XDG_CACHE_HOME/ekd, else ~/.cache/ekd; None where EKD_CACHE is "off" or empty."""
+    """Return $EKD_CACHE, else $XDG_CACHE_HOME/ekd, else ~/.cache/ekd; None if EKD_CACHE is "off" or empty."""
     named = os.environ.get("EKD_CACHE")
     if named is not None:
         return None if named.strip().lower() in ("", "off") else Path(named).expanduser().absolute()
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         return (shared if shared.is_absolute() else Path.home() / ".cache") / "ekd"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home folder
         return None
 
 
 def workers() -> int:
-    """Threads for work that waits for disk or leaves Python's lock: one a core, at most four."""
+    """Return the number of threads for work that waits for the disk or releases the GIL: one per core, at most four."""
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def hash_files(root: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over the names (relative to root) and contents of these files, in this order.
+    """Return the SHA-256 of the names (relative to root) and contents of these files, in this order.
 
-    Contents of files of 1 MiB and more are remembered in the cache folder by path, size and times of change.
+    The cache folder stores the digests of files of 1 MiB and more by path, size and times of change.
     Raises DataError for a file that cannot be read.
     """
     paths = list(files)
@@ -60,27 +61,27 @@ def hash_files(root: Path, files: Iterable[Path]) -> str:
         found = list(pool.map(lambda path: _hash(path, memo), paths))
     total = hashlib.sha256()
     fresh: dict[str, list[Any]] = {}
-    for path, (known, entry) in zip(paths, found, strict=True):
-        total.update(f"{path.relative_to(root).as_posix()}\0{known}\n".encode())
+    for path, (digest, entry) in zip(paths, found, strict=True):
+        total.update(f"{path.relative_to(root).as_posix()}\0{digest}\n".encode())
         if entry is not None:
-            fresh[_place(path)] = entry
+            fresh[_memo_key(path)] = entry
     if fresh and folder is not None:
         _write_memo(folder, fresh)
     return total.hexdigest()
 
 
-def _place(path: Path) -> str:
+def _memo_key(path: Path) -> str:
     return str(path.resolve())
 
 
-def _stamp(about: os.stat_result) -> list[int]:
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+def _stamp(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _hash(path: Path, memo: dict[str, list[Any]]) -> tuple[str, list[Any] | None]:
-    """The content's SHA-256, and the entry to remember where it is new and the file has settled."""
+    """Return the SHA-256 of the content, and the entry to store if it is new and the file is no longer changing."""
     try:
-        known = memo.get(_place(path))
+        known = memo.get(_memo_key(path))
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             if known is not None and known[:-1] == _stamp(before):
@@ -91,11 +92,11 @@ def _hash(path: Path, memo: dict[str, list[Any]]) -> tuple[str, list[Any] | None
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
     settled = _stamp(before) == _stamp(after) and changed_ns < time.time_ns() - _SETTLED_NS
-    return digest, [*_stamp(after), digest] if settled and after.st_size >= _REMEMBER_BYTES else None
+    return digest, [*_stamp(after), digest] if settled and after.st_size >= _MEMO_MIN_BYTES else None
 
 
 def _read_memo(folder: Path | None) -> dict[str, list[Any]]:
-    """The remembered digests; empty where the file is absent or damaged."""
+    """Return the stored digests; none if the file is absent or damaged."""
     if folder is None:
         return {}
     try:
@@ -104,19 +105,19 @@ def _read_memo(folder: Path | None) -> dict[str, list[Any]]:
         return {}
     if not isinstance(memo, dict):
         return {}
-    return {path: entry for path, entry in memo.items() if isinstance(entry, list) and _is_sound(entry)}
+    return {path: entry for path, entry in memo.items() if isinstance(entry, list) and _is_valid(entry)}
 
 
-def _is_sound(entry: list[Any]) -> bool:
+def _is_valid(entry: list[Any]) -> bool:
     *stamp, digest = entry or [None]
     return len(stamp) == 3 and isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
 
 
 def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
-    """Add to the remembered digests in one step; a failure to write costs only hashing next time."""
+    """Add digests to the file atomically. If it cannot be written, the files are hashed again next time."""
     memo = _read_memo(folder)
     memo = {path: entry for path, entry in memo.items() if path not in fresh} | fresh
-    text = json.dumps(dict(list(memo.items())[-_REMEMBER_FILES:]))
+    text = json.dumps(dict(list(memo.items())[-_MEMO_MAX_FILES:]))
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with pending_file(folder / MEMO, text.encode(), sync=False) as commit:
@@ -124,7 +125,7 @@ def _write_memo(folder: Path, fresh: dict[str, list[Any]]) -> None:
 
 
 def _hash_code() -> str:
-    """SHA-256 of the code between a dataset's files and its windows, and of the versions of numpy and scipy."""
+    """Return the SHA-256 of the code that converts files to windows, and of the versions of numpy and scipy."""
     packages = [ekd_edge.signal, firmware_bridge.devices, ekd_train.data]
     folders = [Path(str(package.__file__)).parent for package in packages]
     sources = [source for folder in folders for source in sorted(folder.rglob("*.py"))]
@@ -136,4 +137,4 @@ def _hash_code() -> str:
 
 
 CODE = _hash_code()
-"""SHA-256 of the code that determines windows, computed at import, because a source edited later is not what runs."""
+"""SHA-256 of the code that determines windows. It is computed at import, because later edits of a source do not run."""

@@ -1,4 +1,4 @@
-"""The listing and deletion of converted windows for `ekd-train cache`."""
+"""Listing and deletion of converted windows for `ekd-train cache`."""
 
 import shutil
 from dataclasses import dataclass
@@ -13,7 +13,11 @@ __all__ = ["CacheEntry", "clear", "describe", "entries"]
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """An entry as `entries` lists it. data: the dataset as it was named. made, used: local times; None if damaged."""
+    """An entry of the cache.
+
+    data: the text of `--data`, or the state of an entry that cannot be read. made, used: local times, or None for an
+    entry that cannot be read.
+    """
 
     path: Path
     data: str
@@ -24,7 +28,7 @@ class CacheEntry:
 
 
 def entries() -> list[CacheEntry]:
-    """All entries, the largest first."""
+    """Return all entries, the largest first."""
     root = cache_folder()
     if root is None:
         return []
@@ -33,7 +37,7 @@ def entries() -> list[CacheEntry]:
 
 
 def describe() -> str:
-    """All entries as a table for people."""
+    """Return all entries as a table for the terminal."""
     root = cache_folder()
     if root is None:
         return "the cache is off: set EKD_CACHE to a folder, or unset it for ~/.cache/ekd"
@@ -49,9 +53,9 @@ def describe() -> str:
 
 
 def clear() -> int:
-    """Delete all entries and leftovers, but for what is being made just now; return the bytes freed.
+    """Delete all entries and unfinished folders except those that are being written; return the number of freed bytes.
 
-    Processes that have an entry mapped keep it.
+    Processes that have mapped an entry can still read it.
     """
     root = cache_folder()
     if root is None:
@@ -75,5 +79,5 @@ def _describe(path: Path) -> CacheEntry:
         made = datetime.fromisoformat(about["made"])
         return CacheEntry(path, about["data"], about["shapes"][0][0], size, made, used)
     except (DamagedError, OSError):
-        state = "being made" if in_progress(path) else "unfinished" if path.suffix == ".part" else "damaged"
+        state = "being written" if in_progress(path) else "unfinished" if path.suffix == ".part" else "damaged"
         return CacheEntry(path, f"({state})", 0, size, None, None)

@@ -1,4 +1,4 @@
-"""A lock file that one process at a time holds, until it releases it or ends."""
+"""An exclusive lock file. A process holds it until it releases the lock or exits."""
 
 import contextlib
 import fcntl
@@ -11,9 +11,9 @@ __all__ = ["is_held", "locked"]
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file exclusively until the block or the process ends. It is deleted after use.
+    """Hold the lock file exclusively until the block or the process ends, and delete it afterwards.
 
-    Raises BlockingIOError where another process holds it and `wait` is false.
+    Raises BlockingIOError if another process holds it and `wait` is false.
     """
     while True:
         with path.open("ab") as file:
@@ -31,7 +31,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """True if a process holds the lock file, or if the file may not be opened."""
+    """Return True if a process holds the lock file, or if this process is not permitted to open the file."""
     if not path.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Growing arrays of float32 rows, in memory or in an .npy file: the output of a conversion."""
+"""Growing arrays of float32 rows, in memory or in an .npy file. A conversion writes its windows to them."""
 
 import contextlib
 import io
@@ -16,25 +16,25 @@ __all__ = ["RowArray", "RowFile", "Rows", "WriteError", "gather", "map_rows"]
 
 
 class WriteError(Exception):
-    """A file of rows could not be written: a full disk, a quota, a limit."""
+    """A file of rows could not be written, because of a full disk, a quota or a file size limit."""
 
 
 class Rows(Protocol):
-    """Collects windows: float32 (n, ...), all of one shape but for n."""
+    """A growing array of windows: float32 (n, ...)."""
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add these; raises DataError where their shape differs from the first ones'."""
+        """Append float32 (m, ...). Raises DataError if the shape of a row differs from that of the first rows."""
         ...
 
 
 class RowArray:
-    """Rows in one array, which grows in place: large blocks are moved by the system's tables, not copied."""
+    """Rows in one array that is resized in place. The system remaps large arrays to new addresses without a copy."""
 
     def __init__(self) -> None:
         self._array: NDArray[np.float32] | None = None
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add these; raises DataError where their shape differs from the first ones'."""
+        """Append float32 (m, ...). Raises DataError if the shape of a row differs from that of the first rows."""
         if self._array is None:
             self._array = np.array(rows, dtype=np.float32, order="C")
             return
@@ -44,15 +44,15 @@ class RowArray:
         self._array[done:] = rows
 
     def array(self) -> NDArray[np.float32]:
-        """All rows; of shape (0,) where none was ever appended."""
+        """Return all rows; the shape is (0,) if `append` was never called."""
         return np.empty(0, np.float32) if self._array is None else self._array
 
 
 class RowFile:
-    """Rows in an .npy file, which numpy.load reads once `finish` has returned.
+    """Rows in an .npy file that numpy.load can read after `finish`.
 
-    Raises WriteError where the disk does not take them, which differs from the
-    error of a source file that cannot be read.
+    The methods raise WriteError, not OSError, if the file cannot be written, so that callers can distinguish it from
+    a data file that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class RowFile:
         self._count = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add these; raises DataError where their shape differs from the first ones'."""
+        """Append float32 (m, ...). Raises DataError if the shape of a row differs from that of the first rows."""
         with _write_faults():
             if self._row is None:
                 self._row = rows.shape[1:]
@@ -73,7 +73,7 @@ class RowFile:
                 self._count += len(rows)
 
     def finish(self) -> tuple[int, ...]:
-        """Complete the file and wait until it is on disk; return the array's shape."""
+        """Write the header, sync the file to disk and return the array's shape."""
         shape = (self._count, *(self._row or ()))
         with _write_faults():
             self._file.seek(0)
@@ -83,7 +83,7 @@ class RowFile:
         return shape
 
     def close(self) -> None:
-        """Close the file as it is."""
+        """Close the file without completing it."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -97,22 +97,24 @@ def _write_faults() -> Iterator[None]:
 
 
 def map_rows(path: Path, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
-    """The rows of a finished file, mapped: writing to the array would never reach the file.
+    """Map the rows of a finished file copy-on-write, so that writes to the array do not change the file.
 
-    Raises ValueError where the file is not exactly what `RowFile` writes for that shape, OSError as files do.
+    Raises ValueError if the header or size is not what `RowFile` writes for this shape, and OSError if the file cannot
+    be opened.
     """
     header = _header(shape)
     size = len(header) + 4 * int(np.prod(shape))
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size != size or file.read(len(header)) != header:
-            raise ValueError(f"{path} does not hold an array of shape {shape}")
+            raise ValueError(f"{path} is not an array of shape {shape}")
     return np.memmap(path, np.float32, "c", len(header), shape)
 
 
 def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-    """The rows from begin to end of each span, in turn: a view where there is one span at most, else a copy.
+    """Return the rows of each span (begin, end), concatenated: a view for at most one span, else a copy.
 
-    Copies of a mapped file are read from the file, so that memory never holds both.
+    The rows of a mapped array are read from its file, so that the mapped pages do not occupy memory too.
+    Raises DataError if the file was truncated.
     """
     if len(spans) <= 1:
         begin, end = spans[0] if spans else (0, 0)
@@ -122,30 +124,31 @@ def gather(array: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> NDAr
     with contextlib.ExitStack() as stack:
         file = None
         if isinstance(array, np.memmap):
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile: the map still has it
+            with contextlib.suppress(FileNotFoundError):  # deleted, but the map is still valid
                 file = stack.enter_context(Path(str(array.filename)).open("rb"))
         for begin, end in spans:
-            part = rows[done : done + end - begin]
+            span_rows = rows[done : done + end - begin]
             done += end - begin
             if file is None:
-                part[:] = array[begin:end]
+                span_rows[:] = array[begin:end]
                 continue
             file.seek(array.offset + begin * array.strides[0])  # type: ignore[attr-defined]
-            if file.readinto(part.data) != part.nbytes:
-                raise DataError(f"{file.name} was cut short while it was read: start again")
+            if file.readinto(span_rows.data) != span_rows.nbytes:
+                raise DataError(f"{file.name} was truncated while it was read: start again")
     return rows
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """The .npy header, of one length for any number of rows, because numpy reserves room for growth."""
+    """Return the .npy header. numpy pads it, so its length is the same for any number of rows."""
     out = io.BytesIO()
-    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(out, about)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
     return out.getvalue()
 
 
 def _check(rows: NDArray[np.float32], row: tuple[int, ...]) -> None:
     if rows.shape[1:] != row:
         raise DataError(
-            f"windows of shape {rows.shape[1:]} follow others of {row}: all recordings need the same channels"
+            f"windows of shape {rows.shape[1:]} cannot be added to windows of shape {row}: use recordings with the "
+            "same channels"
         )

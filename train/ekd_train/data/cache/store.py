@@ -1,13 +1,13 @@
-"""Converted windows on disk: written once, then mapped into memory.
+"""Converted windows on disk. They are written once and then mapped into memory.
 
 FOLDER/windows/KEY/   one entry: the windows of all subjects of a dataset, for one pair of signal specifications
-  gsr.npy  eeg.npy    float32, as `Conversion` has them; numpy.load reads them too
-  entry.json          the trials, what the entry was made from, and a digest of all that
-FOLDER/windows/KEY.lock, KEY.*.part   while an entry is being made
-FOLDER/hashes.json    contents of large data files by path, size and times (`ekd_train.data.cache.fingerprint`)
+  gsr.npy  eeg.npy    float32 arrays of `Conversion`, which numpy.load can read
+  entry.json          the trials, the dataset's name and notes, the shapes, and a digest of all of these
+FOLDER/windows/KEY.lock, KEY.*.part   present while an entry is being written
+FOLDER/hashes.json    digests of large data files by path, size and times (`ekd_train.data.cache.fingerprint`)
 
-KEY is a digest of the data's content, the specifications and the code, so an entry is never out of date. It is
-written to a temporary folder, synced to disk, and renamed into place: readers find a whole entry or none.
+KEY is a digest of the data's content, the specifications and the code, so an entry is never out of date. An entry is
+written to a temporary folder, synced to disk and renamed, so readers never see an incomplete entry.
 """
 
 import contextlib
@@ -49,30 +49,30 @@ __all__ = [
 FORMAT = 1
 ENTRY, _GSR, _EEG = "entry.json", "gsr.npy", "eeg.npy"
 NAME = re.compile(r"[0-9a-f]{64}(\..+\.part)?")
-"""Pattern of the cache's own folders; no other folder is ever deleted."""
+"""Pattern of the folders that the cache creates. The cache does not delete other folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Trials and notes of windows that were written, see `Conversion`."""
+    """Trials and notes of windows that were written; `Conversion` describes them."""
 
     trials: tuple[ConvertedTrial, ...]
     notes: tuple[str, ...] = ()
 
 
 Convert = Callable[[Rows, Rows | None], Converted]
-"""Writes the windows of GSR and EEG of all subjects."""
+"""Function that appends the GSR and EEG windows of all subjects to its arguments."""
 
 
 class DamagedError(Exception):
-    """An entry is damaged."""
+    """An entry of the cache is damaged."""
 
 
 def entry_key(
     fingerprint: str, gsr_spec: SignalSpec, eeg_spec: SignalSpec | None, eeg_features: EegFeatures, code: str = CODE
 ) -> str:
-    """The name of the entry for these data, specifications and code."""
-    about = {
+    """Return the key of the entry: a digest of the data, the specifications and the code."""
+    contents = {
         "format": FORMAT,
         "data": fingerprint,
         "gsr": gsr_spec.to_json(),
@@ -80,17 +80,27 @@ def entry_key(
         "eeg_features": eeg_features if eeg_spec is not None else None,
         "code": code,
     }
-    return _digest(about)
+    return _digest(contents)
 
 
 def fetch(
-    key: str, data: str, window_s: float, with_eeg: bool, convert: Convert, notice: Callable[[str], None]
+    key: str, data: str, window_s: float, with_eeg: bool, convert: Convert, notify: Callable[[str], None]
 ) -> Conversion | None:
-    """The conversion that the entry `key` holds, its arrays mapped; made first with `convert` where there is none.
+    """Return the conversion of the entry `key` with mapped arrays, and write the entry first if it does not exist.
 
-    Several processes that want the same entry wait for the first one. A damaged entry is replaced.
-    None where the cache is off or cannot be used; `notice` gets the reason. data: the dataset's name, for people.
-    Raises what `convert` raises.
+    If several processes need the same entry, one writes it and the others wait. A damaged entry is replaced.
+    Exceptions of `convert` are passed on.
+
+    Args:
+        key: from `entry_key`.
+        data: the dataset's name, for messages.
+        window_s: window length in seconds.
+        with_eeg: whether the windows have EEG.
+        convert: writes the windows.
+        notify: called with a sentence if an entry is written or replaced, or if the cache cannot be used.
+
+    Returns:
+        The conversion, or None if the cache is off or cannot be used.
     """
     root = cache_folder()
     if root is None:
@@ -101,33 +111,33 @@ def fetch(
             return _open(folder / key, window_s)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(folder / f"{key}.lock"):
-            return _make(folder, key, data, window_s, with_eeg, convert, notice)
+            return _write(folder, key, data, window_s, with_eeg, convert, notify)
     except (OSError, WriteError, DamagedError) as error:
-        why = error.strerror or error if isinstance(error, OSError) else error
-        notice(
-            f"the cache {root} cannot be used ({why}), so {data} is converted each time: make room there or name "
-            "another folder with EKD_CACHE"
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        notify(
+            f"the cache {root} cannot be used ({reason}), so {data} is converted each time: free disk space there or "
+            "set EKD_CACHE to another folder"
         )
         return None
 
 
-def _make(
+def _write(
     folder: Path,
     key: str,
     data: str,
     window_s: float,
     with_eeg: bool,
     convert: Convert,
-    notice: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Conversion:
-    """The entry, with its lock held."""
+    """Write the entry and return its conversion. The caller holds the lock."""
     entry = folder / key
     try:
         return _open(entry, window_s)  # another process finished first
     except FileNotFoundError:
         pass
     except DamagedError as error:
-        notice(f"{error}: it is made again")
+        notify(f"{error} and are converted again")
         shutil.rmtree(entry)
     for leftover in folder.glob("*.part/"):
         if NAME.fullmatch(leftover.name) and (leftover.name.startswith(key) or not in_progress(leftover)):
@@ -138,7 +148,7 @@ def _make(
         files += [RowFile(part / name) for name in ((_GSR, _EEG) if with_eeg else (_GSR,))]
         converted = convert(files[0], files[1] if with_eeg else None)
         shapes = [file.finish() for file in files]
-        if shapes[0][0] == 0:  # nothing to map
+        if shapes[0][0] == 0:  # an empty file cannot be mapped
             empty = [np.empty(shape, np.float32) for shape in shapes]
             eeg = empty[1] if with_eeg else None
             return Conversion(empty[0], eeg, converted.trials, window_s, converted.notes)
@@ -148,22 +158,22 @@ def _make(
         try:
             part.rename(entry)
         except OSError:
-            if not entry.is_dir():  # else written meanwhile by a machine whose locks are not visible here
+            if not entry.is_dir():  # a machine whose locks are not visible here may have written it
                 raise
         sync_folder(folder)
     finally:
         for file in files:
             file.close()
         shutil.rmtree(part, ignore_errors=True)
-    notice(
-        f"the windows of {data} are kept in {folder} ({megabytes(size)}): ekd-train cache lists what is there, "
-        "ekd-train cache --clear deletes it"
+    notify(
+        f"the windows of {data} are stored in {folder} ({megabytes(size)}): ekd-train cache lists the entries, "
+        "ekd-train cache --clear deletes them"
     )
     return _open(entry, window_s)
 
 
 def _write_entry(path: Path, key: str, data: str, shapes: list[tuple[int, ...]], converted: Converted) -> None:
-    about = {
+    contents = {
         "format": FORMAT,
         "key": key,
         "data": data,
@@ -182,51 +192,54 @@ def _write_entry(path: Path, key: str, data: str, shapes: list[tuple[int, ...]],
         "notes": list(converted.notes),
     }
     with path.open("w", encoding="utf-8") as file:
-        json.dump({"entry": about, "sha256": _digest(about)}, file)
+        json.dump({"entry": contents, "sha256": _digest(contents)}, file)
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_entry(entry: Path) -> dict[str, Any]:
-    """The content of entry.json. Raises FileNotFoundError where there is no entry, DamagedError for a bad one."""
+    """Return the content of entry.json.
+
+    Raises FileNotFoundError if there is no entry, and DamagedError if it is damaged.
+    """
     if not entry.is_dir():
         raise FileNotFoundError(entry)
     try:
         text = json.loads((entry / ENTRY).read_bytes())
-        about: dict[str, Any] = text["entry"]
-        sound = text["sha256"] == _digest(about) and about["format"] == FORMAT and about["key"] == entry.name
+        contents: dict[str, Any] = text["entry"]
+        valid = text["sha256"] == _digest(contents) and contents["format"] == FORMAT and contents["key"] == entry.name
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise DamagedError(f"the cached windows in {entry} are damaged")
-    return about
+    return contents
 
 
 def _open(entry: Path, window_s: float) -> Conversion:
-    """The entry, mapped. Raises FileNotFoundError where there is none, DamagedError for a bad one."""
-    about = read_entry(entry)
+    """Map the entry. Raises FileNotFoundError if there is no entry, DamagedError if it is damaged."""
+    contents = read_entry(entry)
     try:
-        shapes = [tuple(shape) for shape in about["shapes"]]
+        shapes = [tuple(shape) for shape in contents["shapes"]]
         arrays = [map_rows(entry / name, shape) for name, shape in zip((_GSR, _EEG), shapes, strict=False)]
-        trials = tuple(ConvertedTrial(**(trial | {"end_s": tuple(trial["end_s"])})) for trial in about["trials"])
+        trials = tuple(ConvertedTrial(**(trial | {"end_s": tuple(trial["end_s"])})) for trial in contents["trials"])
         eeg = arrays[1] if len(arrays) > 1 else None
-        conversion = Conversion(arrays[0], eeg, trials, window_s, tuple(about["notes"]))
+        conversion = Conversion(arrays[0], eeg, trials, window_s, tuple(contents["notes"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedError(f"the cached windows in {entry} are damaged") from error
-    with contextlib.suppress(OSError):  # a cache that may only be read
+    with contextlib.suppress(OSError):  # the cache may be read-only
         os.utime(entry / ENTRY)
     return conversion
 
 
 def in_progress(folder: Path) -> bool:
-    """Whether a process is at work on the entry that this folder belongs to."""
+    """Return whether a process is writing the entry to which this folder belongs."""
     return is_held(folder.with_name(f"{folder.name.partition('.')[0]}.lock"))
 
 
 def megabytes(size_bytes: int) -> str:
-    """A size for people."""
+    """Return a size in MB or GB as text."""
     return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
-def _digest(about: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+def _digest(contents: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()

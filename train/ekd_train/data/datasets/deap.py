@@ -1,18 +1,19 @@
 """DEAP, `deap:PATH`: the preprocessed Python files s01.dat to s32.dat, from your own licensed copy.
 
-A file is a subject: a pickle (read by `unpickle`, which runs nothing) of `data`, 40 trials x 40 channels x 8064 samples
-at 128 Hz, and `labels`, 40 x valence, arousal, dominance and liking, 1..9. Trial k is of the same video for everyone.
-Koelstra et al. 2012, IEEE Trans. Affective Computing 3(1); the layout is that of the dataset's description page.
+Each file has the data of one subject as a pickle, which `safe_pickle` parses and does not execute: `data`, 40 trials x
+40 channels x 8064 samples at 128 Hz, and `labels`, 40 x valence, arousal, dominance and liking, 1..9. Trial k has the
+same video for all subjects. Source: Koelstra et al. 2012, IEEE Trans. Affective Computing 3(1), and the dataset's
+description page.
 
-A trial is a recording of its own: 63 s, of which the video, rated, is the last 60. The 3 s before it let the causal
-chain settle. EEG (rows 0..31, uV) comes band-passed to 4-45 Hz and average-referenced; row 36 is GSR.
+Each trial becomes a recording of 63 s. The rated video is the last 60 s; the 3 s before it let the causal signal chain
+settle. EEG (rows 0..31, uV) is already band-passed to 4-45 Hz and average-referenced. Row 36 is GSR.
 
 Options, as in `deap:PATH?gsr=relative&channels=32`:
-  gsr       auto (default), ohm or relative. The files give resistance in Ohm, from which some subjects' baseline was
-            subtracted: negative values have no inverse. `ohm` inverts to uS and refuses values that are
-            not resistances; `relative` only changes the sign; `auto` inverts if every subject's values are resistances,
-            else takes all as relative, so that no two subjects are in different units.
-  baseline  keep (default), or subtract: the mean of the 3 s before the video off EEG and relative GSR.
+  gsr       auto (default), ohm or relative. The files give resistance in Ohm. For some subjects a baseline was
+            subtracted, so values are negative and cannot be inverted to conductance. `ohm` inverts to uS and raises an
+            error for values that are not resistances. `relative` changes the sign. `auto` inverts if the values of
+            every subject are resistances, else it treats all subjects as relative, so that all have the same unit.
+  baseline  keep (default), or subtract the mean of the 3 s before the video from EEG and relative GSR.
   channels  28 (default) or 32, see `montage`.
 """
 
@@ -49,10 +50,10 @@ _BASELINE = 3 * _RATE_HZ
 
 
 class DeapDataset:
-    """The dataset behind `deap:PATH`, where PATH is the folder data_preprocessed_python or the one above it.
+    """The dataset `deap:PATH`, where PATH is the folder data_preprocessed_python or its parent.
 
-    Files, shapes and labels are checked at once, and GSR unless it is taken as relative; EEG when read.
-    Every fault is a DataError that names the file.
+    The constructor checks files, shapes, labels and, unless gsr is "relative", the values of GSR. `read` checks EEG.
+    Both raise DataError, naming the file.
 
     settings: the options that change the recordings, such as "baseline=keep&channels=28&gsr=uS".
     files: the files of each subject.
@@ -69,10 +70,10 @@ class DeapDataset:
         if (folder / _FOLDER).is_dir():
             folder = folder / _FOLDER
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}: give the one that holds DEAP's s01.dat to s32.dat")
+            raise DataError(f"there is no folder {folder}: name the folder that contains DEAP's s01.dat to s32.dat")
         found = {name: folder / f"{name}.dat" for name in _SUBJECTS if (folder / f"{name}.dat").is_file()}
         if not found:
-            raise DataError(f"{folder} holds none of s01.dat to s32.dat: give DEAP's folder {_FOLDER}")
+            raise DataError(f"{folder} contains none of s01.dat to s32.dat: name DEAP's folder {_FOLDER}")
         self._folder = folder
         self.files: Mapping[str, tuple[Path, ...]] = {name: (path,) for name, path in found.items()}
         self.subjects: tuple[str, ...] = tuple(found)
@@ -80,13 +81,14 @@ class DeapDataset:
         if absent := [name for name in _SUBJECTS if name not in found]:
             notes.append(f"{len(absent)} of {len(_SUBJECTS)} subjects of DEAP have no file: {', '.join(absent)}")
         self._unit: GsrUnit = "uS"
-        doubtful = [name for name, path in found.items() if not self._checked(path, gsr)]
-        if doubtful:
+        relative = [name for name, path in found.items() if not self._convertible(path, gsr)]
+        if relative:
             self._unit = "relative"
-            who = "all" if len(doubtful) == len(found) else ", ".join(doubtful)
+            names = "all" if len(relative) == len(found) else ", ".join(relative)
             notes.append(
-                f"GSR of {len(doubtful)} of {len(found)} subjects is relative to a baseline, not a resistance ({who}): "
-                "that of all is taken as relative, which needs signal.normalization=ema-zscore (as in preset deap)"
+                f"GSR of {len(relative)} of {len(found)} subjects is relative to a baseline, not a resistance "
+                f"({names}), so GSR of all subjects is treated as relative: set signal.normalization=ema-zscore (as in "
+                "preset deap)"
             )
         elif gsr == "relative":
             self._unit = "relative"
@@ -94,8 +96,8 @@ class DeapDataset:
         self.settings: str = f"baseline={baseline}&channels={channels}&gsr={self._unit}"
 
     @staticmethod
-    def _checked(path: Path, gsr: str) -> bool:
-        """Whether a file's GSR can be converted to conductance, where the option asks for that."""
+    def _convertible(path: Path, gsr: str) -> bool:
+        """Check a file, and return whether its GSR can be converted as the option `gsr` says."""
         data, _ = _subject(path)
         if gsr == "relative":
             return True
@@ -103,17 +105,17 @@ class DeapDataset:
         usable = is_resistance(values)
         if gsr == "ohm" and not usable:
             raise DataError(
-                f"gsr=ohm, but GSR of {path} goes from {values.min():g} to {values.max():g}, which is not a resistance "
-                "of skin in Ohm: use gsr=auto"
+                f"gsr=ohm, but GSR of {path} is {values.min():g} to {values.max():g}, which is not a skin resistance "
+                "in Ohm: use gsr=auto"
             )
         return usable
 
     def fingerprint(self) -> str:
-        """Of the settings and of every file's content. Raises DataError for a file that cannot be read."""
+        """Return a digest of the settings and every file's content. Raises DataError for a file that cannot be read."""
         return f"deap {self.settings} {hash_files(self._folder, [path for (path,) in self.files.values()])}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """The 40 recordings of each of these subjects, one a trial.
+        """Yield the 40 recordings of each of these subjects, one per trial.
 
         Raises DataError for an unknown subject and for values that are not finite numbers.
         """
@@ -145,13 +147,13 @@ class DeapDataset:
     def _gsr(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._unit == "uS":
             return conductance_us(values)
-        return -self._less_baseline(values)
+        return -self._baseline_corrected(values)
 
     def _eeg(self, trial: NDArray[Any], what: str) -> NDArray[np.float64]:
         rows = [EEG_32.index(name) for name in self._channels]
-        return self._less_baseline(_finite(trial[rows], what))
+        return self._baseline_corrected(_finite(trial[rows], what))
 
-    def _less_baseline(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _baseline_corrected(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._baseline == "keep":
             return values
         means: NDArray[np.float64] = values[..., :_BASELINE].mean(axis=-1, keepdims=True)
@@ -159,7 +161,7 @@ class DeapDataset:
 
 
 def _subject(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """data and labels of a file; data is still in the file."""
+    """Return `data`, mapped from the file, and `labels`. Raises DataError if the file is not as in DEAP."""
     arrays = read_arrays(path)
     for name, shape in (("data", (_TRIALS, _CHANNELS, _SAMPLES)), ("labels", (_TRIALS, len(_TARGETS)))):
         if name not in arrays:

@@ -3,12 +3,13 @@
 Sessions/N/session.xml                    subject, stimulus and ratings (`session_xml`)
 Sessions/N/Part_X_S_TrialY_emotion.bdf    32 EEG channels in uV, GSR1 in Ohm, Status, at 256 or 512 Hz
 
-Soleymani et al. 2012, IEEE Trans. Affective Computing 3(1), and the database's manual. A session is a recording: 30 s,
-the stimulus, 30 s. The stimulus is the one trial, named by its media file, the same for everyone. It is between
-the first two events of Status, whose low 16 bits are the trigger lines and whose others are the amplifier's state.
+Source: Soleymani et al. 2012, IEEE Trans. Affective Computing 3(1), and the database's manual. A session becomes a
+recording of 30 s, the stimulus, and 30 s. The stimulus is its only trial. The trial has the name of the media file,
+which is the same for all subjects. The first two events of Status are its start and end. The low 16 bits of Status are
+the trigger lines, the others the amplifier's state.
 
-BioSemi records against CMS and DRL, so EEG is referenced to the average of the 32 electrodes here. It is not
-band-passed: preset hci does that (`signal.eeg_low_hz`, `signal.eeg_high_hz`). GSR becomes conductance in uS.
+BioSemi records against CMS and DRL, so this module references EEG to the average of the 32 electrodes. Preset hci
+band-passes it (`signal.eeg_low_hz`, `signal.eeg_high_hz`). GSR is converted to conductance in uS.
 
 Option, as in `hci:PATH?channels=32`: 28 (default) or 32 channels, see `montage`.
 """
@@ -57,11 +58,11 @@ class _Session:
 
 
 class HciTaggingDataset:
-    """The dataset behind `hci:PATH`, where PATH is the folder Sessions or the one above it.
+    """The dataset `hci:PATH`, where PATH is the folder Sessions or its parent.
 
-    session.xml files are read at once; BDF files one after the other when their subject is read. A session that
-    cannot be used is left out and counted in `notes`, if found while reading then once its subject was read.
-    A damaged file raises a DataError that names it; a missing optional package raises ConfigError at once.
+    The constructor reads all session.xml files; `read` reads the BDF files of a subject one by one. Sessions that
+    cannot be used are left out and counted in `notes`; those found by `read` are added after each subject.
+    Raises DataError for a damaged file, naming it, and ConfigError for a missing optional package.
 
     settings: the options that change the recordings. files: the files of each subject.
     """
@@ -78,10 +79,12 @@ class HciTaggingDataset:
         if (folder / "Sessions").is_dir():
             folder = folder / "Sessions"
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}: give the one that holds HCI-Tagging's Sessions")
+            raise DataError(f"there is no folder {folder}: name the folder that contains HCI-Tagging's Sessions")
         numbered = [path for path in folder.iterdir() if path.is_dir() and _NUMBERED.fullmatch(path.name)]
         if not numbered:
-            raise DataError(f"{folder} holds no session: give HCI-Tagging's folder Sessions, with a folder a session")
+            raise DataError(
+                f"{folder} contains no sessions: name HCI-Tagging's folder Sessions, which has one folder per session"
+            )
         self._folder = folder
         left_out: dict[str, list[str]] = defaultdict(list)
         sessions: dict[str, list[_Session]] = defaultdict(list)
@@ -93,7 +96,7 @@ class HciTaggingDataset:
                 sessions[session.subject].append(session)
         self._notes = [_note(reason, names, f"{len(numbered)} sessions") for reason, names in left_out.items()]
         if not sessions:
-            raise DataError(f"{folder} holds no session that can be used: {'; '.join(self._notes)}")
+            raise DataError(f"{folder} contains no usable session ({'; '.join(self._notes)}): copy the dataset again")
         self._sessions = {subject: sessions[subject] for subject in sorted(sessions)}
         self.subjects: tuple[str, ...] = tuple(self._sessions)
         self.files: Mapping[str, tuple[Path, ...]] = {
@@ -107,7 +110,7 @@ class HciTaggingDataset:
         return tuple(self._notes)
 
     def fingerprint(self) -> str:
-        """Of the settings, the sessions as they were read, and every file's content as it is now.
+        """Return a digest of the settings, the sessions as read, and the current content of every file.
 
         Raises DataError for a file that cannot be read.
         """
@@ -117,9 +120,9 @@ class HciTaggingDataset:
         return f"hci {self.settings} {content} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """One recording a session, session by session.
+        """Yield one recording per session.
 
-        Raises DataError for an unknown subject and at the first BDF file that is damaged.
+        Raises DataError for an unknown subject and at the first damaged BDF file.
         """
         for subject in subjects:
             if subject not in self._sessions:
@@ -142,40 +145,40 @@ def _note(reason: str, names: Sequence[str], total: str) -> str:
 
 
 def _session(folder: Path) -> _Session | str:
-    """A session that can be used, as far as is known without its BDF, or the reason why not."""
+    """Return the session, or the reason why it cannot be used. The BDF file is not read."""
     if not (folder / "session.xml").is_file():
         return "no session.xml"
     session = read_session(folder / "session.xml")
     if not session.stimulus:
         return "no stimulus shown"
     if session.ratings is None:
-        return "a rating out of 1 to 9"
+        return "a rating is not within 1 to 9"
     if not session.ratings:
         return "not rated"
     recorded = sorted(folder.glob("*_emotion.bdf"))
     if not recorded:
         return "no BDF file"
     if len(recorded) > 1:
-        raise DataError(f"{folder} has {len(recorded)} BDF files: leave the session's own there")
+        raise DataError(f"{folder} has {len(recorded)} BDF files: remove all but the session's own")
     return _Session(folder.name, session.subject, session.media, recorded[0], session.ratings)
 
 
 def _recording(session: _Session, channels: Sequence[str]) -> Recording | str:
-    """The session's recording, or the reason why it has none."""
+    """Return the session's recording, or the reason why it cannot be used."""
     signals = _signals(session.bdf)
-    names = [*EEG_32, _GSR, _STATUS]  # with or without EEG: the same sessions for teacher and student
+    names = [*EEG_32, _GSR, _STATUS]  # EEG is required even if not read: teacher and student use the same sessions
     if any(name not in signals for name in names):
         return "channels are missing"
     rates = {Fraction(signals[name].sampling_frequency).limit_denominator(10_000) for name in names}
     if len(rates) > 1:
-        return "channels of different rates"
+        return "channels have different rates"
     (rate_hz,) = rates
     events = _events(signals[_STATUS].digital)
     if len(events) < 2:
-        return "Status has no two events"
+        return "Status has fewer than two events"
     resistance = signals[_GSR].data
     if not is_resistance(resistance):
-        return f"{_GSR} is not a resistance of skin in Ohm"
+        return f"{_GSR} is not a skin resistance in Ohm"
     start, end = events[:2].tolist()
     return Recording(
         name=f"{session.subject}-{session.name}",
@@ -203,25 +206,25 @@ def _signals(path: Path) -> dict[str, "BdfSignal"]:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise DataError(f"{path} is not a BDF file: copy it again or remove its folder")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of a truncated file, which edfio would accept
+            warnings.simplefilter("error", UserWarning)  # edfio warns about a truncated file and accepts it
             return {signal.label: signal for signal in read_bdf(path, header_encoding="latin-1").signals}
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): copy it again or remove its folder") from error
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, UserWarning) as error:
         raise DataError(f"{path} is damaged ({error}): copy it again or remove its folder") from error
 
 
 def _events(status: NDArray[np.int32]) -> NDArray[np.intp]:
-    """The samples at which the trigger lines change to another value than zero."""
+    """Return the samples at which the trigger lines change to a nonzero value."""
     code = status & _TRIGGERS
     return np.flatnonzero((code[1:] != code[:-1]) & (code[1:] != 0)) + 1
 
 
 def _average_referenced(path: Path, signals: Mapping[str, "BdfSignal"], channels: Sequence[str]) -> NDArray[np.float64]:
-    """The channels against the mean of the 32, in uV."""
+    """Return the channels, referenced to the mean of all 32, in uV: float64 (channels, n)."""
     for name in EEG_32:
         if (unit := signals[name].physical_dimension).strip().lower() not in ("uv", "µv"):
-            raise DataError(f"{name} of {path} is in {unit!r}, not in uV: remove its folder")
+            raise DataError(f"{name} of {path} is in {unit!r}, not in uV: remove the session's folder")
     mean = np.zeros(len(signals[EEG_32[0]].digital))
     for name in EEG_32:
         mean += signals[name].data

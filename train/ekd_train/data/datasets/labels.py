@@ -22,7 +22,7 @@ _RATE = re.compile(r"[0-9]+(?:\.[0-9]+)?|[0-9]+/[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The rows of one recording: trials, subject, and the rate and unit where stated."""
+    """The content of labels.csv: trials, subject, and stated rate and unit, by the name of the recording."""
 
     targets: tuple[str, ...]
     trials: Mapping[str, tuple[Trial, ...]]
@@ -31,10 +31,10 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """Read the table; recordings may be named with or without .csv, and unknown columns are targets.
+    """Read the table. Recordings may be named with or without .csv, and unknown columns are targets.
 
-    Raises DataError, naming the line, for missing columns or cells, ratings out of 1..9, trials of no length,
-    names given twice, a recording of two subjects, and for a table without rows.
+    Raises DataError, naming the line, for missing columns or cells, ratings that are not within 1..9, trials of zero
+    length, duplicate names, a recording of two subjects, and a table without rows.
     """
     trials: dict[str, list[Trial]] = {}
     subject_of: dict[str, str] = {}
@@ -49,20 +49,24 @@ def read_labels(path: Path) -> Labels:
                     continue
                 where = f"{path} line {reader.line_num}"
                 if len(row) != len(columns):
-                    raise DataError(f"{where} has {len(row)} cells, not {len(columns)} as the header: correct it")
+                    raise DataError(f"{where} has {len(row)} cells, but the header has {len(columns)}: correct it")
                 cells = {name: cell.strip() for name, cell in zip(columns, row, strict=True)}
                 empty = next((name for name in REQUIRED if not cells[name]), None)
                 if empty:
                     raise DataError(f"{where}: the cell {empty} is empty: fill it in or delete the line")
                 name = cells["recording"].removesuffix(".csv")
                 if subject_of.setdefault(name, cells["subject"]) != cells["subject"]:
-                    raise DataError(f"{where}: {name} is of subject {subject_of[name]!r} above: name one subject")
+                    raise DataError(
+                        f"{where}: {name} belongs to subject {subject_of[name]!r} in a line above: name one subject"
+                    )
                 if any(trial.name == cells["trial"] for trial in trials.get(name, ())):
                     raise DataError(f"{where}: trial {cells['trial']} of {name} is listed twice: name each once")
                 trials.setdefault(name, []).append(_trial(cells, targets, where))
-                said = _declared(cells, where)
-                if declared.setdefault(name, said) != said:
-                    raise DataError(f"{where}: rate_hz, unit or adc_bits of {name} differ from above: give one")
+                row_declared = _declared(cells, where)
+                if declared.setdefault(name, row_declared) != row_declared:
+                    raise DataError(
+                        f"{where}: rate_hz, unit or adc_bits of {name} differ from a line above: write the same"
+                    )
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as CSV (UTF-8)") from None
     if not trials:
@@ -71,9 +75,9 @@ def read_labels(path: Path) -> Labels:
 
 
 def append_labels(path: Path, recording: Recording) -> None:
-    """Add the recording's trials to the table, creating the table where it is missing.
+    """Add the recording's trials to the table, and create the table if it does not exist.
 
-    Raises DataError where the table has other columns or names the recording already.
+    Raises DataError if the table has other columns or already has the recording.
     """
     targets = list(dict.fromkeys(target for trial in recording.trials for target in trial.ratings))
     header = [*REQUIRED, *targets]
@@ -82,9 +86,9 @@ def append_labels(path: Path, recording: Recording) -> None:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
         if not rows or rows[0] != header:
-            raise DataError(f"{path} has other columns than {', '.join(header)}: choose another folder")
+            raise DataError(f"the columns of {path} are not {', '.join(header)}: choose another folder")
         if any(row and row[0].removesuffix(".csv") == recording.name for row in rows[1:]):
-            raise DataError(f"{path} names the recording {recording.name} already: choose another name")
+            raise DataError(f"{path} already has the recording {recording.name}: choose another name")
     with path.open("a", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         if fresh:
@@ -99,7 +103,7 @@ def _targets(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
     if missing:
         raise DataError(f"{path} lacks the column {missing[0]}: it needs {', '.join(REQUIRED)} and a target")
     if len(set(columns)) < len(columns) or "" in columns:
-        raise DataError(f"{path} has a column without a name or a name twice: name each column once")
+        raise DataError(f"{path} has an unnamed or duplicate column: give each column a name of its own")
     targets = tuple(name for name in columns if name not in REQUIRED + _OPTIONAL)
     if not targets:
         raise DataError(f"{path} has no target: add a column such as arousal, rated 1 to 9")
@@ -125,7 +129,7 @@ def _declared(cells: Mapping[str, str], where: str) -> Declared:
     if rate and not (_RATE.fullmatch(rate) and not rate.endswith("/0") and Fraction(rate) > 0):
         raise DataError(f"{where}: rate_hz {rate!r} is not a rate: write 128 or 125/2")
     if bits and not (bits.isascii() and bits.isdigit() and 1 <= int(bits) <= 32):
-        raise DataError(f"{where}: adc_bits {bits!r} is not a converter's resolution: write 10 or 12")
+        raise DataError(f"{where}: adc_bits {bits!r} is not an ADC resolution: write 10 or 12")
     return Declared(Fraction(rate) if rate else None, unit or None, int(bits) if bits else None)
 
 

@@ -1,15 +1,15 @@
-"""Your own recordings: a folder with a CSV file per recording and the table labels.csv.
+"""Your own recordings: a folder with one CSV file per recording and the table labels.csv.
 
-labels.csv  a row a rated trial: recording, subject, trial, start_s, end_s (seconds since the first
-            sample) and a column a target (arousal, valence, any name), rated 1..9; an empty cell means not
-            rated. Optional columns rate_hz, unit and adc_bits apply to the row's recording.
-NAME.csv    a header and a line a sample: gsr in uS, or with its unit as in gsr_kohm; optionally time_s or
+labels.csv  one row per rated trial: recording, subject, trial, start_s, end_s (seconds since the first
+            sample) and one column per target (arousal, valence, any name), rated 1..9; an empty cell means
+            unrated. Optional columns rate_hz, unit and adc_bits apply to the row's recording.
+NAME.csv    a header and one line per sample: gsr in uS, or with its unit as in gsr_kohm; optionally time_s or
             millis; optionally EEG in uV as eeg_NAME. Comment lines before it may state `# rate_hz: 128`,
-            `# unit: adc` and `# adc_bits: 12`. Without a header: `value` or `millis,value`, as sensors send.
-            The unit `relative` says that only changes of conductance are known, as of some subjects of DEAP.
+            `# unit: adc` and `# adc_bits: 12`. Files without a header have the lines of a sensor, `value` or
+            `millis,value`. The unit `relative` means an unknown unit and offset, as for some subjects of DEAP.
 
-Header and comments are read as the edge reads them from a sensor (`firmware_bridge.devices.csv.layout`).
-The rate comes from labels.csv, else from the comment, else from the time column.
+Header and comments are parsed as those of a live sensor (`firmware_bridge.devices.csv.layout`).
+The rate is taken from labels.csv, else from the comment, else from the time column.
 """
 
 import hashlib
@@ -39,9 +39,10 @@ _PLAUSIBLE_US = (0.01, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """One recording's columns, and the lines before its first sample.
+    """The layout of one recording's file.
 
-    eeg: column by channel name. tick_s: unit of the time column in seconds.
+    skip: number of lines before the first sample. columns: number of columns. gsr, time: column numbers.
+    tick_s: unit of the time column in seconds. eeg: column number by channel name.
     """
 
     path: Path
@@ -55,9 +56,9 @@ class _Layout:
 
 
 class RecordingsDataset:
-    """The dataset behind `recordings:FOLDER`: labels and headers are checked at once, samples when read.
+    """The dataset `recordings:FOLDER`.
 
-    Every fault is a DataError that names the file and, where there is one, the line.
+    The constructor checks labels and headers, `read` checks samples. Both raise DataError, naming file and line.
     """
 
     synthetic = False
@@ -69,14 +70,17 @@ class RecordingsDataset:
         files = sorted(path for path in folder.glob("*.csv") if path.name != LABELS)
         path = folder / LABELS
         if not files and not path.is_file():
-            raise DataError(f"the folder {folder} holds no recordings: put a CSV file per recording there")
+            raise DataError(f"the folder {folder} contains no recordings: put one CSV file per recording there")
         if not path.is_file():
             raise DataError(f"{folder} has no {LABELS}: add one with {', '.join(REQUIRED)} and a target")
         self._labels: Labels = read_labels(path)
         by_name = {file.stem: file for file in files}
         absent = sorted(set(self._labels.trials) - set(by_name))
         if absent:
-            raise DataError(f"{path} names the recording {absent[0]!r}, but there is no file {absent[0]}.csv")
+            raise DataError(
+                f"{path} has the recording {absent[0]!r}, but there is no file {absent[0]}.csv: add the file or delete "
+                "the lines"
+            )
         self._layouts = {name: _layout(by_name[name], self._labels.declared[name]) for name in self._labels.trials}
         self.targets: tuple[str, ...] = self._labels.targets
         self.subjects: tuple[str, ...] = tuple(sorted(set(self._labels.subject_of.values())))
@@ -97,7 +101,7 @@ class RecordingsDataset:
         self.identity: str = f"recordings:{digest.hexdigest()[:16]}"
 
     def fingerprint(self) -> str:
-        """Of the labels and headers as they were read, and the content of every labeled recording as it is now.
+        """Return a digest of the labels and headers as read, and the current content of every labeled recording.
 
         Raises DataError for a file that cannot be read.
         """
@@ -106,10 +110,10 @@ class RecordingsDataset:
         return f"recordings {hash_files(self._folder, files)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """The labeled recordings of these subjects, subject by subject.
+        """Yield the labeled recordings of these subjects, subject by subject.
 
-        Raises DataError for an unknown subject and at the first recording with a cell that is no number,
-        an unlikely unit, a clock that jumps, or a trial that reaches past its end.
+        Raises DataError for an unknown subject and at the first recording with a cell that is not a number,
+        an implausible unit, a jump of the time column, or a trial that ends after the recording.
         """
         for subject in subjects:
             if subject not in self.subjects:
@@ -120,13 +124,16 @@ class RecordingsDataset:
 
 
 def _common_channels(layouts: Sequence[_Layout]) -> tuple[str, ...]:
-    """The EEG channels, in the first recording's order; none where a recording has none."""
+    """Return the EEG channels in the order of the first recording, or () if a recording has no EEG.
+
+    Raises DataError if recordings have different EEG channels.
+    """
     first = layouts[0]
     if not all(layout.eeg for layout in layouts):
         return ()
     for layout in layouts:
         if set(layout.eeg) != set(first.eeg):
-            raise DataError(f"{layout.path} has other EEG columns than {first.path}: give all the same")
+            raise DataError(f"the EEG columns of {layout.path} differ from those of {first.path}: use the same for all")
     return tuple(first.eeg)
 
 
@@ -145,7 +152,7 @@ def _layout(path: Path, given: Declared) -> _Layout:
             else:
                 line = b""
         if not line.strip():
-            raise DataError(f"{path} holds no samples: take it out of {LABELS} or record it again")
+            raise DataError(f"{path} contains no samples: remove it from {LABELS} or record it again")
         fields = line.strip().split(b",")
         header = None if all(map(is_number, fields)) else line.strip()
         names = columns_of(header) if header is not None else []
@@ -175,15 +182,15 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
         columns.append(layout.time)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of no data: that is an error below
+            warnings.simplefilter("ignore", UserWarning)  # numpy warns about missing data, which is an error below
             table = np.loadtxt(layout.path, delimiter=",", skiprows=layout.skip, usecols=columns, ndmin=2)
     except ValueError:
         raise _fault(layout, columns) from None
     if not np.isfinite(table).all():
         raise _fault(layout, columns)
     if len(table) < 2:
-        raise DataError(f"{layout.path} holds no samples: take it out of {LABELS} or record it again")
-    rate_hz = layout.declared.rate_hz or _shown_rate(layout, table[:, -1])
+        raise DataError(f"{layout.path} contains no samples: remove it from {LABELS} or record it again")
+    rate_hz = layout.declared.rate_hz or _estimated_rate(layout, table[:, -1])
     length_s = float(len(table) / rate_hz)
     for trial in labels.trials[name]:
         if trial.end_s > length_s + 0.5 / float(rate_hz):
@@ -205,33 +212,35 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
 
 
 def _fault(layout: _Layout, columns: Sequence[int]) -> DataError:
-    """The first line that cannot be read, as an error."""
+    """Return an error that names the first line that cannot be parsed."""
     with layout.path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             cells = [cell.strip() for cell in line.partition("#")[0].split(",")]
             if number <= layout.skip or cells == [""]:
                 continue
             if len(cells) <= max(columns):
-                return DataError(f"{layout.path} line {number} has too few cells, not {layout.columns}: correct it")
+                return DataError(
+                    f"{layout.path} line {number} has {len(cells)} cells, but needs {layout.columns}: correct it"
+                )
             for column in columns:
                 if not is_number(cells[column].encode()):
                     return DataError(
                         f"{layout.path} line {number}: {cells[column]!r} is not a finite number: "
-                        "fill the missing sample or cut the recording there"
+                        "fill the missing sample or split the recording there"
                     )
     return DataError(f"{layout.path} is not a table of numbers separated by commas: export it as CSV")
 
 
-def _shown_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
+def _estimated_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
     if layout.time is None:
         raise DataError(f"the rate of {layout.path} is unknown: put '# rate_hz: 128' on its first line")
     seconds = times * layout.tick_s
     rate = estimate_rate(seconds)
     steps = np.diff(seconds)
     if rate is None or steps.min() < 0 or steps.max() > 5 / rate + 0.05:
-        where = int(np.argmax(np.where(steps < 0, np.inf, steps))) + 1
+        last = int(np.argmax(np.where(steps < 0, np.inf, steps))) + 1
         raise DataError(
-            f"the time column of {layout.path} jumps after sample {where}: cut the recording there, "
+            f"the time column of {layout.path} jumps after sample {last}: split the recording there, "
             "or state its rate with '# rate_hz: 128' if no sample is missing"
         )
     return rate
@@ -254,15 +263,15 @@ def _microsiemens(layout: _Layout, raw: NDArray[np.float64]) -> NDArray[np.float
 
 
 def write_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as the CSV file `path` and add its trials to labels.csv in the same folder.
+    """Write a recording to the CSV file `path` and add its trials to labels.csv in the same folder.
 
-    The file's name is the recording's name there. Reading gives every number back exactly.
-    Raises DataError where `path` is there already or does not end in .csv, or labels.csv has other columns.
+    The recording gets the name of the file. The text represents every number exactly.
+    Raises DataError if `path` exists or does not end in .csv, or if labels.csv has other columns.
     """
     if path.suffix != ".csv" or path.name == LABELS:
-        raise DataError(f"a recording is written to a file NAME.csv, not {path}")
+        raise DataError(f"a recording cannot be written to {path}: choose a file NAME.csv")
     if path.exists():
-        raise DataError(f"{path} exists already and was left unchanged: choose another name")
+        raise DataError(f"{path} already exists and was not changed: choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     append_labels(path.parent / LABELS, replace(recording, name=path.stem))
     rows = [recording.gsr] if recording.eeg is None else [recording.gsr, *recording.eeg]

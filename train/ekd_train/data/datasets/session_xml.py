@@ -1,4 +1,4 @@
-"""session.xml of HCI-Tagging: subject, stimulus and ratings. Parsed by defusedxml: no DTD, no entities."""
+"""Parsing of HCI-Tagging's session.xml with defusedxml, which refuses DTDs and entities."""
 
 import math
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ FELT: Mapping[str, str] = {
     "control": "feltCtrl",
     "predictability": "feltPred",
 }
-"""The attribute of each rating."""
+"""The XML attribute of each rating."""
 
 _LARGEST = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session.
+    """Metadata of one session.
 
-    subject: such as "p07". stimulus: whether a stimulus was shown. media: the stimulus' file name, or "".
-    ratings: by names as in `FELT`; None where a number is no rating from 1 to 9.
+    subject: such as "p07". stimulus: whether a stimulus was shown. media: file name of the stimulus, or "".
+    ratings: by names as in `FELT`; None if one is not within 1 to 9.
     """
 
     subject: str
@@ -37,23 +37,23 @@ class Session:
 def read_session(path: Path) -> Session:
     """Read a session.xml.
 
-    Raises DataError for XML that is not well-formed, for any DTD (the way of entity bombs and of references to other
-    files) and where the subject is missing.
+    Raises DataError for XML that is not well-formed, for any DTD (because it can have entity bombs and references to
+    other files), and if the subject is missing.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
     try:
         if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is far too large for a session.xml: replace it or remove its folder")
+            raise DataError(f"{path} is too large for a session.xml: replace it or remove its folder")
         root = fromstring(path.read_bytes(), forbid_dtd=True)
     except DefusedXmlException as error:
         kind = type(error).__name__
-        raise DataError(f"{path} has a DTD ({kind}), which no session has: remove its folder") from None
+        raise DataError(f"{path} has a DTD ({kind}), which is not allowed: remove its folder") from None
     except (ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path} is not well-formed XML ({error}): copy it again or remove its folder") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): copy it again or remove its folder") from error
     person = root.find("subject")
     number = "" if person is None else (person.get("id") or "").strip()
     if not (number.isascii() and number.isdigit()):

@@ -1,15 +1,17 @@
-"""Synthetic EEG and skin conductance with affect ratings: the dataset that ships with ekd.
+"""Synthetic EEG and skin conductance with affect ratings.
 
-A session is `trials` consecutive rated trials. Each trial has a level of arousal and one of valence, as often high
-as low. A slow Ornstein-Uhlenbeck wander, shared by EEG and skin, is added to each, and another to the skin alone.
-The rating of a trial is its level, 1..9, with rating noise: labels are derived from it and are sometimes wrong.
+A session has `trials` consecutive rated trials. Each trial has a level of arousal and a level of valence; half of the
+levels are high. A slow Ornstein-Uhlenbeck process, common to EEG and skin, is added to each level. A second process is
+added only for the skin. The rating of a trial is its level on the scale 1..9 plus rating noise, so some labels are
+wrong.
 
-Skin conductance follows arousal (see `firmware_bridge.synthesis`) and, on purpose, a little of valence, which
-physiology hardly gives it: without that leak no student could learn valence.
-EEG is a 1/f background mixed over the channels, alpha that falls and beta that rises with arousal, more alpha
-on the right than on the left frontally with pleasant valence, and blinks, all within 4-45 Hz.
+Skin conductance depends on arousal (see `firmware_bridge.synthesis`) and slightly on valence. The dependence on valence
+is larger than in physiology; without it a student could not learn valence.
+EEG is the sum of a 1/f background that is mixed over the channels, alpha power that decreases with arousal, beta power
+that increases with arousal, a frontal alpha asymmetry (more on the right with pleasant valence), and blinks, all within
+4-45 Hz.
 
-Nothing here was measured on people: say "synthetic" wherever a figure from it is shown.
+Nothing here was measured on people: write "synthetic" at every figure made from it.
 """
 
 import json
@@ -32,29 +34,31 @@ CHANNELS: tuple[str, ...] = (
     *("F3", "F4", "O1", "O2", "P3", "P4", "C3", "C4", "AF3", "AF4", "Fp1", "Fp2", "F7", "F8", "PO3", "PO4"),
     *("FC5", "FC6", "FC1", "FC2", "CP5", "CP6", "CP1", "CP2", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz"),
 )
-"""Names of the EEG rows, as many as asked for: 14 pairs, left before right, then the midline."""
+"""Names of the EEG rows: 14 pairs, left before right, then the midline. A dataset has the first `eeg_channels`."""
 
 Difficulty = Literal["default", "hard"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """Parameters of the task's difficulty.
+    """Parameters of the synthesis for one difficulty.
 
-    gap: smallest distance of a trial's level from neutral; levels go to 1.
-    wander, wander_tau_s: sd and time constant of the shared wander. skin_wander...: of the skin's.
-    rating_noise: sd of the rating, in units of the level.
-    alpha, beta: change of log amplitude per unit of arousal. asymmetry: of frontal log alpha, right minus
-        left, per unit of valence. gain_spread: log spread of these three over people.
-    rhythm_uv, background_uv, blinks_per_minute: sizes of the EEG's parts.
-    valence_leak: part of valence that the skin takes for arousal.
+    gap: smallest distance of a trial's level from neutral; the largest is 1.
+    drift, drift_tau_s: standard deviation and time constant of the process common to EEG and skin.
+    skin_drift, skin_drift_tau_s: the same of the process added only for the skin.
+    rating_noise: standard deviation of the rating noise, in units of the level.
+    alpha, beta: change of log amplitude per unit of arousal.
+    asymmetry: change of frontal log alpha, right minus left, per unit of valence.
+    gain_spread: standard deviation over subjects of the logarithm of these three.
+    rhythm_uv, background_uv, blinks_per_minute: amplitudes of the components of EEG, and rate of blinks.
+    valence_leak: fraction of the valence level that is added to arousal for the skin.
     """
 
     gap: float = 0.35
-    wander: float = 0.3
-    wander_tau_s: float = 15.0
-    skin_wander: float = 0.5
-    skin_wander_tau_s: float = 60.0
+    drift: float = 0.3
+    drift_tau_s: float = 15.0
+    skin_drift: float = 0.5
+    skin_drift_tau_s: float = 60.0
     rating_noise: float = 0.37
     alpha: float = 0.5
     beta: float = 0.4
@@ -71,7 +75,7 @@ _RECIPES: dict[Difficulty, _Recipe] = {
     "default": _Recipe(),
     "hard": _Recipe(
         gap=0.1,
-        wander=0.5,
+        drift=0.5,
         rating_noise=0.5,
         alpha=0.25,
         beta=0.2,
@@ -95,7 +99,7 @@ _RECIPES: dict[Difficulty, _Recipe] = {
 class SyntheticConfig:
     """Size, seed and difficulty of a synthetic dataset.
 
-    Subject k is the same for every number of subjects. Raises DataError for impossible values.
+    Subject k does not depend on the number of subjects. Raises DataError for values out of range.
     """
 
     subjects: int = 24
@@ -108,21 +112,21 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         if self.subjects < 1 or self.trials < 2 or self.trials % 2:
-            raise DataError("synthetic data needs at least 1 subject and an even number of trials")
+            raise DataError("synthetic data needs at least 1 subject and an even number of trials: set subjects=24")
         if not (math.isfinite(self.trial_s) and self.trial_s >= 1):
             raise DataError("synthetic trials last at least 1 second: set trial_s=60")
         if not 0 <= self.eeg_channels <= len(CHANNELS):
-            raise DataError(f"synthetic EEG has 0 to {len(CHANNELS)} channels")
+            raise DataError(f"synthetic EEG has 0 to {len(CHANNELS)} channels: set eeg_channels=8")
         if not 100 <= self.rate_hz <= 2000:
-            raise DataError("synthetic recordings have a rate of 100 to 2000 Hz: EEG up to 45 Hz must fit")
+            raise DataError("synthetic recordings with EEG up to 45 Hz have a rate of 100 to 2000 Hz: set rate_hz=128")
         if self.seed < 0:
-            raise DataError("the seed of synthetic data must not be negative")
+            raise DataError("the seed of synthetic data must not be negative: set seed=0")
         if self.difficulty not in _RECIPES:
             raise DataError(f"unknown synthetic difficulty {self.difficulty!r}: choose default or hard")
 
 
 class SyntheticDataset:
-    """The dataset behind `synthetic`: subjects are generated on request and not stored."""
+    """The dataset `synthetic`. Recordings are synthesized when they are read and are not stored."""
 
     synthetic = True
     targets = ("arousal", "valence")
@@ -135,16 +139,16 @@ class SyntheticDataset:
 
     @property
     def identity(self) -> str:
-        """Same identity and same subject name mean the same (synthetic) person."""
+        """The difficulty and the seed, which determine the synthetic person of each subject name."""
         kind = "synthetic" if self.config.difficulty == "default" else f"synthetic:{self.config.difficulty}"
         return f"{kind}?seed={self.config.seed}"
 
     def fingerprint(self) -> str:
-        """The configuration, which determines everything that `read` gives."""
+        """Return the configuration as text, which determines all recordings."""
         return f"synthetic {json.dumps(asdict(self.config), sort_keys=True)}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """One recording a subject, in this order; without EEG if not wanted."""
+        """Yield one recording per subject, in this order. Raises DataError for an unknown subject."""
         for name in subjects:
             if name not in self.subjects:
                 raise DataError(f"synthetic data has no subject {name!r}: known are {', '.join(self.subjects)}")
@@ -156,9 +160,17 @@ def _subject(index: int) -> str:
 
 
 def synthesize(config: SyntheticConfig, index: int, eeg: bool = True) -> Recording:
-    """The session of subject `index`, determined by the seed, the index and the config's sizes alone.
+    """Synthesize the session of a subject.
 
-    Values are rounded as an amplifier would: GSR to 0.00001 uS, EEG to 0.01 uV. Ratings have two decimals.
+    Values are rounded to the resolution of an amplifier: GSR to 0.00001 uS, EEG to 0.01 uV. Ratings have two decimals.
+
+    Args:
+        config: seed, sizes and difficulty.
+        index: number of the subject, from 0.
+        eeg: whether to synthesize EEG.
+
+    Returns:
+        The recording, which depends only on `config` without its number of subjects, and on `index`.
     """
     recipe = _RECIPES[config.difficulty]
     key = (config.seed, index)
@@ -167,14 +179,14 @@ def synthesize(config: SyntheticConfig, index: int, eeg: bool = True) -> Recordi
     per_trial = round(config.trial_s * config.rate_hz)
     n = per_trial * config.trials
 
-    def wander(stream: int, tau_s: float, sd: float) -> NDArray[np.float64]:
+    def drift(stream: int, tau_s: float, sd: float) -> NDArray[np.float64]:
         noise = OrnsteinUhlenbeck(np.random.default_rng((*key, stream)), config.rate_hz, tau_s, sd)
         return noise.render(n)
 
-    arousal = np.repeat(arousal_levels, per_trial) + wander(11, recipe.wander_tau_s, recipe.wander)
-    valence = np.repeat(valence_levels, per_trial) + wander(12, recipe.wander_tau_s, recipe.wander)
+    arousal = np.repeat(arousal_levels, per_trial) + drift(11, recipe.drift_tau_s, recipe.drift)
+    valence = np.repeat(valence_levels, per_trial) + drift(12, recipe.drift_tau_s, recipe.drift)
     skin = arousal + recipe.valence_leak * valence
-    skin += wander(15, recipe.skin_wander_tau_s, recipe.skin_wander)
+    skin += drift(15, recipe.skin_drift_tau_s, recipe.skin_drift)
     person = SkinConductance(config.rate_hz, (*key, 13), recipe.skin)
     gsr = person.render(skin)
     waves = _eeg(config, recipe, (*key, 14), arousal, valence) if eeg and config.eeg_channels else None
@@ -213,7 +225,7 @@ def _ratings(rng: np.random.Generator, levels: NDArray[np.float64], noise: float
 def _rhythm(
     rng: np.random.Generator, rows: int, n: int, rate_hz: float, low: float, high: float, slope: float = 0.0
 ) -> NDArray[np.float64]:
-    """Noise of unit variance within [low, high] Hz, amplitude falling as f**-slope; (rows, n)."""
+    """Return noise of unit variance within [low, high] Hz with amplitudes proportional to f**-slope: (rows, n)."""
     hz = np.fft.rfftfreq(n, 1.0 / rate_hz)
     inside = np.flatnonzero((hz >= low) & (hz <= high))
     spectrum = np.zeros((rows, len(hz)), dtype=np.complex128)
@@ -262,7 +274,7 @@ def _eeg(
 
 
 def _blinks(rng: np.random.Generator, n: int, rate: float, per_minute: float) -> NDArray[np.float64]:
-    """Blinks within 4-45 Hz: a short wave of one cycle of 5 Hz at random times; (n,)."""
+    """Return blinks, each a windowed cycle of 5 Hz at a random time: (n,)."""
     length = round(0.2 * rate)
     wave = np.sin(2.0 * np.pi * np.arange(length) / length) * np.hanning(length)
     blinks = np.zeros(n)

@@ -1,1 +1,1 @@
-"""DEAP's pickles, read without running them."""
+"""Parsing of DEAP's pickles without execution of their instructions."""

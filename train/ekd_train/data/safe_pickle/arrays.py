@@ -1,6 +1,6 @@
-"""The names that numpy writes into a pickle of an array, and their meaning.
+"""The names that numpy writes into a pickle of an array, and safe replacements of their constructors.
 
-None of the names is imported: each is a marker, and the few constructors are implemented here.
+The names are not imported. Each one is a marker, and this module implements the constructors.
 Source: `numpy.ndarray.__reduce_ex__` and `numpy.dtype.__reduce__` of numpy 1 and 2.
 """
 
@@ -30,16 +30,16 @@ _MOST_AXES: Final = 8
 
 
 class ForeignError(Exception):
-    """The pickle contains something other than arrays, which the message names."""
+    """The pickle contains something other than arrays. The message names it."""
 
 
 class DamagedError(Exception):
-    """The pickle is malformed; the message says how."""
+    """The pickle is malformed. The message is a clause that says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class NameMark:
-    """Stands for one of numpy's names. Raises ForeignError for any other name."""
+    """Marker of one of numpy's names. Raises ForeignError for any other name."""
 
     name: str
 
@@ -56,15 +56,15 @@ class _DtypeMark:
 
 @dataclass(slots=True)
 class ArrayMark:
-    """An array whose values follow in its state."""
+    """Marker of an array; `fill` sets the values."""
 
     value: NDArray[Any] | None = None
 
 
 def call(function: Any, arguments: Any) -> Any:
-    """The result of calling one of the known names."""
+    """Return the result of a call of one of the known names. Raises ForeignError for any other call."""
     if not isinstance(function, NameMark) or not isinstance(arguments, tuple):
-        raise ForeignError("a call of what makes no array")
+        raise ForeignError("a call that does not construct an array")
     meaning = _NAMES[function.name]
     match meaning, arguments:
         case "reconstruct", (NameMark(name="numpy.ndarray"), _, _):
@@ -79,12 +79,12 @@ def call(function: Any, arguments: Any) -> Any:
             try:
                 return text.encode("latin1")
             except UnicodeEncodeError:
-                raise DamagedError("its bytes are none") from None
+                raise DamagedError("its bytes are not latin1 text") from None
     raise ForeignError(f"a call of {function.name} that numpy does not write")
 
 
 def fill(target: Any, state: Any) -> None:
-    """Give an array its values, or a type its byte order."""
+    """Set the values of an array, or the byte order of a type. Raises ForeignError for any other state."""
     match target, state:
         case ArrayMark(), (int(), tuple() as shape, _DtypeMark() as dtype, int() as fortran, raw):
             if not isinstance(raw, memoryview | bytes):
@@ -92,16 +92,16 @@ def fill(target: Any, state: Any) -> None:
             target.value = _shaped(raw, dtype, shape, bool(fortran))
         case _DtypeMark(), (int(), str() | memoryview() | bytes() as order, None, None, None, *_):
             if text_of(order) not in ("<", ">", "|", "="):
-                raise DamagedError("a byte order is none")
+                raise DamagedError("a byte order is invalid")
             target.order = text_of(order)
         case _:
-            raise ForeignError("a state that no array has")
+            raise ForeignError("a state that is not of an array")
 
 
 def _shaped(raw: memoryview | bytes, dtype: _DtypeMark, shape: tuple[Any, ...], fortran: bool) -> NDArray[Any]:
     described = np.dtype(dtype.order + dtype.code)
     if len(shape) > _MOST_AXES or not all(type(n) is int and 0 <= n <= _LARGEST_AXIS for n in shape):
-        raise DamagedError("an array has a shape that is none")
+        raise DamagedError("the shape of an array is invalid")
     count = math.prod(shape)
     if count * described.itemsize != len(raw):
         raise DamagedError(f"an array of {count} numbers has {len(raw)} bytes")
@@ -110,9 +110,9 @@ def _shaped(raw: memoryview | bytes, dtype: _DtypeMark, shape: tuple[Any, ...], 
 
 
 def text_of(value: Any) -> str:
-    """A name or code, written as text or as a string of Python 2. Raises DamagedError where it is neither."""
+    """Return the text of a str, or of the bytes of a Python 2 string. Raises DamagedError for another value."""
     if isinstance(value, str):
         return value
     if isinstance(value, memoryview | bytes):
         return bytes(value[:LONGEST_NAME]).decode("latin1")
-    raise DamagedError("a name is no text")
+    raise DamagedError("a name is not text")

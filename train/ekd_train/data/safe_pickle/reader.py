@@ -1,13 +1,13 @@
-"""Arrays from an untrusted pickle: nothing in the file is imported, called or run.
+"""Reading of arrays from an untrusted pickle without importing, calling or executing anything in the file.
 
-A pickle is a program, and `pickle.load` runs it. This reader knows the few instructions by which Python 2 and 3
-write a dict of numeric numpy arrays (protocols 0 to 5), and treats the few names in it as markers on a stack
-(`arrays`): the file cannot reach a function. Any other instruction or name is refused.
+A pickle is a program that `pickle.load` executes. This reader implements only the instructions with which Python 2 and
+3 write a dict of numeric numpy arrays (protocols 0 to 5), and represents names by markers (`arrays`), so the file
+cannot call a function. Any other instruction or name is an error.
 
-Strings of Python 2 are read as bytes, as `encoding="latin1"` does elsewhere. An array stored as bytes is mapped from
-its file, so reading the labels of a file of 100 MB touches a page or two.
+Strings of Python 2 are read as bytes, as `pickle.load` does with encoding="latin1". The values of an array are mapped
+from the file, so the labels of a file of 100 MB can be read without reading the whole file.
 
-Source of the instructions: `pickletools` of the standard library, which describes every one.
+Source of the instructions: `pickletools` of the standard library.
 """
 
 import codecs
@@ -35,7 +35,7 @@ __all__ = ["read_arrays"]
 _LARGEST_FILE: Final = 512 * 2**20
 _MOST_STEPS: Final = 10_000
 
-# Instructions by the kind of their argument, with its size or that of its length in bytes.
+# Instructions by the kind of their argument, with the size in bytes of the argument or of its length.
 _CONSTANTS: Final = {b"N": None, b"\x88": True, b"\x89": False, b")": ()}
 _INTEGERS: Final = {b"K": (1, False), b"M": (2, False), b"J": (4, True)}
 _BYTES: Final = {b"U": 1, b"T": 4, b"C": 1, b"B": 4, b"\x8e": 8, b"\x96": 8}
@@ -47,9 +47,9 @@ _GETS: Final = {b"h": 1, b"j": 4}
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The numeric arrays of a pickled dict, by their keys: read-only, and mapped from the file where they can be.
+    """Return the numeric arrays of a pickled dict by key, read-only and mapped from the file where possible.
 
-    Raises DataError for a file that cannot be read, is larger than 512 MB, is damaged, or holds anything else.
+    Raises DataError for a file that cannot be read, is larger than 512 MB, is damaged, or contains other objects.
     """
     try:
         with path.open("rb") as file:
@@ -57,16 +57,20 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if size == 0:
                 raise DataError(f"{path} is empty: copy it again")
             if size > _LARGEST_FILE:
-                raise DataError(f"{path} has {size >> 20} MB, more than any file of arrays that ekd knows: replace it")
+                raise DataError(
+                    f"{path} has {size >> 20} MB, but files of up to {_LARGEST_FILE >> 20} MB can be read: replace it"
+                )
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): correct the path or the file's permissions"
+        ) from error
     try:
         return _Machine(content).run()
     except ForeignError as error:
         raise DataError(
-            f"{path} is not a pickle of numeric arrays alone: it contains {error}: nothing of it was run, "
-            "take the file from its publisher again"
+            f"{path} is not a pickle of numeric arrays, because it contains {error}; nothing in it was executed: "
+            "download the file from its publisher again"
         ) from None
     except DamagedError as error:
         raise DataError(f"{path} is damaged ({error}): copy it again") from None
@@ -74,9 +78,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @dataclass(slots=True)
 class _Machine:
-    """A pickle's stack machine without the instructions that import and call.
+    """The stack machine of pickle without the instructions that import or call.
 
-    outer: the stacks below each mark. copied: bytes decoded from text so far, bounded by the file's size.
+    outer: the stacks below each mark. copied: number of bytes decoded from text, limited to the file's size.
     """
 
     file: mmap.mmap
@@ -98,7 +102,7 @@ class _Machine:
     def result(self) -> dict[str, NDArray[Any]]:
         found = self.stack[-1] if len(self.stack) == 1 and not self.outer else None
         if not isinstance(found, dict):
-            raise ForeignError("no dict of arrays")
+            raise ForeignError("an object that is not a dict of arrays")
         arrays: dict[str, NDArray[Any]] = {}
         for name, array in found.items():
             if not isinstance(array, ArrayMark):
@@ -108,7 +112,7 @@ class _Machine:
             arrays[name] = array.value
         return arrays
 
-    # the instructions: each returns whether it handled the opcode
+    # Each of these methods returns whether it handled the opcode.
 
     def read_value(self, code: bytes) -> bool:
         value: Any
@@ -170,7 +174,7 @@ class _Machine:
             self.stack.append(made := call(function, arguments))
             self.copied += len(made) if isinstance(made, bytes) else 0
             if self.copied > len(self.file):
-                raise ForeignError("one text many times over")
+                raise ForeignError("a text that is encoded many times")
         elif code == b"b":
             state = self.pop()
             fill(self.top(), state)
@@ -186,7 +190,7 @@ class _Machine:
         elif code in _GETS or code == b"g":
             index = self.number(_GETS[code]) if code in _GETS else self.decimal()
             if index not in self.memo:
-                raise DamagedError("it recalls a value that was never stored")
+                raise DamagedError("it reads a value that was not stored")
             self.stack.append(self.memo[index])
         else:
             return False
@@ -196,24 +200,24 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self.stack:
-            raise DamagedError("it takes more than it has")
+            raise DamagedError("it reads from an empty stack")
         return self.stack.pop()
 
     def top(self) -> Any:
         if not self.stack:
-            raise DamagedError("it takes more than it has")
+            raise DamagedError("it reads from an empty stack")
         return self.stack[-1]
 
     def unmark(self) -> tuple[list[Any], list[Any]]:
-        """The stack below the last mark, and the values above it."""
+        """Remove the last mark; return the stack below it and the values above it."""
         if not self.outer:
-            raise DamagedError("it returns to a mark that does not exist")
+            raise DamagedError("it uses a mark that does not exist")
         return self.outer.pop(), self.stack
 
     def update(self, items: list[Any]) -> None:
         target = self.top()
         if not isinstance(target, dict) or len(items) % 2:
-            raise DamagedError("it fills what is no dict")
+            raise DamagedError("it adds items to an object that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[text_of(key)] = value
 
@@ -222,7 +226,7 @@ class _Machine:
     def take(self, size: int) -> memoryview:
         end = self.position + size
         if end > len(self.file):
-            raise DamagedError("it ends in the middle")
+            raise DamagedError("it is truncated")
         piece = memoryview(self.file)[self.position : end]
         self.position = end
         return piece
@@ -233,7 +237,7 @@ class _Machine:
     def line(self, longest: int = _LARGEST_FILE) -> memoryview:
         end = self.file.find(b"\n", self.position, self.position + longest + 1)
         if end < 0:
-            raise DamagedError("a line of it does not end")
+            raise DamagedError("a line has no end")
         piece = self.take(end - self.position)
         self.position += 1
         return piece
@@ -241,7 +245,7 @@ class _Machine:
     def decimal(self) -> int:
         text = bytes(self.line(24)).removesuffix(b"L")
         if not text.removeprefix(b"-").isdigit():
-            raise DamagedError("a number is none")
+            raise DamagedError("a number is invalid")
         return int(text)
 
     def quoted(self) -> memoryview:
@@ -251,11 +255,11 @@ class _Machine:
         try:
             return memoryview(codecs.escape_decode(text[1:-1])[0])
         except ValueError:
-            raise DamagedError("a string has a false escape") from None
+            raise DamagedError("a string has an invalid escape") from None
 
 
 def _decoded(raw: memoryview, encoding: str) -> str:
     try:
         return str(raw, encoding)
     except UnicodeDecodeError:
-        raise DamagedError("a text of it is none") from None
+        raise DamagedError("a text is not valid in its encoding") from None
