@@ -204,7 +204,7 @@ class _MixBlock(nn.Module):
         super().__init__()
         scale, shift = batch_norm(block.mixing.bn)
         weight = block.mixing.weight.double() * scale[:, None, None]
-        self.mixing = _conv(weight[:, :, None], shift, padding=block.mixing.reach, groups=len(weight))
+        self.mixing = _conv(weight[:, :, None], shift, padding=block.mixing.padding, groups=len(weight))
         self.dense1 = _pointwise(normed(block.dense1, block.bn1))
         self.dense2 = _pointwise(normed(block.dense2, block.bn2))
 

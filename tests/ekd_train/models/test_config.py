@@ -48,5 +48,5 @@ def test_refuses_what_cannot_make_a_network(wrong):
 
 
 def test_refuses_a_target_named_like_a_part_of_the_network():
-    with pytest.raises(ConfigError, match="another name"):
+    with pytest.raises(ConfigError, match="choose another name"):
         Student(NetworkConfig(targets=("forward",)))

@@ -1,1 +1,1 @@
-"""Networks: the published teacher and student, the students for devices, and stacks of folds."""
+"""Networks: the published teacher and student, the smaller students for devices, and stacks of networks."""

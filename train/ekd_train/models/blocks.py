@@ -1,9 +1,9 @@
 """The building blocks of student and teacher (EmotionKD, ACM MM 2023).
 
-Some are computed in another way than published, with the same function and gradients, because it is faster: attention
-with merged weights, and the head's batch norm from the statistics of its input.
+Two are computed faster than published, with the same outputs and gradients: attention uses merged weights, and the
+head's batch norm uses the statistics of its input.
 
-Tokens travel as (batch, tokens, filters). B, T, F, H below: batch, tokens, filters, heads.
+Tokens have the shape (batch, tokens, filters). B is batch, T tokens, F filters, H heads.
 """
 
 import math
@@ -35,17 +35,17 @@ _LN_EPSILON = 1e-6
 
 
 def batch_norm(features: int) -> nn.BatchNorm1d:
-    """A batch norm with the published constants, over (n, features)."""
+    """Return a batch norm over (n, features) with the published constants."""
     return nn.BatchNorm1d(features, eps=_BN_EPSILON, momentum=_BN_UPDATE)
 
 
 class Head(nn.Module):
     """Signal (B, rows, window) -> tokens (B, T, F): temporal conv, batch norm, ReLU, spatial conv, dropout.
 
-    In training the convolutions are matrix products over patches, and the batch norm is folded into the first: the
-    mean and variance of its outputs follow exactly from the patches' mean and covariance, so the widest tensor of
-    the network (B * rows * T * F) is written once instead of three times. The bias before the batch norm then gets
-    no gradient at all, where it would get one of rounding errors.
+    In training the convolutions are matrix products over patches, and the batch norm is folded into the first product.
+    The mean and covariance of the patches give the exact mean and variance of its outputs, so the largest tensor of the
+    network (B * rows * T * F) is written once instead of three times. The bias before the batch norm gets no gradient;
+    without folding, its gradient would consist of rounding errors.
     """
 
     def __init__(self, config: NetworkConfig, rows: int) -> None:
@@ -79,7 +79,7 @@ class Head(nn.Module):
     def _normed_patches(self, signal: Tensor) -> Tensor:
         """(B, rows, window) -> (B, T, rows * F), always in float32.
 
-        Kernels that cancel a slow signal leave differences of large products, which bfloat16 cannot hold.
+        A kernel that cancels a slow signal subtracts large products, for which bfloat16 is too inexact.
         """
         with torch.autocast(signal.device.type, enabled=False):
             windows = signal.unfold(2, self.kernel, self.stride)
@@ -90,12 +90,14 @@ class Head(nn.Module):
             count = len(patches)
             weight = self.temporal_conv.weight.flatten(1)
             variance = ((weight @ (patches.T @ patches)) * weight).sum(1).clamp(min=0.0) / count
-            self._note(F.linear(center, weight, self.temporal_conv.bias), variance * (count / max(count - 1, 1)))
+            self._update_statistics(
+                F.linear(center, weight, self.temporal_conv.bias), variance * (count / max(count - 1, 1))
+            )
             scale = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
             hidden = F.relu(F.linear(patches, weight * scale.unsqueeze(1), self.bn.bias), inplace=True)
             return hidden.view(batch, length, -1)
 
-    def _note(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
         """Update the running statistics as nn.BatchNorm2d does."""
         bn = self.bn
         assert bn.running_mean is not None
@@ -107,16 +109,16 @@ class Head(nn.Module):
             bn.running_var.mul_(1 - _BN_UPDATE).add_(_BN_UPDATE * variance.detach().to(bn.running_var.dtype))
 
     def regularization(self) -> Tensor:
-        """The L2 penalty of both kernels."""
+        """Return the L2 penalty of both kernels."""
         return kernel_penalty(self.temporal_conv.weight, self.spatial_conv.weight)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, (B, T, F) -> (B, T, F), evaluated with merged weights.
+    """Multi-head self-attention with merged weights, (B, T, F) -> (B, T, F).
 
-    Scores are x Wq Wk^T x^T: with M = Wq Wk^T per head, one product with x serves all heads, and the keys are the
-    tokens themselves; likewise Wv Wo is one matrix per head. Same function, same gradients, a third less work.
-    There is no key bias: it would add the same number to all scores of a row, which the softmax ignores.
+    Scores are x Wq Wk^T x^T. With M = Wq Wk^T per head, one product with x gives the queries of all heads, and the keys
+    are the tokens. Wv Wo is also one matrix per head. Outputs and gradients are unchanged, with a third less work.
+    There is no key bias, because it adds the same number to all scores of a row and the softmax cancels it.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -134,25 +136,25 @@ class Attention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def weights(self, tokens: Tensor) -> Tensor:
-        """Softmaxed scores (B, T * H, T): rows token-major, then head; columns the tokens attended to."""
+        """Return the attention weights (B, T * H, T): row t * H + h has the weights of token t and head h."""
         batch, length, filters = tokens.shape
         query = self.query.weight.view(self.heads, self.size, filters) / math.sqrt(self.size)
         key = self.key.weight.view(self.heads, self.size, filters)
         bias = self.query.bias.view(self.heads, 1, self.size) / math.sqrt(self.size)
         merged = torch.matmul(key.transpose(1, 2), query).reshape(self.heads * filters, filters)
-        asked = F.linear(tokens, merged, torch.matmul(bias, key).reshape(-1))
-        scores = torch.matmul(asked.reshape(batch, length * self.heads, filters), tokens.transpose(1, 2))
+        queries = F.linear(tokens, merged, torch.matmul(bias, key).reshape(-1))
+        scores = torch.matmul(queries.reshape(batch, length * self.heads, filters), tokens.transpose(1, 2))
         return scores.softmax(-1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
         batch, length, filters = tokens.shape
-        seen = torch.matmul(self.weights(tokens), tokens).reshape(batch, length, self.heads * filters)
+        attended = torch.matmul(self.weights(tokens), tokens).reshape(batch, length, self.heads * filters)
         output = self.output.weight.view(filters, self.heads, self.size).transpose(0, 1)
         value = self.value.weight.view(self.heads, self.size, filters)
         merged = torch.matmul(output, value).transpose(0, 1).reshape(filters, self.heads * filters)
         bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
-        return F.linear(seen, merged, bias)
+        return F.linear(attended, merged, bias)
 
 
 class FeedForward(nn.Module):
@@ -188,7 +190,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Position embedding and `depth` blocks; returns the tokens after each block, shallow first."""
+    """Position embedding and `depth` blocks. The outputs are the tokens after each block, first block first."""
 
     def __init__(self, config: NetworkConfig, depth: int) -> None:
         super().__init__()
@@ -237,7 +239,7 @@ class Classifier(nn.Module):
         self.dense4 = dense(128, config.classes)
 
     def layers(self) -> tuple[nn.Linear, ...]:
-        """The dense layers, first to last."""
+        """Return the dense layers, first to last."""
         return self.dense1, self.dense2, self.dense3, self.dense4
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -247,7 +249,7 @@ class Classifier(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """Feature (B, n) -> logits (B, classes): dropout, then the single dense layer that equals the four."""
+    """Feature (B, n) -> logits (B, classes): dropout and one dense layer, equivalent to the four of `Classifier`."""
 
     def __init__(self, config: NetworkConfig, feature: int) -> None:
         super().__init__()
@@ -255,7 +257,7 @@ class LinearClassifier(nn.Module):
         self.dense = dense(feature, config.classes)
 
     def layers(self) -> tuple[nn.Linear, ...]:
-        """The dense layer."""
+        """Return the dense layer."""
         return (self.dense,)
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -265,14 +267,17 @@ class LinearClassifier(nn.Module):
 
 
 class Classifiers(nn.ModuleDict):
-    """One classifier a target, by name: feature (B, n) -> logits (B, targets, classes)."""
+    """One classifier per target, by name: feature (B, n) -> logits (B, targets, classes).
+
+    Raises ConfigError for a target with the name of an attribute of nn.ModuleDict.
+    """
 
     def __init__(
         self, config: NetworkConfig, feature: int, kind: type[Classifier] | type[LinearClassifier] = Classifier
     ) -> None:
         for target in config.targets:
             if hasattr(nn.ModuleDict, target):
-                raise ConfigError(f"Choose another name for the target {target!r}: the network needs that one.")
+                raise ConfigError(f"the network uses the name {target!r} itself: choose another name for the target")
         super().__init__({target: kind(config, feature) for target in config.targets})
 
     def forward(self, feature: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The shape of both networks, and their output. Importable without torch."""
+"""The shape and output of teacher and student. This module can be imported without torch."""
 
 import re
 from collections.abc import Mapping
@@ -22,19 +22,22 @@ STUDENTS: Mapping[StudentKind, Mapping[str, Any]] = {
     "compact": {"heads": 2, "key_size": 16, "gate": "hardtanh"},
     "edge": {"filters": 48, "ffn": 48, "gate": "hardtanh"},
 }
-"""How each kind of student differs from the teacher. compact: less attention, a pooled and collapsed classifier.
-edge: no attention at all, tokens mixed by depthwise convolutions, batch norms that fold away: int8 makes it fast."""
+"""Settings in which each kind of student differs from the teacher.
+
+"compact" has fewer attention heads and classifies the mean over tokens with one dense layer. "edge" mixes tokens with
+depthwise convolutions instead of attention. Its batch norms fold into other layers, so int8 kernels run it fast.
+"""
 
 _OWN_SIZES = ("filters", "heads", "key_size", "ffn")
 _TARGET = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Output(NamedTuple):
-    """The output of a network for a batch of B windows.
+    """Logits and feature of a network for a batch of B windows.
 
     logits: (B, targets, classes), before the softmax.
-    feature: (B, tokens * filters) of the student, token-major, in the teacher's width; (B, 2 * tokens * filters) of
-        the teacher, whose first half are the EEG tokens. This is what feature distillation compares.
+    feature: token-major; for the student (B, tokens * filters) in the teacher's width; for the teacher
+        (B, 2 * tokens * filters), first the EEG tokens and then the GSR tokens. Feature distillation compares them.
     """
 
     logits: "Tensor"
@@ -43,7 +46,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """The part of the networks' shape that a preset chooses; the defaults are the published networks (ACM MM 2023).
+    """Sizes of the networks that a preset sets. The defaults are those of the published networks (ACM MM 2023).
 
     Raises ConfigError for a value out of its range.
     """
@@ -80,12 +83,12 @@ class NetworkShape:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig(NetworkShape):
-    """The whole shape of student and teacher: the chosen part, and what follows from the data.
+    """Sizes of student and teacher: those of a preset and those that the data determine.
 
-    window_samples: samples of one window, of every channel. eeg_rows: EEG channels of the teacher.
-    targets: names of what is predicted, one classifier each. classes: of every target.
+    window_samples: samples of a window, per channel. eeg_rows: EEG channels of the teacher.
+    targets: names of the predicted targets; each has a classifier. classes: number of classes of every target.
 
-    Raises ConfigError where the values cannot make a network.
+    Raises ConfigError for values that do not fit together.
     """
 
     window_samples: int = setting(512, "samples of one window", at_least=1)
@@ -101,33 +104,35 @@ class NetworkConfig(NetworkShape):
                 "window longer or the kernel shorter"
             )
         if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise ConfigError("name at least one target of the network, and each only once")
+            raise ConfigError("the network needs at least one target, without duplicates: name each target once")
         for target in self.targets:
             if not _TARGET.fullmatch(target):
-                raise ConfigError(f"the target {target!r} must be made of letters, digits and underscores")
+                raise ConfigError(
+                    f"the target {target!r} is not a name: start with a letter and use only letters, digits and _"
+                )
 
     @property
     def of_student(self) -> "NetworkConfig":
-        """The student's own shape: this one with the changes of its kind and its own sizes."""
+        """The student's shape: this shape with the settings of its kind and its own sizes."""
         own = {name: getattr(self, f"student_{name}") for name in _OWN_SIZES}
         return replace(self, **{**STUDENTS[self.student], **{name: size for name, size in own.items() if size}})
 
     @property
     def tokens(self) -> int:
-        """Tokens of one modality: 61 as published."""
+        """Number of tokens of one modality; 61 as published."""
         return (self.window_samples - self.kernel) // self.stride + 1
 
     @property
     def positions(self) -> int:
-        """Rows of the position embedding: window / stride, 64 as published; the first `tokens` are used."""
+        """Number of rows of the position embedding, window / stride; 64 as published. The first `tokens` are used."""
         return max(self.tokens, self.window_samples // self.stride)
 
     @property
     def student_feature(self) -> int:
-        """Length of the student's feature, for every kind of student: 3904 as published."""
+        """Length of the feature of every kind of student; 3904 as published."""
         return self.tokens * self.filters
 
     @property
     def teacher_feature(self) -> int:
-        """Length of the teacher's feature: 7808 as published."""
+        """Length of the teacher's feature; 7808 as published."""
         return 2 * self.student_feature

@@ -1,4 +1,4 @@
-"""Elementary layers, with the published initialization, and two that are faster than torch's on a CPU."""
+"""Elementary layers with the published initialization; dropout and softsign are faster than torch's on a CPU."""
 
 import math
 from typing import Any
@@ -13,13 +13,13 @@ __all__ = ["Dropout", "Gate", "dense", "glorot", "kernel_penalty"]
 
 
 def glorot(weight: Tensor, fan_in: int, fan_out: int) -> None:
-    """Fill `weight` in place as Keras' glorot_uniform does for these fans."""
+    """Fill `weight` in place with Keras' glorot_uniform initialization for this fan-in and fan-out."""
     limit = math.sqrt(6.0 / (fan_in + fan_out))
     nn.init.uniform_(weight, -limit, limit)
 
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A dense layer as Keras starts it: glorot kernel, no bias."""
+    """Return a dense layer with Keras' initialization: glorot_uniform weights, zero bias."""
     layer = nn.Linear(inputs, outputs)
     glorot(layer.weight, inputs, outputs)
     nn.init.zeros_(layer.bias)
@@ -27,7 +27,7 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 
 
 def kernel_penalty(*kernels: Tensor) -> Tensor:
-    """The published L2 penalty, 1e-3 times the sum of squares; it rests on the heads' convolutions only."""
+    """Return the published L2 penalty, 1e-3 times the sum of squares. Only the heads' convolutions have it."""
     total = kernels[0].square().sum()
     for kernel in kernels[1:]:
         total = total + kernel.square().sum()
@@ -35,9 +35,9 @@ def kernel_penalty(*kernels: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout with its mask drawn four elements at a time, five times faster than torch draws it on a CPU.
+    """nn.Dropout whose mask is drawn four elements at a time, five times faster than torch's on a CPU.
 
-    The rate is exact to 2**-17; kept elements are scaled by the rate that is really drawn.
+    The rate is rounded to a multiple of 2**-16, and kept elements are scaled by the rounded rate.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Dropout(nn.Dropout):
 
 
 class _Softsign(torch.autograd.Function):
-    """y = x / (1 + |x|), whose derivative is (1 - |y|)^2: half the passes over memory that torch's own takes."""
+    """y = x / (1 + |x|) with the derivative (1 - |y|)^2, which takes half the memory passes of torch's softsign."""
 
     generate_vmap_rule = True
 
@@ -70,7 +70,7 @@ class _Softsign(torch.autograd.Function):
 
 
 class Gate(nn.Module):
-    """Squashes to (-1, 1): softsign as published, or hardtanh, which needs no division once quantized."""
+    """Squashing function to (-1, 1): softsign as published, or hardtanh, which needs no division when quantized."""
 
     def __init__(self, kind: GateKind) -> None:
         super().__init__()

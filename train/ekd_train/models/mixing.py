@@ -1,7 +1,8 @@
-"""The encoder of the student `edge`: tokens mixed by convolutions instead of attention.
+"""The encoder of the student `edge`, which mixes tokens with convolutions instead of attention.
 
-Every product is one of activations with constant weights, and every norm is a batch norm that folds into the product
-before it: which int8 kernels compute fast. Attention multiplies activations with activations, and layer norm divides.
+Every product multiplies activations with constant weights, and every batch norm folds into the product before it.
+int8 kernels compute this faster than attention, which multiplies activations with activations, and layer norm, which
+divides.
 """
 
 import torch
@@ -16,18 +17,18 @@ __all__ = ["MixBlock", "MixEncoder", "TokenMixing"]
 
 
 class TokenMixing(nn.Module):
-    """A depthwise convolution along the tokens, then batch norm: (B, T, F) -> (B, T, F); zero-padded at the ends."""
+    """A zero-padded depthwise convolution along the tokens, then batch norm: (B, T, F) -> (B, T, F)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        filters, self.reach = config.filters, config.student_mix // 2
+        filters, self.padding = config.filters, config.student_mix // 2
         self.weight = nn.Parameter(torch.empty(filters, 1, config.student_mix))
         glorot(self.weight, config.student_mix, config.student_mix)
         self.bn = batch_norm(filters)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
-        mixed = F.conv1d(tokens.transpose(1, 2), self.weight, padding=self.reach, groups=tokens.shape[2])
+        mixed = F.conv1d(tokens.transpose(1, 2), self.weight, padding=self.padding, groups=tokens.shape[2])
         normed: Tensor = self.bn(mixed.transpose(1, 2).flatten(0, 1))
         return normed.view_as(tokens)
 
@@ -54,7 +55,10 @@ class MixBlock(nn.Module):
 
 
 class MixEncoder(nn.Module):
-    """`depth` blocks; returns the tokens after each, shallow first. The convolutions need no position embedding."""
+    """`depth` blocks. The outputs are the tokens after each block, first block first.
+
+    There is no position embedding, because the convolutions depend on the order of tokens.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

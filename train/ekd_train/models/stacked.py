@@ -1,8 +1,8 @@
-"""Several networks of one shape trained side by side: one set of kernels for all folds of a sweep.
+"""A stack of networks of one shape that are trained together, such as all folds of a sweep.
 
-A `Stack` holds the weights of its members along a leading axis and runs them by `torch.func.vmap`; the losses of
-`ekd_train.training.distillation` are summed over members, so each gets its own gradient, and Adam, which works
-element by element, takes the same step for each as it would alone.
+A `Stack` stores the weights of its members along a leading axis and evaluates them with `torch.func.vmap`. The losses
+of `ekd_train.training.distillation` are summed over members, so each member gets its own gradient. Adam works element
+by element, so its step of each member is the same as without the stack.
 """
 
 import copy
@@ -20,7 +20,7 @@ __all__ = ["Network", "Stack", "assemble"]
 
 
 class Stack(nn.Module):
-    """Networks (K of them) as one: inputs (K, B, ...) -> Output of tensors (K, B, ...). Dropout differs by member."""
+    """K networks as one module: inputs (K, B, ...) -> Output of tensors (K, B, ...). Dropout differs by member."""
 
     def __init__(self, members: Sequence[Student | Teacher]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Stack(nn.Module):
             owner._buffers[leaf] = tensor.detach()
 
     def forward(self, *inputs: Tensor) -> Output:
-        """Float windows with a leading axis of members."""
+        """Float windows (K, B, ...) of each input -> Output of tensors (K, B, ...)."""
         parameters: dict[str, Tensor] = dict(self.template.named_parameters())
         buffers = dict(self.template.named_buffers())
 
@@ -45,11 +45,11 @@ class Stack(nn.Module):
         return Output(*vmap(one, randomness="different")(parameters, buffers, *inputs))
 
     def regularization(self) -> Tensor:
-        """The sum of the members' penalties."""
+        """Return the sum of the members' penalties."""
         return self.template.regularization()
 
     def members(self) -> Iterator[Student | Teacher]:
-        """Each member as a network of its own, with copies of its weights."""
+        """Yield each member as a separate network with a copy of its weights."""
         state = self.template.state_dict(keep_vars=True)
         for number in range(self.count):
             member = copy.deepcopy(self.template, {id(tensor): tensor for tensor in state.values()})
@@ -63,8 +63,8 @@ class Stack(nn.Module):
             yield member
 
     @torch.no_grad()
-    def take_statistics(self, number: int, member: nn.Module) -> None:
-        """Copy a member's batch statistics back."""
+    def set_statistics(self, number: int, member: nn.Module) -> None:
+        """Copy the BatchNorm statistics of `member` to the member of this number."""
         for (_, mine), (_, theirs) in zip(self.template.named_buffers(), member.named_buffers(), strict=True):
             mine[number] = theirs
 
@@ -73,7 +73,7 @@ Network = Student | Teacher | Stack
 
 
 def assemble(members: Sequence[Student | Teacher], stacked: bool) -> Network:
-    """The single network, or the stack of all."""
+    """Return the stack of all members if `stacked`, else the first member."""
     return Stack(members) if stacked else members[0]
 
 

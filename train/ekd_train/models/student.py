@@ -1,4 +1,4 @@
-"""The student: skin conductance alone, as published (EmotionKD, ACM MM 2023) or of a smaller kind."""
+"""The student, which classifies GSR, as published (EmotionKD, ACM MM 2023) or of a smaller kind."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ __all__ = ["DepthFusion", "Student"]
 
 
 class DepthFusion(nn.Module):
-    """Sum over depths of score_i(x_i) * x_i."""
+    """The sum over depths i of score_i(x_i) * x_i."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class DepthFusion(nn.Module):
             self.add_module(f"score{number}", Score(config))
 
     def forward(self, depths: Sequence[Tensor]) -> Tensor:
-        """Tensors (B, T, F), shallow first -> (B, T, F)."""
+        """Tensors (B, T, F), first block first -> (B, T, F)."""
         fused = torch.zeros(())
         for number, tokens in enumerate(depths, start=1):
             gated = self.get_submodule(f"score{number}")(tokens) * tokens
@@ -33,9 +33,9 @@ class DepthFusion(nn.Module):
 class Student(nn.Module):
     """GSR windows (B, window_samples) -> Output(logits (B, targets, classes), feature (B, tokens * filters)).
 
-    Of the kind "paper" and with one target it is the published student: 993,986 weights less the key biases, which
-    have no effect. The other kinds classify the mean over tokens; where their tokens have another width than the
-    teacher's, a dense layer maps them to it for the feature alone, so it serves distillation and is not exported.
+    With the kind "paper" and one target it is the published student: 993,986 weights without the key biases, which
+    have no effect. The other kinds classify the mean over tokens. If their tokens differ in width from the teacher's, a
+    dense layer maps them to that width for the feature. Only distillation uses this layer; it is not exported.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -59,5 +59,5 @@ class Student(nn.Module):
         return Output(logits, self.to_teacher(tokens).flatten(1))
 
     def regularization(self) -> Tensor:
-        """The L2 penalty on the head's kernels, a part of the training loss."""
+        """Return the L2 penalty of the head's kernels, a term of the training loss."""
         return self.gsr_head.regularization()

@@ -1,4 +1,4 @@
-"""The teacher: EEG and skin conductance (EmotionKD, ACM MM 2023)."""
+"""The teacher, which classifies EEG and GSR (EmotionKD, ACM MM 2023)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ __all__ = ["CrossFitted", "InteractiveFusion", "Teacher"]
 
 
 class InteractiveFusion(nn.Module):
-    """One interactivity-based modal fusion: score_after(A) * A + score_before(B) * B."""
+    """Interactivity-based modal fusion: score_after(A) * A + score_before(B) * B."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class InteractiveFusion(nn.Module):
         self.score_after = Score(config)
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Tokens of both modalities (B, 2T, F), twice -> (B, 2T, F)."""
+        """Tokens of both modalities (B, 2T, F) of two consecutive depths -> (B, 2T, F)."""
         fused: Tensor = self.score_after(after) * after + self.score_before(before) * before
         return fused
 
@@ -28,8 +28,8 @@ class InteractiveFusion(nn.Module):
 class Teacher(nn.Module):
     """EEG (B, eeg_rows, window) and GSR (B, window) windows -> Output with a feature (B, 2 * tokens * filters).
 
-    The published teacher has one more EEG block, whose output is unused. With fusion "published" that block is not
-    built here: outputs and gradients are the same. With fusion "figure" it is built and used.
+    The published teacher has one more EEG block, whose output is unused. With fusion "published" this class does not
+    have that block; outputs and gradients are the same. With fusion "figure" the block exists and is used.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -57,12 +57,12 @@ class Teacher(nn.Module):
         return Output(self.classifier(feature), feature)
 
     def regularization(self) -> Tensor:
-        """The L2 penalty on both heads' kernels, a part of the training loss."""
+        """Return the L2 penalty of both heads' kernels, a term of the training loss."""
         return self.eeg_head.regularization() + self.gsr_head.regularization()
 
 
 class CrossFitted(nn.Module):
-    """Several teachers, each with the subjects that it predicts and was not trained on; see `crossfit`."""
+    """Cross-fitted teachers: each one predicts the subjects that it was not trained on; see `crossfit`."""
 
     def __init__(self, teachers: Sequence[Teacher], held_out_subjects: Sequence[Sequence[str]]) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ekd_edge.metrics import evaluate
-from ekd_train.models.batchnorm import settle_statistics
+from ekd_train.models.batchnorm import recompute_statistics
 from ekd_train.models.config import Output
 from ekd_train.models.stacked import Network, Stack
 from ekd_train.models.student import Student
@@ -58,14 +58,14 @@ def validate(network: Network, training_data: TrainingData | StackedTrainingData
     scores = []
     for number, (member, fold) in enumerate(zip(network.members(), training_data.folds, strict=True)):
         scores.append(_validate(member, fold))
-        network.take_statistics(number, member)
+        network.set_statistics(number, member)
     return tuple(scores)
 
 
 def _validate(network: Student | Teacher, training_data: TrainingData) -> dict[str, float]:
     train = training_data.train
     picked = torch.linspace(0, len(train) - 1, min(_SETTLING_WINDOWS, len(train)), device=train.device)
-    settle_statistics(network, lambda batch: _forward(network, train, batch), picked.long().split(_BATCH))
+    recompute_statistics(network, lambda batch: _forward(network, train, batch), picked.long().split(_BATCH))
     return _score(network, training_data.validation)[0]
 
 
