@@ -1,4 +1,4 @@
-"""The reference values in golden/*.npz, and the mapping of their Keras names and layouts to ours."""
+"""Reference values in golden/*.npz, and the mapping of their Keras names and layouts to PyTorch's."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "movin
 
 
 class Golden:
-    """One npz file; tensors by key, and groups of keys by prefix."""
+    """One npz file, with tensors by key and groups of keys by prefix."""
 
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as arrays:
@@ -30,12 +30,12 @@ class Golden:
         return {key[len(prefix) :]: value for key, value in self.arrays.items() if key.startswith(prefix)}
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights under our names, in our layout; the key biases and a dead block among them."""
+        """Return all weights with PyTorch names and layouts, including the key biases and the unused block."""
         return {our_name(name): our_layout(name, value) for name, value in self.group("weight.").items()}
 
 
 def our_name(name: str) -> str:
-    """Keras name -> name in state_dict, for the one target "arousal"."""
+    """Return the name in state_dict for a Keras name and the target "arousal"."""
     *path, leaf = name.split(".")
     if leaf == "position_embedding":
         return name
@@ -45,7 +45,7 @@ def our_name(name: str) -> str:
 
 
 def our_layout(name: str, value: Tensor) -> Tensor:
-    """Keras layout -> ours."""
+    """Return the tensor in PyTorch's layout."""
     layer = name.split(".")[-2]
     if name.endswith("position_embedding"):
         return value
@@ -94,7 +94,7 @@ def close() -> Callable[..., None]:
 
 @pytest.fixture
 def renamed() -> Callable[[str, Tensor], tuple[str, Tensor]]:
-    """Keras (name, value) -> ours."""
+    """Fixture: convert a Keras (name, value) to PyTorch's."""
     return lambda name, value: (our_name(name), our_layout(name, value))
 
 
@@ -151,8 +151,8 @@ def gradients(close) -> Callable[[nn.Module, Golden], None]:
 def statistics(close) -> Callable[..., None]:
     """Compare the batch norm statistics after one pass with the reference's.
 
-    Keras keeps the biased variance for the score gates and the unbiased one for the heads, PyTorch the unbiased one
-    for all: the reference's share of new variance is scaled by n / (n - 1) to compare.
+    Keras uses the biased variance for the score gates and the unbiased one for the heads; PyTorch uses the unbiased one
+    for all. So the reference's share of the new variance is scaled by n / (n - 1) for the comparison.
     """
 
     def check(network: nn.Module, before: dict[str, Tensor], golden: Golden, tokens: int) -> None:
@@ -169,7 +169,7 @@ def statistics(close) -> Callable[..., None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Use one thread: a second one does not help small tensors and is slow on a busy core."""
+    """Use one thread, because more threads do not speed up small tensors and are slow on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

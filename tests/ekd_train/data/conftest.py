@@ -21,7 +21,7 @@ def small_sessions() -> list[Recording]:
 
 @pytest.fixture
 def folder(tmp_path: Path, small_sessions: list[Recording]) -> Path:
-    """Three subjects with EEG, as write_recording leaves them."""
+    """A folder with recordings of three subjects with EEG, written by write_recording."""
     for session in small_sessions:
         write_recording(tmp_path / "data" / f"{session.name}.csv", session)
     return tmp_path / "data"
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, small_sessions: list[Recording]) -> Path:
 
 @pytest.fixture
 def lines_folder(tmp_path: Path) -> Callable[..., Path]:
-    """A folder of one recording `a` from its text, and labels.csv with the given rows."""
+    """Make a folder with the recording `a` of the given text and labels.csv with the given rows."""
 
     def make(
         recording: str,
@@ -58,10 +58,11 @@ def flat() -> Callable[..., Recording]:
 
 @pytest.fixture(scope="session")
 def write_python2_pickle() -> Callable[..., None]:
-    """Write a dict of float64 arrays as Python 2's cPickle writes it with protocol 2, which Python 3 never does.
+    """Write a dict of float64 arrays in the format of Python 2's cPickle with protocol 2.
 
-    There, text and an array's bytes are both `str`: SHORT_BINSTRING (U) and BINSTRING (T). Python 3 decodes those as
-    ASCII unless it has `encoding="latin1"`, which keeps every byte of an array. Rows of zeros become holes in the file.
+    Text and the bytes of an array are both `str` in Python 2, with the instructions SHORT_BINSTRING (U) and BINSTRING
+    (T). Python 3 does not write them, and decodes them as ASCII unless encoding="latin1" is given. Rows of zeros become
+    holes in the file.
     """
     array_names = b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
 

@@ -29,7 +29,7 @@ def windows() -> WindowSet:
 
 
 def split_by_subject(dataset: TorchWindows, subject: str, folder: Path) -> tuple[TorchWindows, TorchWindows]:
-    """What TorchEEG's LeaveOneSubjectOut does with a dataset: rows of `info` by way of CSV files, onto copies."""
+    """Split a dataset as TorchEEG's LeaveOneSubjectOut does: write rows of `info` to CSV files, set them on copies."""
     sides = []
     for name, rows in (
         ("train", dataset.info["subject_id"] != subject),
@@ -42,7 +42,7 @@ def split_by_subject(dataset: TorchWindows, subject: str, folder: Path) -> tuple
     return sides[0], sides[1]
 
 
-def test_items_are_the_windows(windows: WindowSet) -> None:
+def test_items_equal_the_windows(windows: WindowSet) -> None:
     dataset = as_torch_dataset(windows)
     assert isinstance(dataset, torch.utils.data.Dataset)
     assert len(dataset) == len(windows)
@@ -59,7 +59,7 @@ def test_items_are_the_windows(windows: WindowSet) -> None:
         dataset[len(dataset)]
 
 
-def test_every_item_has_its_subject_trial_and_recording(windows: WindowSet) -> None:
+def test_items_have_subject_trial_and_recording(windows: WindowSet) -> None:
     info = as_torch_dataset(windows).info
     np.testing.assert_array_equal(info["subject_id"], windows.subject)
     np.testing.assert_array_equal(info["trial"], windows.trial)
@@ -70,7 +70,7 @@ def test_every_item_has_its_subject_trial_and_recording(windows: WindowSet) -> N
     assert info["clip_id"].is_unique
 
 
-def test_a_split_by_subject_keeps_items_and_subjects_together(windows: WindowSet, tmp_path: Path) -> None:
+def test_split_by_subject_keeps_items_with_their_subjects(windows: WindowSet, tmp_path: Path) -> None:
     dataset = as_torch_dataset(windows)
     train, test = split_by_subject(dataset, "s001", tmp_path)
     assert len(dataset) == len(windows)
@@ -83,7 +83,7 @@ def test_a_split_by_subject_keeps_items_and_subjects_together(windows: WindowSet
         np.testing.assert_array_equal(np.stack([side[i][2] for i in range(len(side))]), expected.labels)
 
 
-def test_mne_gets_volts_siemens_and_trials(small_sessions: list[Recording]) -> None:
+def test_mne_recording_has_volts_siemens_and_trials(small_sessions: list[Recording]) -> None:
     session = small_sessions[0]
     raw = as_mne_raw(session)
     assert session.eeg is not None
@@ -103,7 +103,7 @@ def test_mne_gets_volts_siemens_and_trials(small_sessions: list[Recording]) -> N
     )
 
 
-def test_mne_gets_relative_gsr_without_a_unit(small_sessions: list[Recording]) -> None:
+def test_mne_recording_has_relative_gsr_without_a_unit(small_sessions: list[Recording]) -> None:
     raw = as_mne_raw(replace(small_sessions[0], gsr_unit="relative", eeg=None, channels=()))
     assert raw.get_channel_types() == ["misc"]
     np.testing.assert_array_equal(raw.get_data()[0], small_sessions[0].gsr)

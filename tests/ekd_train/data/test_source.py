@@ -16,7 +16,7 @@ EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=2.0)
 SMALL = "synthetic?subjects=3&trials=4&trial_s=12&eeg_channels=2"
 
 
-def test_options_reach_the_config() -> None:
+def test_options_set_the_config() -> None:
     source = open_dataset("synthetic:hard?subjects=5&seed=3&trial_s=30.5")
     assert isinstance(source.dataset, SyntheticDataset)
     config = source.dataset.config
@@ -26,7 +26,7 @@ def test_options_reach_the_config() -> None:
     assert open_dataset("synthetic").subjects == tuple(f"s{k:03d}" for k in range(24))
 
 
-def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(folder: Path) -> None:
+def test_written_recordings_give_the_same_windows(folder: Path) -> None:
     targets = ("valence", "arousal")
     ours = open_dataset(f"recordings:{folder}").windows(GSR, EEG, targets, eeg_features="bandpower")
     theirs = open_dataset(SMALL).windows(GSR, EEG, targets, eeg_features="bandpower")
@@ -35,7 +35,7 @@ def test_recordings_give_the_windows_of_the_sessions_they_were_written_from(fold
     assert ours.targets == targets
 
 
-def test_progress_is_reported_and_subjects_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_of_chosen_subjects_report_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_CACHE", "off")
     seen: list[tuple[int, int]] = []
     source = open_dataset(SMALL)
@@ -48,7 +48,7 @@ def test_progress_is_reported_and_subjects_can_be_chosen(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(everyone.of_subjects(["s002"]).gsr, windows.of_subjects(["s002"]).gsr)
 
 
-def test_one_class_is_refused_except_for_a_single_subject() -> None:
+def test_single_class_is_refused_except_for_a_single_subject() -> None:
     source = open_dataset(SMALL)
     with pytest.raises(DataError, match=r"all ratings of arousal by 3 subjects .* are at or below 9"):
         source.windows(GSR, None, threshold=9.0)
@@ -62,7 +62,7 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("deep", "unknown data .deep.: write synthetic, .* deap:FOLDER or hci:FOLDER"),
         ("deap", "write deap:FOLDER"),
@@ -82,21 +82,21 @@ def test_one_class_is_refused_except_for_a_single_subject() -> None:
         ("recordings:/no/such/folder", "there is no folder"),
     ],
 )
-def test_unknown_names_and_options_are_refused(name: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
+def test_unknown_names_and_options_are_refused(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         open_dataset(name)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ("baselines=keep", "unknown option 'baselines', choose from gsr, baseline, channels; did you mean baseline"),
         ("gsr=relatively", "choose gsr=auto or ohm or relative; did you mean relative"),
         ("channels=23", "channels=23 is unknown, choose channels=28 or 32"),
     ],
 )
-def test_unknown_deap_options_are_refused(tmp_path: Path, options: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
+def test_unknown_deap_options_are_refused(tmp_path: Path, options: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         open_dataset(f"deap:{tmp_path}?{options}")
 
 
@@ -118,7 +118,7 @@ def unreadable(argument):
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Installs a distribution with one entry point of the group ekd.datasets: its name and the object in `mydata`."""
+    """Install a package with one entry point of the group ekd.datasets, for an attribute of the module `mydata`."""
 
     def install(name: str, attribute: str) -> None:
         (tmp_path / "mydata.py").write_text(FOREIGN)
@@ -149,7 +149,7 @@ def test_built_in_dataset_is_not_replaced_by_another_package(install: Callable[[
 
 
 @pytest.mark.parametrize(
-    ("attribute", "says"),
+    ("attribute", "message"),
     [
         ("absent", "the dataset mine .mydata:absent. cannot be loaded"),
         ("CONSTANT", "mydata:CONSTANT is not a function or class"),
@@ -158,10 +158,10 @@ def test_built_in_dataset_is_not_replaced_by_another_package(install: Callable[[
     ],
 )
 def test_broken_dataset_of_another_package_is_named(
-    install: Callable[[str, str], None], attribute: str, says: str
+    install: Callable[[str, str], None], attribute: str, message: str
 ) -> None:
     install("mine", attribute)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         open_dataset("mine:" if attribute == "incomplete" else "mine:5")
 
 

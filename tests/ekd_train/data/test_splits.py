@@ -28,7 +28,7 @@ def everyone(split: SubjectSplit) -> list[str]:
 
 
 @given(names, st.integers(0, 2**32), st.floats(0, 0.49), st.floats(0.01, 0.5))
-def test_a_holdout_split_is_a_partition(subjects: list[str], seed: int, validation: float, test: float) -> None:
+def test_holdout_split_is_a_partition(subjects: list[str], seed: int, validation: float, test: float) -> None:
     split = holdout_split(subjects, seed, validation, test)
     assert everyone(split) == sorted(subjects)
     assert split.train
@@ -49,18 +49,18 @@ def test_folds_test_every_subject_once(subjects: list[str], folds: int, seed: in
     assert all(everyone(split) == sorted(subjects) for split in splits)
 
 
-def test_leaving_one_out_tests_one_at_a_time() -> None:
+def test_leave_one_out_tests_one_subject_per_fold() -> None:
     splits = list(leave_one_subject_out(["a", "b", "c", "d"]))
     assert sorted(split.test for split in splits) == [("a",), ("b",), ("c",), ("d",)]
 
 
-def test_seeds_differ() -> None:
+def test_seeds_give_different_splits() -> None:
     subjects = [f"s{k}" for k in range(20)]
     assert len({holdout_split(subjects, seed).test for seed in range(10)}) > 5
 
 
 @pytest.mark.parametrize(
-    ("train", "validation", "test", "says"),
+    ("train", "validation", "test", "message"),
     [
         (("a", "b"), (), ("b",), "'b' is on two sides"),
         (("a", "a"), (), ("b",), "'a' is on two sides"),
@@ -69,10 +69,10 @@ def test_seeds_differ() -> None:
         (("a",), (), (), "at least one subject"),
     ],
 )
-def test_overlap_is_refused(
-    train: tuple[str, ...], validation: tuple[str, ...], test: tuple[str, ...], says: str
+def test_subject_on_two_sides_is_refused(
+    train: tuple[str, ...], validation: tuple[str, ...], test: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         SubjectSplit(train, validation, test)
 
 
@@ -88,7 +88,7 @@ def test_too_few_subjects_are_refused() -> None:
 
 
 def windows_of(subjects: list[str], trials: int, per_trial: int) -> WindowSet:
-    """Windows without content: `per_trial` for each of `trials` trials of each subject."""
+    """Return windows of zeros, `per_trial` for each of `trials` trials of each subject."""
     n = len(subjects) * trials * per_trial
     return WindowSet(
         gsr=np.zeros((n, 4), np.float32),
@@ -133,7 +133,7 @@ def test_leaky_folds_test_every_trial_once(seed: int) -> None:
     assert sorted(np.concatenate(tested).tolist()) == list(range(20))
 
 
-def test_leaving_one_out_tests_the_same_person_whatever_the_seed() -> None:
+def test_leave_one_out_tests_the_same_subject_with_every_seed() -> None:
     subjects = [f"s{k}" for k in range(6)]
     for seed in range(5):
         for fold in range(6):
@@ -142,7 +142,7 @@ def test_leaving_one_out_tests_the_same_person_whatever_the_seed() -> None:
             assert split.test == (f"s{fold}",)
 
 
-def test_an_empty_side_is_refused() -> None:
+def test_empty_side_is_refused() -> None:
     split = SubjectSplit(("a",), ("b",), ("c",))
     with pytest.raises(DataError, match=r"the validation side of the split \(b\) has no windows"):
         sides(split, windows_of(["a", "c"], 2, 2))
@@ -158,7 +158,7 @@ def test_an_empty_side_is_refused() -> None:
         ("trial-leaky:10", {"kind": "trial-leaky", "folds": 10}),
     ],
 )
-def test_split_names(text: str, settings: dict[str, object]) -> None:
+def test_split_names_are_parsed(text: str, settings: dict[str, object]) -> None:
     assert parse_split(text) == settings
 
 
@@ -168,12 +168,12 @@ def test_unknown_split_names_are_refused(text: str) -> None:
         parse_split(text)
 
 
-def test_a_fold_that_is_not_there_is_refused() -> None:
+def test_missing_fold_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"fold 3 does not exist: the folds of leave-one-out are 0 to 2"):
         make_split(SplitConfig(kind="leave-one-out", fold=3), 0, ["a", "b", "c"])
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"validation": 0.0}, {"rated": 0.0}, {"fold": -1}])
-def test_impossible_split_settings_are_refused(wrong: dict[str, float]) -> None:
+def test_split_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SplitConfig(**wrong)  # type: ignore[arg-type]

@@ -34,12 +34,12 @@ def cut_windows(
     notify: Callable[[str], None] | None = None,
     high: HighRule = "above",
 ) -> WindowSet:
-    """The labeled windows of one recording."""
+    """Return the labeled windows of one recording."""
     return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notify=notify)
 
 
 def joined(sessions: list[Recording]) -> Conversion:
-    """The conversion of several recordings, as the cache holds that of a dataset."""
+    """Return the conversion of several recordings, as the cache stores it for a dataset."""
     parts = [convert(session, GSR, EEG) for session in sessions]
     return Conversion(
         np.concatenate([part.gsr for part in parts]),
@@ -49,7 +49,7 @@ def joined(sessions: list[Recording]) -> Conversion:
     )
 
 
-def test_a_window_belongs_to_a_trial_only_as_a_whole(flat: Callable[..., Recording]) -> None:
+def test_windows_are_entirely_inside_a_trial(flat: Callable[..., Recording]) -> None:
     recording = flat(40, (0, 10, 2.0), (10, 13.9, 8.0), (20.5, 30, 9.0))
     notes: list[str] = []
     windows = cut_windows(recording, GSR, None, ("arousal",), notify=notes.append)
@@ -63,7 +63,7 @@ def test_a_window_belongs_to_a_trial_only_as_a_whole(flat: Callable[..., Recordi
     assert windows.ratings.dtype == np.float32
 
 
-def test_windows_are_those_of_the_preprocessor(small_sessions: list[Recording]) -> None:
+def test_windows_equal_those_of_the_preprocessor(small_sessions: list[Recording]) -> None:
     session = small_sessions[0]
     windows = cut_windows(session, GSR, None, ("arousal", "valence"))
     live = {w.end_s: w.values for w in Preprocessor(GSR).push(SampleBlock(session.gsr, 0, session.rate_hz))}
@@ -73,13 +73,13 @@ def test_windows_are_those_of_the_preprocessor(small_sessions: list[Recording]) 
 
 
 @pytest.mark.parametrize(("rate", "features", "rows"), [(128, "raw", 2), (16, "bandpower", 4), (32, "raw", 2)])
-def test_gsr_and_eeg_windows_are_of_the_same_instants(
+def test_gsr_and_eeg_windows_end_at_the_same_times(
     small_sessions: list[Recording], rate: int, features: str, rows: int
 ) -> None:
     gsr = gsr_spec(rate_hz=Fraction(rate), window_s=4.0, hop_s=1.0)
     eeg = eeg_spec(rate_hz=Fraction(rate), window_s=4.0, hop_s=1.0)
     session = small_sessions[1]
-    # The same marks in both: where skin and EEG are one signal, so must their windows be.
+    # GSR and EEG are the same signal here, so their windows must be equal.
     both = replace(session, eeg=np.stack([session.gsr, session.gsr]))
     windows = cut_windows(session, gsr, eeg, ("arousal",), eeg_features=features)  # type: ignore[arg-type]
     assert windows.eeg is not None
@@ -91,7 +91,7 @@ def test_gsr_and_eeg_windows_are_of_the_same_instants(
         np.testing.assert_array_equal(same.end_s, windows.end_s)
 
 
-def test_unequal_specs_are_refused(small_sessions: list[Recording]) -> None:
+def test_specs_with_different_timing_are_refused(small_sessions: list[Recording]) -> None:
     with pytest.raises(DataError, match="differ in rate, window, hop or settle time"):
         cut_windows(small_sessions[0], GSR, replace(EEG, settle_s=1.0), ("arousal",))
 
@@ -101,7 +101,7 @@ def test_missing_eeg_is_refused(flat: Callable[..., Recording]) -> None:
         cut_windows(flat(20, (0, 20, 2.0)), GSR, EEG, ("arousal",))
 
 
-def test_relative_gsr_needs_a_normalization_without_level(flat: Callable[..., Recording]) -> None:
+def test_relative_gsr_needs_a_z_score_normalization(flat: Callable[..., Recording]) -> None:
     recording = replace(flat(20, (0, 20, 2.0)), gsr_unit="relative")
     with pytest.raises(DataError, match=r"has relative skin conductance, .* set signal.normalization=ema-zscore"):
         cut_windows(recording, GSR, None, ("arousal",))
@@ -152,7 +152,7 @@ def test_band_power_is_causal() -> None:
     assert band_power_spec(EEG).sos == ()
 
 
-def test_selecting_keeps_everything_in_step(small_sessions: list[Recording]) -> None:
+def test_select_indexes_all_arrays_alike(small_sessions: list[Recording]) -> None:
     windows = choose(joined(small_sessions), ("arousal",))
     assert windows.subjects == ("s000", "s001", "s002")
     two = windows.of_subjects(["s002", "s000"])
@@ -172,7 +172,7 @@ def test_selecting_keeps_everything_in_step(small_sessions: list[Recording]) -> 
         windows.gsr[0, 0] = 1
 
 
-def test_arrays_out_of_step_are_refused(small_sessions: list[Recording]) -> None:
+def test_arrays_of_unequal_length_are_refused(small_sessions: list[Recording]) -> None:
     windows = cut_windows(small_sessions[0], GSR, None, ("arousal",))
     with pytest.raises(ValueError, match="trial has"):
         replace(windows, trial=windows.trial[1:])
@@ -183,7 +183,7 @@ def test_arrays_out_of_step_are_refused(small_sessions: list[Recording]) -> None
         replace(conversion, trials=conversion.trials[1:])
 
 
-def test_choosing_copies_nothing_where_windows_lie_side_by_side(small_sessions: list[Recording]) -> None:
+def test_choose_returns_views_of_contiguous_windows(small_sessions: list[Recording]) -> None:
     conversion = joined(small_sessions)
     everyone, two = choose(conversion, ("arousal",)), choose(conversion, ("arousal",), subjects=["s001", "s002"])
     apart = choose(conversion, ("arousal",), subjects=["s002", "s000"])
@@ -202,7 +202,7 @@ def test_choosing_copies_nothing_where_windows_lie_side_by_side(small_sessions: 
                 assert_equal(windows.of_subjects([name]), alone)
 
 
-def test_a_trial_without_a_rating_is_left_out_wherever_it_lies(small_sessions: list[Recording]) -> None:
+def test_unrated_trial_is_left_out_at_any_position(small_sessions: list[Recording]) -> None:
     first, *rest = small_sessions[0].trials
     trials = (first, replace(rest[0], ratings={"valence": 3.0}), *rest[1:])
     recording = replace(small_sessions[0], trials=trials)
@@ -213,7 +213,7 @@ def test_a_trial_without_a_rating_is_left_out_wherever_it_lies(small_sessions: l
 
 
 @pytest.mark.parametrize(("high", "labels"), [("above", [0, 0, 1]), ("at-or-above", [0, 1, 1])])
-def test_a_rating_at_the_threshold_is_high_where_that_is_asked(
+def test_rating_at_the_threshold_is_high_with_at_or_above(
     flat: Callable[..., Recording], high: HighRule, labels: list[int]
 ) -> None:
     recording = flat(30, (0, 10, 4.99), (10, 20, 5.0), (20, 30, 5.01))
@@ -223,7 +223,7 @@ def test_a_rating_at_the_threshold_is_high_where_that_is_asked(
 
 
 @given(threshold=st.floats(1, 9), ratings=st.lists(st.floats(1, 9), min_size=1, max_size=5))
-def test_the_two_rules_differ_at_the_threshold_alone(threshold: float, ratings: list[float]) -> None:
+def test_rules_for_high_differ_only_at_the_threshold(threshold: float, ratings: list[float]) -> None:
     trials = tuple(ConvertedTrial("p", "r", f"t{k}", {"a": rating}, (4.0,)) for k, rating in enumerate(ratings))
     conversion = Conversion(np.zeros((len(ratings), 1), np.float32), None, trials, 4.0)
     strict, loose = (choose(conversion, ("a",), threshold, high) for high in ("above", "at-or-above"))

@@ -1,4 +1,4 @@
-"""What a network configuration derives, and what it refuses."""
+"""Derived sizes of a network configuration, and its errors."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 
 
-def test_defaults_are_the_published_sizes():
+def test_defaults_equal_the_published_sizes():
     config = NetworkConfig()
     assert (config.tokens, config.positions, config.student_feature, config.teacher_feature) == (61, 64, 3904, 7808)
 
@@ -42,11 +42,11 @@ def test_every_token_has_a_position(window, kernel, stride):
         {"student_mix": 4},
     ],
 )
-def test_refuses_what_cannot_make_a_network(wrong):
+def test_impossible_network_is_refused(wrong):
     with pytest.raises(ConfigError):
         NetworkConfig(**wrong)
 
 
-def test_refuses_a_target_named_like_a_part_of_the_network():
+def test_target_named_like_a_module_attribute_is_refused():
     with pytest.raises(ConfigError, match="choose another name"):
         Student(NetworkConfig(targets=("forward",)))

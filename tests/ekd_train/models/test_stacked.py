@@ -1,4 +1,4 @@
-"""Networks trained side by side take the very steps that each would take alone."""
+"""A stack's training steps equal those of its members trained separately."""
 
 import json
 from dataclasses import replace
@@ -18,12 +18,12 @@ from ekd_train.sweeps.train_cell import Cell, run_cell, run_stack
 from ekd_train.training.distillation import build_projection, hard_loss, kd_step, label_step
 from ekd_train.training.feedback import Batch, feedback_step
 
-CALM = NetworkConfig(
+WITHOUT_DROPOUT = NetworkConfig(
     window_samples=40, filters=8, kernel=16, heads=2, key_size=4, ffn=8, eeg_rows=3, targets=("valence", "arousal"),
     head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0,
 )  # fmt: skip
 MEMBERS = 3
-LESSON = DistillConfig(1.0, 0.7, 0.9, 2.0)
+WEIGHTS = DistillConfig(1.0, 0.7, 0.9, 2.0)
 
 
 def batch() -> Batch:
@@ -34,7 +34,7 @@ def batch() -> Batch:
     )
 
 
-def networks(kind: type[Student] | type[Teacher], config: NetworkConfig = CALM) -> list[Student | Teacher]:
+def networks(kind: type[Student] | type[Teacher], config: NetworkConfig = WITHOUT_DROPOUT) -> list[Student | Teacher]:
     return [kind(config).double() for _ in range(MEMBERS)]
 
 
@@ -50,7 +50,7 @@ def sgd(network: torch.nn.Module) -> torch.optim.Optimizer:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_outputs_and_statistics_are_those_of_each_member(training: bool) -> None:
+def test_stack_outputs_and_statistics_equal_those_of_each_member(training: bool) -> None:
     torch.manual_seed(0)
     alone, given = networks(Teacher), batch()
     stack = Stack(alone).train(training)
@@ -63,40 +63,43 @@ def test_outputs_and_statistics_are_those_of_each_member(training: bool) -> None
 
 
 @pytest.mark.parametrize("kind", STUDENTS)
-def test_steps_are_those_of_each_member(kind: StudentKind) -> None:
+def test_stack_steps_equal_those_of_each_member(kind: StudentKind) -> None:
     torch.manual_seed(1)
-    config = replace(CALM, student=kind, student_filters=0 if kind == "paper" else 6)
-    students, teachers, lesson, quiz = networks(Student, config), networks(Teacher), batch(), batch()
-    student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", CALM)
-    balance, one_by_one = FeedbackConfig(hard=0.8, quiz=1.3), torch.randn(MEMBERS, 6, CALM.teacher_feature).double()
-    taught = Output(torch.randn(MEMBERS, 6, 2, 2).double(), one_by_one)
-    feedback_step(student, teacher, sgd(student), sgd(teacher), lesson, quiz, 0.3, LESSON, pool, balance)
-    kd_step(student, sgd(student), lesson.gsr, lesson.labels, taught, LESSON, pool)
+    config = replace(WITHOUT_DROPOUT, student=kind, student_filters=0 if kind == "paper" else 6)
+    students, teachers, training, quiz = networks(Student, config), networks(Teacher), batch(), batch()
+    student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", WITHOUT_DROPOUT)
+    balance, one_by_one = (
+        FeedbackConfig(hard=0.8, quiz=1.3),
+        torch.randn(MEMBERS, 6, WITHOUT_DROPOUT.teacher_feature).double(),
+    )
+    teacher_output = Output(torch.randn(MEMBERS, 6, 2, 2).double(), one_by_one)
+    feedback_step(student, teacher, sgd(student), sgd(teacher), training, quiz, 0.3, WEIGHTS, pool, balance)
+    kd_step(student, sgd(student), training.gsr, training.labels, teacher_output, WEIGHTS, pool)
     label_step(student, sgd(student), quiz.gsr, quiz.labels, 0.1)
     for k in range(MEMBERS):
-        mine, test = Batch(*(x[k] for x in lesson)), Batch(*(x[k] for x in quiz))
+        mine, test = Batch(*(x[k] for x in training)), Batch(*(x[k] for x in quiz))
         one, its = students[k], teachers[k]
-        feedback_step(one, its, sgd(one), sgd(its), mine, test, 0.3, LESSON, pool, balance)
-        kd_step(one, sgd(one), mine.gsr, mine.labels, Output(*(x[k] for x in taught)), LESSON, pool)
+        feedback_step(one, its, sgd(one), sgd(its), mine, test, 0.3, WEIGHTS, pool, balance)
+        kd_step(one, sgd(one), mine.gsr, mine.labels, Output(*(x[k] for x in teacher_output)), WEIGHTS, pool)
         label_step(one, sgd(one), test.gsr, test.labels, 0.1)
     assert_same(student, students)
     assert_same(teacher, teachers)
 
 
-def test_a_stacked_loss_is_the_sum_of_its_members() -> None:
+def test_stack_loss_is_the_sum_over_members() -> None:
     logits, labels = torch.randn(MEMBERS, 6, 2, 2), torch.randint(0, 2, (MEMBERS, 6, 2))
     total = sum(hard_loss(logits[k], labels[k]) for k in range(MEMBERS))
     torch.testing.assert_close(hard_loss(logits, labels), total)
 
 
-def test_dropout_differs_by_member_and_rests_in_evaluation() -> None:
-    config = replace(CALM, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
+def test_dropout_differs_by_member_and_is_off_in_evaluation() -> None:
+    config = replace(WITHOUT_DROPOUT, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
     torch.manual_seed(2)
     stack = Stack([Student(config).double()] * MEMBERS)
     same = torch.randn(1, 6, 40, dtype=torch.float64).expand(MEMBERS, 6, 40)
-    calm, trained = stack.eval()(same).feature, stack.train()(same).feature
+    evaluated, trained = stack.eval()(same).feature, stack.train()(same).feature
     assert not torch.allclose(trained[0], trained[1])
-    assert torch.equal(calm[0], calm[1])
+    assert torch.equal(evaluated[0], evaluated[1])
 
 
 TINY = {
@@ -111,12 +114,12 @@ TINY = {
 ALL = ("teacher", "student", "kd", "kd-feedback", "kd-joint", "label-smoothing", "self-distillation")
 
 
-def test_folds_side_by_side_give_the_files_of_cells(tmp_path: Path) -> None:
+def test_stacked_folds_give_the_same_files_as_cells(tmp_path: Path) -> None:
     config = TrainConfig.from_json(TINY)
     cells = [Cell("arousal", 0, fold) for fold in range(3)]
     folders = [tmp_path / cell.name for cell in cells]
-    told: list[str] = []
-    run_stack(config, cells, ALL, folders, "cpu", 1, told.append)
+    messages: list[str] = []
+    run_stack(config, cells, ALL, folders, "cpu", 1, messages.append)
     tested = []
     for cell, folder in zip(cells, folders, strict=True):
         for name in ALL:
@@ -127,14 +130,14 @@ def test_folds_side_by_side_give_the_files_of_cells(tmp_path: Path) -> None:
         tested.append({subject["subject"] for subject in result["test"]["subjects"]})
         assert not list(folder.glob("checkpoint-*"))
     assert not tested[0] & tested[1] | tested[1] & tested[2] | tested[0] & tested[2]
-    assert any(line.startswith("kd-feedback epoch") for line in told)
+    assert any(line.startswith("kd-feedback epoch") for line in messages)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     run_stack(config, cells, ALL, folders, "cpu", 1)
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}, "nothing is computed twice"
 
 
-def test_only_the_same_folds_go_on_from_a_stack(tmp_path: Path) -> None:
-    """Another fold would go on from a network that has seen its test subjects."""
+def test_stack_resumes_only_with_the_same_folds(tmp_path: Path) -> None:
+    """The network of one fold was trained on the test subjects of another fold."""
     config = TrainConfig.from_json(TINY)
     cells = [Cell("arousal", 0, fold) for fold in range(3)]
 
@@ -157,7 +160,7 @@ def test_only_the_same_folds_go_on_from_a_stack(tmp_path: Path) -> None:
         assert run(root, *folds) == run(tmp_path / "whole" / root.name, *folds)
 
 
-def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
+def test_cell_uses_existing_results(tmp_path: Path) -> None:
     config, cell = TrainConfig.from_json(TINY), Cell("arousal", 0, 1)
     run_cell(config, cell, ["kd"], tmp_path, "cpu", 1)
     assert {path.name for path in tmp_path.glob("*.json")} == {"teacher.json", "kd.json"}
@@ -168,7 +171,7 @@ def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("methods", "changes", "said"),
+    ("methods", "changes", "message"),
     [
         (["kt"], [], "no method 'kt'"),
         (["kd-feedback"], ["feedback.every=0"], "needs adaptive feedback"),
@@ -177,13 +180,13 @@ def test_a_cell_takes_up_what_is_there(tmp_path: Path) -> None:
         (["student"], ["split.fold=7", "split.kind=holdout"], "fold 1 does not exist"),
     ],
 )
-def test_what_cannot_be_is_refused(methods: list[str], changes: list[str], said: str, tmp_path: Path) -> None:
+def test_impossible_cell_is_refused(methods: list[str], changes: list[str], message: str, tmp_path: Path) -> None:
     config = TrainConfig.from_json(TINY).override(changes)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         run_cell(config, Cell("arousal", 0, 1), methods, tmp_path / "cell", "cpu", 1)
 
 
-def test_unrated_subjects_teach_through_the_teacher_alone(tmp_path: Path) -> None:
+def test_unrated_subjects_change_distillation_and_are_refused_in_a_stack(tmp_path: Path) -> None:
     config = TrainConfig.from_json(TINY).override(["split.rated=0.5"])
     run_cell(config, Cell("arousal", 0, 0), ["kd", "kd-unrated"], tmp_path, "cpu", 1)
     kd, more = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("kd", "kd-unrated"))

@@ -1,4 +1,4 @@
-"""The student against the published network's reference values, and what a configuration changes."""
+"""The student agrees with the reference values of the published network and follows its configuration."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from ekd_train.models.student import Student
 from ekd_train.settings.sections import DistillConfig
 from ekd_train.training.distillation import distill_loss
 
-CALM = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)
+WITHOUT_DROPOUT = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)
 WEIGHTS = DistillConfig(1.0, 0.1, 1.0)
 
 
-def published(golden, config=CALM):
-    """The student with the reference weights; only key biases are left over."""
+def published(golden, config=WITHOUT_DROPOUT):
+    """Return the student with the reference weights. Only key biases have no counterpart."""
     student = Student(config)
     weights = golden.weights()
     missing, unexpected = student.load_state_dict(weights, strict=False)
@@ -25,25 +25,25 @@ def published(golden, config=CALM):
     return student
 
 
-def taught(golden, prefix):
-    """The reference's teacher outputs: probabilities become logits."""
+def teacher_output(golden, prefix):
+    """Return the reference's teacher outputs, with probabilities converted to logits."""
     return Output(golden[f"{prefix}in.soft_label"].log().unsqueeze(1), golden[f"{prefix}in.soft_feature"])
 
 
 def terms(student, golden, prefix):
     output = student(golden[f"{prefix}in.gsr"].flatten(1))
     labels = golden[f"{prefix}in.hard_label"].argmax(1, keepdim=True)
-    return output, distill_loss(output, taught(golden, prefix), labels, WEIGHTS, torch.nn.Identity())
+    return output, distill_loss(output, teacher_output(golden, prefix), labels, WEIGHTS, torch.nn.Identity())
 
 
-def test_has_the_published_number_of_weights(student_golden):
+def test_student_has_the_published_number_of_weights(student_golden):
     student = Student(NetworkConfig())
     counted = sum(p.numel() for p in student.parameters())
     counted += sum(b.numel() for n, b in student.named_buffers() if not n.endswith("tracked"))
     assert counted + 3 * 512 == 993_986 == sum(w.numel() for w in student_golden.group("weight.").values())
 
 
-def test_constants_are_the_published_ones(student_golden):
+def test_constants_equal_the_published_ones(student_golden):
     config = NetworkConfig()
     dropout = (config.head_dropout, config.block_dropout, config.classifier_dropout)
     assert dropout == pytest.approx(student_golden["const.dropout_head_block_classifier"].tolist())
@@ -57,7 +57,7 @@ def test_constants_are_the_published_ones(student_golden):
             assert module.eps == pytest.approx(float(student_golden["const.layernorm_epsilon"]))
 
 
-def test_every_intermediate(student_golden, recorded, close):
+def test_student_intermediates_equal_the_reference(student_golden, recorded, close):
     student = published(student_golden).eval()
     seen = recorded(student)
     scores = {}
@@ -87,7 +87,7 @@ def test_every_intermediate(student_golden, recorded, close):
         close(actual[name], expected, tolerance)
 
 
-def test_loss_terms_at_inference(student_golden, close):
+def test_loss_terms_at_inference_equal_the_reference(student_golden, close):
     student = published(student_golden).eval()
     with torch.no_grad():
         _, loss = terms(student, student_golden, "")
@@ -99,7 +99,7 @@ def test_loss_terms_at_inference(student_golden, close):
     close(loss.total + penalty, student_golden["eval.total_loss"], 0, 1e-4)
 
 
-def test_losses_gradients_and_statistics_of_one_training_pass(student_golden, gradients, statistics, close):
+def test_student_training_pass_equals_the_reference(student_golden, gradients, statistics, close):
     student = published(student_golden).train()
     before = {name: value.clone() for name, value in student.state_dict().items()}
     output, loss = terms(student, student_golden, "train.")
@@ -117,7 +117,7 @@ def test_losses_gradients_and_statistics_of_one_training_pass(student_golden, gr
     statistics(student, before, student_golden, tokens=16 * 61)
 
 
-def test_six_optimizer_steps(student_golden, close):
+def test_student_weights_after_six_steps_equal_the_reference(student_golden, close):
     student = published(student_golden).train()
     optimizer = torch.optim.Adam(
         student.parameters(),
@@ -135,8 +135,8 @@ def test_six_optimizer_steps(student_golden, close):
     close(torch.stack(losses), student_golden["train.adam_total_loss"], 0, 2e-3)
 
 
-def test_one_classifier_a_target_on_one_backbone():
-    config = replace(CALM, targets=("valence", "arousal"), classes=3, window_samples=96, heads=2)
+def test_targets_have_separate_classifiers_on_one_backbone():
+    config = replace(WITHOUT_DROPOUT, targets=("valence", "arousal"), classes=3, window_samples=96, heads=2)
     student = Student(config).eval()
     gsr = torch.randn(5, 96)
     logits, feature = student(gsr)
@@ -149,23 +149,23 @@ def test_one_classifier_a_target_on_one_backbone():
 
 
 @pytest.mark.parametrize("kind", STUDENTS)
-def test_every_kind_has_the_features_that_the_teacher_teaches(kind):
-    config = replace(CALM, student=kind, targets=("valence", "arousal"), classes=3, window_samples=96)
+def test_feature_of_every_kind_has_the_width_of_the_teachers(kind):
+    config = replace(WITHOUT_DROPOUT, student=kind, targets=("valence", "arousal"), classes=3, window_samples=96)
     logits, feature = Student(config).eval()(torch.randn(5, 96))
     assert logits.shape == (5, 2, 3)
     assert feature.shape == (5, config.student_feature)
 
 
 @pytest.mark.parametrize("kind", STUDENTS)
-def test_every_weight_learns_but_a_bias_before_a_batch_norm(kind):
-    student = Student(replace(CALM, student=kind, targets=("valence", "arousal"), window_samples=96))
+def test_gradients_reach_every_weight_except_biases_before_batch_norms(kind):
+    student = Student(replace(WITHOUT_DROPOUT, student=kind, targets=("valence", "arousal"), window_samples=96))
     output = student(torch.randn(6, 96))
     (output.logits.square().sum() + F.mse_loss(output.feature, torch.ones_like(output.feature))).backward()
     assert [name for name, p in student.named_parameters() if p.grad is None] == ["gsr_head.temporal_conv.bias"]
 
 
 def test_hardtanh_gate_replaces_softsign():
-    student = Student(replace(CALM, gate="hardtanh", window_samples=96)).eval()
+    student = Student(replace(WITHOUT_DROPOUT, gate="hardtanh", window_samples=96)).eval()
     score = student.depth_fusion.score1(100 * torch.randn(2, 9, 64))
     assert score.min() == -1
     assert score.max() == 1

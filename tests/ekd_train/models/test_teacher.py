@@ -1,4 +1,4 @@
-"""The teacher against the published network's reference values, and the figure's fusion beside the published one."""
+"""The teacher agrees with the reference values of the published network; fusion "figure" uses the deeper EEG."""
 
 from dataclasses import replace
 
@@ -8,11 +8,11 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.teacher import Teacher
 from ekd_train.training.distillation import hard_loss
 
-CALM = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)
+WITHOUT_DROPOUT = NetworkConfig(head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0)
 
 
-def published(golden, config=CALM):
-    """The teacher with the reference weights; only key biases and the dead EEG block are left over."""
+def published(golden, config=WITHOUT_DROPOUT):
+    """Return the teacher with the reference weights. Only key biases and the unused EEG block have no counterpart."""
     teacher = Teacher(config)
     missing, unexpected = teacher.load_state_dict(golden.weights(), strict=False)
     assert all(name.endswith("num_batches_tracked") for name in missing)
@@ -26,29 +26,29 @@ def losses(teacher, golden):
     return output, hard_loss(output.logits, labels), teacher.regularization()
 
 
-def test_has_the_published_number_of_weights_less_the_dead_block(teacher_golden):
+def test_teacher_has_the_published_number_of_weights_without_the_unused_block(teacher_golden):
     teacher = Teacher(NetworkConfig())
     counted = sum(p.numel() for p in teacher.parameters())
     counted += sum(b.numel() for n, b in teacher.named_buffers() if not n.endswith("tracked"))
-    dead = sum(w.numel() for n, w in teacher_golden.group("weight.").items() if n.startswith("eeg_encoder.block3"))
-    assert dead == 141_248
-    assert counted + 5 * 512 + dead == 2_047_490
+    unused = sum(w.numel() for n, w in teacher_golden.group("weight.").items() if n.startswith("eeg_encoder.block3"))
+    assert unused == 141_248
+    assert counted + 5 * 512 + unused == 2_047_490
 
 
-def test_every_intermediate(teacher_golden, recorded, close):
+def test_teacher_intermediates_equal_the_reference(teacher_golden, recorded, close):
     teacher = published(teacher_golden).eval()
     seen = recorded(teacher)
     with torch.no_grad():
         output = teacher(teacher_golden["in.eeg"].squeeze(3), teacher_golden["in.gsr"].flatten(1))
-        third = Teacher(replace(CALM, fusion="figure")).eval().eeg_encoder.block3
+        third = Teacher(replace(WITHOUT_DROPOUT, fusion="figure")).eval().eeg_encoder.block3
         weights = teacher_golden.weights()
         third.load_state_dict({n: weights[f"eeg_encoder.block3.{n}"] for n in third.state_dict()})
-        dead = third(seen["eeg_encoder.x2"])
+        unused = third(seen["eeg_encoder.x2"])
     actual = {
         "att_feature": output.feature,
         "logits": output.logits[:, 0],
         "softmax": output.logits[:, 0].softmax(-1),
-        "eeg.x3": dead,
+        "eeg.x3": unused,
     }
     for source in ("gsr", "eeg"):
         actual[f"{source}.head"] = seen[f"{source}_head"]
@@ -68,7 +68,7 @@ def test_every_intermediate(teacher_golden, recorded, close):
         close(actual[name], expected, tolerance)
 
 
-def test_losses_gradients_and_statistics_of_one_training_pass(teacher_golden, gradients, statistics, close):
+def test_teacher_training_pass_equals_the_reference(teacher_golden, gradients, statistics, close):
     teacher = published(teacher_golden).train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     output, hard, penalty = losses(teacher, teacher_golden)
@@ -82,7 +82,7 @@ def test_losses_gradients_and_statistics_of_one_training_pass(teacher_golden, gr
     statistics(teacher, before, teacher_golden, tokens=8 * 122)
 
 
-def test_six_optimizer_steps(teacher_golden, close):
+def test_teacher_weights_after_six_steps_equal_the_reference(teacher_golden, close):
     teacher = published(teacher_golden).train()
     optimizer = torch.optim.Adam(
         teacher.parameters(),
@@ -99,8 +99,8 @@ def test_six_optimizer_steps(teacher_golden, close):
     close(torch.stack(found), teacher_golden["train.adam_total_loss"], 0, 2e-3)
 
 
-def test_figure_fusion_takes_the_deeper_eeg():
-    config = replace(CALM, fusion="figure", window_samples=96, eeg_rows=5)
+def test_figure_fusion_uses_the_deeper_eeg():
+    config = replace(WITHOUT_DROPOUT, fusion="figure", window_samples=96, eeg_rows=5)
     teacher = Teacher(config).eval()
     eeg, gsr = torch.randn(2, 5, 96), torch.randn(2, 96)
     seen = teacher.eeg_encoder(teacher.eeg_head(eeg))
@@ -112,7 +112,7 @@ def test_figure_fusion_takes_the_deeper_eeg():
     assert teacher.eeg_encoder.block3.attention.value.weight.grad is not None
 
 
-def test_shapes_follow_the_configuration():
+def test_teacher_shapes_follow_the_configuration():
     config = NetworkConfig(window_samples=100, eeg_rows=3, depth=2, targets=("valence", "arousal"), classes=3)
     output = Teacher(config).eval()(torch.randn(4, 3, 100), torch.randn(4, 100))
     assert output.logits.shape == (4, 2, 3)

@@ -27,14 +27,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that is large enough to be remembered, and has not changed for as long as that takes."""
+    """A file that is large enough and old enough for its digest to be stored."""
     path = tmp_path_factory.mktemp("data") / "large.bin"
     path.write_bytes(os.urandom(LARGE))
     time.sleep(2.05)
     return path
 
 
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/of/me")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("EKD_CACHE")
@@ -50,7 +50,7 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
         assert cache_folder() is None
 
 
-def test_names_and_contents_and_their_order_count_and_the_place_does_not(tmp_path: Path) -> None:
+def test_hash_depends_on_names_contents_and_order_but_not_on_the_folder(tmp_path: Path) -> None:
     found = []
     for place, names, texts in [
         ("one", "ab", "xy"),
@@ -69,7 +69,7 @@ def test_names_and_contents_and_their_order_count_and_the_place_does_not(tmp_pat
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"PATH": 3}', '{"PATH": []}', '{"PATH": [1, 2, 3, "abc"]}', "\0"])
-def test_a_damaged_memory_is_ignored_and_replaced(cache: Path, large: Path, damage: str) -> None:
+def test_damaged_memo_is_replaced(cache: Path, large: Path, damage: str) -> None:
     cache.mkdir()
     (cache / "hashes.json").write_text(damage.replace("PATH", str(large)))
     first = hash_files(large.parent, [large])
@@ -79,7 +79,7 @@ def test_a_damaged_memory_is_ignored_and_replaced(cache: Path, large: Path, dama
     assert [path.name for path in cache.iterdir()] == ["hashes.json"]
 
 
-def test_a_large_file_is_remembered_until_it_changes_even_with_its_time_kept(cache: Path, large: Path) -> None:
+def test_digest_of_a_large_file_is_stored_until_the_file_changes(cache: Path, large: Path) -> None:
     first = hash_files(large.parent, [large])
     memo = json.loads((cache / "hashes.json").read_text())
     ((path, entry),) = memo.items()
@@ -96,24 +96,24 @@ def test_a_large_file_is_remembered_until_it_changes_even_with_its_time_kept(cac
     assert json.loads((cache / "hashes.json").read_text()) == memo, "a file that just changed was remembered"
 
 
-def test_small_files_are_not_remembered(cache: Path, tmp_path: Path) -> None:
+def test_digests_of_small_files_are_not_stored(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "small").write_text("x")
     hash_files(tmp_path, [tmp_path / "small"])
     assert not cache.exists()
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*absent: No such file"):
         hash_files(tmp_path, [tmp_path / "absent"])
 
 
-def test_synthetic_data_are_distinguished_by_their_configuration() -> None:
+def test_fingerprint_of_synthetic_data_depends_on_the_configuration() -> None:
     configs = [SyntheticConfig(), SyntheticConfig(seed=1), SyntheticConfig(subjects=2), SyntheticConfig(trial_s=30)]
     configs.append(SyntheticConfig(difficulty="hard"))
     assert len({SyntheticDataset(config).fingerprint() for config in configs}) == len(configs)
 
 
-def test_recordings_are_distinguished_by_labels_and_samples(folder: Path) -> None:
+def test_fingerprint_of_recordings_depends_on_labels_and_samples(folder: Path) -> None:
     first = RecordingsDataset(folder).fingerprint()
     assert RecordingsDataset(folder).fingerprint() == first
     shutil.copytree(folder, folder.parent / "moved")
@@ -129,8 +129,8 @@ def test_recordings_are_distinguished_by_labels_and_samples(folder: Path) -> Non
     assert len(seen) == 3
 
 
-def test_the_code_is_part_of_every_key(tmp_path: Path) -> None:
-    """Real packages, copied and edited: every file between data and windows changes the digest, others do not."""
+def test_code_is_part_of_every_key(tmp_path: Path) -> None:
+    """In copies of the packages, an edit of a file that determines windows changes the digest, other edits do not."""
     for package in (firmware_bridge, ekd_edge, ekd_train):
         source = Path(package.__path__[0])
         shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -27,7 +27,7 @@ def written(path: Path, parts: list[np.ndarray]) -> tuple[int, ...]:
 @pytest.mark.parametrize("shape", SHAPES)
 @settings(max_examples=20, deadline=None)
 @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=9))
-def test_what_was_appended_is_there_in_memory_and_in_the_file(
+def test_appended_rows_are_in_memory_and_in_the_file(
     tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, ...], counts: list[int]
 ) -> None:
     parts = [some(count, shape, seed) for seed, count in enumerate(counts)]
@@ -54,7 +54,7 @@ def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(edges=st.lists(st.integers(0, 12), max_size=6).map(sorted))
-def test_gathering_takes_the_rows_of_each_span(tmp_path_factory: pytest.TempPathFactory, edges: list[int]) -> None:
+def test_gather_returns_the_rows_of_each_span(tmp_path_factory: pytest.TempPathFactory, edges: list[int]) -> None:
     whole = some(12, (2, 3))
     path = tmp_path_factory.mktemp("rows") / "rows.npy"
     mapped = map_rows(path, written(path, [whole]))
@@ -67,7 +67,7 @@ def test_gathering_takes_the_rows_of_each_span(tmp_path_factory: pytest.TempPath
         assert np.shares_memory(rows, array) == (len(spans) == 1 and len(rows) > 0)
 
 
-def test_a_file_that_is_gone_is_gathered_from_its_map_and_one_cut_short_is_refused(tmp_path: Path) -> None:
+def test_deleted_file_is_gathered_from_its_map_and_a_truncated_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     whole = some(9, (5,))
     mapped = map_rows(path, written(path, [whole]))
@@ -80,7 +80,7 @@ def test_a_file_that_is_gone_is_gathered_from_its_map_and_one_cut_short_is_refus
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b + b"\0", lambda b: b"\x94" + b[1:], lambda b: b""])
-def test_a_file_that_is_not_exactly_as_written_is_not_mapped(tmp_path: Path, damage) -> None:
+def test_changed_file_is_not_mapped(tmp_path: Path, damage) -> None:
     path = tmp_path / "rows.npy"
     shape = written(path, [some(3, (4,))])
     path.write_bytes(damage(path.read_bytes()))
@@ -88,7 +88,7 @@ def test_a_file_that_is_not_exactly_as_written_is_not_mapped(tmp_path: Path, dam
         map_rows(path, shape)
 
 
-def test_what_is_written_to_a_map_never_reaches_the_file(tmp_path: Path) -> None:
+def test_writes_to_a_map_do_not_change_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     mapped = map_rows(path, written(path, [some(3, (4,))]))
     before = path.read_bytes()
@@ -97,6 +97,6 @@ def test_what_is_written_to_a_map_never_reaches_the_file(tmp_path: Path) -> None
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_is_not_there_is_a_write_error(tmp_path: Path) -> None:
+def test_missing_folder_is_a_write_error(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="No such file"):
         RowFile(tmp_path / "nowhere" / "rows.npy")

@@ -65,13 +65,13 @@ def digest(windows: WindowSet) -> str:
 
 
 def start(name: str, hop_s: float = 2.0, *options: str) -> "subprocess.Popen[str]":
-    """Another process that loads, and says what it found."""
+    """Start a process that loads windows and prints their digest and the notes."""
     command = [sys.executable, "-c", LOAD, name, str(hop_s), *options]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def start_and_pause(name: str) -> "subprocess.Popen[str]":
-    """Another process, stopped in the middle of converting until it gets a line."""
+    """Start a process that pauses in the middle of a conversion until it reads a line."""
     process = start(name, 2.0, "pause")
     assert process.stdout is not None
     assert process.stdout.readline() == "in the middle\n"
@@ -103,7 +103,7 @@ def the_entry(cache: Path) -> Path:
     return entry
 
 
-def test_the_second_load_is_the_map_of_the_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_load_maps_the_entry_of_the_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_CACHE", "off")
     plain, notes = load()
     assert notes == []
@@ -124,7 +124,7 @@ def test_the_second_load_is_the_map_of_the_first(cache: Path, monkeypatch: pytes
     np.testing.assert_array_equal(np.load(the_entry(cache) / "eeg.npy"), plain.eeg)
 
 
-def test_one_entry_serves_all_subjects_targets_and_thresholds(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_serves_all_subjects_targets_and_thresholds(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choices: list[dict[str, object]] = [
         {},
         {"targets": ("valence", "arousal"), "threshold": 4.0},
@@ -140,7 +140,7 @@ def test_one_entry_serves_all_subjects_targets_and_thresholds(cache: Path, monke
         assert is_mapped(windows.gsr) == (choice.get("subjects") != ["s002", "s000"])
 
 
-def test_other_data_specifications_and_features_have_entries_of_their_own(cache: Path) -> None:
+def test_different_data_specifications_and_features_have_separate_entries(cache: Path) -> None:
     requests: list[Callable[[Source], WindowSet]] = [
         lambda source: source.windows(GSR, EEG),
         lambda source: source.windows(GSR, None),
@@ -157,7 +157,7 @@ def test_other_data_specifications_and_features_have_entries_of_their_own(cache:
     assert len(list(cache.iterdir())) == len(requests) + 1, "without EEG its features do not matter"
 
 
-def test_recordings_that_moved_are_found_and_changed_ones_made_anew(cache: Path, folder: Path) -> None:
+def test_moved_recordings_are_found_and_changed_ones_converted_again(cache: Path, folder: Path) -> None:
     first, _ = load(f"recordings:{folder}")
     moved = folder.parent / "moved"
     shutil.copytree(folder, moved)
@@ -188,7 +188,7 @@ def test_left_out_recordings_are_reported_at_every_load(cache: Path, folder: Pat
     assert messages[2] == ["1 trials of s000 have no rating of valence"]
 
 
-def test_data_that_change_while_they_are_read_are_refused(cache: Path, folder: Path) -> None:
+def test_data_changed_during_reading_are_refused(cache: Path, folder: Path) -> None:
     def change(done: int, total: int) -> None:
         with (folder / "s001.csv").open("a") as file:
             file.write("5.0,1.0,1.0\n")
@@ -198,7 +198,7 @@ def test_data_that_change_while_they_are_read_are_refused(cache: Path, folder: P
     assert list(cache.iterdir()) == []
 
 
-def test_a_fault_of_the_data_leaves_nothing_behind(cache: Path, folder: Path) -> None:
+def test_faulty_data_leave_no_files_in_the_cache(cache: Path, folder: Path) -> None:
     (folder / "s002.csv").write_text("# rate_hz: 128\ngsr,eeg_F3,eeg_F4\n5,nan,1\n")
     with pytest.raises(DataError, match=r"s002\.csv line 3: 'nan' is not a finite number"):
         load(f"recordings:{folder}")
@@ -242,7 +242,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_entry_is_found_and_made_anew(cache: Path, damage: Callable[[Path], object]) -> None:
+def test_damaged_entry_is_replaced(cache: Path, damage: Callable[[Path], object]) -> None:
     plain, _ = load()
     saved = WindowSet(targets=plain.targets, **{name: np.array(getattr(plain, name)) for name in ARRAYS})
     del plain
@@ -253,7 +253,7 @@ def test_a_damaged_entry_is_found_and_made_anew(cache: Path, damage: Callable[[P
     assert load()[1] == []
 
 
-def test_an_entry_of_other_data_is_no_entry(cache: Path) -> None:
+def test_entry_under_another_key_is_replaced(cache: Path) -> None:
     plain, _ = load()
     ours = the_entry(cache)
     load(SMALL + "&seed=1")
@@ -265,9 +265,7 @@ def test_an_entry_of_other_data_is_no_entry(cache: Path) -> None:
     assert "damaged" in notes[0]
 
 
-def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_conversion_is_cleaned_up_and_repeated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start_and_pause(MORE)
     (eeg,) = cache.glob("*.part/eeg.npy")
     assert eeg.stat().st_size > 0
@@ -276,7 +274,7 @@ def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
         process.communicate()
     assert {path.suffix for path in cache.iterdir()} == {".part", ".lock"}
     assert [entry.data for entry in entries()] == ["(unfinished)"]
-    load()  # another entry
+    load()  # writing another entry cleans up
     the_entry(cache)
     made, _ = load(MORE)
     monkeypatch.setenv("EKD_CACHE", "off")
@@ -284,7 +282,7 @@ def test_a_conversion_killed_in_the_middle_is_cleaned_up_and_made_anew(
     assert [path.suffix for path in cache.iterdir()] == ["", ""]
 
 
-def test_processes_that_want_the_same_make_it_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_processes_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = [finish(process) for process in [start(SMALL, 0.25) for _ in range(3)]]
     assert len({str(result["digest"]) for result in results}) == 1
     assert sum(len(result["notes"]) for result in results) == 1  # type: ignore[misc, arg-type]
@@ -293,8 +291,8 @@ def test_processes_that_want_the_same_make_it_once(cache: Path, monkeypatch: pyt
     assert digest(load(hop_s=0.25)[0]) == results[0]["digest"]
 
 
-def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Path) -> None:
-    """A limit on the size of files stands for the full disk: both end a write in the middle."""
+def test_full_disk_is_reported_once_and_loading_continues(cache: Path) -> None:
+    """A limit on the size of files simulates the full disk. Both end a write in the middle."""
     result = finish(start(SMALL, 0.25, "limit"))
     (note,) = result["notes"]  # type: ignore[misc]
     assert note == (
@@ -304,7 +302,7 @@ def test_where_the_disk_takes_no_more_one_note_says_so_and_all_goes_on(cache: Pa
     assert list(cache.iterdir()) == []
     assert result["digest"] == digest(load(hop_s=0.25)[0])
     mapped = finish(start(SMALL, 0.25, "limit"))
-    assert mapped["notes"] == [], "what is kept already needs nothing written"
+    assert mapped["notes"] == [], "an existing entry is mapped without a write"
 
 
 def test_impossible_folder_is_reported_and_loading_continues(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +315,7 @@ def test_impossible_folder_is_reported_and_loading_continues(monkeypatch: pytest
     assert_equal(windows, plain)
 
 
-def test_what_is_mapped_survives_the_clearing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mapped_entry_is_readable_after_clearing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     windows, _ = load()
     before = windows.gsr.sum()
     ours = [cache / "of-mine", cache / "also.part", cache.parent / "my-hashes.txt"]
@@ -336,7 +334,7 @@ def test_what_is_mapped_survives_the_clearing(cache: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == f"{cache}: 0 entries, 0.0 MB\n"
 
 
-def test_listing_and_clearing_without_a_cache(
+def test_disabled_cache_is_listed_and_cleared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EKD_CACHE", "off")
@@ -346,7 +344,7 @@ def test_listing_and_clearing_without_a_cache(
     assert capsys.readouterr().out == "0.0 MB freed\n"
 
 
-def test_what_is_being_made_is_not_cleared(cache: Path) -> None:
+def test_entry_in_progress_is_not_cleared(cache: Path) -> None:
     process = start_and_pause(MORE)
     assert [entry.data for entry in entries()] == ["(being written)"]
     assert main(["cache", "--clear"]) == 0
@@ -371,8 +369,8 @@ print(peak_mb() - before, windows.eeg.nbytes / 2**20)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak of memory")
-def test_converting_takes_the_memory_of_a_subject_not_of_all(cache: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not report peak memory")
+def test_conversion_uses_memory_of_one_subject(cache: Path) -> None:
     name = "synthetic?subjects=12&trials=2&trial_s=60&eeg_channels=16"
     command = [sys.executable, "-c", MEASURE, name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

@@ -24,10 +24,10 @@ Write = Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 @pytest.fixture
 def subject(tmp_path: Path, write_python2_pickle: Callable[..., None]) -> Write:
-    """Write DEAP/data_preprocessed_python/NAME.dat of full size; data and labels as they are there.
+    """Write DEAP/data_preprocessed_python/NAME.dat of full size, and return its data and labels.
 
-    GSR wanders about a resistance of 200 kOhm, less `level`. The other channels are noise in the first two trials only,
-    so that the file is small on disk.
+    GSR is a random walk about a resistance of 200 kOhm minus `level`. The other channels are noise in the first two
+    trials and zero in the others, so that the file is small on disk.
     """
     (tmp_path / "DEAP" / "data_preprocessed_python").mkdir(parents=True)
 
@@ -51,7 +51,7 @@ def deap(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rewritten(tmp_path: Path, write_python2_pickle: Callable[..., None]) -> Iterator[Callable[..., Path]]:
-    """s01.dat of any arrays; removed afterwards, since they may be of full size."""
+    """Write s01.dat with the given arrays; it is deleted afterwards, because it can be large."""
     path = tmp_path / "s01.dat"
 
     def write(**arrays: NDArray[np.float64]) -> Path:
@@ -62,7 +62,7 @@ def rewritten(tmp_path: Path, write_python2_pickle: Callable[..., None]) -> Iter
     path.unlink(missing_ok=True)
 
 
-def test_a_trial_is_a_recording_of_its_own(subject: Write, deap: Path) -> None:
+def test_trial_is_a_recording(subject: Write, deap: Path) -> None:
     data, labels = subject()
     dataset = DeapDataset(deap)
     assert (dataset.identity, dataset.synthetic, dataset.has_eeg) == ("deap", False, True)
@@ -84,14 +84,14 @@ def test_a_trial_is_a_recording_of_its_own(subject: Write, deap: Path) -> None:
     assert next(dataset.read(["s01"], eeg=False)).eeg is None
 
 
-def test_the_28_channels_are_those_off_the_midline() -> None:
+def test_28_channels_are_those_outside_the_midline() -> None:
     assert len(EEG_28) == 28
     assert set(EEG_32) - set(EEG_28) == {"Oz", "Pz", "Fz", "Cz"}
     assert all(int(name[-1]) % 2 for name in EEG_28[:14])
     assert not any(int(name[-1]) % 2 for name in EEG_28[14:])
 
 
-def test_a_file_full_of_numbers_is_read_as_python_would(rewritten: Callable[..., Path]) -> None:
+def test_file_of_random_numbers_is_read_as_by_python(rewritten: Callable[..., Path]) -> None:
     rng = np.random.default_rng(0)
     data = rng.standard_normal((40, 40, 8064))
     folder = rewritten(labels=rng.uniform(1, 9, (40, 4)), data=data)
@@ -104,10 +104,10 @@ def test_a_file_full_of_numbers_is_read_as_python_would(rewritten: Callable[...,
         np.testing.assert_array_equal(recording.gsr, -reference[k, GSR])
 
 
-def test_the_preset_gives_15_windows_a_trial_600_a_subject_and_19200_in_all(
+def test_preset_gives_15_windows_per_trial_600_per_subject_and_19200_in_all(
     subject: Write, deap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EKD_CACHE", "off")  # else the EEG of all 32 is converted for that of one
+    monkeypatch.setenv("EKD_CACHE", "off")  # with the cache, EEG of all 32 subjects would be converted
     subject()
     folder = deap / "data_preprocessed_python"
     for number in range(2, 33):
@@ -132,12 +132,12 @@ def test_relative_and_absolute_gsr_give_the_same_windows_under_z_score(subject: 
         gsr: open_dataset(f"deap:{deap}?gsr={gsr}").windows(SIGNAL, None).gsr for gsr in ("auto", "ohm", "relative")
     }
     np.testing.assert_array_equal(windows["auto"], windows["ohm"])
-    # all but: 1 / R is not quite straight, and where hardly anything moves the z-score's floor of 0.001 uS shows
+    # not exactly equal: 1 / R is not linear, and the z-score has a floor of 0.001 uS for nearly constant signals
     assert np.corrcoef(windows["ohm"].ravel(), windows["relative"].ravel())[0, 1] > 0.999
     assert np.median(np.abs(windows["ohm"] - windows["relative"])) < 0.01
 
 
-def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) -> None:
+def test_subject_with_subtracted_baseline_makes_all_relative(subject: Write, deap: Path) -> None:
     data, _ = subject("s01")
     subject("s02", level=2e5)
     source = open_dataset(f"deap:{deap}")
@@ -154,18 +154,18 @@ def test_one_baselined_subject_makes_all_relative(subject: Write, deap: Path) ->
         open_dataset(f"deap:{deap}?gsr=ohm")
 
 
-def test_the_baseline_can_be_subtracted(subject: Write, deap: Path) -> None:
+def test_baseline_can_be_subtracted(subject: Write, deap: Path) -> None:
     data, _ = subject()
     absolute = next(DeapDataset(deap, baseline="subtract").read(["s01"]))
     relative = next(DeapDataset(deap, baseline="subtract", gsr="relative").read(["s01"]))
     rows = data[0, [EEG_32.index(name) for name in EEG_28]]
     assert absolute.eeg is not None
     np.testing.assert_allclose(absolute.eeg, rows - rows[:, :384].mean(axis=1, keepdims=True), atol=1e-12)
-    np.testing.assert_array_equal(absolute.gsr, 1e6 / data[0, GSR])  # a level in uS is not to be lost
+    np.testing.assert_array_equal(absolute.gsr, 1e6 / data[0, GSR])  # the level in uS is kept
     np.testing.assert_allclose(relative.gsr, data[0, GSR, :384].mean() - data[0, GSR], atol=1e-9)
 
 
-def test_absent_subjects_are_counted(subject: Write, deap: Path) -> None:
+def test_missing_subjects_are_counted(subject: Write, deap: Path) -> None:
     for name in ("s03", "s32"):
         subject(name)
     dataset = DeapDataset(deap / "data_preprocessed_python")
@@ -176,7 +176,7 @@ def test_absent_subjects_are_counted(subject: Write, deap: Path) -> None:
         next(dataset.read(["s01"]))
 
 
-def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
+def test_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         DeapDataset(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"contains none of s01\.dat to s32\.dat"):
@@ -190,13 +190,13 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_wrong_shapes_are_refused(rewritten: Callable[..., Path]) -> None:
-    for arrays, says in (
+    for arrays, message in (
         ({"data": np.ones((2, 40, 8))}, r"data of .*s01\.dat has the shape \(2, 40, 8\), not \(40, 40, 8064\)"),
         ({"labels": np.ones((40, 4))}, r"s01\.dat has no data"),
         ({"data": np.zeros((40, 40, 8064))}, r"s01\.dat has no labels"),
         ({"data": np.zeros((40, 40, 8064)), "labels": np.ones((40, 3))}, r"labels of .* the shape \(40, 3\)"),
     ):
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(DataError, match=message):
             DeapDataset(rewritten(**arrays))
 
 
@@ -208,7 +208,7 @@ def test_labels_out_of_range_are_refused(rewritten: Callable[..., Path], rating:
         DeapDataset(rewritten(data=np.zeros((40, 40, 8064)), labels=labels))
 
 
-def test_nan_is_refused_by_trial(rewritten: Callable[..., Path]) -> None:
+def test_nan_is_refused_with_its_trial(rewritten: Callable[..., Path]) -> None:
     data = np.zeros((40, 40, 8064))
     data[4, 3, 100] = np.nan
     folder = rewritten(data=data, labels=np.full((40, 4), 5.0))
@@ -222,7 +222,7 @@ def test_nan_is_refused_by_trial(rewritten: Callable[..., Path]) -> None:
         next(DeapDataset(folder, gsr="relative").read(["s01"]))
 
 
-def test_a_file_cut_short_is_refused(subject: Write, deap: Path) -> None:
+def test_truncated_file_is_refused(subject: Write, deap: Path) -> None:
     subject()
     path = deap / "data_preprocessed_python" / "s01.dat"
     with path.open("rb+") as file:
@@ -231,14 +231,14 @@ def test_a_file_cut_short_is_refused(subject: Write, deap: Path) -> None:
         DeapDataset(deap)
 
 
-def test_the_data_command_lists_subjects_and_writes_recordings(
+def test_data_command_lists_subjects_and_writes_recordings(
     subject: Write, deap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subject()
     assert main(["data", "--data", f"deap:{deap}"]) == 0
-    said = capsys.readouterr()
-    assert said.out == "s01\n"
-    assert "31 of 32 subjects of DEAP have no file" in said.err
+    captured = capsys.readouterr()
+    assert captured.out == "s01\n"
+    assert "31 of 32 subjects of DEAP have no file" in captured.err
     for gsr in ("auto", "relative"):
         name = f"deap:{deap}?gsr={gsr}"
         out = tmp_path / gsr / "one.csv"
@@ -249,10 +249,10 @@ def test_the_data_command_lists_subjects_and_writes_recordings(
         np.testing.assert_array_equal(written.eeg, recording.eeg)
         assert (written.gsr_unit, written.trials) == (recording.gsr_unit, recording.trials)
     capsys.readouterr()
-    for options, says in (
+    for options, message in (
         (["--out", "x.csv"], "s01 has 40 recordings, s01-t01 to s01-t40: choose one with --recording NAME"),
         (["--out", "x.csv", "--recording", "t1"], "s01 has no recording 't1'"),
         ([], "name the file to write"),
     ):
         assert main(["data", "--data", f"deap:{deap}", "--subject", "s01", *options]) == 2
-        assert says in capsys.readouterr().err
+        assert message in capsys.readouterr().err

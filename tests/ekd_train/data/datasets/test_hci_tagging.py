@@ -25,12 +25,12 @@ SIGNAL = CONFIG.signal.for_training(CONFIG.signal.gsr())
 EEG_SIGNAL = CONFIG.signal.for_training(CONFIG.signal.eeg())
 
 FULL = 2**23
-AMPLIFIER = 0x1F << 16  # CMS in range and the speed mode: what BioSemi sets in the high bits of Status
+AMPLIFIER = 0x1F << 16  # BioSemi sets "CMS in range" and the speed mode in the high bits of Status.
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel of a BDF file: samples in `unit`, quantized to `step` each."""
+    """A channel of a BDF file. samples: in `unit`, quantized to `step`."""
 
     samples: NDArray[np.float64]
     unit: str = "uV"
@@ -42,7 +42,7 @@ class Channel:
 
 
 def write_bdf(path: Path, channels: Mapping[str, Channel], rate: int, records: int | None = None) -> None:
-    """Write a BDF file: a header of text fields, then records of a second, 24-bit little-endian, channel by channel."""
+    """Write a BDF file: a header of text fields, then records of one second, channel by channel, in 24-bit integers."""
     count = len(channels)
     seconds = len(next(iter(channels.values())).samples) // rate
 
@@ -64,7 +64,7 @@ def write_bdf(path: Path, channels: Mapping[str, Channel], rate: int, records: i
 
 
 def status(seconds: int, rate: int, *events: tuple[float, int]) -> Channel:
-    """Status with pulses of 0.1 s of a code at each time."""
+    """Return the samples of Status with a pulse of 0.1 s for each (time, code)."""
     values = np.full(seconds * rate, AMPLIFIER)
     for at, code in events:
         values[round(at * rate) : round(at * rate) + rate // 10] |= code
@@ -90,7 +90,7 @@ Session = Callable[..., dict[str, Channel]]
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """Write Sessions/NUMBER: 32 channels, ECG, GSR and Status, 4 s, a stimulus of 12 s, and 4 s."""
+    """Write Sessions/NUMBER with 32 channels, ECG, GSR and Status: 4 s, a stimulus of 12 s, and 4 s."""
 
     def write(
         number: int = 2,
@@ -128,7 +128,7 @@ def expected_eeg(channels: Mapping[str, Channel], names: tuple[str, ...]) -> NDA
 
 
 @pytest.mark.parametrize(("rate", "names"), [(256, EEG_28), (512, EEG_32)])
-def test_a_session_is_read_to_a_digital_step(
+def test_session_is_read_with_the_accuracy_of_a_digital_step(
     session: Session, sessions: Path, rate: int, names: tuple[str, ...]
 ) -> None:
     written = session(2, rate=rate)
@@ -151,7 +151,7 @@ def test_a_session_is_read_to_a_digital_step(
     assert next(dataset.read(["p07"], eeg=False)).eeg is None
 
 
-def test_mne_reads_the_same_from_the_same_file(session: Session, sessions: Path) -> None:
+def test_mne_reads_the_same_values(session: Session, sessions: Path) -> None:
     session()
     (recording,) = HciTaggingDataset(sessions, channels="32").read(["p07"])
     raw = mne.io.read_raw_bdf(sessions / "2/Part_7_S_Trial2_emotion.bdf", verbose="error")
@@ -163,7 +163,7 @@ def test_mne_reads_the_same_from_the_same_file(session: Session, sessions: Path)
 
 
 @pytest.mark.parametrize("rate", [256, 512])
-def test_windows_lie_within_the_stimulus(session: Session, sessions: Path, rate: int) -> None:
+def test_windows_are_within_the_stimulus(session: Session, sessions: Path, rate: int) -> None:
     session(2, rate=rate, events=((4.3, 16), (15.9, 32), (18.0, 16)))
     source = open_dataset(f"hci:{sessions}")
     windows = source.windows(SIGNAL, EEG_SIGNAL, ("arousal", "valence"))
@@ -173,18 +173,18 @@ def test_windows_lie_within_the_stimulus(session: Session, sessions: Path, rate:
     assert np.all(windows.end_s - 4.0 >= 4.3)
     assert np.all(windows.end_s <= 15.9)
     assert (windows.labels == [0, 1]).all()
-    # the common 10 Hz and the electrodes' offset are gone
+    # the common 10 Hz and the electrode offset are removed
     assert np.abs(windows.eeg).max() < 8
 
 
-def test_events_are_changes_to_another_code_than_zero(session: Session, sessions: Path) -> None:
+def test_events_are_changes_to_nonzero_codes(session: Session, sessions: Path) -> None:
     def trial(number: int, values: NDArray[np.int64]) -> tuple[float, float]:
         session(number, text=xml(f'<subject id="{number}"/>'), Status=Channel(values.astype(float), "Boolean", 1.0))
         (recording,) = HciTaggingDataset(sessions).read([f"p{number:02d}"])
         return recording.trials[0].start_s, recording.trials[0].end_s
 
     flickering = np.zeros(20 * 256, dtype=np.int64)
-    flickering[::2] |= 1 << 22  # the battery, and so on: no trigger
+    flickering[::2] |= 1 << 22  # battery and other states are not triggers
     flickering[5 * 256 :] |= 16  # held, not a pulse
     flickering[12 * 256 :] ^= 16 | 32  # straight to another code
     assert trial(1, flickering) == (5.0, 12.0)
@@ -195,7 +195,7 @@ def test_events_are_changes_to_another_code_than_zero(session: Session, sessions
     assert trial(2, set_from_the_start - 2 * FULL * (set_from_the_start >= FULL)) == (6.0, 11.0)
 
 
-def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path) -> None:
+def test_unusable_sessions_are_counted(session: Session, sessions: Path) -> None:
     session(1)
     session(3, text=xml(feltArsl=None, feltVlnc=None, feltCtrl=None))
     session(20, text=xml(feltArsl="", feltVlnc="", feltCtrl=""))
@@ -224,7 +224,7 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
     windows = source.windows(SIGNAL, None)
     assert set(windows.recording) == {"p07-1"}
     again = open_dataset(f"hci:{sessions}")
-    again.windows(SIGNAL, None)  # out of the cache
+    again.windows(SIGNAL, None)  # from the cache
     for notes in (source.notes, again.notes):
         assert sorted(note for note in notes[5:] if "are stored in" not in note) == [
             "2 of 8 sessions of p07 left out: Status has fewer than two events (7, 8)",
@@ -236,7 +236,7 @@ def test_sessions_that_cannot_serve_are_counted(session: Session, sessions: Path
     assert source.notes == notes
 
 
-def test_nothing_left_is_said_with_the_reasons(session: Session, sessions: Path) -> None:
+def test_dataset_without_usable_sessions_lists_the_reasons(session: Session, sessions: Path) -> None:
     session(1, events=())
     with pytest.raises(DataError, match=r"has no windows, .* \(1 of 1 sessions of p07 left out: Status has fewer"):
         open_dataset(f"hci:{sessions}").windows(SIGNAL, None)
@@ -248,7 +248,7 @@ def test_nothing_left_is_said_with_the_reasons(session: Session, sessions: Path)
         HciTaggingDataset(sessions)
 
 
-def test_a_wrong_folder_is_named(tmp_path: Path, session: Session, sessions: Path) -> None:
+def test_wrong_folder_is_named(tmp_path: Path, session: Session, sessions: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         HciTaggingDataset(tmp_path / "nowhere")
     with pytest.raises(DataError, match="contains no sessions: name HCI-Tagging's folder Sessions"):
@@ -272,7 +272,7 @@ BOMB = f'<!DOCTYPE s [<!ENTITY e0 "ha">{LAUGHS}]><s>&e9;</s>'
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (BOMB, r"has a DTD \(DTDForbidden\), which is not allowed"),
         ('<!DOCTYPE s [<!ENTITY z "' + "x" * 50_000 + '">]><s>' + "&z;" * 50_000 + "</s>", "has a DTD"),
@@ -291,20 +291,20 @@ BOMB = f'<!DOCTYPE s [<!ENTITY e0 "ha">{LAUGHS}]><s>&e9;</s>'
         (xml("<subject/>"), "has no subject with a number as its id"),
     ],
 )
-def test_a_session_xml_that_cannot_be_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_session_xml_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "session.xml"
     path.write_text(text)
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_session(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
-def test_a_damaged_bdf_is_named(session: Session, sessions: Path) -> None:
+def test_damaged_bdf_is_named(session: Session, sessions: Path) -> None:
     session(2)
     path = sessions / "2/Part_7_S_Trial2_emotion.bdf"
     whole = path.read_bytes()
-    for content, says in (
+    for content, message in (
         (whole[:-300], "is damaged .*Incomplete data record"),
         (whole[: len(whole) // 2], "is damaged"),
         (whole[:1000], "is damaged"),
@@ -317,7 +317,7 @@ def test_a_damaged_bdf_is_named(session: Session, sessions: Path) -> None:
         (whole.replace(b"uV      ", b"mV      ", 1), "Fp1 of .* is in 'mV', not in uV"),
     ):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=says) as caught:
+        with pytest.raises(DataError, match=message) as caught:
             list(HciTaggingDataset(sessions).read(["p07"]))
         assert str(path) in str(caught.value)
     path.unlink()
@@ -328,7 +328,7 @@ def test_a_damaged_bdf_is_named(session: Session, sessions: Path) -> None:
 
 @given(st.data())
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_header_is_read_or_refused(session: Session, sessions: Path, data: st.DataObject) -> None:
+def test_bdf_with_any_header_is_read_or_refused(session: Session, sessions: Path, data: st.DataObject) -> None:
     path = sessions / "2/Part_7_S_Trial2_emotion.bdf"
     if not path.exists():
         session(2)
@@ -342,7 +342,7 @@ def test_any_header_is_read_or_refused(session: Session, sessions: Path, data: s
         list(HciTaggingDataset(sessions).read(["p07"]))
 
 
-def test_the_data_command_lists_subjects_and_writes_recordings(
+def test_data_command_lists_subjects_and_writes_recordings(
     session: Session, sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session(2)

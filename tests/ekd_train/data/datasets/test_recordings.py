@@ -27,7 +27,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_what_was_written_is_read_exactly(folder: Path, small_sessions: list[Recording]) -> None:
+def test_written_recordings_are_read_exactly(folder: Path, small_sessions: list[Recording]) -> None:
     dataset = RecordingsDataset(folder)
     assert dataset.subjects == ("s000", "s001", "s002")
     assert dataset.targets == ("arousal", "valence")
@@ -43,14 +43,14 @@ def test_what_was_written_is_read_exactly(folder: Path, small_sessions: list[Rec
     assert next(dataset.read(["s001"], eeg=False)).eeg is None
 
 
-def test_gsr_alone_is_enough(tmp_path: Path, small_sessions: list[Recording]) -> None:
+def test_recordings_without_eeg_are_read(tmp_path: Path, small_sessions: list[Recording]) -> None:
     write_recording(tmp_path / "x.csv", replace(small_sessions[0], eeg=None, channels=()))
     dataset = RecordingsDataset(tmp_path)
     assert not dataset.has_eeg
     assert next(dataset.read(["s000"])).eeg is None
 
 
-def test_nothing_is_overwritten(folder: Path, small_sessions: list[Recording]) -> None:
+def test_existing_recordings_are_not_overwritten(folder: Path, small_sessions: list[Recording]) -> None:
     before = (folder / "labels.csv").read_text()
     with pytest.raises(DataError, match="already exists"):
         write_recording(folder / "s000.csv", small_sessions[0])
@@ -79,7 +79,7 @@ def test_nothing_is_overwritten(folder: Path, small_sessions: list[Recording]) -
         ("\ufeff# rate_hz: 125/8\r\n\r\nGSR,note\r\n" + "5,1\r\n" * 128, Fraction(125, 8), 5.0),
     ],
 )
-def test_forms_of_a_recording(lines_folder: Callable[..., Path], text: str, rate: Fraction, value: float) -> None:
+def test_recording_formats_are_read(lines_folder: Callable[..., Path], text: str, rate: Fraction, value: float) -> None:
     recording = read_one(lines_folder(text))
     assert recording.rate_hz == rate
     np.testing.assert_allclose(recording.gsr, value)
@@ -132,7 +132,7 @@ def test_identity_follows_labels_and_files(folder: Path) -> None:
     assert RecordingsDataset(folder).identity != first
 
 
-def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
+def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         RecordingsDataset(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -147,7 +147,7 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "contains no samples"),
         ("# rate_hz: 16\n", "contains no samples"),
@@ -171,12 +171,12 @@ def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
         ("time_s,gsr\n" + "1,5\n" * 200, "jumps after sample"),
     ],
 )
-def test_faults_of_a_recording(lines_folder: Callable[..., Path], text: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
+def test_faulty_recording_is_refused(lines_folder: Callable[..., Path], text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         read_one(lines_folder(text))
 
 
-def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> None:
+def test_binary_file_is_refused(lines_folder: Callable[..., Path]) -> None:
     folder = lines_folder(RATE + EIGHT_S)
     (folder / "a.csv").write_bytes(bytes(range(128, 256)) * 20)
     with pytest.raises(DataError):
@@ -184,7 +184,7 @@ def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ("", "has no rows"),
         ("a,p1,t1,0,4\n", "line 2 has 5 cells, but the header has 6"),
@@ -199,13 +199,13 @@ def test_a_binary_file_is_no_recording(lines_folder: Callable[..., Path]) -> Non
         ("a,p1,t1,0,4,3\na,p2,t2,4,8,3\n", "line 3: a belongs to subject 'p1' in a line above"),
     ],
 )
-def test_faults_of_labels(lines_folder: Callable[..., Path], rows: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
+def test_faulty_labels_are_refused(lines_folder: Callable[..., Path], rows: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         RecordingsDataset(lines_folder(RATE + EIGHT_S, rows))
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         ("recording,subject,trial,start_s,arousal", "lacks the column end_s"),
         ("recording,subject,trial,start_s,end_s", "has no target"),
@@ -214,17 +214,19 @@ def test_faults_of_labels(lines_folder: Callable[..., Path], rows: str, says: st
         ("", "lacks the column recording"),
     ],
 )
-def test_faults_of_the_header(lines_folder: Callable[..., Path], header: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
+def test_faulty_header_of_labels_is_refused(lines_folder: Callable[..., Path], header: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         RecordingsDataset(lines_folder(RATE + EIGHT_S, "a,p,t,0,1,2\n", header))
 
 
 @pytest.mark.parametrize(
-    ("cells", "says"), [("0,,", "rate_hz '0'"), ("x,,", "rate_hz 'x'"), ("16,adc,99", "adc_bits '99'")]
+    ("cells", "message"), [("0,,", "rate_hz '0'"), ("x,,", "rate_hz 'x'"), ("16,adc,99", "adc_bits '99'")]
 )
-def test_faults_of_settings_in_labels(lines_folder: Callable[..., Path], cells: str, says: str) -> None:
+def test_faulty_rate_and_resolution_in_labels_are_refused(
+    lines_folder: Callable[..., Path], cells: str, message: str
+) -> None:
     header = "recording,subject,trial,start_s,end_s,arousal,rate_hz,unit,adc_bits"
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         RecordingsDataset(lines_folder(RATE + EIGHT_S, f"a,p,t,0,1,2,{cells}\n", header))
     with pytest.raises(DataError, match="differ from a line above"):
         RecordingsDataset(lines_folder(EIGHT_S, "a,p,t,0,1,2,16,,\na,p,u,1,2,2,17,,\n", header))

@@ -16,7 +16,7 @@ def sessions() -> list[Recording]:
     return [synthesize(config, k) for k in range(8)]
 
 
-def test_a_subject_depends_on_seed_and_index_alone() -> None:
+def test_subject_depends_only_on_seed_and_index() -> None:
     one = synthesize(SHORT, 2)
     other = synthesize(SyntheticConfig(subjects=40, trials=6, trial_s=20.0), 2)
     assert one.eeg is not None
@@ -32,7 +32,7 @@ def test_a_subject_depends_on_seed_and_index_alone() -> None:
         assert not np.array_equal(changed.gsr, one.gsr)
 
 
-def test_the_session_is_what_the_config_says(sessions: list[Recording]) -> None:
+def test_session_has_the_sizes_of_the_config(sessions: list[Recording]) -> None:
     session = sessions[0]
     assert session.rate_hz == Fraction(128)
     assert session.gsr.shape == (20 * 60 * 128,)
@@ -61,7 +61,7 @@ def test_signals_are_physiological(sessions: list[Recording]) -> None:
         assert np.all((session.eeg.std(axis=1) > 3) & (session.eeg.std(axis=1) < 40))
 
 
-def test_eeg_lies_within_4_to_45_hz_and_alpha_falls_with_arousal(sessions: list[Recording]) -> None:
+def test_eeg_is_within_4_to_45_hz_and_alpha_decreases_with_arousal(sessions: list[Recording]) -> None:
     falls = []
     for session in sessions:
         assert session.eeg is not None
@@ -75,7 +75,7 @@ def test_eeg_lies_within_4_to_45_hz_and_alpha_falls_with_arousal(sessions: list[
     assert np.mean(falls) < -0.6
 
 
-def test_skin_conductance_rises_with_arousal(sessions: list[Recording]) -> None:
+def test_skin_conductance_increases_with_arousal(sessions: list[Recording]) -> None:
     rises = []
     for session in sessions:
         level = np.log(session.gsr).reshape(20, -1)
@@ -84,20 +84,20 @@ def test_skin_conductance_rises_with_arousal(sessions: list[Recording]) -> None:
     assert np.mean(rises) > 0.2
 
 
-def test_hard_and_default_are_different_people() -> None:
+def test_hard_and_default_have_different_identities() -> None:
     hard = SyntheticDataset(SyntheticConfig(difficulty="hard", seed=5))
     assert hard.identity == "synthetic:hard?seed=5"
     assert SyntheticDataset().identity == "synthetic?seed=0"
 
 
-def test_every_channel_has_one_name() -> None:
+def test_channel_names_are_unique() -> None:
     assert len(set(CHANNELS)) == 32
     session = synthesize(SyntheticConfig(trials=2, trial_s=5.0, eeg_channels=32), 0)
     assert session.eeg is not None
     assert len(session.eeg) == 32
 
 
-def test_no_eeg_channels_means_no_eeg() -> None:
+def test_zero_eeg_channels_give_no_eeg() -> None:
     dataset = SyntheticDataset(SyntheticConfig(subjects=1, trials=2, trial_s=5.0, eeg_channels=0))
     assert not dataset.has_eeg
     assert next(dataset.read(dataset.subjects)).eeg is None
@@ -116,11 +116,11 @@ def test_no_eeg_channels_means_no_eeg() -> None:
         {"difficulty": "odd"},
     ],
 )
-def test_impossible_configs_are_refused(values: dict[str, object]) -> None:
+def test_configs_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(DataError):
         SyntheticConfig(**values)  # type: ignore[arg-type]
 
 
-def test_an_unknown_subject_is_refused() -> None:
+def test_unknown_subject_is_refused() -> None:
     with pytest.raises(DataError, match="no subject 's009'"):
         next(SyntheticDataset(SHORT).read(["s009"]))

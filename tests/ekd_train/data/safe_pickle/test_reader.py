@@ -16,7 +16,7 @@ from ekd_train.data.safe_pickle.reader import read_arrays
 
 DTYPES = [np.dtype(order + kind) for order in "<>" for kind in ("f4", "f8", "i2", "i8", "u1")]
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
-ARRAY = RECONSTRUCT + b"(cnumpy\nndarray\n(K\x00tU\x01btR"  # an array that waits for its state
+ARRAY = RECONSTRUCT + b"(cnumpy\nndarray\n(K\x00tU\x01btR"  # an array without its state
 F8 = b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 
 
@@ -36,7 +36,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fortran=st.booleans(),
 )
 @settings(deadline=None, max_examples=60)
-def test_what_python_3_pickles_is_read(file: Path, protocol: int, array: Any, fortran: bool) -> None:
+def test_pickles_of_python_3_are_read(file: Path, protocol: int, array: Any, fortran: bool) -> None:
     kept = {"data": np.asfortranarray(array) if fortran else array, "labels": array.T}
     found = read(file, pickle.dumps(kept, protocol))
     assert found.keys() == kept.keys()
@@ -46,7 +46,7 @@ def test_what_python_3_pickles_is_read(file: Path, protocol: int, array: Any, fo
         assert not found[name].flags.writeable
 
 
-def test_what_python_2_pickled_is_read(file: Path, write_python2_pickle: Callable[..., None]) -> None:
+def test_pickles_of_python_2_are_read(file: Path, write_python2_pickle: Callable[..., None]) -> None:
     rng = np.random.default_rng(0)
     kept = {"labels": rng.uniform(1, 9, (3, 4)), "data": rng.standard_normal((3, 5, 300))}
     write_python2_pickle(file, **kept)
@@ -61,7 +61,7 @@ def test_what_python_2_pickled_is_read(file: Path, write_python2_pickle: Callabl
         np.testing.assert_array_equal(found[name], reference[name])
 
 
-def test_the_oldest_protocol_of_python_2_is_read(file: Path) -> None:
+def test_protocol_0_of_python_2_is_read(file: Path) -> None:
     values = np.array([[1.5, -2.0], [np.pi, 1e300]])
     raw = repr(values.tobytes())[1:].encode()
     content = (
@@ -73,7 +73,7 @@ def test_the_oldest_protocol_of_python_2_is_read(file: Path) -> None:
     np.testing.assert_array_equal(read(file, content)["data"], values)
 
 
-# Gadgets that really run: each is shown to, by the standard library, before it is shown not to, here.
+# Malicious pickles. Each test first checks that `pickle.loads` executes them.
 
 
 class Gadget:
@@ -100,13 +100,13 @@ def armed(canary: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", list(armed(Path())))
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_runs_something_runs_nothing(tmp_path: Path, name: str, protocol: int) -> None:
+def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, name: str, protocol: int) -> None:
     canary = tmp_path / "ran"
     content = pickle.dumps(armed(canary)[name], protocol)
     try:
         pickle.loads(content)
     except TypeError:
-        assert name == "in a dict's key"  # an int is no key's part; it ran by then
+        assert name == "in a dict's key"  # pickle executes the command before it fails to hash the key
     assert canary.exists()
     canary.unlink()
     with pytest.raises(
@@ -131,14 +131,14 @@ def long(text: bytes) -> bytes:
 SIXTEEN = b"T\x10\x00\x00\x00" + bytes(16)
 
 
-def test_the_pieces_make_an_array(file: Path) -> None:
+def test_assembled_pickle_is_a_valid_array(file: Path) -> None:
     np.testing.assert_array_equal(read(file, of_data(ARRAY + state(SIXTEEN)))["data"], np.zeros(2))
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        # names: by every instruction that can bring one
+        # foreign names, by every instruction that can import one
         (b"cos\nsystem\n(S'true'\ntR.", r"contains os\.system"),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", r"contains os\.system"),
         (b"(S'true'\nios\nsystem\n.", "the instruction b'i'"),
@@ -159,7 +159,7 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"cnumpy\nndarray.tofile\n.", r"contains numpy\.ndarray\.tofile"),
         (b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.", r"contains numpy\.ndarray\.__class__"),
         (b"c" + b"a" * 300 + b"\nb\n.", "a line has no end"),
-        # the known names, turned against their use
+        # misuse of the known names
         (of_data(b"c_codecs\nencode\n(" + long(b"x") + b"U\x03zip" + b"tR"), r"a call of _codecs\.encode that numpy"),
         (of_data(b"c_codecs\nencode\n" + long("☃".encode()) + b"U\x06latin1\x86R"), "its bytes are not latin1 text"),
         (of_data(b"cnumpy\nndarray\n(K\x09K\x09tR"), r"a call of numpy\.ndarray"),
@@ -178,7 +178,7 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (of_data(ARRAY + state(b"K\x05")), "an array of objects"),
         (of_data(F8 + b"(K\x03U\x01<}NNtb"), "a state that is not of an array"),
         (of_data(F8 + b"(K\x03U\x01zNNNtb"), "a byte order is invalid"),
-        # what is no dict of arrays
+        # objects that are not a dict of arrays
         (b"N.", "not a dict of arrays"),
         (b"(}.", "not a dict of arrays"),
         (ARRAY + state(SIXTEEN) + b".", "not a dict of arrays"),
@@ -186,7 +186,7 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (of_data(b"}"), "something other than an array under 'data'"),
         (of_data(ARRAY), "the array 'data' has no values"),
         (b"\x80\x02}K\x01" + ARRAY + b"s.", "a name is not text"),
-        # claims beyond the file, and beyond reason
+        # sizes larger than the file, and invalid sizes
         (of_data(ARRAY + state(b"T\xff\xff\xff\x7f")), "it is truncated"),
         (of_data(ARRAY + state(b"\x8e" + b"\xff" * 7 + b"\x7f")), "it is truncated"),
         (b"\x80\x04\x95" + b"\xff" * 7 + b"\x7fN.", "not a dict of arrays"),
@@ -200,7 +200,7 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"Ione\n.", "a number is invalid"),
         (b"N" * 20_000 + b".", "more than 10000 instructions"),
         (long(b"x" * 1000) + b"q\x01" + b"c_codecs\nencode\nh\x01U\x06latin1\x86R" * 50 + b".", "encoded many times"),
-        # nonsense
+        # malformed files
         (b"\x80\x02}U\x04da", "it is truncated"),
         (b".", "not a dict of arrays"),
         (b"s.", "reads from an empty stack"),
@@ -217,14 +217,14 @@ def test_the_pieces_make_an_array(file: Path) -> None:
         (b"", "is empty"),
     ],
 )
-def test_what_numpy_would_not_write_is_refused(file: Path, content: bytes, says: str) -> None:
-    with pytest.raises(DataError, match=says) as caught:
+def test_pickle_that_numpy_does_not_write_is_refused(file: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         read(file, content)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_key_whose_hash_would_take_forever_is_refused(file: Path) -> None:
+def test_key_with_exponential_hash_time_is_refused(file: Path) -> None:
     doubled = b")q\x00" + b"".join(b"h" + bytes([n]) + b"h" + bytes([n]) + b"\x86q" + bytes([n + 1]) for n in range(90))
     with pytest.raises(DataError, match="a name is not text"):
         read(file, doubled + b"}h" + bytes([90]) + b"Ns.")
@@ -232,7 +232,7 @@ def test_a_key_whose_hash_would_take_forever_is_refused(file: Path) -> None:
 
 @given(st.data())
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_damaged_file_is_read_or_refused_and_nothing_else(
+def test_damaged_file_is_read_or_refused(
     file: Path, write_python2_pickle: Callable[..., None], data: st.DataObject
 ) -> None:
     write_python2_pickle(file, labels=np.ones((2, 2)), data=np.ones((2, 3)))
@@ -244,7 +244,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(
         assert all(isinstance(array, np.ndarray) for array in read(file, bytes(content)).values())
 
 
-def test_files_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_missing_and_too_large_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read \\(No such file"):
         read_arrays(tmp_path / "none.dat")
     with pytest.raises(DataError, match="cannot be read \\(Is a directory"):
