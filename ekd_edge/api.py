@@ -32,7 +32,7 @@ from firmware_bridge.units import Unit, parse_unit
 __all__ = ["Model", "Source", "load_model", "open_recording", "open_sensor"]
 
 Source: TypeAlias = LiveSensor | RecordingReplay | SensorFileReplay | Iterable[SampleBlock] | NDArray[np.float64]
-"""What `Model.predict` reads: an open sensor, a recording, sample blocks, or an array of microsiemens."""
+"""The sources of `Model.predict`: an open sensor, a recording, sample blocks, or an array of microsiemens."""
 
 _logger = logging.getLogger("ekd_edge")
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ekd_edge.errors import ConfigError
 
-__all__ = ["alone_in", "append_line", "cannot_write", "pending_file", "sync_folder", "write_json", "write_whole"]
+__all__ = ["append_line", "cannot_write", "lock_folder", "pending_file", "sync_folder", "write_json", "write_whole"]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -116,7 +116,7 @@ def append_line(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, what: str) -> Iterator[None]:
+def lock_folder(folder: Path, what: str) -> Iterator[None]:
     """Lock the folder against a second `what` until the block or the process ends; a missing folder is created.
 
     Temporary files of a killed process are removed. Raises ConfigError where the folder cannot be created or is locked

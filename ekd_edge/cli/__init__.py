@@ -1,1 +1,1 @@
-"""The `ekd-edge` and `ekd-recording` commands: one file a subcommand, and what they share."""
+"""The `ekd-edge` and `ekd-recording` commands: one file for each subcommand, and shared code."""

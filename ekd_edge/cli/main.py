@@ -1,4 +1,4 @@
-"""`ekd-edge`: predictions from skin-conductance sensors, and what belongs to running them on a small board.
+"""`ekd-edge`: predictions from skin-conductance sensors, and tools for running it on a small board.
 
 Exit status: the docstring of each subcommand's module gives it; 2 for a fault, with one sentence on stderr.
 """

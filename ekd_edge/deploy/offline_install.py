@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def misfit(bundle: dict[str, Any]) -> str | None:
-    """Why this bundle does not fit this machine and Python; None where it fits."""
+    """The difference between the bundle's system and this machine or Python; None where they match."""
     python = "{}.{}".format(*sys.version_info[:2])
     machine = f"{platform.machine()}, 32-bit Python" if sys.maxsize < 2**32 else platform.machine()
     if (machine, python) == (bundle["machine"], bundle["python"]):
@@ -57,7 +57,7 @@ def misfit(bundle: dict[str, Any]) -> str | None:
 
 
 def damaged(bundle: dict[str, Any], here: Path) -> str | None:
-    """Which file of the bundle is missing or has other contents than were packed; None where all are intact."""
+    """The first file of the bundle that is missing or changed, as a sentence; None where all files are intact."""
     for name, sha256 in bundle["files"].items():
         file = here / name
         if not file.is_file():
@@ -68,7 +68,7 @@ def damaged(bundle: dict[str, Any], here: Path) -> str | None:
 
 
 def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> str | None:
-    """Install into `folder`. Returns why it failed, else None."""
+    """Install into `folder`. Returns the error as a sentence, None on success."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=False, symlinks=True)

@@ -107,7 +107,7 @@ class Bench:
 
     @property
     def meaningless(self) -> str | None:
-        """Why the figures do not apply to any board; None where they do."""
+        """The reason why the figures do not apply to a board; None where they do."""
         return None if self.machine.emulated is None else f"emulated by {self.machine.emulated}"
 
     def to_json(self) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def pick(timings: Sequence[Timing], max_drop: float | None = None) -> Choice:
 
 
 def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
-    """Why a model is not allowed, in a few words; None where it is.
+    """The reason against a model, in a few words; None where it is allowed.
 
     A float32 model loses no accuracy. Any other must be signed off for max_drop or less, or the intervals in its file
     must show that its loss is at most max_drop. Without max_drop, its own sign-off decides.

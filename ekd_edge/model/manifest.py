@@ -132,7 +132,7 @@ class Manifest:
     one target after the other. recipe: name of the quantization recipe ("static", "qat", "float32"); student: name
     of the student ("paper"). quantization and calibration exist exactly for kind "int8". signoff: None if none
     was requested. evaluation: figures measured at export, free JSON, with hashed subjects. made_by:
-    name and version of the program. sha256, size_bytes: of the flatbuffer alone; `save_model_file` sets them.
+    name and version of the program. sha256, size_bytes: of the flatbuffer only; `save_model_file` sets them.
     """
 
     kind: Kind

@@ -75,7 +75,7 @@ def parse_manifest(encoded: bytes) -> Manifest:
     evaluation = root.optional("evaluation")
     _check_hashed(evaluation)
     if (kind == "int8") != (quantization is not None) or (kind == "int8") != (calibration is not None):
-        raise ModelFileError("manifest: quantization and calibration belong to kind int8, and to it alone")
+        raise ModelFileError("manifest: quantization and calibration belong to kind int8 only")
     manifest = Manifest(
         kind=kind,
         signal=_signal(root.mapping("signal")),

@@ -51,7 +51,7 @@ class PredictionLine:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Metadata of the readings that follow. unit: None where they are microsiemens without a known device."""
+    """Metadata of the readings that follow. unit: None for microsiemens of an unknown device."""
 
     segment: int
     rate_hz: Fraction

@@ -1,4 +1,4 @@
-"""Notices when the file of the running model is replaced."""
+"""Detects that the file of the running model was replaced."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Where predictions go: JSON lines, the terminal, bounded queues in front of slow readers."""
+"""Sinks of predictions: JSON lines, the terminal, bounded queues in front of slow readers."""

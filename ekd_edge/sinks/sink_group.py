@@ -18,7 +18,7 @@ class ReaderGoneError(Exception):
 
 
 class SinkGroup:
-    """A context manager that writes to each sink, counts predictions, and closes the sinks at its end.
+    """A context manager that writes to each sink, counts predictions, and closes the sinks at the end.
 
     Raises ReaderGoneError on a broken pipe and EkdError where a stream cannot be written, which separates both from
     errors of the sensor. `stream` is the stream of the sinks; after such an error it is redirected to /dev/null,

@@ -136,7 +136,7 @@ class Connection(Closable):
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived over all openings; safe from any thread."""
+        """Counts of samples over all openings; safe from any thread."""
         past, sensor = self._past, self._sensor
         now = StreamCounts() if sensor is None else sensor.counts
         return StreamCounts(

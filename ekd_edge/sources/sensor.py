@@ -120,7 +120,7 @@ class Sensor(Closable):
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived so far; readings outside the unit's range count as rejected and dropped."""
+        """Counts of samples so far; readings outside the unit's range count as rejected and dropped."""
         return _joint_counts(self._device.counts, self._readings)
 
     def blocks(

@@ -50,12 +50,12 @@ def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
     Raises:
         ConfigError: the run has no student.
         DataError: its data changed, or it cannot calibrate or judge.
-        ExportError: the student has classes that ekd has no names for.
+        ExportError: the student has another number of classes than there are `LABELS`.
     """
     split = run.subject_split
     student = run.student()
     if run.network.classes != len(LABELS):
-        raise ExportError(f"the student has {run.network.classes} classes; ekd names {len(LABELS)}: train again")
+        raise ExportError(f"the student has {run.network.classes} classes, and exports need {len(LABELS)}: train again")
     notify(f"reading {run.source} ...")
     windows = _read_windows(run, (*split.train, *split.validation, *split.test), notify)
     train, validation, test = (

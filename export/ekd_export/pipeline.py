@@ -115,7 +115,7 @@ def _choose_recipe(
     """Choose between static and qat on validation subjects; returns the candidate and the reason, JSON-ready.
 
     qat is tried where validation subjects cannot show the loss of static to be within the allowance, and taken where
-    its lowest bound is higher. Test subjects have no part in the choice.
+    its lowest bound is higher. Test subjects are not used.
     """
     try:
         first = _judge(inputs, static, inputs.validation, "validation subjects", max_drop)
@@ -168,6 +168,6 @@ def _agreement(inputs: ExportInputs, candidate: Candidate) -> dict[str, float]:
 
 
 def _pseudonyms(run: Run, subjects: NDArray[np.str_]) -> NDArray[np.str_]:
-    """The hash of each subject in place of the name, as a report may be shared more widely than names may."""
+    """The hash of each subject in place of the name, so that a report can be shared without names."""
     names, places = np.unique(subjects, return_inverse=True)
     return np.array([hash_subject(run.identity, name) for name in names.tolist()], dtype=np.str_)[places]

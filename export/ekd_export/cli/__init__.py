@@ -1,1 +1,1 @@
-"""The `ekd-export` and `ekd-eval` commands: one module a subcommand."""
+"""The `ekd-export` and `ekd-eval` commands: one module for each subcommand."""

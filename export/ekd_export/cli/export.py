@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, or what an old spelling stands for; returns 3 where --max-drop cannot be shown to hold."""
+    """Export, or run the command of an old spelling; returns 3 where the loss is not shown to be within --max-drop."""
     let_idle_threads_sleep()
     if options.new_key is not None:
         _notify_old_spelling("--new-key KEY", f"new-key {options.new_key}")

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make the key and say what each file is for."""
+    """Make the key and print the purpose of each file."""
     print("\n".join(key_lines(options.key, new_key(options.key))))
 
 

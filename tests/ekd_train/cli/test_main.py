@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from ekd_edge.atomic_files import alone_in
+from ekd_edge.atomic_files import lock_folder
 from ekd_export.cli.main import main as export
 from ekd_train.cli.main import main
 from ekd_train.data.splits import LEAKY_WARNING
@@ -167,7 +167,7 @@ def test_run_folder_is_used_by_one_process_at_a_time(
 ) -> None:
     run = tmp_path / "run"
     assert _train("teacher", "--preset", preset, "--out", run, *SHORT) == 0
-    with alone_in(run, "ekd-train"):
+    with lock_folder(run, "ekd-train"):
         assert _train("--resume", run) == 2
     assert f"another ekd-train is running in {run}: wait until it ends" in capsys.readouterr().err
     assert _train("--resume", run) == 0

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ekd_edge.atomic_files import alone_in, append_line
+from ekd_edge.atomic_files import append_line, lock_folder
 from ekd_edge.errors import ConfigError
 from ekd_train.sweeps.cell import Cell
 from ekd_train.sweeps.jobs import Event, Executor, Job
@@ -83,7 +83,7 @@ def run_sweep(
         ConfigError: the folder cannot be written, or another process uses it.
     """
     started = time.monotonic()
-    with alone_in(folder, "ekd-train sweep"):
+    with lock_folder(folder, "ekd-train sweep"):
         plan.save(folder)
         cells, methods = plan.cells(), plan.methods
         missing_methods = {

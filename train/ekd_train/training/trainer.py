@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ekd_edge.atomic_files import alone_in
+from ekd_edge.atomic_files import lock_folder
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
@@ -256,7 +256,7 @@ def resume(
 
 
 def _finish(training: Training, teacher: bool, student: bool) -> Run:
-    with alone_in(training.run.path, "ekd-train"):
+    with lock_folder(training.run.path, "ekd-train"):
         if teacher:
             training.train_teacher()
         if student:
