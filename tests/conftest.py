@@ -1,4 +1,4 @@
-"""What holds for all tests, and what several of their folders need."""
+"""Settings of all tests, and fixtures that several folders use."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def _linear_flatbuffer(weights: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted windows go to a folder of this session, never to the home of whoever runs the tests."""
+    """The cache of converted windows is a folder of this session, not the one in the user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "EKD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -94,7 +94,7 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """built(target, **settings): what the C sources are built to; without the tools tests skip, and fail in CI."""
+    """built(target, **settings): the file built from the C sources. Without the tools, tests skip, and fail in CI."""
     made: dict[tuple[object, ...], Path] = {}
 
     def make(target: Target, **settings: str) -> Path:
@@ -112,7 +112,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB; without the right to mount one tests skip, and fail in CI."""
+    """A file system of 256 KiB. Without permission to mount one, tests skip, and fail in CI."""
     folder = tmp_path / "disk"
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True)

@@ -1,4 +1,4 @@
-"""The examples run as their docstrings say."""
+"""The examples run as their docstrings describe."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def run(*arguments: object, path: Path | None = None) -> "subprocess.CompletedPr
 
 
 def installed(example: str, folder: Path) -> Path:
-    """The folder, with the example's modules and metadata in it as an installation without a network leaves them."""
+    """The folder with the example's modules and metadata, as after an installation without a network."""
     project = tomllib.loads((EXAMPLES / example / "pyproject.toml").read_text())
     for name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
         (folder / name).write_bytes((EXAMPLES / example / name).read_bytes())
@@ -77,7 +77,7 @@ def test_stress_predict_becomes_recordings(mine: Path) -> None:
     assert all(one.end_s <= other.start_s for one, other in zip(recording.trials, recording.trials[1:], strict=False))
 
 
-def test_a_student_of_real_people_has_no_teacher(mine: Path, tmp_path: Path) -> None:
+def test_student_of_stress_predict_has_no_teacher(mine: Path, tmp_path: Path) -> None:
     arguments = ["--preset", "smoke", "--data", f"recordings:{mine}", "--target", "stress", "--out", tmp_path / "run"]
     changes = ["student.epochs=1", "signal.training_hop_s=64", "network.filters=8", "network.ffn=8"]
     arguments += [part for change in changes for part in ("--set", change)]

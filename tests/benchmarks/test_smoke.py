@@ -1,4 +1,4 @@
-"""Every benchmark runs from a fresh checkout, at its smallest size. What it measures there is not looked at."""
+"""Every benchmark runs from a fresh checkout at its smallest size; its figures are not checked."""
 
 import json
 import os
@@ -16,7 +16,7 @@ NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The benchmarks without anything that an earlier run built."""
+    """A copy of the project without results of earlier runs."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
     return folder

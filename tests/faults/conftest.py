@@ -1,4 +1,4 @@
-"""The matrix of faults: each row says what was injected, what was expected and what was measured."""
+"""The matrix of faults: each row has the injected fault, the expected behavior and the measurement."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -30,7 +30,7 @@ Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]
 
 
-def test_replugged(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+def test_replugged_device_gives_one_segment_each_time(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
     """The node goes away every two seconds of signal and is back at once, under the same name."""
     times = many(40, 1000)
     faults = [Fault("unplug", 0.05, 2.0 * (k + 1)) for k in range(times)]
@@ -45,7 +45,7 @@ def test_replugged(model_path: Path, tmp_path: Path, row: Row, many: Many) -> No
         received, dropped = edge.received
     found = check(folder)
     assert (found.samples, found.segments, found.wrong) == (received, times + 1, 0)
-    # What the device had at hand when it was switched off, half a second at most, is lost with it.
+    # Samples in the device's buffer, at most half a second, are lost when it is switched off.
     assert received >= (3 * times + 20) * HZ - 64 * times
     assert dropped == found.missing
     assert files <= 0
@@ -61,7 +61,7 @@ def test_replugged(model_path: Path, tmp_path: Path, row: Row, many: Many) -> No
     )
 
 
-def test_back_within_seconds(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_returned_device_is_read_within_seconds(model_path: Path, tmp_path: Path, row: Row) -> None:
     """Away for 8 s, so that the pauses between attempts have grown; a window needs 6 s of signal."""
     link = tmp_path / "sensor"
     device = PtyDevice(numbered_device(60, 1, [Fault("unplug", 8.0, 3.0)]), link)
@@ -84,9 +84,9 @@ def test_back_within_seconds(model_path: Path, tmp_path: Path, row: Row) -> None
     )
 
 
-def test_reset_storm(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+def test_reset_storm_gives_one_segment_per_reset(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
     times = many(200, 5000)
-    # Each loses what the device had at hand, half a second.
+    # Each reset loses the device's buffer of half a second.
     faults = [Fault("reset", at_s=0.3 * (k + 1)) for k in range(times)]
     folder = tmp_path / "r"
     with PtyDevice(numbered_device(times + 20, 20, faults)) as device:
@@ -110,7 +110,7 @@ def test_reset_storm(model_path: Path, tmp_path: Path, row: Row, many: Many) -> 
 
 
 def fuzzed_frames(items: int) -> Iterator[Burst]:
-    """A sound second, then noise, mutated and cut frames, then valid seconds that continue the count."""
+    """A valid second, then noise, mutated and cut frames, then valid seconds that continue the count."""
     hello = linear_hello(Fraction(HZ), 13)
     sound = list(frame_bursts(np.split(numbered(0, 30 * HZ).astype(np.uint16), 30 * 16), hello))
     known = [burst.data for burst in sound[: len(sound) // 15]]
@@ -149,7 +149,9 @@ def fuzzed_lines(items: int) -> Iterator[Burst]:
 
 
 @pytest.mark.parametrize(("kind", "options"), [("frames", ["ekd"]), ("lines", ["csv", "--rate", "32", "--unit", "uS"])])
-def test_fuzzed(kind: str, options: list[str], model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+def test_fuzzed_bytes_cause_no_crash_and_no_invented_samples(
+    kind: str, options: list[str], model_path: Path, tmp_path: Path, row: Row, many: Many
+) -> None:
     items = many(100_000, 1_000_000)
     bursts = fuzzed_frames(items) if kind == "frames" else fuzzed_lines(items)
     rate = Fraction(HZ if kind == "frames" else 32)
@@ -185,7 +187,7 @@ def test_fuzzed(kind: str, options: list[str], model_path: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("ppm", [50_000, -50_000])
-def test_a_clock_off_by_five_percent(ppm: int, model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_clock_error_of_five_percent_is_corrected(ppm: int, model_path: Path, tmp_path: Path, row: Row) -> None:
     with (
         PtyDevice(numbered_device(60, 1, [Fault("ppm", ppm)])) as device,
         Edge(tmp_path, "--port", device.path, "--json", "--model", model_path) as edge,
@@ -205,7 +207,9 @@ def test_a_clock_off_by_five_percent(ppm: int, model_path: Path, tmp_path: Path,
     )
 
 
-def test_the_real_firmware(built: Callable[..., Path], model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+def test_simulated_firmware_gives_one_segment_per_boot(
+    built: Callable[..., Path], model_path: Path, tmp_path: Path, row: Row, many: Many
+) -> None:
     """The ELF in its simulated chip: resets on command, and a replug, at 20 times real time."""
     times = many(10, 200)
     counts = np.rint(3000 + 800 * np.sin(np.arange(HZ * (40 + 4 * times)) / 900))

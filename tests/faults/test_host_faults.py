@@ -20,8 +20,8 @@ Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]
 
 
-def test_killed(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
-    """kill -9 at random moments: what had arrived up to a second before is there, without a hole."""
+def test_killed_process_loses_at_most_a_second(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+    """kill -9 at random moments: samples received up to a second before are recorded without a gap."""
     times = many(24, 200)
     chance = random.Random(3)
     moments = [1.0 + 3 * chance.random() for _ in range(times)]
@@ -54,7 +54,9 @@ def test_killed(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
     )
 
 
-def test_stopped_for_ten_seconds(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_process_stopped_for_ten_seconds_loses_nothing_within_the_buffer(
+    model_path: Path, tmp_path: Path, row: Row
+) -> None:
     """SIGSTOP, as a suspended machine: the node's buffer fills, and the device waits as an emulated one can."""
     with PtyDevice(numbered_device(60, 1)) as device:
         arguments = ("--port", device.path, "--json", "--model", model_path, "--record", tmp_path / "r")
@@ -71,14 +73,14 @@ def test_stopped_for_ten_seconds(model_path: Path, tmp_path: Path, row: Row) -> 
             received, dropped = edge.received
     found = check(tmp_path / "r")
     assert (found.samples, found.wrong, found.missing) == (received, 0, dropped)
-    assert "samples a second" not in edge.err, "the clock was not misjudged"
+    assert "samples a second" not in edge.err, "the measured clock did not change"
     times = [json.loads(line)["time"] for line in edge.out]
     assert times == [6.0 + k for k in range(len(times))]
     assert status is not None
     row(
         "SIGSTOP for 10 s",
         "once",
-        "nothing lost that the node could hold, the rate not misjudged",
+        "no loss within the node's buffer, the measured rate unchanged",
         f"{received} received, {dropped} dropped, clock {status['ports'][0]['clock_ppm'] or 0:+.0f} ppm",
     )
 
@@ -94,8 +96,8 @@ time.gmtime = lambda seconds=None: real_gmtime(jumpy() if seconds is None else s
 """
 
 
-def test_a_wall_clock_that_jumps(model_path: Path, tmp_path: Path, row: Row) -> None:
-    """By three days forth and back, twice a second, for everything that Python asks the time."""
+def test_wall_clock_jumps_change_no_prediction(model_path: Path, tmp_path: Path, row: Row) -> None:
+    """Python's wall clock jumps by three days forth and back, twice a second."""
     (tmp_path / "jumps").mkdir()
     (tmp_path / "jumps" / "sitecustomize.py").write_text(WALL)
     with PtyDevice(numbered_device(200, 20)) as device:
@@ -114,20 +116,20 @@ def test_a_wall_clock_that_jumps(model_path: Path, tmp_path: Path, row: Row) -> 
     row(
         "wall clock steps",
         "by three days, twice a second",
-        "windows and samples as without; recordings continue in files of other days",
+        "the same windows and samples as without steps; recordings continue in files of other days",
         f"{received} received, {total} recorded, {len(times)} windows, files of {len(names)} days",
     )
 
 
 def check_each(folder: Path) -> Iterator[int]:
-    """Samples of each file: with a clock that jumps, names do not give their order."""
+    """Check the samples of each file separately: file names are not in order where the clock jumps."""
     for path in folder.iterdir():
         found = check(path)
         assert found.wrong == 0
         yield found.samples
 
 
-def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Row) -> None:
+def test_full_disk_counts_lost_samples(model_path: Path, tmp_path: Path, small_disk: Path, row: Row) -> None:
     filler = small_disk / "filler"
     with PtyDevice(numbered_device(3000, 100)) as device:
         arguments = ("--port", device.path, "--once", "--json", "--model", model_path)
@@ -161,7 +163,7 @@ def test_a_full_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Ro
     )
 
 
-def test_a_read_only_disk(model_path: Path, tmp_path: Path, small_disk: Path, row: Row) -> None:
+def test_read_only_disk_counts_lost_samples(model_path: Path, tmp_path: Path, small_disk: Path, row: Row) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with PtyDevice(numbered_device(1200, 60)) as device:
         arguments = ("--port", device.path, "--once", "--json", "--model", model_path)
@@ -185,7 +187,7 @@ def test_a_read_only_disk(model_path: Path, tmp_path: Path, small_disk: Path, ro
     )
 
 
-def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_file_size_limit_counts_lost_samples(model_path: Path, tmp_path: Path, row: Row) -> None:
     """As a quota: no file of the process may exceed 64 kB. Needs no root."""
     code = (
         "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); "
@@ -206,7 +208,7 @@ def test_files_that_may_not_grow(model_path: Path, tmp_path: Path, row: Row) -> 
     row("a quota", "no file above 64 kB", "recorded and lost add up", f"{recorded} recorded + {lost} lost = 128000")
 
 
-def test_stuck_stdout_reader(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_stuck_stdout_reader_does_not_block_recording(model_path: Path, tmp_path: Path, row: Row) -> None:
     with PtyDevice(numbered_device(6000, 0)) as device:
         command = [EDGE, "--port", device.path, "--once", "--json"]
         command += ["--model", str(model_path), "--record", str(tmp_path / "r")]
@@ -230,7 +232,7 @@ def test_stuck_stdout_reader(model_path: Path, tmp_path: Path, row: Row) -> None
     )
 
 
-def test_a_model_that_is_replaced_while_it_runs(model_path: Path, tmp_path: Path, row: Row) -> None:
+def test_replaced_model_file_does_not_change_the_running_model(model_path: Path, tmp_path: Path, row: Row) -> None:
     model = tmp_path / "m.tflite"
     model.write_bytes(model_path.read_bytes())
     with (

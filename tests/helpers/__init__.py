@@ -1,1 +1,1 @@
-"""What tests of several folders share: paths, commands as processes, fixtures' builders."""
+"""Helpers of tests in several folders: paths, commands as processes, builders of fixtures."""

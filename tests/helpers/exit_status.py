@@ -6,7 +6,7 @@ __all__ = ["exit_status"]
 
 
 def exit_status(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """What the process would exit with; argparse raises SystemExit for wrong arguments."""
+    """The exit status of the process; argparse raises SystemExit for wrong arguments."""
     try:
         return main(arguments)
     except SystemExit as ended:

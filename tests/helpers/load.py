@@ -1,4 +1,4 @@
-"""How late a correct program may be on a busy machine."""
+"""The delay that is allowed for a correct program on a busy machine."""
 
 __all__ = ["LOAD_S"]
 

@@ -113,7 +113,7 @@ class Edge:
 
 
 def until(condition: Callable[[], object], timeout_s: float = 300) -> float:
-    """Seconds until that holds. Raises TimeoutError."""
+    """Wait until the condition is true; returns the seconds. Raises TimeoutError."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > timeout_s:

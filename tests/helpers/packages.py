@@ -8,7 +8,7 @@ __all__ = ["hide_packages"]
 
 
 def hide_packages(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    """Make `require_packages` believe that these import packages are not installed."""
+    """Hide these import packages from `require_packages`, as if they were not installed."""
 
     class Finder:
         @staticmethod

@@ -1,4 +1,4 @@
-"""Where the checkout is, and the data that may be next to it."""
+"""The path of the checkout, and of the data that may be next to it."""
 
 from pathlib import Path
 

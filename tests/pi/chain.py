@@ -1,4 +1,4 @@
-"""Windows that the signal chain makes of recordings, on whatever machine this runs.
+"""Windows of recordings by the signal chain, computed on the machine that runs this program.
 
     python chain.py RECORDINGS.npz FOUND.npz
 

@@ -28,7 +28,7 @@ class BySystem(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem | None:
-    """Where nothing else is asked for."""
+    """Distribute tests by `BySystem` unless --dist is given."""
     return BySystem(config, log) if config.option.dist == "load" else None
 
 
@@ -41,7 +41,7 @@ def _emulation() -> None:
 
 @pytest.fixture(scope="session")
 def students(tmp_path_factory: pytest.TempPathFactory) -> Students:
-    """Made by one worker; one that has to wait for it fetches the systems meanwhile."""
+    """One worker makes the students; a worker that waits for them fetches the systems meanwhile."""
     pytest.importorskip("torch", reason="the training extra is not installed")
     pytest.importorskip("litert_torch", reason="the export extra is not installed")
     base = tmp_path_factory.getbasetemp()

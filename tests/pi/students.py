@@ -1,4 +1,4 @@
-"""A student that is really trained and exported, in half a minute, and windows of people it has never seen."""
+"""A student that is trained and exported in half a minute, and windows of held-out subjects."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def encode(model_file: ModelFile, windows: NDArray[np.float32]) -> NDArray[np.in
 
 
 def command(name: str, *words: object) -> str:
-    """What one of the project's commands prints on this machine; 3 is the exit status of a model not signed off."""
+    """The output of one of the project's commands on this machine; exit status 3 (not signed off) is accepted."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name(name)), *map(str, words)], capture_output=True, text=True, timeout=200
     )

@@ -1,7 +1,7 @@
-"""The same student gives on a Raspberry Pi's processor what it gives here, and is as accurate there.
+"""The same student gives the same logits and accuracy on a Raspberry Pi's processor as on this machine.
 
-Reference kernels give the same bytes. The default ones, written for each processor by itself, differ by a step (LSB) or
-two of the int8 logits, which makes another class only where both classes were as good as equally probable.
+Reference kernels give the same bytes. The default kernels, written for each processor separately, differ by one or two
+steps (LSB) of the int8 logits, which changes the class only where both classes are almost equally probable.
 """
 
 import json
@@ -48,7 +48,7 @@ def inputs(students: Students, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def here(inputs: Path) -> Found:
-    """What this machine makes of the inputs."""
+    """The logits of this machine for the inputs."""
     done = subprocess.run([sys.executable, str(KERNELS), str(inputs)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with np.load(inputs / "found.npz") as found:
@@ -108,7 +108,7 @@ def test_default_kernels_differ_little_and_flip_nothing_unexplained(here: Found,
         assert unexplained_flips(here[kind], found[kind], difference.max()) == 0, kind
 
 
-def test_a_flip_that_nothing_explains_would_be_seen() -> None:
+def test_unexplained_flip_is_detected() -> None:
     sure = np.array([[100, -100], [3, 0]], np.int8)
     assert unexplained_flips(sure, sure[:, ::-1], MAX_STEPS) == 1
 
@@ -152,7 +152,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_windows_are_the_same_to_the_bit(recordings: Path, installed: Installed, tmp_path: Path, number: str) -> None:
-    """float64 sums of the filter may end otherwise in the last bits (fused products); windows are float32."""
+    """float64 sums of the filter may differ in the last bits (fused multiply-adds); windows are float32."""
     tree = installed(number)
     tree.put(recordings, "/root/recordings.npz")
     tree.put(HERE / "chain.py", "/root/chain.py")

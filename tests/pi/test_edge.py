@@ -1,4 +1,4 @@
-"""`ekd-edge` itself on a Raspberry Pi's systems: a sensor on a device node, and the helpers of daily life."""
+"""`ekd-edge` on a Raspberry Pi's systems: a sensor on a device node, `doctor` and `bench`."""
 
 import json
 from itertools import islice
@@ -31,7 +31,9 @@ def parsed(lines: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in each.items() if key != "latency_ms"} for each in found]
 
 
-def test_a_sensor_on_a_device_node(students: Students, installed: Installed, tmp_path: Path, number: str) -> None:
+def test_sensor_on_a_device_node_gives_the_predictions_of_this_machine(
+    students: Students, installed: Installed, tmp_path: Path, number: str
+) -> None:
     hello = linear_hello(128)
     signal = np.concatenate(list(islice(simulated_blocks(128.0, 8, 64), SECONDS * 2)))
     counts = unit_of_hello(hello).to_readings(signal).astype(np.uint16)
@@ -54,7 +56,7 @@ def test_a_sensor_on_a_device_node(students: Students, installed: Installed, tmp
         assert ours["label"] == its["label"] or abs(ours["probabilities"][0] - 0.5) < MOST
 
 
-def test_the_doctor_knows_where_it_is(installed: Installed, number: str) -> None:
+def test_doctor_recognises_the_emulated_system(installed: Installed, number: str) -> None:
     tree = installed(number)
     done = tree.run(EDGE, "doctor", "--model", MODEL, "--port", "/dev/null0", "--json")
     assert done.returncode == 2, done.stderr
@@ -68,7 +70,7 @@ def test_the_doctor_knows_where_it_is(installed: Installed, number: str) -> None
     assert "/dev/null0 does not exist" in found["port"]["message"]
 
 
-def test_bench_says_that_it_is_meaningless_here(students: Students, installed: Installed) -> None:
+def test_bench_marks_emulated_figures_as_meaningless(students: Students, installed: Installed) -> None:
     tree = installed("13")
     files = [f"/root/{file.name}" for file in students.files.values()]
     for file in students.files.values():

@@ -1,4 +1,4 @@
-"""Installations that went wrong as they do on a Raspberry Pi: one sentence each, which names the way out."""
+"""Faulty installations as they occur on a Raspberry Pi: each gives one sentence with a remedy."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ def fetch(folder: Path, machine: str, *names: str) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def site(bundles: Callable[[str], Path], unpacked: Installed, students, tmp_path_factory) -> Callable[..., Tree]:
-    """A function that makes a Debian 12 whose packages lie in /root/site: those of the bundle less some, and more."""
+    """A function that makes a Debian 12 with the packages of the bundle, less some and more, in /root/site."""
     wheels = list(unpacked("12").inside("/root/ekd-pi-os-12/wheels").glob("*.whl"))
 
     def make(without: str = "nothing", more: list[Path] = []) -> Tree:  # noqa: B006
@@ -46,7 +46,7 @@ def site(bundles: Callable[[str], Path], unpacked: Installed, students, tmp_path
 
 
 def fails(tree: Tree, *words: str) -> str:
-    """What `ekd-edge` says on stderr, one line."""
+    """The only line of `ekd-edge` on stderr."""
     done = tree.run(*EDGE, *words, environment={"PYTHONPATH": "/root/site"})
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr
@@ -63,7 +63,7 @@ def diagnosis(tree: Tree) -> str:
 
 
 @pytest.mark.parametrize(("package", "name"), [(np, "numpy"), (ai_edge_litert, "ai-edge-litert")])
-def test_packages_of_another_processor(site: Callable[..., Tree], package, name: str) -> None:
+def test_package_of_another_processor_is_named(site: Callable[..., Tree], package, name: str) -> None:
     tree = site()
     folder = Path(package.__path__[0])
     shutil.rmtree(tree.inside(f"/root/site/{folder.name}"))
@@ -76,27 +76,27 @@ def test_packages_of_another_processor(site: Callable[..., Tree], package, name:
     assert sentence in diagnosis(tree)
 
 
-def test_no_runtime(site: Callable[..., Tree]) -> None:
+def test_missing_runtime_is_named(site: Callable[..., Tree]) -> None:
     tree = site(without="ai_edge_litert")
     sentence = "no TFLite runtime is installed: run `pip install './ekd[pi]'`"
     assert sentence in fails(tree, "--port", "sim://", "--model", MODEL)
     assert sentence in diagnosis(tree)
 
 
-def test_numpy_2_under_the_old_runtime(site: Callable[..., Tree], tmp_path: Path) -> None:
+def test_numpy_2_under_the_old_runtime_is_named(site: Callable[..., Tree], tmp_path: Path) -> None:
     tree = site(without="ai_edge_litert", more=fetch(tmp_path, "aarch64", "tflite-runtime==2.14.0"))
     assert "tflite-runtime does not work with numpy 2" in fails(tree, "--port", "sim://", "--model", MODEL)
     assert "run `pip install 'numpy<2'`" in diagnosis(tree)
 
 
-def test_a_package_is_missing(site: Callable[..., Tree]) -> None:
+def test_missing_package_is_named(site: Callable[..., Tree]) -> None:
     message = fails(site(without="pyserial"), "--port", "sim://", "--model", MODEL)
     assert "pyserial is not installed: run `pip install './ekd[pi]'`" in message
 
 
 @pytest.fixture(scope="session")
 def tree_32(students, bundles, unpacked: Installed, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A 32-bit Debian 12 where README's way was gone: numpy, scipy and pyserial by apt, the rest by pip."""
+    """A 32-bit Debian 12 installed as the documentation says: numpy, scipy and pyserial by apt, the rest by pip."""
     folder = tmp_path_factory.mktemp("wheels32")
     wheels = fetch(folder, "armv7l", "tflite-runtime==2.14.0", "cobs==1.2.0", "pip")
     wheels.append(own_wheel(folder))
@@ -123,7 +123,7 @@ def test_32_bits_work_with_numpy_and_scipy_from_apt(tree_32: Tree, students, tmp
     assert len(done.stdout.splitlines()) == len(ours.splitlines()) == 6
 
 
-def test_the_doctor_on_32_bits(tree_32: Tree) -> None:
+def test_doctor_works_on_32_bits(tree_32: Tree) -> None:
     done = tree_32.run("/root/ekd/bin/ekd-edge", "doctor", "--model", MODEL)
     assert "a 32-bit Python" in done.stdout
     assert "tflite-runtime 2.14.0 with numpy 1.24.2" in done.stdout

@@ -1,4 +1,4 @@
-"""A bundle installs on a Raspberry Pi's systems, with no network and with what Python brings along."""
+"""A bundle installs on a Raspberry Pi's systems without a network, with only Python's standard library."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PYTHON = "/root/ekd/bin/python"
 EDGE = "/root/ekd/bin/ekd-edge"
 
 
-def test_it_installs_offline_and_says_what_to_do_next(installed: Installed, number: str) -> None:
+def test_bundle_installs_offline_and_prints_the_next_steps(installed: Installed, number: str) -> None:
     tree = installed(number)
     assert tree.run(EDGE, "--version").stdout.startswith("ekd ")
     unit = tree.inside("/root/.config/systemd/user/ekd-edge.service").read_text()
@@ -22,15 +22,15 @@ def test_it_installs_offline_and_says_what_to_do_next(installed: Installed, numb
     assert "EKD_MODEL=/root/ekd/student-int8.tflite" in tree.inside("/root/ekd/ekd-edge.env").read_text()
 
 
-def test_all_that_the_edge_imports_is_there(installed: Installed, number: str) -> None:
+def test_imports_of_the_edge_are_installed(installed: Installed, number: str) -> None:
     names = "numpy, scipy.signal, scipy.special, serial, cobs.cobs, ai_edge_litert.interpreter, cryptography"
     edge = "ekd_edge.cli.predict, ekd_edge.service.session, ekd_export.cli.evaluate, firmware_bridge.cli.main"
     done = installed(number).run(PYTHON, "-W", "error", "-c", f"import {names}, {edge}")
     assert done.returncode == 0, done.stderr
 
 
-def test_pip_on_the_pi_would_take_the_same_packages(installed: Installed, number: str) -> None:
-    """pip itself, in the tree and with the network, resolves `ekd[pi]` to what the bundle holds."""
+def test_pip_on_the_pi_resolves_to_the_same_packages(installed: Installed, number: str) -> None:
+    """pip, in the tree and with a network, resolves `ekd[pi]` to the packages of the bundle."""
     tree = installed(number)
     wheels = {path.name for path in tree.inside(f"/root/ekd-pi-os-{number}/wheels").glob("*.whl")}
     (pip,) = [name for name in wheels if name.startswith("pip-")]
@@ -48,7 +48,7 @@ def test_pip_on_the_pi_would_take_the_same_packages(installed: Installed, number
 
 
 def _network(tree: Tree) -> dict[str, str]:
-    """Where this machine's pip gets packages from, certificates included, for the one in the tree."""
+    """The package index and certificates of this machine's pip, for pip in the tree."""
     more = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or "proxy" in name.lower()}
     words = [sys.executable, "-m", "pip", "config", "get", "global.cert"]
     found = subprocess.run(words, capture_output=True, text=True)
@@ -60,7 +60,7 @@ def _network(tree: Tree) -> dict[str, str]:
     return more
 
 
-def test_a_second_bundle_keeps_the_settings(installed: Installed) -> None:
+def test_second_bundle_keeps_the_settings(installed: Installed) -> None:
     tree = installed("13")
     settings = tree.inside("/root/ekd/ekd-edge.env")
     kept = settings.read_text().replace("--port auto", "--port usb:0403:6001")
@@ -71,7 +71,7 @@ def test_a_second_bundle_keeps_the_settings(installed: Installed) -> None:
     assert tree.run(EDGE, "--version").returncode == 0
 
 
-def test_a_bundle_for_another_system_is_refused(unpacked: Installed) -> None:
+def test_bundle_for_another_system_is_refused(unpacked: Installed) -> None:
     tree = unpacked("12")
     about = tree.inside("/root/ekd-pi-os-12/bundle.json")
     about.write_text(about.read_text().replace('"python": "3.11"', '"python": "3.13"'))
@@ -82,7 +82,7 @@ def test_a_bundle_for_another_system_is_refused(unpacked: Installed) -> None:
 
 
 @pytest.mark.parametrize("harm", ["damaged", "missing"])
-def test_a_bundle_that_was_not_copied_whole_is_refused(unpacked: Installed, harm: str) -> None:
+def test_incomplete_bundle_is_refused(unpacked: Installed, harm: str) -> None:
     tree = unpacked("12")
     (scipy,) = tree.inside("/root/ekd-pi-os-12/wheels").glob("scipy-*.whl")
     if harm == "missing":

@@ -35,7 +35,7 @@ _QEMU_SUITE: Final = "trixie"
 
 @dataclass(frozen=True, slots=True)
 class Debian:
-    """What to extract. elf: the class and machine bytes by which the kernel knows its executables."""
+    """The system to extract. elf: the class and machine bytes by which the kernel recognises its executables."""
 
     name: str
     suite: str
@@ -62,7 +62,7 @@ ARMHF_12: Final = Debian(
 
 
 def cannot_emulate() -> str | None:
-    """Why trees cannot be made or run here, in a sentence; None where they can."""
+    """The reason why trees cannot be made or run here, in a sentence; None where they can."""
     if os.geteuid() != 0:
         return "trees of another processor are made and run by root"
     if shutil.which("mmdebstrap") is None:
@@ -75,7 +75,7 @@ def cannot_emulate() -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where trees are kept from run to run: $EKD_PI_CACHE, else ~/.cache/ekd-pi."""
+    """The folder of trees that are kept between runs: $EKD_PI_CACHE, else ~/.cache/ekd-pi."""
     return Path(os.environ.get("EKD_PI_CACHE") or Path.home() / ".cache" / "ekd-pi")
 
 
@@ -129,7 +129,7 @@ class Tree:
         return cls(debian, extract(debian, packages), layer)
 
     def inside(self, path: str) -> Path:
-        """Where a file lies that was put or written there; path as the programs know it."""
+        """The path, on this machine, of a file in the tree. path: inside the tree."""
         return self.layer / "upper" / path.lstrip("/")
 
     def put(self, source: Path, path: str) -> None:
@@ -158,7 +158,7 @@ class Tree:
         network: bool = False,
         timeout_s: float = 240,
     ) -> subprocess.CompletedProcess[str]:
-        """What a program inside printed and returned."""
+        """The output and exit status of a program inside."""
         return subprocess.run(
             self.command(*words, network=network),
             env=self.environment(environment),

@@ -1,4 +1,4 @@
-"""The same int8 models, one of every kind of student, in every runtime that can be had here."""
+"""The same int8 models, one of every kind of student, in every runtime that is installed."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ Interpret = Callable[[bytes, NDArray[np.int8], str], NDArray[np.int8]]
 
 @pytest.fixture(scope="session")
 def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A function of a kind of student, and sizes other than its own, that makes the model when first asked for it."""
+    """A function of a kind of student and of changed sizes that makes the model at its first call."""
     from ekd_export.convert.fold import fold
     from ekd_export.convert.tflite import convert
     from ekd_export.quantization.audit import audit, read_quantization
@@ -109,7 +109,7 @@ def interpret() -> Interpret:
 
 @pytest.fixture(scope="session")
 def old_runtime() -> Callable[[Path], Found]:
-    """A function of a folder that runs kernels.py in it, with tflite-runtime 2.14: what that found."""
+    """A function of a folder that runs kernels.py on it with tflite-runtime 2.14 and returns its arrays."""
     venv = Path(f"{sys.prefix}-tflite-runtime")
     if not (venv / ".stage").exists():
         reason = (
@@ -131,7 +131,7 @@ def old_runtime() -> Callable[[Path], Found]:
 
 @pytest.fixture(scope="session")
 def second_converter(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Callable[[StudentKind], Found]:
-    """What second_converter.py finds for a kind of student: arrays by the names that it gives them."""
+    """A function of a kind of student that returns the arrays of second_converter.py by name."""
     pytest.importorskip("tensorflow", reason="TensorFlow, the second converter, is not installed")
     folder = tmp_path_factory.mktemp("tensorflow")
     for kind in STUDENTS:

@@ -1,4 +1,4 @@
-"""Model files in the TFLite runtime that is installed here, LiteRT or tflite-runtime, wherever here is.
+"""Logits of model files in the TFLite runtime of this environment, LiteRT or tflite-runtime.
 
     python kernels.py FOLDER
 

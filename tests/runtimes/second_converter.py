@@ -1,10 +1,10 @@
-"""The other road to int8: the folded student rebuilt in TensorFlow and quantized by TFLiteConverter.
+"""A second conversion to int8: the folded student is rebuilt in TensorFlow and quantized by TFLiteConverter.
 
     python second_converter.py FOLDER
 
 reads from FOLDER what the test put there: KIND.pt2 (the folded student as torch.export saw it), KIND.tflite (what
 ekd-export made of it), windows.npy (float32, to calibrate on and to compare with) and KIND-codes.npy (the same,
-quantized for KIND.tflite); writes KIND.npz for each kind. A process of its own: TensorFlow need not share one.
+quantized for KIND.tflite); writes KIND.npz for each kind. It runs in a separate process, without other libraries.
 """
 
 import sys
@@ -120,7 +120,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "aten.tanh.default": tf.tanh,
     "aten.view.default": _view,
 }
-"""What a folded student consists of, after torch.export's decompositions; another operation is a KeyError here.
+"""The operations of a folded student after torch.export's decompositions; another operation is a KeyError here.
 
 Images, torch's (N, C, H, W), are held as TensorFlow's (N, H, W, C) throughout.
 """

@@ -1,10 +1,10 @@
-"""One int8 file, six runtimes: how far apart are they, in steps (LSB) of the quantized logits?
+"""One int8 file in six runtimes: their differences in steps (LSB) of the quantized logits.
 
-The reference kernels of LiteRT are the measure, because they are the same on every processor. Other kernels round some
-intermediate results the other way; such single steps are carried on, and where a steep gate multiplies them, they grow:
-to 7 steps, and to another class in 15 of 440 predictions, where this was written. More than 12 steps, one twentieth of
-the range, or another class in more than one of 20 predictions, would be a fault. Weights are random here, so many
-windows lie near the border between two classes; a trained student's lie further from it.
+All runtimes are compared with the reference kernels of LiteRT, because these are the same on every processor. Other
+kernels round some intermediate results differently. Such differences of one step propagate, and a steep gate multiplies
+them: to 7 steps, and to another class in 15 of 440 predictions, when this was measured. More than 12 steps, one
+twentieth of the range, or another class in more than one of 20 predictions is a fault. Weights are random here, so many
+windows are near the border between two classes; those of a trained student are further from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,7 +116,7 @@ def test_tensorflow_agrees(models, interpret, second_converter: Callable[[Studen
 
 
 @pytest.mark.parametrize("steps", [MAX_STEPS, MAX_STEPS + 1])
-def test_a_runtime_that_is_further_off_would_be_seen(steps: int) -> None:
+def test_larger_deviation_is_detected(steps: int) -> None:
     reference = np.tile(np.array([10, -40, 0, 90], np.int8), (8, 1))
     assert Agreement.of(reference + np.int8(steps), reference).holds is (steps <= MAX_STEPS)
     other = reference[:, [1, 0, 2, 3]]

@@ -1,8 +1,8 @@
-"""Bytes that every machine must reproduce: golden_edge.npz, a small edge student and what reference kernels make of it.
+"""Bytes that every machine must reproduce: golden_edge.npz, a small edge student and its outputs by reference kernels.
 
-It holds the flatbuffer, windows as the model takes them (codes), and its answers: by the reference kernels of LiteRT,
-and by those of TFLite Micro, which are those of tflite-runtime 2.14 as well. An answer that changes is a fault of this
-machine, or a new release of a runtime that rounds otherwise. To make the file anew:
+It contains the flatbuffer, quantized windows (codes), and their outputs: by the reference kernels of LiteRT, and by
+those of TFLite Micro, which equal those of tflite-runtime 2.14. A changed output is a fault of this machine, or of a
+new release of a runtime that rounds differently. To write the file again:
 
     EKD_WRITE_GOLDEN=1 python -m pytest tests/runtimes/test_golden.py
 """
@@ -44,11 +44,11 @@ def golden(request: pytest.FixtureRequest, interpret) -> Golden:
         return dict(arrays)
 
 
-def test_the_golden_answers_tell_models_apart(golden: Golden) -> None:
-    for answers in (golden["litert"], golden["micro"]):
-        assert answers.dtype == np.int8
-        assert answers.shape == (WINDOWS, 4)
-        assert len(np.unique(answers, axis=0)) > WINDOWS // 2
+def test_golden_outputs_distinguish_models(golden: Golden) -> None:
+    for outputs in (golden["litert"], golden["micro"]):
+        assert outputs.dtype == np.int8
+        assert outputs.shape == (WINDOWS, 4)
+        assert len(np.unique(outputs, axis=0)) > WINDOWS // 2
     assert np.abs(golden["litert"].astype(int) - golden["micro"]).max() <= 2
 
 
@@ -70,7 +70,7 @@ def test_tflite_runtime_gives_the_golden_bytes(golden: Golden, old_runtime, tmp_
     np.testing.assert_array_equal(old_runtime(tmp_path)["golden-reference"], golden["micro"])
 
 
-def test_the_kernels_of_the_edge_stay_near_the_golden_bytes(golden: Golden, interpret) -> None:
+def test_edge_kernels_stay_near_the_golden_bytes(golden: Golden, interpret) -> None:
     for kernels in ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"):
         found = interpret(golden["flatbuffer"].tobytes(), golden["codes"], kernels)
         assert np.abs(found.astype(int) - golden["litert"]).max() <= 12, kernels

@@ -18,7 +18,7 @@ from tests.usb.guest_image import Image, make_image
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """What guests boot. Without the tools tests skip, and fail in CI; where packages cannot be had they skip."""
+    """The image of guests. Without the tools, tests skip, and fail in CI; without Debian's packages they skip."""
     if not os.environ.get("EKD_USB"):
         pytest.skip("a machine with a USB adapter takes minutes: make test-usb")
     if reason := cannot_boot():
@@ -33,7 +33,7 @@ def image() -> Image:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ekd as it is here."""
+    """A wheel of this checkout."""
     return own_wheel(tmp_path_factory.mktemp("wheel"))
 
 
@@ -60,7 +60,7 @@ def guest(bare_guest: Guest, wheel: Path, quick_model: Path) -> Guest:
 
 @pytest.fixture(scope="session")
 def rows() -> Iterator[list[tuple[object, ...]]]:
-    """What was measured is written to build/usb.md at the end."""
+    """Rows of measurements, which are written to build/usb.md at the end."""
     rows: list[tuple[object, ...]] = []
     yield rows
     cells = (

@@ -1,4 +1,4 @@
-"""A running `ekd-edge` in a guest, as a user of no rights but those of the group dialout."""
+"""A running `ekd-edge` in a guest, as a user whose only rights are those of the group dialout."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class EdgeInside:
 
     @property
     def readings(self) -> int:
-        """How often it has reported that it reads the sensor."""
+        """The number of its messages that it reads the sensor."""
         return self.stderr.count(" at 128 Hz")
 
     @property
@@ -48,7 +48,7 @@ class EdgeInside:
         return int(self._run("busybox wc -l < out"))
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait until that holds. Raises TimeoutError, with the messages so far."""
+        """Wait until the condition is true. Raises TimeoutError, with the messages so far."""
         end = time.monotonic() + _PATIENCE_S
         while not condition():
             if time.monotonic() > end:

@@ -21,11 +21,11 @@ __all__ = ["BY_ID", "Guest", "booted", "cannot_boot"]
 
 _SERIAL: Final = "GSR0001"
 BY_ID: Final = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{_SERIAL}-if00-port0"
-"""Where udev puts the adapter."""
+"""The path of the adapter that udev creates."""
 
 _SYSTEMD: Final = "systemd.unit=multi-user.target systemd.condition-needs-update=no systemd.show-status=no"
 _KERNEL: Final = f"console=ttyAMA0 panic=-1 mitigations=off kpti=off nokaslr {_SYSTEMD}"
-"""What defends a real processor costs an emulated one a third of its speed."""
+"""Mitigations of processor faults are off: they cost an emulated processor a third of its speed."""
 _MACHINE: Final = (
     *("-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", "4096"),
     *("-nodefaults", "-display", "none", "-no-reboot", "-append", _KERNEL),
@@ -47,7 +47,7 @@ class Guest:
     monitor: IO[bytes]
 
     def run(self, command: str, timeout_s: float = _ANSWER_S) -> str:
-        """What a shell command printed, stderr too.
+        """The output of a shell command, with stderr.
 
         Raises AssertionError where it fails, TimeoutError where it takes too long.
         """
@@ -57,7 +57,7 @@ class Guest:
     def put(self, data: bytes, path: str) -> None:
         """Make a file."""
         self._say(f"printf +; head --bytes {len(data)} > {path}")
-        # The shell reads ahead: what is not for itself may come only once it no longer reads.
+        # The shell reads ahead: data for another program may be sent only after the shell has stopped reading.
         assert self.shell.recv(1) == b"+"
         self.shell.sendall(data)
         self._answer(path, _ANSWER_S)
@@ -109,7 +109,7 @@ class Guest:
 
 
 def cannot_boot() -> str | None:
-    """Why guests cannot be made here, in a sentence; None where they can."""
+    """The reason why guests cannot be made here, in a sentence; None where they can."""
     if os.geteuid() != 0:
         return "the files of a guest are made by root"
     for program, package in (("qemu-system-aarch64", "qemu-system-arm"), ("mmdebstrap", "mmdebstrap")):

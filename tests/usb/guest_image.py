@@ -1,4 +1,4 @@
-"""What the guest boots: Debian's kernel for arm64, and one initramfs with Debian and what ekd needs on a Pi.
+"""The image of a guest: Debian's kernel for arm64, and one initramfs with Debian and ekd's dependencies on a Pi.
 
 Both are kept in `trees.cache_folder()` and built again where the wanted packages change. ekd itself is not in it.
 """
@@ -21,7 +21,7 @@ from tests.pi.trees import ARM64_12, cache_folder, extract
 __all__ = ["SITE", "Image", "make_image"]
 
 SITE: Final = "/site"
-"""Where the dependencies of ekd lie in the guest."""
+"""The folder of ekd's dependencies in the guest."""
 
 _PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
 _PACKAGES: Final = (
@@ -45,7 +45,7 @@ systemd-sysusers
 depmod
 exec /lib/systemd/systemd
 """
-"""What installing the packages would have done; the user pi is in the groups that a Pi gives it."""
+"""Steps of the package installation that extraction leaves out; the user pi is in the same groups as on a Pi."""
 
 _SHELL: Final = """\
 [Service]
@@ -100,7 +100,7 @@ def make_image() -> Image:
 
 
 def _installed(folder: Path) -> Path:
-    """What a Pi would install, without ekd and pip."""
+    """The packages that a Pi would install, without ekd and pip."""
     site, wheels = folder / "site", folder / "wheels"
     for wheel in gather_wheels(pi_os("12"), own_wheel(folder), wheels):
         if wheel.name not in ("ekd", "pip"):

@@ -1,4 +1,4 @@
-"""A bundle on a machine without a network: installed, started as its installer says, and kept going by systemd."""
+"""A bundle on a machine without a network: installed, started by the installer's commands, restarted by systemd."""
 
 import json
 import re
@@ -35,12 +35,12 @@ class Pi:
     guest: Guest
 
     def run(self, command: str, timeout_s: float = 60.0) -> str:
-        """What a command of the user printed. Raises AssertionError where it fails."""
+        """The output of a command of the user. Raises AssertionError where it fails."""
         user = "setpriv --reuid pi --regid pi --init-groups --reset-env"
         return self.guest.run(f"{user} env -C {HOME} {RUNTIME} sh -c {shlex.quote(command)}", timeout_s)
 
     def install(self) -> None:
-        """Unpack and install, then do to the letter what the installer says."""
+        """Unpack and install, then run exactly the commands that the installer prints."""
         self.run(f"tar xf bundle.tar && python3 {FOLDER}/install.py --service > messages", timeout_s=300)
         messages = self.run("cat messages")
         ((start, linger),) = re.findall(r"^start it: +(.+)\nstart at boot: sudo (.+)$", messages, re.MULTILINE)
@@ -55,11 +55,11 @@ class Pi:
 
     @property
     def lines(self) -> list[str]:
-        """What the service has written."""
+        """The lines that the service has written."""
         return self.run("cat predictions.jsonl 2> /dev/null || true").splitlines()
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait until that holds. Raises TimeoutError with the journal."""
+        """Wait until the condition is true. Raises TimeoutError with the journal."""
         end = time.monotonic() + PATIENCE_S
         while not condition():
             if time.monotonic() > end:
@@ -83,7 +83,7 @@ def bundle(wheel: Path, quick_model: Path, tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "bundle.tar", TARGET, load_model_file(model), key=public, wheel=wheel).path
 
 
-def test_the_service_is_installed_offline_and_kept_going(bare_guest: Guest, bundle: Path, quick_model: Path) -> None:
+def test_service_is_installed_offline_and_restarted(bare_guest: Guest, bundle: Path, quick_model: Path) -> None:
     bare_guest.put(bundle.read_bytes(), f"{HOME}/bundle.tar")
     pi = Pi(bare_guest)
     with WiredSensor(bare_guest.wire) as sensor:
@@ -99,7 +99,7 @@ def test_the_service_is_installed_offline_and_kept_going(bare_guest: Guest, bund
         bare_guest.plug_in()
         pi.until_predictions()
 
-        # What a start of the machine does; its files are in memory, so they would not outlive one.
+        # As in a restart of the machine, which cannot be tested: its files are in memory.
         bare_guest.run("systemctl stop user@1000 && systemctl start user@1000")
         pi.until_predictions()
         assert f"running {HOME}/ekd/student-int8.tflite" in pi.run("ekd/bin/ekd-edge status")

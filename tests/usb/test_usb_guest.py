@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 AWAY_S = 1.0
 BACK_S = 5.0
-"""So soon a sensor is read again, on an emulated processor."""
+"""The limit of the time until a sensor is read again, on an emulated processor."""
 PULLED_S = 0.3
-"""Lost with the plug: the frame on the wire, and what was not read yet. The driver forgets it with the node, and
-ekd-edge looks every 0.15 s while no window is due."""
+"""The limit of the signal that an unplugging loses: the frame on the wire, and bytes that were not read yet, which the
+driver discards with the node. ekd-edge reads every 0.15 s while no window is nearly complete."""
 LONG_S = 32.0
-"""In the first 30 s everything is read as it comes."""
+"""Longer than the first 30 s, in which ekd-edge reads without pauses."""
 
 Row = Callable[..., None]
 
@@ -56,19 +56,19 @@ class Replugs:
         return [old.node != new.node for old, new in pairwise(self.stays)]
 
 
-def test_under_its_own_name(guest: Guest, tmp_path: Path, row: Row) -> None:
+def test_replugged_adapter_is_read_under_its_own_name(guest: Guest, tmp_path: Path, row: Row) -> None:
     replugs = _replugged(guest, "/dev/ttyUSB0", 1, tmp_path, row, first_s=LONG_S)
     assert {stay.node for stay in replugs.stays} == {"/dev/ttyUSB0"}
 
 
-def test_renamed_and_found_by_its_usb_id(guest: Guest, tmp_path: Path, row: Row) -> None:
+def test_renamed_adapter_is_found_by_its_usb_id(guest: Guest, tmp_path: Path, row: Row) -> None:
     assert all(_replugged(guest, "usb:0403:6001", 1, tmp_path, row, held=True).renamed)
 
 
-def test_renamed_ten_times_and_found_by_id(guest: Guest, tmp_path: Path, row: Row) -> None:
+def test_adapter_renamed_ten_times_is_found_by_id(guest: Guest, tmp_path: Path, row: Row) -> None:
     replugs = _replugged(guest, f"{BY_ID} --format ekd", 10, tmp_path, row, held=True)
     assert all(replugs.renamed[::2])
-    # With that format the sensor is asked as soon as the port is open: nothing that it sends from then on is missing.
+    # With this format the sensor gets a request as soon as the port is open: no sample after the request is missing.
     assert all(first <= asked for (first, _), asked in zip(replugs.segments, replugs.asked, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A simulated sensor at the far end of a serial line, which measures and sends whether anybody hears it or not."""
+"""A simulated sensor at the other end of a serial line, which measures and sends also without a reader."""
 
 import array
 import select
@@ -20,12 +20,12 @@ _TAKEN_S: Final = 5.0
 
 
 class WiredSensor:
-    """An ekd device with a battery of its own whose samples are numbered: a context manager that plays from a thread.
+    """An ekd device with its own power supply and numbered samples: a context manager that sends from a thread.
 
-    It answers what it is asked. While the line is cut, as it is at first, what it sends goes nowhere.
+    It responds to requests. While the line is cut, as it is at first, sent bytes are lost.
 
-    carried: of each of its frames of samples so far, whether the line took it. asked: how many samples it had sent
-    each time that it answered a question.
+    carried: for each frame of samples so far, whether it reached the line. asked: the number of samples sent before
+    each response to a request.
     """
 
     def __init__(self, wire: socket.socket) -> None:
@@ -77,7 +77,7 @@ class WiredSensor:
                     self.carried.append(taken)
 
     def _send(self, data: bytes) -> bool:
-        """Whether there is a line, and room at its other end: nobody waits for a host that does not read."""
+        """Send without waiting; whether the line is whole and its other end took all bytes."""
         try:
             return self._whole and self._wire.send(data) == len(data)
         except BlockingIOError:

@@ -1,10 +1,10 @@
-"""A process that is attacked, and says of each hostile file what became of it: it may die of one.
+"""A process that reads hostile files and prints the outcome of each; a file may crash it.
 
     python -m tests.end_to_end.attacks.attack MODE SIGNED OTHER PUBKEY COUNT SEED START
 
-MODE load: refuse mutants, never running one. MODE rehash: run mutants whose hash was made right again.
+MODE load: refuse mutants without running one. MODE rehash: run mutants with a recomputed hash.
 
-One line a file on stdout, as soon as it is known: its number, its kind and what happened.
+It prints one line for each file at once: its number, its kind and the outcome.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ from tests.end_to_end.attacks import mutants
 
 
 def load(path: Path, kind: str, trust: Trust) -> str:
-    """Both readers must refuse in one sentence; a signature alone is looked at only where a key is trusted."""
+    """Both readers must refuse in one sentence; a bad signature is found only by a reader with a trusted key."""
     for reader in (None, trust):
-        if reader is None and kind == mutants.SIGNATURE_ALONE:
+        if reader is None and kind == mutants.SIGNATURE_ONLY:
             continue
         try:
             load_model_file(path, reader)
         except ModelFileError as error:
             if "\n" in str(error):
-                return f"said in more than a line: {error!r}"
+                return f"message of several lines: {error!r}"
         else:
             return f"accepted {'with' if reader else 'without'} trust"
     return "refused" if "ai_edge_litert" not in sys.modules else "reached the runtime"
 
 
 def run(path: Path, kind: str, trust: Trust) -> str:
-    """With trust refused; without it, whatever the runtime makes of it."""
+    """The file must be refused with trust; without trust, the outcome of the runtime is returned."""
     try:
         load_model_file(path, trust)
     except ModelFileError:
@@ -56,11 +56,11 @@ def run(path: Path, kind: str, trust: Trust) -> str:
         return "refused"
     except Exception as error:  # noqa: BLE001  (reported, not hidden)
         return f"raised {type(error).__name__}"
-    return "ran" if np.isfinite(logits).all() else "ran to no number"
+    return "ran" if np.isfinite(logits).all() else "non-finite logits"
 
 
 def rehashed(victims: mutants.Victims, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Bits of the flatbuffer flipped, the hash in the manifest made to match: an attacker without the key."""
+    """Files with flipped bits in the flatbuffer and a matching hash, as from an attacker without the key."""
     chance = random.Random(seed)
     for _ in range(count):
         flatbuffer = mutants.flip(chance, victims.mine.flatbuffer[:4096], 3) + victims.mine.flatbuffer[4096:]

@@ -1,4 +1,4 @@
-"""Hostile model files, made by a seed: the same ones on every machine."""
+"""Hostile model files, determined by a seed: the same ones on every machine."""
 
 import io
 import json
@@ -14,13 +14,13 @@ from typing import Any
 from ekd_edge.model.container import MAX_MANIFEST_BYTES, Contents, pack
 
 Chance = random.Random
-SIGNATURE_ALONE = "signature"
-"""The kind that a reader without --trust may accept: all is intact, but it was signed by nobody or by somebody else."""
+SIGNATURE_ONLY = "signature"
+"""The kind that a reader without --trust may accept: only the signature is missing or by another key."""
 
 
 @dataclass(frozen=True)
 class Victims:
-    """A signed model file, and another one by the same hand."""
+    """A signed model file, and another one signed by the same key."""
 
     mine: Contents
     other: Contents
@@ -105,7 +105,7 @@ def doubled(chance: Chance, base: Contents, other: Contents) -> bytes:
 
 
 def headers(chance: Chance, base: Contents, other: Contents) -> bytes:
-    """A field of a zip record set to a value that promises much: sizes, offsets, counts, methods, flags."""
+    """A field of a zip record set to an extreme value: sizes, offsets, counts, methods, flags."""
     content = bytearray(pack(base))
     start = len(base.flatbuffer)
     record = chance.choice([b"PK\1\2", b"PK\3\4", b"PK\5\6"])
@@ -119,7 +119,7 @@ def headers(chance: Chance, base: Contents, other: Contents) -> bytes:
 
 
 def zips(chance: Chance, base: Contents, other: Contents) -> bytes:
-    """What Python's zipfile makes of it: bombs, path tricks, comments, further entries, symbolic links."""
+    """Containers rewritten by Python's zipfile: bombs, path tricks, comments, further entries, symbolic links."""
     file = io.BytesIO(base.flatbuffer)
     file.seek(0, io.SEEK_END)
     with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as archive:
@@ -163,7 +163,7 @@ def zip64(chance: Chance, base: Contents, other: Contents) -> bytes:
 
 
 def hostile_json(chance: Chance, base: Contents, other: Contents) -> bytes:
-    """A container in order whose JSON is not; its checksum is right, and so is the model's hash."""
+    """A valid container with invalid JSON; the checksum and the model's hash are right."""
     text = base.manifest.decode()
     many = chance.randrange(20, 20_000)
     data = json.loads(text)
@@ -199,7 +199,7 @@ def hostile_json(chance: Chance, base: Contents, other: Contents) -> bytes:
 
 
 def odd_containers(chance: Chance, base: Contents, other: Contents) -> bytes:
-    """Entries out of order, missing, of other lengths, in a zip that is otherwise as it should be."""
+    """Entries out of order, missing or of other lengths, in an otherwise valid zip."""
     signature = base.signature or chance.randbytes(96)
     entries = chance.choice(
         [
@@ -289,5 +289,5 @@ KINDS: dict[str, tuple[int, Callable[[Chance, Contents, Contents], bytes]]] = {
     "hostile json": (6, hostile_json),
     "odd containers": (4, odd_containers),
     "foreign": (4, foreign),
-    SIGNATURE_ALONE: (3, signatures),
+    SIGNATURE_ONLY: (3, signatures),
 }

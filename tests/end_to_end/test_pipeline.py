@@ -1,4 +1,4 @@
-"""A sensor's bytes through a real device node and the real command give, exactly, the offline path's predictions."""
+"""The real command on a real device node gives exactly the predictions of the offline computation."""
 
 import fcntl
 import io
@@ -47,7 +47,7 @@ needs_eda = pytest.mark.skipif(not EDA.exists(), reason="the recording shared/da
 
 
 def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> Found:
-    """The whole recording in one block, through the functions that the library offers for it."""
+    """Predictions of the whole recording in one block, by the functions of the library."""
     model_file = load_model_file(model)
     stream = io.StringIO()
     sink = JsonLinesSink(stream, flush_each=False)
@@ -69,7 +69,7 @@ def replay(path: Path, *options: object) -> subprocess.CompletedProcess[str]:
 def live(
     player: Callable[[Iterable[Burst]], Player], bursts: Iterable[Burst], number: signal.Signals, *options: object
 ) -> tuple[Found, str, int]:
-    """Predictions, stderr and exit status of the command on a device that sends all of that and stays plugged in."""
+    """Predictions, stderr and exit status of the command on a device that sends these bursts and stays plugged in."""
     size = 0
 
     def counted() -> Iterator[Burst]:
@@ -93,7 +93,7 @@ def live(
 
 
 def wait_until_read(device: PtyDevice, quiet_s: float = 1.5, timeout_s: float = 200) -> None:
-    """Until the device has sent for the last time and all of it has been read, a while ago."""
+    """Wait until the device has sent its last bytes and all bytes have been read for a while."""
     end, sent, since = time.monotonic() + timeout_s, 0, time.monotonic()
     while sent == 0 or time.monotonic() - since < quiet_s:
         assert time.monotonic() < end
@@ -111,7 +111,7 @@ def last_line(samples: int, windows: int) -> str:
 
 @needs_eda
 @pytest.mark.slow
-def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model: Path) -> None:
+def test_real_recording_gives_the_same_predictions_live_offline_and_by_replay(int8_model: Path) -> None:
     counts = np.loadtxt(EDA)
     values = Unit("adc", adc_bits=12).to_microsiemens(counts)
     expected = offline(values, Fraction(1000), int8_model)
@@ -140,16 +140,16 @@ def test_a_real_recording_over_a_device_node_as_offline_and_by_replay(int8_model
 
 
 @needs_eda
-def test_a_recording_that_states_its_rate_and_resolution_needs_no_options_for_them(int8_model: Path) -> None:
-    told = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
-    found_out = replay(EDA, "--unit", "adc", "--model", int8_model, "--adc-bits", "12")
-    assert predictions(found_out.stdout) == predictions(told.stdout)
+def test_recording_that_states_its_rate_and_resolution_needs_no_options_for_them(int8_model: Path) -> None:
+    stated = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
+    found = replay(EDA, "--unit", "adc", "--model", int8_model, "--adc-bits", "12")
+    assert predictions(found.stdout) == predictions(stated.stdout)
 
 
 @pytest.mark.parametrize(
     ("rate_hz", "number", "status"), [(128, signal.SIGINT, 130), (Fraction(1000, 3), signal.SIGTERM, 0)]
 )
-def test_frames_over_a_device_node_as_offline(
+def test_frames_over_a_device_node_give_the_offline_predictions(
     int8_model: Path, tmp_path: Path, rate_hz: Fraction, number: signal.Signals, status: int
 ) -> None:
     hello = linear_hello(rate_hz, adc_bits=13, full_scale_us=30.0, offset_us=0.25)
@@ -184,7 +184,7 @@ def test_frames_over_a_device_node_as_offline(
         ("bitalino", Fraction(100), lambda us: BITALINO.to_microsiemens(BITALINO.to_readings(us))),
     ],
 )
-def test_other_makers_devices_as_offline(
+def test_other_devices_give_the_offline_predictions(
     int8_model: Path, format: str, rate_hz: Fraction, measured: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> None:
     seconds = 40
@@ -199,7 +199,7 @@ def test_other_makers_devices_as_offline(
     assert done.returncode == 0
 
 
-def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
+def test_simulated_sensor_gives_the_offline_predictions(int8_model: Path) -> None:
     hello = linear_hello(Fraction(128))
     signal_us = np.concatenate(list(islice(simulated_blocks(128.0, 5, 64), 80)))
     gain, offset = hello.calibration
@@ -216,7 +216,9 @@ def test_the_simulated_sensor_as_offline(int8_model: Path) -> None:
 
 @needs_eda
 @pytest.mark.parametrize("speed", [0.0, 20.0])
-def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., Path], speed: float) -> None:
+def test_simulated_firmware_gives_the_offline_predictions(
+    int8_model: Path, built: Callable[..., Path], speed: float
+) -> None:
     divider = Unit("divider", 13)
     recorded = divider.to_readings(Unit("adc", adc_bits=12).to_microsiemens(np.loadtxt(EDA)))
     with FirmwareSimulator(built("simulator"), built("firmware"), recorded, rate_hz=1000.0, speed=speed) as device:
@@ -236,7 +238,7 @@ def test_the_firmware_itself_as_offline(int8_model: Path, built: Callable[..., P
     assert "went away: check the plug" in gone
 
 
-def test_damaged_frames_cost_their_own_samples_alone(int8_model: Path, tmp_path: Path) -> None:
+def test_damaged_frames_lose_only_their_own_samples(int8_model: Path, tmp_path: Path) -> None:
     hello = linear_hello(Fraction(128))
     counts = counts_of(np.concatenate(list(islice(simulated_blocks(128.0, 8, 64), 120))), hello)
     bursts = [burst.data for burst in frame_bursts([counts], hello)]
