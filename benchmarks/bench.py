@@ -22,13 +22,15 @@ def options_of(description: str) -> argparse.ArgumentParser:
     """A parser with the option that all benchmarks have: --smoke."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--smoke", action="store_true", help="run at the smallest size, to see that it runs; its figures mean nothing"
+        "--smoke",
+        action="store_true",
+        help="run at the smallest size, to check that it runs; its figures are meaningless",
     )
     return parser
 
 
 def interleave(cases: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Seconds of every call, `rounds` per case, the cases taking turns so that a busy spell hits all alike."""
+    """Seconds of every call, `rounds` per case; the cases take turns, so that other load affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(warmup):
         for call in cases.values():

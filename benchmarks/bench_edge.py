@@ -1,12 +1,11 @@
-"""Running cost of `ekd-edge` next to a straightforward script, and the number of sensors that one core holds.
+"""Running cost of `ekd-edge` next to a straightforward script, and the number of sensors that one core can serve.
 
 One sensor at 128 Hz at its own pace: CPU seconds an hour of `ekd-edge` on frame v1, of `ekd-edge` on CSV lines, and of
 `naive_edge.py` on the same lines, all at the same time, pinned to the same core; memory; time from the arrival of a
 window's last samples to its prediction. Start: seconds from the start of the process to the first prediction, of a
-device that plays as fast as it is read. Many: one process on one core with N ports at 128 Hz (frames as the firmware
-sends them), fed from another core; held in real time where every port has all its samples at the end and a window's
-prediction does not come later and later. The model is an untrained int8 student of the kind `edge`; signals are
-synthetic.
+device that sends as fast as it is read. Many: one process on one core with N ports at 128 Hz (frames as the firmware
+sends them), fed from another core; it runs in real time where every port has all its samples at the end and the delay
+of predictions does not grow. The model is an untrained int8 student of the kind `edge`; signals are synthetic.
 
     python -m benchmarks.bench_edge [--seconds 60] [--most 512]
 """
@@ -43,7 +42,7 @@ CORES = sorted(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
 LATE_MS = 250.0
 PROMPT_S = 32.0
-"""In its first half minute `ekd-edge` reads everything as it comes, to know the device's clock soon."""
+"""In its first half minute `ekd-edge` reads without pauses, to measure the device's clock soon."""
 
 
 def main() -> None:
@@ -228,7 +227,7 @@ def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float
 
 
 def many_sensors(model: Path, most: int, seconds: int) -> dict[str, float]:
-    """The growth curve, and the largest number that was held."""
+    """The growth curve, and the largest number of sensors that ran in real time."""
     numbers = [n for n in (1, 8, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1000) if n <= most]
     rows, figures, best = [], {}, 0
     for sensors in numbers:

@@ -1,8 +1,8 @@
 """Gain from distillation and adaptive feedback, with controls: sweeps of a small network, five seeds each.
 
 Every sweep is an `ekd-train sweep` with a report of its own in build/bench/gain/NAME. Step counts are tuned: the epoch
-is chosen on validation subjects, with patience, for baselines as for the rest. Synthetic data but for the sweeps named
-stress-*, which need a folder written by examples/stress_predict.py. What is there already is not computed again.
+is chosen on validation subjects, with patience, for all methods. Data is synthetic except for the sweeps named
+stress-*, which need a folder written by examples/stress_predict.py. Existing results are not computed again.
 
     python -m benchmarks.bench_gain [--only main t2 ...] [--stress-predict FOLDER] [--seeds 5] [--workers 2]
 

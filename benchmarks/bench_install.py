@@ -2,8 +2,8 @@
 
 Size: all files of the wheels of `ekd[pi]` for each system of a Raspberry Pi, unpacked on its disk, without the
 bytecode that Python adds when it first runs them. Start: seconds from the start of the process to its first read from a
-device node that has data waiting, next to `python -c "import numpy, scipy.signal, ai_edge_litert.interpreter"`, turn by
-turn; memory: the most that the import took, and what `ekd-edge` has once it predicts. The model is an untrained int8
+device node that has data waiting, next to `python -c "import numpy, scipy.signal, ai_edge_litert.interpreter"`, in
+turns; memory: the peak of the import, and of `ekd-edge` once it predicts. The model is an untrained int8
 student of the kind `edge`.
 
     python -m benchmarks.bench_install [--rounds 15]

@@ -6,8 +6,8 @@ cache. Memory is the process's largest resident set, mapped pages included.
 
   first    ekd with an empty cache: hash, read, convert, write the cache to disk, map it
   cached   ekd again: to the first batch, then once over all windows
-  plain    the peer: pickle.load, scipy's sosfilt and lfilter, a loop that cuts windows, one array at the end. It does
-           the same sums (compared before timing) but does not keep its result on disk.
+  plain    the peer: pickle.load, scipy's sosfilt and lfilter, a loop that cuts windows, one array at the end. It
+           computes the same values (compared before timing) but does not store them on disk.
 
     python -m benchmarks.bench_loading [--subjects 32] [--rounds 3]
 """
@@ -217,7 +217,7 @@ def measure(subjects: int, rounds: int) -> dict[str, str | int | float]:
     rows = [
         [name, middle(case, "load_s"), f"{max(series(case, 'peak_mb')):.0f}", ratio(series("plain", "load_s"), against)]
         for name, case, against in [
-            ("first load: convert and keep", "first", series("first", "load_s")),
+            ("first load: convert and store", "first", series("first", "load_s")),
             ("second load: mapped", "cached", series("cached", "load_s")),
             ("plain pickle and scipy", "plain", series("plain", "load_s")),
         ]

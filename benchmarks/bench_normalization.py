@@ -1,9 +1,9 @@
-"""Which normalization of skin conductance lets a student see most: a small student a mode, on synthetic data.
+"""Comparison of normalizations of skin conductance by a small student for each mode, on synthetic data.
 
 For both shipped windows (4 s at 128 Hz, 32 s at 16 Hz) and every named mode, some with several time constants,
-a reduced student is trained on the same people in the same order and tested on others. Gains only bring the
-modes to like size. `gain` is the mean difference to the default, over the same test subjects; below two of its
-standard errors (+-) it means nothing. The data are synthetic.
+a reduced student is trained on the same people in the same order and tested on others. The modes have gains that give
+similar amplitudes. `gain` is the mean difference to the default, over the same test subjects; below two of its
+standard errors (+-) it is not significant. The data are synthetic.
 
     python -m benchmarks.bench_normalization [--seeds 1]        about five minutes on one core
 """

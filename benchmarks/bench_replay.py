@@ -1,10 +1,10 @@
-"""How fast a recorded day becomes predictions, and how much of that time is not inference.
+"""Time of the predictions of a recorded day, and the share of it that is not inference.
 
 The recording (synthetic, 128 Hz, CSV lines in microsiemens) goes through the real command, `ekd-edge --replay --json`,
 hop 1 s; half of its windows go through only the classifier before that, the other half after it. `overhead` is all of
 the command's time, start of Python included, over the classifier's; `overhead_cpu` is the same in CPU seconds, which
-other load disturbs less. `start` is the command that ends before the first window; `rest` is what the other stages
-leave of the command: quality, probabilities, JSON lines. All are medians over rounds. The model is an untrained int8
+other load disturbs less. `start` is the command that ends before the first window; `rest` is the command's time without
+the other stages: quality, probabilities, JSON lines. All are medians over rounds. The model is an untrained int8
 student, of the kind `edge` or as published.
 
     python -m benchmarks.bench_replay [--hours 24] [--rounds 3] [--student edge|compact|paper | --model FILE]
@@ -133,7 +133,7 @@ def apart(model: ModelFile, recording: Path, half: int) -> tuple[int, Times]:
     """Number of windows, and (seconds, CPU seconds) of each stage, measured apart in this process.
 
     Every other block of the recording counts, those of even or of odd number: one half is measured before the command
-    and one after it, so that a machine that becomes slower or faster meanwhile does not favor either.
+    and one after it, so that a change of the machine's speed affects both equally.
     """
     classifier = open_classifier(model)
     preprocessor = Preprocessor(model.manifest.signal)

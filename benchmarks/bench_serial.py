@@ -1,4 +1,4 @@
-"""How fast a device's bytes become readings, against pyserial's readline, and what each device costs live.
+"""Speed of decoders, of reading lines against pyserial's readline, and CPU share of each live device.
 
 Decoders: the bytes of an emulated device, recorded once, in reads of 4096 bytes and of 64; MB/s, and seconds of signal
 a second. `realtime_factor_bitalino_1khz` is one channel at 1000 Hz in reads of 64 bytes, `decode_mb_per_s` frame v1 in
@@ -104,14 +104,14 @@ def waveform(rate_hz: int, seconds: int) -> Waveform:
 
 
 def sent(emulator: Emulator, start: bytes = b"") -> tuple[bytes, float]:
-    """All that it sends once started, and the seconds that takes it."""
+    """All bytes that it sends once started, and the seconds of signal."""
     emulator.hear(start)
     bursts = list(emulator.bursts())
     return b"".join(burst.data for burst in bursts), bursts[-1].samples / float(emulator.rate_hz)
 
 
 def lines(rounds: int) -> dict[str, float]:
-    """How much faster lines are read than by a loop of readline and float."""
+    """Speed of reading lines, as a multiple of a loop of readline and float."""
     values = np.round(5 + np.cumsum(np.random.default_rng(0).normal(0, 0.01, LINES)) % 3, 4)
     wire = b"# rate_hz: 128\r\n# unit: uS\r\n" + b"".join(b"%.4f\r\n" % value for value in values)
     took: dict[str, list[float]] = {"readline": [], "ekd": []}

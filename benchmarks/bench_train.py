@@ -87,7 +87,7 @@ class Networks:
             self.joint()
 
     def waits(self, call: Callable[[], object]) -> Callable[[], None]:
-        """Make a call that returns when the device has finished."""
+        """A call that returns when the device has finished."""
 
         def run() -> None:
             call()

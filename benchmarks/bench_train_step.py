@@ -1,7 +1,7 @@
 # ruff: noqa: D102
 """Training steps of student and teacher (forward, backward, Adam), in samples a second, next to a plain PyTorch port.
 
-The peer, in this file, is the network as one would write it down: convolutions, separate query, key and value, einsum
+The peer, in this file, is a direct implementation: convolutions, separate query, key and value, einsum
 attention, all blocks, torch's default Adam. Both run in turns in the same process on the same data. The published
 Keras model did 200 to 284 (student) and 100 to 137 (teacher) samples a second on another 2-core machine.
 

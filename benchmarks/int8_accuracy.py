@@ -1,7 +1,7 @@
 """Accuracy of every kind of student and recipe on people that no network was trained on, from sweeps of `ekd-train`.
 
-A sweep trains; what is there already is not trained again. Then each cell's networks are converted by each recipe,
-calibrated on the cell's training subjects, and examined on its test subjects through the TFLite runtime.
+A sweep trains what is missing. Then each cell's networks are converted by each recipe, calibrated on the cell's
+training subjects, and evaluated on its test subjects in the TFLite runtime.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ Exams = Mapping[Key, Mapping[str, Mapping[tuple[str, int], float]]]
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A sweep, and which of its methods is which student. recipes: what is examined of each student."""
+    """A sweep, and the method of each student. recipes: those that are evaluated for each student."""
 
     data: str
     target: str
@@ -78,7 +78,7 @@ STUDIES = {
 
 
 def examine_all(name: str, stress: str, seeds: int, workers: int) -> Exams:
-    """Train what is missing of a study, and examine every student of every cell by every recipe."""
+    """Train the missing parts of a study, and evaluate every student of every cell by every recipe."""
     study, folder = STUDIES[name], FOLDER / name
     chosen = (*EPOCHS, *RATES, *study.settings)
     settings = [part for setting in chosen for part in ("--set", setting)]

@@ -1,7 +1,7 @@
 """Time of each operation of a model, and its throughput as a share of the int8 kernels' peak.
 
-A model is cut after each of its operations, and the cuts take turns: an operation costs what its cut takes more than
-the one before. XNNPACK works on the whole of a cut, as it does on the whole of the model.
+A model is cut after each of its operations, and the cuts are timed in turns: the time of an operation is the difference
+between its cut and the one before. XNNPACK runs a whole cut, as it runs the whole model.
 """
 
 from collections.abc import Sequence

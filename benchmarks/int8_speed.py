@@ -110,7 +110,7 @@ def measure(calibration: NDArray[np.float32]) -> list[Timed]:
 
 
 def take_turns(calls: Mapping[Case, Callable[[], object]]) -> tuple[dict[Case, list[float]], dict[Case, list[float]]]:
-    """Milliseconds of cold runs and of warm ones, by case; a busy spell of the machine hits all alike."""
+    """Milliseconds of cold runs and of warm ones, by case, in turns, so that other load affects all equally."""
     cold: dict[Case, list[float]] = {case: [] for case in calls}
     warm: dict[Case, list[float]] = {case: [] for case in calls}
     for turn in range(TURNS):

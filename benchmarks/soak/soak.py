@@ -1,7 +1,7 @@
 """Seven simulated days of one sensor through the real `ekd-edge`, with faults on a schedule.
 
-Every sample is numbered: what was received must be what was recorded and counted as lost, none may be made up, and
-neither memory nor open files may grow. The device is played as fast as it is read.
+Every sample is numbered: received samples must equal those recorded and counted as lost, none may be invented, and
+neither memory nor open files may grow. The device sends as fast as it is read.
 """
 
 import argparse
