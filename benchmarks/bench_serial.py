@@ -105,7 +105,7 @@ def waveform(rate_hz: int, seconds: int) -> Waveform:
 
 def sent(emulator: Emulator, start: bytes = b"") -> tuple[bytes, float]:
     """All bytes that it sends once started, and the seconds of signal."""
-    emulator.hear(start)
+    emulator.receive(start)
     bursts = list(emulator.bursts())
     return b"".join(burst.data for burst in bursts), bursts[-1].samples / float(emulator.rate_hz)
 

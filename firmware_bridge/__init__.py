@@ -1,4 +1,4 @@
-"""Read skin-conductance sensors at serial ports, and emulate them: bytes to samples and samples to bytes.
+"""Reads skin-conductance sensors on serial ports and emulates them on pseudo-terminals.
 
     import firmware_bridge
 
@@ -10,7 +10,7 @@
         print(emulated.path)
         emulated.wait()
 
-The names are imported on first use: `import firmware_bridge` does not load numpy.
+Public names are imported on first use, so `import firmware_bridge` does not load numpy.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""`firmware_bridge.emulate`: a recording, an array or a simulated person as a device on a pseudo-terminal."""
+"""`firmware_bridge.emulate` plays a recording, an array or a simulated person as a device on a pseudo-terminal."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -41,29 +41,30 @@ def emulate(
 
     Args:
         format_name: the device, such as "ekd", "csv", "grove", "shimmer3" or "bitalino".
-        waveform: a recording in CSV (its path), skin conductance in microsiemens (array of shape (n,)), or None for a
-            simulated person (synthetic).
-        rate_hz: sampling rate of the waveform; by default that of the recording, else 128 Hz.
-        seed: another seed is another simulated person.
-        seconds: end after that much of the signal.
-        speed: times real time; 0 sends as fast as the reader takes it.
-        faults: such as "reset@10" or "drop=0.01"; see `firmware_bridge.emulation.line_faults.FAULTS`.
-        link: path of a symbolic link to make to the pseudo-terminal.
+        waveform: the path of a recording in CSV, an array of microsiemens of shape (n,), or None for a simulated
+            person (synthetic).
+        rate_hz: sampling rate of the waveform in Hz; None for the recording's rate, or 128 Hz without a recording.
+        seed: seed of the simulated person.
+        seconds: duration of the signal to send; None for all of it.
+        speed: playback speed relative to real time; 0 sends as fast as the reader reads.
+        faults: faults of the serial line, such as "reset@10" or "drop=0.01"; see
+            `firmware_bridge.emulation.line_faults.FAULTS`.
+        link: path of a symbolic link to create that points to the pseudo-terminal.
 
     Returns:
-        A context manager with the `path` of the pseudo-terminal. The device starts when a program opens the path; it
-        closes the path when the waveform has been read, or at the end of the `with` block.
+        A context manager with the `path` of the pseudo-terminal. The device starts when a program opens the path. It
+        closes the pseudo-terminal when the whole waveform has been read, or at the end of the `with` block.
 
     Raises:
-        ConfigError: no such format or fault, or a number that is out of range.
-        PortError: the recording cannot be read, or the link cannot be made.
+        ConfigError: the format or fault is unknown, or a number is out of range.
+        PortError: the recording cannot be read, or the link cannot be created.
         FormatError: the recording does not state its rate or its unit.
     """
     rate = None if rate_hz is None else exact_rate(rate_hz, "rate_hz")
     if not 0 <= speed < float("inf"):
-        raise ConfigError(f"speed is {speed}: give zero or a number above it")
+        raise ConfigError(f"speed is {speed}: give zero or a positive number")
     if seconds is not None and not 0 <= seconds < float("inf"):
-        raise ConfigError(f"seconds is {seconds}: give zero or a number above it")
+        raise ConfigError(f"seconds is {seconds}: give zero or a positive number")
     format = find_format(format_name)
     parsed = [parse_fault(text) for text in faults]
     emulator = format.emulate(_waveform(waveform, rate, seed, seconds))

@@ -1,6 +1,6 @@
-"""The packages that ekd stands on: whether each is installed, why it does not load, and the command that installs it.
+"""Checks of the packages that ekd depends on: their versions, reasons why one cannot be loaded, and install commands.
 
-Read from the files, so that it works where numpy does not load.
+The checks read the package files and import no package, so that they work where numpy cannot be loaded.
 """
 
 import json
@@ -16,6 +16,7 @@ from firmware_bridge.errors import ConfigError
 __all__ = [
     "PACKAGES",
     "explain_import_error",
+    "explain_load_error",
     "explain_no_runtime",
     "install_command",
     "is_32_bit",
@@ -23,7 +24,6 @@ __all__ = [
     "require_packages",
     "version_line",
     "version_of",
-    "why_not_loaded",
 ]
 
 PACKAGES = {
@@ -35,7 +35,7 @@ PACKAGES = {
     "tflite_runtime": "tflite-runtime",
     "cryptography": "cryptography",
 }
-"""Import names of the packages that ekd-edge stands on, and the names under which they are installed."""
+"""Maps the import name of each package that ekd-edge depends on to its distribution name."""
 
 _OPTIONAL = {
     "torch": ("torch", "train"),
@@ -57,19 +57,19 @@ _OPTIONAL = {
     "ray": ("ray", "cluster"),
     "shtab": ("shtab", "completion"),
 }
-"""Import names of optional packages: the name each is installed under, and the extra of ekd that brings it."""
+"""Maps the import name of each optional package to its distribution name and the extra of ekd that installs it."""
 
 _PROCESSORS = {3: "32-bit x86", 40: "32-bit ARM", 62: "x86-64", 183: "64-bit ARM", 243: "RISC-V"}
 _ELF_MACHINE = slice(18, 20)
 
 
 def version_line() -> str:
-    """ekd's version, Python's and the processor's."""
+    """The versions of ekd and Python, and the processor."""
     return f"ekd {version_of('ekd') or 'not installed'}, Python {platform.python_version()}, {platform.machine()}"
 
 
 def version_of(name: str) -> str | None:
-    """The installed version of a package, by the name it is installed under."""
+    """The installed version of a distribution, or None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -77,12 +77,12 @@ def version_of(name: str) -> str | None:
 
 
 def is_32_bit() -> bool:
-    """Whether this Python is; the kernel under it may still be of 64 bits and say aarch64."""
+    """Whether this Python is a 32-bit program; the kernel may still be 64-bit and report aarch64."""
     return sys.maxsize < 2**32
 
 
 def processor_of(file: Path) -> str | None:
-    """The processor that an executable or a library was built for; None for another kind of file."""
+    """The processor that an ELF executable or library was built for, or None for another kind of file."""
     try:
         with file.open("rb") as opened:
             head = opened.read(20)
@@ -95,7 +95,7 @@ def processor_of(file: Path) -> str | None:
 
 
 def install_command(extra: str) -> str:
-    """The shell command that installs ekd with an extra, from the folder that this ekd was installed from."""
+    """The shell command that installs ekd with an extra from the folder of the current installation."""
     source = _source_folder()
     if source is None:
         return f"pip install './ekd[{extra}]'"
@@ -107,11 +107,11 @@ def require_packages(purpose: str, *packages: str) -> None:
     """Check that optional packages are installed, without importing them.
 
     Args:
-        purpose: what needs them, the subject of the sentence, such as "--onnx".
-        packages: import names, each a key of the tables above.
+        purpose: the option or function that requires the packages, such as "--onnx".
+        packages: import names, each a key of `_OPTIONAL`.
 
     Raises:
-        ConfigError: names the packages that are missing and the command that installs them.
+        ConfigError: a package is missing; the message has the command that installs it.
     """
     missing = [package for package in packages if PathFinder.find_spec(package) is None]
     if missing:
@@ -122,19 +122,19 @@ def require_packages(purpose: str, *packages: str) -> None:
 
 
 def explain_import_error(error: ImportError) -> str | None:
-    """Why a known package could not be imported and what to do about it, in a sentence; None for any other package."""
-    for name in _modules_on_the_way(error):
+    """A sentence with the reason and the remedy for an import error of a known package, or None for other packages."""
+    for name in _modules_being_imported(error):
         package = name.partition(".")[0]
         if package in PACKAGES:
-            return why_not_loaded(package, error)
+            return explain_load_error(package, error)
         if package in _OPTIONAL and PathFinder.find_spec(package) is None:
             name, extra = _OPTIONAL[package]
             return f"{name} is not installed: run `{install_command(extra)}`"
     return None
 
 
-def why_not_loaded(package: str, error: ImportError | OSError) -> str:
-    """Why a package of `PACKAGES` could not be imported, and what to do about it, in a sentence."""
+def explain_load_error(package: str, error: ImportError | OSError) -> str:
+    """A sentence with the reason and the remedy for a package of `PACKAGES` that could not be imported."""
     name = PACKAGES[package]
     folder = _folder_of(package)
     if folder is None:
@@ -148,14 +148,14 @@ def why_not_loaded(package: str, error: ImportError | OSError) -> str:
         )
     return (
         f"{name} in {folder} cannot be loaded ({_last_line(error)}): run `pip install --force-reinstall {name}`, or "
-        "make a new virtual environment where packages of several systems are mixed"
+        "create a new virtual environment if this one mixes packages of several systems"
     )
 
 
 def explain_no_runtime() -> str:
-    """What to do where no TFLite runtime is installed, by what there is for this machine."""
+    """A sentence with the remedy for a missing TFLite runtime, depending on the processor and the Python version."""
     if platform.machine() == "armv6l":
-        return "no TFLite runtime is made for this processor (ARMv6): ekd-edge needs a Pi 2, a Zero 2 or newer"
+        return "no TFLite runtime exists for this processor (ARMv6): ekd-edge needs a Pi 2, a Zero 2 or newer"
     if is_32_bit() and sys.version_info >= (3, 12):
         return (
             f"there is no TFLite runtime for a 32-bit Python {platform.python_version()}: install the 64-bit Raspberry "
@@ -169,7 +169,7 @@ def _edge_extra() -> str:
 
 
 def _source_folder() -> tuple[Path, bool] | None:
-    """The folder that ekd was installed from, and whether as an editable install; None where it is not there."""
+    """The source folder of the current installation and whether it is editable; None if the folder does not exist."""
     try:
         record = json.loads(distribution("ekd").read_text("direct_url.json") or "{}")
         folder = Path(unquote(urlsplit(record["url"]).path))
@@ -185,8 +185,8 @@ def _folder_of(package: str) -> Path | None:
     return Path(places[0]) if places else None
 
 
-def _modules_on_the_way(error: BaseException) -> list[str]:
-    """Names of the modules whose import was under way, the innermost first; of causes before effects."""
+def _modules_being_imported(error: BaseException) -> list[str]:
+    """Names of the modules that were being imported: causes before effects, and the innermost module first."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None:

@@ -1,15 +1,15 @@
-"""Every error of ekd that a user can meet.
+"""All errors that ekd raises for foreseeable faults.
 
-    EkdError            the root: `except EkdError` catches all of them and nothing else
-     ├─ PortError       a serial port is missing, busy, forbidden or gone
-     ├─ FormatError     bytes are not what they were said to be (wrong baud rate, foreign format)
-     ├─ SignalError     samples cannot be processed as asked (rate, unit, NaN, another SignalSpec)
-     ├─ ModelFileError   a model file is truncated, foreign, newer or altered
-     ├─ DataError       a dataset or recording is empty, malformed or has one class only
-     ├─ ConfigError     a preset, run folder or option does not fit
-     └─ ExportError     a model cannot be converted, quantized or signed off
+    EkdError             base class: `except EkdError` catches all of them and no other exception
+     ├─ PortError        a serial port is missing, busy, not permitted or disconnected
+     ├─ FormatError      bytes are not in the expected format (wrong baud rate, another device)
+     ├─ SignalError      samples cannot be processed (rate, unit, NaN, another SignalSpec)
+     ├─ ModelFileError   a model file is truncated, altered, too new or not a model file
+     ├─ DataError        a dataset or recording is empty, malformed or has only one class
+     ├─ ConfigError      a preset, run folder or option is invalid
+     └─ ExportError      a model cannot be converted, quantized or signed off
 
-The message is one sentence that says what to do. Commands print it on stderr and exit 2.
+Each message is one sentence with a remedy. Commands print it on stderr and exit with status 2.
 """
 
 __all__ = [
@@ -25,23 +25,23 @@ __all__ = [
 
 
 class EkdError(Exception):
-    """Root of all errors that ekd raises on purpose."""
+    """Base class of all errors that ekd raises for foreseeable faults."""
 
 
 class PortError(EkdError):
-    """A serial port is missing, busy, forbidden or gone."""
+    """A serial port is missing, busy, not permitted or disconnected."""
 
 
 class FormatError(EkdError):
-    """Bytes are not in the format they were said to be in."""
+    """Bytes are not in the expected format."""
 
 
 class SignalError(EkdError):
-    """Samples cannot be processed as asked."""
+    """Samples cannot be processed."""
 
 
 class ModelFileError(EkdError):
-    """A model file cannot be trusted or read."""
+    """A model file cannot be read or is not trusted."""
 
 
 class DataError(EkdError):
@@ -49,7 +49,7 @@ class DataError(EkdError):
 
 
 class ConfigError(EkdError):
-    """A preset, run folder or option does not fit."""
+    """A preset, run folder or option is invalid."""
 
 
 class ExportError(EkdError):

@@ -1,4 +1,4 @@
-"""Public names of a package that are imported on first use (PEP 562), so that importing the package loads nothing."""
+"""Lazy import of a package's public names on first use (PEP 562)."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -8,15 +8,15 @@ __all__ = ["lazy_names"]
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Functions for a package's `__getattr__` and `__dir__`.
+    """Return the functions `__getattr__` and `__dir__` of a package whose names are imported lazily.
 
     Args:
         package: the package's `__name__`.
-        modules: each public name, with the dotted name of the module that defines it.
+        modules: maps each public name to the dotted name of the module that defines it.
 
     Returns:
-        `__getattr__`, which imports the module of a name and returns the name's value (and ekd's version for
-        `__version__`), and `__dir__`, which lists the public names.
+        `__getattr__`, which imports the module of a name and returns the name's value, and `__dir__`, which lists the
+        public names. The value of `__version__` is ekd's version.
     """
 
     def get(name: str) -> object:

@@ -1,12 +1,13 @@
-"""Synthetic skin conductance in microsiemens, seeded and endless: the simulated sensor and the training data.
+"""Synthetic skin conductance in microsiemens for the simulated sensor and for training data.
 
-A person's level (2-20 uS, log-normal over people) is multiplied by the exponential of a tonic part, which
-follows arousal through a first-order low-pass, and of a slow mean-reverting drift. On it ride responses: a
-Poisson process whose rate rises with arousal, each a Bateman curve (difference of two exponentials, with its
-peak about 1.5 s after onset) delayed by a latency. Some people hardly respond. Now and then a movement leaves
-an artefact, and the sensor adds noise.
+The signal is endless and determined by its seed. A person's level (2-20 uS, log-normal over people) is multiplied by
+the exponential of two terms: a tonic component, which follows arousal through a first-order low-pass filter, and a slow
+mean-reverting drift. Phasic responses are added to the level. Their onsets are a Poisson process whose rate rises with
+arousal. Each response is a Bateman curve (the difference of two exponentials, with its peak about 1.5 s after onset)
+that is delayed by a latency. A few people are non-responders. Movements add artefacts at random times, and the sensor
+adds white noise.
 
-All of it is synthetic: figures from it say how the software behaves, not how people do.
+The signal is synthetic: results from it show how the software behaves, not how people do.
 """
 
 import math
@@ -25,18 +26,18 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Physiology:
-    """The population that synthetic people are drawn from; arousal is in about -1 (calm) to 1 (aroused).
+    """Parameters of the population of synthetic people. Arousal ranges from about -1 (calm) to 1 (aroused).
 
-    level_us, level_spread: median skin conductance level, and its spread over people (sd of the logarithm).
+    level_us, level_spread: median skin conductance level in uS, and standard deviation of its logarithm over people.
     tonic_gain, tonic_spread: rise of the log level per unit of arousal, and its log spread over people.
-    tonic_tau_s: time constant with which the level follows arousal.
-    calm_per_minute, aroused_per_minute: responses a minute at arousal -1 and 1 (geometric in between).
-    response_size: mean peak of a response, as a fraction of the level; response_spread: its log spread.
-    latency_s, rise_tau_s, decay_tau_s: the response's latency and its Bateman time constants.
-    drift, drift_tau_s: drift of the log level, sd after one second and time constant of its return.
+    tonic_tau_s: time constant of the level's response to arousal.
+    calm_per_minute, aroused_per_minute: responses per minute at arousal -1 and 1, interpolated geometrically.
+    response_size, response_spread: mean peak of a response as a fraction of the level, and its log spread.
+    latency_s, rise_tau_s, decay_tau_s: latency of a response, and the time constants of its Bateman curve.
+    drift, drift_tau_s: standard deviation of the log level's drift after one second, and its time constant.
     non_responders: fraction of people with a tenth of the tonic gain and no responses.
-    artefacts_per_minute, artefact_size: movements, and their size as a fraction of the level.
-    noise_us: sd of the sensor's white noise.
+    artefacts_per_minute, artefact_size: movement artefacts per minute, and their size as a fraction of the level.
+    noise_us: standard deviation of the sensor's white noise in uS.
     """
 
     level_us: float = 6.0
@@ -60,7 +61,7 @@ class Physiology:
 
 
 def _one_pole(x: _Floats, decay: float, state: float) -> tuple[_Floats, float]:
-    """y[n] = decay * y[n-1] + x[n] with y[-1] = state, in numpy; returns y and the new state."""
+    """One-pole filter y[n] = decay * y[n-1] + x[n] with y[-1] = state; returns y and the new state."""
     y = np.empty_like(x)
     stride = max(1, int(20.0 / -math.log(decay)))  # keeps decay**-k below e**20
     for start in range(0, len(x), stride):
@@ -72,7 +73,7 @@ def _one_pole(x: _Floats, decay: float, state: float) -> tuple[_Floats, float]:
 
 
 class OrnsteinUhlenbeck:
-    """Stationary noise with time constant tau_s and standard deviation sd, sampled at rate_hz, endless."""
+    """Endless stationary noise (Ornstein-Uhlenbeck process) with time constant tau_s and standard deviation sd."""
 
     def __init__(self, rng: np.random.Generator, rate_hz: float, tau_s: float, sd: float) -> None:
         self._rng = rng
@@ -81,15 +82,16 @@ class OrnsteinUhlenbeck:
         self._state = sd * float(rng.standard_normal())
 
     def render(self, n: int) -> _Floats:
-        """The next n samples, float64 (n,)."""
+        """The next n samples, float64 of shape (n,)."""
         y, self._state = _one_pole(self._step * self._rng.standard_normal(n), self._decay, self._state)
         return y
 
 
 class SkinConductance:
-    """One synthetic person's skin conductance at rate_hz; `seed` decides the person and all chance.
+    """Skin conductance of one synthetic person at rate_hz.
 
-    The same seed gives the same signal (to rounding) however the arousal course is cut into calls.
+    The seed determines the person and all random numbers. The same seed gives the same signal, up to rounding, however
+    the arousal is divided into calls of `render`.
     """
 
     def __init__(self, rate_hz: float, seed: int | tuple[int, ...], people: Physiology | None = None) -> None:
@@ -141,7 +143,7 @@ class SkinConductance:
         return y
 
     def render(self, arousal: _Floats) -> _Floats:
-        """The next n samples in uS, float64, never below 0.05; arousal (n,) is at the same rate."""
+        """The next samples in uS for arousal of shape (n,) at the same rate; float64 (n,), at least 0.05."""
         arousal = np.asarray(arousal, dtype=np.float64)
         if len(arousal) == 0:
             return np.zeros(0)
@@ -158,10 +160,17 @@ class SkinConductance:
 def simulated_blocks(
     rate_hz: float, seed: int = 0, block_samples: int | None = None, episode_s: float = 60.0
 ) -> Iterator[_Floats]:
-    """Skin conductance in uS without end, in blocks of block_samples (default: about a tenth of a second).
+    """Endless synthetic skin conductance in uS, in blocks. Episodes are as in the synthetic training data.
 
-    Arousal changes every episode_s seconds between calm and aroused in random order (as many of each), with
-    Ornstein-Uhlenbeck fluctuation on it, as in the training data. Raises SignalError for an impossible rate.
+    Args:
+        rate_hz: sampling rate.
+        seed: seed of the person and of the episodes.
+        block_samples: samples in a block; None for about a tenth of a second.
+        episode_s: duration of an episode. Calm and aroused episodes are equally frequent, in random order, and
+            Ornstein-Uhlenbeck noise is added to the arousal.
+
+    Raises:
+        SignalError: the rate is not a positive number, or block_samples or episode_s is not positive.
     """
     person = SkinConductance(rate_hz, (seed, 0))
     size = max(1, round(rate_hz / 10)) if block_samples is None else block_samples

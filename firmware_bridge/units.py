@@ -1,9 +1,9 @@
-"""Raw sensor readings to microsiemens, the one unit of everything downstream.
+"""Conversion of raw sensor readings to microsiemens, the unit of the signal chain.
 
-Sources of the formulae:
+Sources of the formulas:
   adc      BITalino EDA data sheet: uS = ADC / 2**bits * VCC / 0.132 with VCC = 3.3 V, so full scale is 25 uS.
-  divider  Seeed wiki, Grove GSR sensor v1.2: R = (1024 + 2 x) * 10 kOhm / (zero - x), x a 10-bit reading and
-           zero the reading with open electrodes (512 as the potentiometer leaves the factory).
+  divider  Seeed wiki, Grove GSR sensor v1.2: R = (1024 + 2 x) * 10 kOhm / (zero - x), where x is a 10-bit reading and
+           zero is the reading with open electrodes (512 with the factory setting of the potentiometer).
   ohm      conductance is the inverse of resistance: uS = 1e6 / Ohm.
 """
 
@@ -20,13 +20,13 @@ from firmware_bridge.suggestions import did_you_mean
 __all__ = ["BITALINO_FULL_SCALE_US", "LARGEST_US", "Unit", "UnitKind", "parse_unit"]
 
 UnitKind = Literal["uS", "adc", "ohm", "kohm", "divider"]
-"""What a raw reading is; the module's docstring gives each formula."""
+"""The kinds of raw readings; the module's docstring has the formula of each."""
 
 BITALINO_FULL_SCALE_US = 25.0
 """Conductance at full scale of a BITalino EDA front end, in uS: 3.3 / 0.132."""
 
 LARGEST_US = 1e6
-"""What nothing exceeds that is measured with two electrodes on skin, 1 Ohm: a reading beyond it is a garbled one."""
+"""Upper limit of a plausible conductance in uS, which is 1 Ohm: readings of skin that exceed it are invalid."""
 
 _SPELLINGS: dict[str, UnitKind] = {
     "us": "uS",
@@ -45,12 +45,12 @@ _SPELLINGS: dict[str, UnitKind] = {
 class Unit:
     """The unit of a sensor's raw readings.
 
-    kind: see `UnitKind`.
-    adc_bits: resolution of the converter, for "adc" and "divider": readings are in 0 .. 2**adc_bits - 1.
-    full_scale_us: conductance at full scale, for "adc".
-    reference_ohm: the series resistance of a "divider".
-    divider_zero: reading of a "divider" with open electrodes; None means half of full scale.
-    offset_us: conductance at reading 0, for "adc".
+    kind: the kind of reading, see `UnitKind`.
+    adc_bits: resolution of the converter, for "adc" and "divider"; readings range from 0 to 2**adc_bits - 1.
+    full_scale_us: conductance in uS at full scale, for "adc".
+    reference_ohm: series resistance in Ohm, for "divider".
+    divider_zero: reading with open electrodes, for "divider"; None means half of full scale.
+    offset_us: conductance in uS at reading 0, for "adc".
     """
 
     kind: UnitKind = "uS"
@@ -75,7 +75,7 @@ class Unit:
             raise SignalError("offset_us must be a number of microsiemens")
 
     def in_range(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which readings this unit can express: finite, in the converter's range, of 1 Ohm or more (`LARGEST_US`)."""
+        """A mask of the valid readings: finite, within the converter's range, and at least 1 Ohm (`LARGEST_US`)."""
         valid: NDArray[np.bool_] = np.isfinite(values)
         if self.kind in ("adc", "divider"):
             valid &= (values >= 0) & (values < 2**self.adc_bits)
@@ -86,14 +86,14 @@ class Unit:
         return valid
 
     def to_microsiemens(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Conductance in uS of raw readings of any shape, element by element.
+        """Convert raw readings of any shape to conductance in uS, element by element.
 
-        Raises SignalError at the first reading that is not `in_range`.
+        Raises SignalError if a reading is not `in_range`; the message names the first such reading.
         """
         values = np.asarray(values, dtype=np.float64)
         valid = self.in_range(values)
         if not valid.all():
-            raise SignalError(self._complaint(float(values[~valid][0])))
+            raise SignalError(self._out_of_range_message(float(values[~valid][0])))
         microsiemens = values
         if self.kind == "adc":
             microsiemens = values / 2**self.adc_bits * self.full_scale_us + self.offset_us
@@ -104,14 +104,17 @@ class Unit:
         elif self.kind == "divider":
             span = 2**self.adc_bits
             zero = span / 2 if self.divider_zero is None else self.divider_zero
-            # At and above `zero` the electrodes are open: no conductance.
+            # A reading at or above `zero` means open electrodes, which have a conductance of 0.
             conducting = np.maximum(zero - values, 0.0)
             microsiemens = 1e6 * conducting / ((span + 2 * values) * self.reference_ohm)
         return microsiemens
 
     def to_readings(self, microsiemens: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Raw readings of conductances in uS, the inverse of `to_microsiemens`: whole counts, clipped to the
-        converter's range, for "adc" and "divider"; a conductance of 0 has an infinite resistance."""
+        """Convert conductances in uS to raw readings, the inverse of `to_microsiemens`.
+
+        Readings of "adc" and "divider" are whole counts, clipped to the converter's range. The resistance of a
+        conductance of 0 is infinite.
+        """
         microsiemens = np.asarray(microsiemens, dtype=np.float64)
         if self.kind == "uS":
             return microsiemens
@@ -130,7 +133,7 @@ class Unit:
         readings: NDArray[np.float64] = np.clip(np.rint(counts), 0, span - 1)
         return readings
 
-    def _complaint(self, reading: float) -> str:
+    def _out_of_range_message(self, reading: float) -> str:
         if not math.isfinite(reading):
             return f"a reading is {reading}: remove or fill missing values before they reach the signal chain"
         if self.kind in ("adc", "divider"):
@@ -150,9 +153,17 @@ def parse_unit(
     reference_ohm: float = 10_000.0,
     divider_zero: float | None = None,
 ) -> Unit:
-    """The unit a user names: uS (or µS), adc, ohm, kohm, divider (or grove), in any case.
+    """The unit of a name and its parameters.
 
-    Raises SignalError for another name or a parameter out of range.
+    Args:
+        text: uS (or µS), adc, ohm, kohm or divider (or grove), in upper or lower case.
+        adc_bits: resolution of the converter, for adc and divider.
+        full_scale_us: conductance in uS at full scale, for adc.
+        reference_ohm: series resistance in Ohm, for divider.
+        divider_zero: reading with open electrodes, for divider; None means half of full scale.
+
+    Raises:
+        SignalError: the name is unknown, or a parameter is out of range.
     """
     kind = _SPELLINGS.get(text.strip().lower())
     if kind is None:

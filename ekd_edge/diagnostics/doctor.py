@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from ekd_edge.diagnostics.machine import Condition, Machine
 from ekd_edge.errors import EkdError
-from firmware_bridge.dependencies import PACKAGES, is_32_bit, version_of, why_not_loaded
+from firmware_bridge.dependencies import PACKAGES, explain_load_error, is_32_bit, version_of
 
 __all__ = ["Finding", "Level", "check_clock", "check_disk", "check_machine", "check_model", "check_packages"]
 
@@ -99,7 +99,7 @@ def check_packages() -> Iterator[Finding]:
             import_module(module)
         except ImportError as error:
             complete = False
-            yield Finding(PACKAGES[package], "fault", why_not_loaded(package, error))
+            yield Finding(PACKAGES[package], "fault", explain_load_error(package, error))
         else:
             yield Finding(PACKAGES[package], "ok", version_of(PACKAGES[package]) or "version unknown")
     if not complete:

@@ -13,7 +13,7 @@ from ekd_edge.errors import EkdError, ModelFileError, SignalError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Quantization, TensorQuantization
 from ekd_edge.native_output import quiet
-from firmware_bridge.dependencies import explain_no_runtime, why_not_loaded
+from firmware_bridge.dependencies import explain_load_error, explain_no_runtime
 
 __all__ = ["Classifier", "load_runtime", "open_classifier", "softmax"]
 
@@ -63,7 +63,7 @@ def load_runtime() -> Any:
         try:
             return import_module(f"{package}.interpreter").Interpreter
         except (ImportError, OSError) as error:  # LiteRT loads its library by ctypes
-            faults.append(why_not_loaded(package, error))
+            faults.append(explain_load_error(package, error))
     raise EkdError(faults[0] if faults else explain_no_runtime())
 
 

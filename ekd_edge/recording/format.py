@@ -155,7 +155,7 @@ class Reader:
             if payload[0] in (_COUNTS, _VALUES):
                 source, at, values = _parsed(payload)
                 if source != self._number:
-                    self._frames.refuse(payload)  # the frame of its source was damaged
+                    self._frames.reject(payload)  # the frame of its source was damaged
                     continue
                 if run and at != expected:
                     yield self._block(run, first)
@@ -188,7 +188,7 @@ class Reader:
         if part == 0:
             self._kind, self._parts = kind, []
         if kind != self._kind or part != len(self._parts):
-            self._frames.refuse(payload)
+            self._frames.reject(payload)
             return
         self._parts.append(payload[4:])
         if not last:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from firmware_bridge.devices.emulator import Burst, Emulator, in_pieces
-from firmware_bridge.devices.registry import DeviceFormat, Heard, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, ReceivedBytes, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform, at_rate
 from firmware_bridge.errors import FormatError
@@ -70,7 +70,7 @@ class SkinlinkDecoder:
             raise FormatError(f"no line of a skinlink sensor was found: {self._options.hint}")
         return blocks
 
-    def complaint(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """Why there are no samples so far, in one sentence."""
         return None if self._samples else f"no line of a skinlink sensor so far: {self._options.hint}"
 
@@ -78,7 +78,7 @@ class SkinlinkDecoder:
         """Nothing: the sensor sends without a command."""
         return b""
 
-    def farewell(self) -> bytes:
+    def stop_command(self) -> bytes:
         """Nothing: the sensor cannot be stopped."""
         return b""
 
@@ -103,7 +103,7 @@ class SkinlinkEmulator:
         for number, (value,) in enumerate(in_pieces(self._values, 1)):
             yield Burst(number + 1, b"SL %d %d\r\n" % (number, round(value * 1000)))
 
-    def hear(self, data: bytes) -> bytes:
+    def receive(self, data: bytes) -> bytes:
         """No answer: the sensor ignores what is sent to it."""
         return b""
 
@@ -118,9 +118,9 @@ def open_decoder(options: StreamOptions) -> StreamDecoder:
     return SkinlinkDecoder(options)
 
 
-def recognises(heard: Heard) -> bool:
+def recognises(received: ReceivedBytes) -> bool:
     """Whether these bytes are certainly this sensor's: several lines, each of the right form."""
-    lines = heard.data.split(b"\n")[1 if heard.live else 0 : -1]
+    lines = received.data.split(b"\n")[1 if received.live else 0 : -1]
     return len(lines) >= 3 and all(LINE.fullmatch(line) for line in lines)
 
 

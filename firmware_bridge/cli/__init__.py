@@ -1,1 +1,1 @@
-"""The `ekd-firmware` command: one file a subcommand, and its argument types."""
+"""The `ekd-firmware` command: one file per subcommand, and what the commands of all packages share."""

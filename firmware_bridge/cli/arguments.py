@@ -1,7 +1,7 @@
 """Argument types and shared options of all ekd commands.
 
-A type turns the text of an option into a checked value, or raises argparse.ArgumentTypeError with a sentence that says
-what to write.
+A type converts the text of an option to a checked value, or raises argparse.ArgumentTypeError with a sentence that
+states the accepted values.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def rate_argument(text: str) -> Fraction:
 
 
 def positive(text: str) -> float:
-    """A finite number above zero."""
+    """A finite positive number."""
     number = _number(text)
     if not number > 0:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above zero")
@@ -34,15 +34,15 @@ def positive(text: str) -> float:
 
 
 def not_negative(text: str) -> float:
-    """A finite number of zero or more."""
+    """A finite number that is zero or positive."""
     number = _number(text)
     if not number >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} must be zero or a number above it")
+        raise argparse.ArgumentTypeError(f"{text!r} must be zero or a positive number")
     return number
 
 
 def share(text: str) -> float:
-    """A number from 0 up to, but not including, 1."""
+    """A number that is at least 0 and below 1."""
     number = _number(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a share from 0 to below 1, such as 0.2")
@@ -57,7 +57,7 @@ def count(text: str) -> int:
 
 
 def size_bytes(text: str) -> int:
-    """A size such as "500M" or "2G", in bytes; K, M and G are powers of 1024."""
+    """The number of bytes in a size such as "500M" or "2G"; K, M and G are powers of 1024."""
     number, factor = text[:-1], _SIZE_FACTORS.get(text[-1:].upper())
     if factor is None or not (number.isascii() and number.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
@@ -65,13 +65,13 @@ def size_bytes(text: str) -> int:
 
 
 def add_port_argument(parser: argparse.ArgumentParser, about: str) -> None:
-    """`--port PORT`, which may also be given without the flag; see `port_of`."""
+    """Add `--port PORT` and the positional argument PORT, which means the same; see `port_of`."""
     parser.add_argument("port_positional", metavar="PORT", nargs="?", help=about)
     parser.add_argument("--port", metavar="PORT", help="the same, as an option")
 
 
 def port_of(options: argparse.Namespace) -> str:
-    """The port that is named. Raises ConfigError unless it is named exactly once."""
+    """The port that the options name. Raises ConfigError unless they name exactly one."""
     named = [port for port in (options.port_positional, options.port) if port is not None]
     if len(named) != 1:
         raise ConfigError("name one port, such as --port /dev/ttyUSB0")
@@ -79,7 +79,7 @@ def port_of(options: argparse.Namespace) -> str:
 
 
 def _number(text: str) -> float:
-    """The finite number in a text; NaN, which fails every comparison, for anything else."""
+    """The finite number in a text, or NaN for any other text: NaN fails every comparison."""
     try:
         number = float(text)
     except ValueError:

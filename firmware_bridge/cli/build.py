@@ -1,4 +1,4 @@
-"""`ekd-firmware build`: compile the sensor's firmware and print the path of the .hex file."""
+"""`ekd-firmware build` compiles the sensor's firmware and prints the path of the .hex file."""
 
 import argparse
 from pathlib import Path
@@ -12,27 +12,32 @@ _SETTINGS = "settings: " + "; ".join(f"{name}: {about}" for name, about in SETTI
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `build`."""
+    """Add the options of `build`."""
     add_build_arguments(parser)
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that `build` and `flash` share."""
+    """Add the options that `build` and `flash` share."""
     parser.epilog = _SETTINGS
     parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="a setting, see below"
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="a setting, see below; may be given several times",
     )
-    parser.add_argument("--folder", metavar="DIR", type=Path, help=f"for what is built (default: {default_folder()})")
+    parser.add_argument("--folder", metavar="DIR", type=Path, help=f"the build folder (default: {default_folder()})")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compile."""
+    """Compile the firmware and print the path of the .hex file."""
     elf = build("firmware", options.folder, settings_of(options))
     print(elf.with_suffix(".hex"))
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, str]:
-    """The firmware's settings of `--set`. Raises ConfigError for one that is not KEY=VALUE."""
+    """The firmware settings of the options `--set`. Raises ConfigError if one is not KEY=VALUE."""
     pairs = [text.partition("=") for text in options.settings]
     if any(not (name and value) for name, _, value in pairs):
         raise ConfigError("write settings as --set KEY=VALUE")

@@ -1,6 +1,6 @@
-"""`ekd-firmware`: emulate, monitor, build and flash skin-conductance sensors.
+"""`ekd-firmware` monitors and emulates skin-conductance sensors, and builds and flashes ekd's firmware.
 
-Exit status: 0 when all is done, 130 on Ctrl-C or SIGTERM, 2 for a fault, with one sentence on stderr.
+Exit status: 0 on success, 2 for a fault with one sentence on stderr, 130 on Ctrl-C or SIGTERM.
 """
 
 import sys
@@ -12,7 +12,7 @@ __all__ = ["PROGRAM", "main"]
 
 PROGRAM = Program(
     "ekd-firmware",
-    "Tools for skin-conductance sensors: what is at a port, emulated devices, ekd's own firmware.",
+    "Tools for skin-conductance sensors: monitor a device, emulate a device, build and flash ekd's firmware.",
     (
         Command("monitor", "show a device's format, true rate, losses and level", "firmware_bridge.cli.monitor"),
         Command("simulate", "emulate a device on a pseudo-terminal", "firmware_bridge.cli.simulate"),
@@ -25,7 +25,7 @@ PROGRAM = Program(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring for the exit status."""
+    """Run the command and return its exit status; see the module's docstring."""
     return run_program(PROGRAM, argv)
 
 

@@ -1,4 +1,4 @@
-"""`ekd-firmware monitor`: a device's format and id, its true rate, its losses and a live trace."""
+"""`ekd-firmware monitor` shows a device's format and id, its true sampling rate, its losses and a live trace."""
 
 import argparse
 import json
@@ -32,11 +32,11 @@ _TRACE_POINTS = 240
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is known of a device at one moment.
+    """The state of a device at one moment.
 
-    format: its format's name. device: its id, where it states one. stated_hz: the rate it states. clock: its true rate,
-    once known. counts: of the stream. level_us: the latest level in uS, NaN where the unit is not known.
-    raw: the latest raw reading.
+    port: the port's name. format: name of the device format. device: the device's id, or None. stated_hz: the rate that
+    the device states. clock: its measured rate, or None in the first seconds. counts: counts of the stream. level_us:
+    the latest level in uS, or NaN if the unit is unknown. raw: the latest raw reading.
     """
 
     port: str
@@ -49,7 +49,7 @@ class Reading:
     raw: float
 
     def as_json(self) -> str:
-        """One line of JSON; what is not known is null."""
+        """One line of JSON; unknown values are null."""
         clock, status = self.clock, self.counts.status
         known = {
             "port": self.port,
@@ -71,7 +71,7 @@ class Reading:
         return json.dumps(known)
 
     def as_text(self) -> str:
-        """One line for a person."""
+        """One line of text."""
         clock, counts, status = self.clock, self.counts, self.counts.status
         name = self.format if self.device is None else f"{self.format} {self.device}"
         rate = f"{self.stated_hz:.6g} Hz"
@@ -89,23 +89,28 @@ class Reading:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `monitor`."""
+    """Add the options of `monitor`."""
     parser.description = (
-        "Show a sensor's format and id, its true rate and how many parts per million its clock is off this computer's, "
-        "what was lost, the level and, in a terminal, a live trace."
+        "Show a sensor's format and id, its true rate, the error of its clock in parts per million against this "
+        "computer's clock, the lost samples, the level and, in a terminal, a live trace."
     )
     add_port_argument(parser, "/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...")
     parser.add_argument(
-        "--format", metavar="NAME", default="auto", help=f"auto, {', '.join(BUILT_IN)}, or another installed one (auto)"
+        "--format",
+        metavar="NAME",
+        default="auto",
+        help=f"auto, {', '.join(BUILT_IN)}, or an installed format (default: auto)",
     )
-    parser.add_argument("--rate", metavar="HZ", type=rate_argument, help="sampling rate, where the device needs it")
+    parser.add_argument(
+        "--rate", metavar="HZ", type=rate_argument, help="sampling rate, for a device that does not state it"
+    )
     parser.add_argument("--baud", metavar="N", type=count, help="default: the format's; auto tries 115200, 9600")
     parser.add_argument("--seconds", metavar="N", type=not_negative, help="stop after N seconds")
-    parser.add_argument("--json", action="store_true", help="one JSON object a second on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per second")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the port until `--seconds` are over or the device goes away."""
+    """Read the port until `--seconds` have passed or the device is disconnected."""
     port = port_of(options)
     end = monotonic() + (math.inf if options.seconds is None else options.seconds)
     live = not options.json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -118,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
         finally:
             view.close()
     if device.counts.samples == 0:
-        raise FormatError(f"nothing readable came from {port}: check the device, --format and --baud")
+        raise FormatError(f"no readable data came from {port}: check the device, --format and --baud")
 
 
 def _reading(port: str, device: Device, block: RawBlock, level_us: float) -> Reading:
@@ -135,7 +140,7 @@ def _reading(port: str, device: Device, block: RawBlock, level_us: float) -> Rea
 
 
 class _Level:
-    """The level of a block in uS, and the means of the last blocks."""
+    """Computes the level of each block in uS, and means over time for the trace."""
 
     def __init__(self) -> None:
         self.recent: deque[float] = deque(maxlen=_TRACE_POINTS)
@@ -157,7 +162,7 @@ class _Level:
 
 
 class _Lines:
-    """One line a second."""
+    """Prints one line per second."""
 
     def __init__(self, stream: TextIO, as_json: bool) -> None:
         self._stream, self._json = stream, as_json
@@ -183,7 +188,7 @@ class _Lines:
 
 
 class _Trace:
-    """A line of text and a trace under it, drawn over themselves."""
+    """Shows a line of text with a trace below it, and overwrites both in place."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -204,7 +209,7 @@ class _Trace:
         print(f"ekd-firmware: {message}", file=self._stream, flush=True)
 
     def close(self) -> None:
-        """What was drawn last stays."""
+        """Leave the last line and trace on the terminal."""
 
     def _wipe(self) -> None:
         if self._drawn:
@@ -213,7 +218,7 @@ class _Trace:
 
 
 def _trace(levels: list[float]) -> str:
-    """Levels as a row of bars between their least and their greatest."""
+    """Levels as a row of bars, scaled from their minimum to their maximum."""
     if not levels:
         return ""
     low, high = min(levels), max(levels)

@@ -1,11 +1,11 @@
-"""What all ekd commands share: subcommands, suggestions, `--version`, shell completion and exit status.
+"""The command-line framework of all ekd commands: subcommands, suggestions, `--version`, shell completion, exit status.
 
-A command-line program is a `Program`: data that names its subcommands. Each subcommand is a module with
-`add_arguments(parser)` and `run(options)`; it is imported only when it is chosen, so that `ekd-edge doctor` starts
-where numpy cannot be loaded.
+A command-line program is described by a `Program`, which lists its subcommands. Each subcommand is a module with
+`add_arguments(parser)` and `run(options)`. The module is imported only when its subcommand is chosen, so that
+`ekd-edge doctor` starts on machines where numpy cannot be loaded.
 
-Exit status: what `run` returns (None is 0); 2 for an EkdError, a missing package or a wrong argument, with one sentence
-on stderr; 130 on Ctrl-C; 0 where the reader of stdout closes the pipe.
+The exit status is the return value of `run` (None is 0). It is 2 for an EkdError, a missing package or a wrong
+argument, with one sentence on stderr. It is 130 on Ctrl-C, and 0 if the reader of stdout closes the pipe.
 """
 
 import argparse
@@ -26,16 +26,16 @@ __all__ = ["Command", "Parser", "Program", "build_parser", "run_program"]
 
 _COMPLETION = "--print-completion"
 _WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""How writing to a stream fails that the caller opened; faults of named files carry a file name."""
+"""Errors of writing to stdout or stderr; an OSError of a named file has a file name and is not handled here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One subcommand.
 
-    name: what the user types. summary: one line for `--help`. module: dotted name of the module that implements it:
-    `add_arguments(parser)` and `run(options) -> int | None`. positional: whether its first argument may be a positional
-    one, which matters for the default command only. hidden: left out of the help (an old spelling).
+    name: name on the command line. summary: one line for `--help`. module: dotted name of the module that implements it
+    with `add_arguments(parser)` and `run(options) -> int | None`. positional: whether its first argument may be
+    positional, which is used for the default command only. hidden: whether the help omits it (a deprecated name).
     """
 
     name: str
@@ -49,8 +49,8 @@ class Command:
 class Program:
     """A console script.
 
-    name: of the script. description: for `--help`. commands: its subcommands. default: the name of the command that
-    runs where none is named; None where one must be named.
+    name: name of the script. description: text for `--help`. commands: its subcommands. default: name of the subcommand
+    that runs if the user names none; None if the user must name one.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Program:
     default: str | None = None
 
     def command(self, name: str) -> Command | None:
-        """The subcommand of that name, None where there is none."""
+        """The subcommand with this name, or None."""
         return next((each for each in self.commands if each.name == name), None)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one sentence on stderr, with the nearest known name where one is similar."""
+    """An ArgumentParser that prints errors as one sentence with a suggestion for a misspelled name."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, or exit with status 2 and a sentence that names what is not known."""
+        """Parse the arguments. Unknown arguments exit with status 2 and one sentence that names them."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [name for action in self._all_actions(args) for name in action.option_strings]
@@ -81,7 +81,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2 and one sentence."""
+        """Exit with status 2 and print the message as one sentence."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -105,7 +105,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """`--version`: read only when asked for."""
+    """The option `--version`, which reads the versions only when it is given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
@@ -117,17 +117,17 @@ class _Version(argparse.Action):
 
 
 def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
-    """Parse, run the chosen command and return the exit status; see the module's docstring.
+    """Parse the arguments, run the chosen command and return its exit status; see the module's docstring.
 
     Args:
-        program: the program's subcommands.
-        argv: arguments without the program's name; None for those of this process.
+        program: the program and its subcommands.
+        argv: arguments without the program's name; None for the arguments of this process.
 
     Returns:
         The exit status.
 
     Raises:
-        SystemExit: for `--help`, `--version` and wrong arguments, as argparse does.
+        SystemExit: the arguments are wrong, or include `--help` or `--version`, as in argparse.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
@@ -164,16 +164,16 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(program: Program, chosen: Command | None, *, for_help: bool = False, complete: bool = False) -> Parser:
-    """The program's parser.
+    """Build the program's parser.
 
     Args:
-        program: the program's subcommands.
-        chosen: the subcommand that is named in the arguments; None for the default command.
-        for_help: list the subcommands next to the options of the default command.
-        complete: give every subcommand its options, for shell completion.
+        program: the program and its subcommands.
+        chosen: the subcommand that the arguments name; None for the default command.
+        for_help: whether to list the subcommands and the options of the default command.
+        complete: whether to add the options of every subcommand, for shell completion.
 
     Returns:
-        A parser with the options of the chosen command only, unless `complete`.
+        A parser with the options of the chosen command, or of all commands if `complete` is True.
     """
     parser = Parser(prog=program.name, description=program.description)
     parser.add_argument("--version", action=_Version)
@@ -203,14 +203,17 @@ def build_parser(program: Program, chosen: Command | None, *, for_help: bool = F
 
 
 def discard(stream: TextIO) -> None:
-    """Point a stream that takes no more at /dev/null: Python would complain at exit of what is left to write."""
+    """Redirect a stream that can no longer be written to /dev/null, so that Python's flush at exit does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
-    """The command that is meant. Raises EkdError for a word that is none, with the nearest one."""
+    """The command that the arguments name, or the default command.
+
+    Raises EkdError with a suggestion if the first argument is not a command.
+    """
     default = program.command(program.default) if program.default is not None else None
     if not arguments or arguments[0].startswith("-"):
         return default
@@ -222,7 +225,7 @@ def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
         near = closest(word, names)
         if near is None or os.sep in word or Path(word).exists():
             return default
-        raise EkdError(f"there is neither a file nor a command {word!r}; did you mean {near}?")
+        raise EkdError(f"{word!r} is neither a file nor a command; did you mean {near}?")
     raise EkdError(f"unknown command {word!r}: choose one of {', '.join(names)}{did_you_mean(word, names)}")
 
 
@@ -252,7 +255,7 @@ def _print_completion(program: Program, arguments: Sequence[str]) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open /dev/null in place of each standard stream that the caller closed, so that no file takes its descriptor."""
+    """Open /dev/null for each standard stream that the caller closed, so that no other file gets its descriptor."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)

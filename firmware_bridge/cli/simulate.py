@@ -1,4 +1,4 @@
-"""`ekd-firmware simulate`: an emulated device on a pseudo-terminal."""
+"""`ekd-firmware simulate` runs an emulated device on a pseudo-terminal."""
 
 import argparse
 import signal
@@ -30,39 +30,47 @@ _FIRMWARE_S = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `simulate`."""
+    """Add the options of `simulate`."""
     parser.description = (
-        "Play a recording, or a simulated person, as a sensor on a pseudo-terminal. The node's path is the first line "
-        "on stdout. Sending starts when a program opens the node and ends when that program has read everything."
+        "Play a recording, or a simulated person, as a sensor on a pseudo-terminal. The first line on stdout is the "
+        "path of the pseudo-terminal. The sensor starts when a program opens the path and ends when the program has "
+        "read everything."
     )
     parser.epilog = "faults: " + "; ".join(f"{kind}: {about}" for kind, about in FAULTS.items())
     parser.add_argument(
-        "--waveform", metavar="FILE", type=Path, help="CSV: value, or time and value (default: a simulated person)"
+        "--waveform",
+        metavar="FILE",
+        type=Path,
+        help="CSV file with a value, or a time and a value, on each line (default: a simulated person)",
     )
     parser.add_argument(
-        "--rate", metavar="HZ", type=rate_argument, help="of the waveform, where the file does not state it"
+        "--rate", metavar="HZ", type=rate_argument, help="sampling rate of the waveform, if the file does not state it"
     )
-    parser.add_argument("--unit", choices=["uS", "adc"], help="of the waveform, where the file does not state it")
+    parser.add_argument("--unit", choices=["uS", "adc"], help="unit of the waveform, if the file does not state it")
     parser.add_argument(
         "--adc-bits",
         metavar="N",
         type=int,
         choices=range(1, 17),
-        help="of an adc waveform, or of the front end (16)",
+        help="resolution of a waveform in adc, or of the emulated front end (default: 16)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the simulated person (1)")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="seed of the simulated person (default: 1)")
     parser.add_argument(
-        "--format", metavar="NAME", default="ekd", help=f"{', '.join(BUILT_IN)}, or another installed one (ekd)"
+        "--format", metavar="NAME", default="ekd", help=f"{', '.join(BUILT_IN)}, or an installed format (default: ekd)"
     )
     parser.add_argument(
         "--firmware",
         action="store_true",
-        help="run ekd's own firmware, as it would be flashed, in a simulated ATmega328P instead of an emulated device",
+        help="run ekd's firmware in a simulated ATmega328P instead of an emulated device",
     )
-    parser.add_argument("--millis", action="store_true", help="csv lines carry the time in milliseconds")
-    parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the node")
+    parser.add_argument("--millis", action="store_true", help="put the time in milliseconds before each value of csv")
+    parser.add_argument("--link", metavar="PATH", type=Path, help="create a symbolic link to the pseudo-terminal")
     parser.add_argument(
-        "--speed", metavar="X", type=not_negative, default=1.0, help="times real time; 0: as fast as the reader (1)"
+        "--speed",
+        metavar="X",
+        type=not_negative,
+        default=1.0,
+        help="playback speed relative to real time; 0 sends as fast as the reader reads (default: 1)",
     )
     parser.add_argument(
         "--paced", metavar="S", type=not_negative, help="continue at full speed after S seconds of signal"
@@ -73,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND[=VALUE][@S]",
         action="append",
         default=[],
-        help="something that goes wrong after S seconds of signal, see below; may be given again",
+        help="a fault after S seconds of signal, see below; may be given several times",
     )
 
 
@@ -92,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _run_firmware(options: argparse.Namespace) -> None:
     if options.fault or options.paced is not None or options.format != "ekd":
-        raise ConfigError("--firmware goes with a waveform, --speed, --seconds and --link alone")
+        raise ConfigError("--firmware accepts only a waveform, --speed, --seconds and --link: remove other options")
     if options.waveform is None and options.seconds is None:
         options.seconds = _FIRMWARE_S
     simulator, elf = build("simulator"), build("firmware")
@@ -109,13 +117,13 @@ def _run_firmware(options: argparse.Namespace) -> None:
 
 def _emulator(options: argparse.Namespace, waveform: Waveform) -> Emulator:
     if options.millis and options.format != "csv":
-        raise ConfigError("--millis belongs to --format csv: leave one of them out")
+        raise ConfigError("--millis requires --format csv: add it, or remove --millis")
     return CsvEmulator(waveform, millis=True) if options.millis else find_format(options.format).emulate(waveform)
 
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the body as Ctrl-C does."""
+    """Raise KeyboardInterrupt on SIGTERM inside the `with` block, as on Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -124,9 +132,9 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 def read_waveform(options: argparse.Namespace) -> Waveform:
-    """The waveform of the recording, or of the simulated person, that the options name.
+    """The waveform that the options name: a recording or a simulated person.
 
-    Raises PortError where the file cannot be read, FormatError where it is not a recording or does not state its unit.
+    Raises PortError if the file cannot be read, FormatError if it is not a recording or does not state its unit.
     """
     if options.waveform is None:
         return person_waveform(options.rate or _SYNTHETIC_HZ, options.seed, options.seconds, options.adc_bits or 16)

@@ -1,1 +1,1 @@
-"""Sensor devices: one folder a device (decoder, emulator, frames), their detection and their registry."""
+"""Sensor devices: one folder per device (decoder, emulator, frames), format detection and the registry."""

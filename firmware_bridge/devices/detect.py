@@ -1,4 +1,4 @@
-"""Which format a device speaks: found by listening, or by asking it, without losing a byte that was heard meanwhile."""
+"""Detection of a device's format from the bytes it sends, or from its answer to a probe; no received byte is lost."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,7 @@ from itertools import cycle
 
 from firmware_bridge.devices.registry import (
     DeviceFormat,
-    Heard,
+    ReceivedBytes,
     check_settings,
     find_format,
     installed_formats,
@@ -20,14 +20,14 @@ __all__ = ["DetectingDecoder", "open_decoder"]
 _PATIENCE_BYTES = 16384
 _TEXT = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _SILENCE_S = 1.0
-"""A device that has said nothing for so long is asked."""
+"""Probes are sent to a device that has sent nothing for this long."""
 _ANSWER_S = 0.5
 
 
 def open_decoder(format: str = "auto", options: StreamOptions | None = None) -> StreamDecoder:
-    """A decoder for `NAME` or `NAME:key=value,...`; "auto" finds out by listening and asking.
+    """A decoder for the format `NAME` or `NAME:key=value,...`, or for "auto", which detects the format.
 
-    Raises ConfigError where there is no such format, or no such setting.
+    Raises ConfigError if the format or a setting is unknown.
     """
     options = options or StreamOptions()
     name, settings = parse_format(format)
@@ -38,16 +38,16 @@ def open_decoder(format: str = "auto", options: StreamOptions | None = None) -> 
 
 
 class DetectingDecoder:
-    """Identifies the format, then decodes everything received from the first byte on (see `StreamDecoder`).
+    """Detects the format, then decodes all bytes from the first one on (see `StreamDecoder`).
 
-    It decides once exactly one format recognises the bytes, or answers to its name. A device is asked nothing
-    while it speaks by itself.
+    The format is detected when exactly one format recognises the bytes, or when a device answers a probe. Probes are
+    sent only to a device that sends nothing.
     """
 
     def __init__(self, options: StreamOptions) -> None:
         self._options = options
         self._formats = list(installed_formats())
-        self._heard = b""
+        self._received = b""
         self._next_look = 1
         self._first_s = 0.0
         self._arrivals: list[tuple[int, float]] = []
@@ -57,50 +57,50 @@ class DetectingDecoder:
         self._asked_s = 0.0
         self._chosen: StreamDecoder | None = None
         self.format: DeviceFormat | None = None
-        """What was found, else None."""
+        """The detected format, or None."""
 
     @property
     def decoder(self) -> StreamDecoder | None:
-        """The decoder of what was found, else None."""
+        """The decoder of the detected format, or None."""
         return self._chosen
 
     @property
     def counts(self) -> StreamCounts:
-        """Zero until the format is known; nothing heard before is left out of the count then."""
+        """The counts of the detected format's decoder, which include all bytes from the first one on; 0 before."""
         return StreamCounts() if self._chosen is None else self._chosen.counts
 
-    def complaint(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
         if self._chosen is not None:
-            return self._chosen.complaint()
+            return self._chosen.failure_reason()
         names = ", ".join(format.name for format in self._formats)
-        return f"{len(self._heard)} bytes arrived but none of the formats {names} among them: {self._options.hint}"
+        return f"{len(self._received)} bytes arrived in none of the formats {names}: {self._options.hint}"
 
-    def hears_noise(self) -> bool:
-        """Whether what was heard so far is neither any format nor text that may yet lead to one."""
-        printable = sum(byte in _TEXT for byte in self._heard)
-        return self._chosen is None and printable < 0.9 * len(self._heard)
+    def received_noise(self) -> bool:
+        """Whether the received bytes are in no known format and are not text either."""
+        printable = sum(byte in _TEXT for byte in self._received)
+        return self._chosen is None and printable < 0.9 * len(self._received)
 
     def take_request(self) -> bytes:
-        """A question, where the device has been silent; once the format is known, what its decoder wants to send."""
+        """A probe if the device has been silent; after detection, the request of the format's decoder."""
         if self._chosen is not None:
             return self._chosen.take_request()
         now_s = self._options.clock()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
         patience_s = _ANSWER_S if self._asked else _SILENCE_S
-        if not self._options.live or self._heard or now_s - max(self._silent_since_s, self._asked_s) < patience_s:
+        if not self._options.live or self._received or now_s - max(self._silent_since_s, self._asked_s) < patience_s:
             return b""
         asked = next(self._questions, None)
-        if asked is None or asked.question is None:
+        if asked is None or asked.probe is None:
             return b""
         self._asked.append(asked)
         self._asked_s = now_s
-        return asked.question.ask
+        return asked.probe.request
 
-    def farewell(self) -> bytes:
+    def stop_command(self) -> bytes:
         """See `StreamDecoder`."""
-        return b"" if self._chosen is None else self._chosen.farewell()
+        return b"" if self._chosen is None else self._chosen.stop_command()
 
     def feed(self, data: bytes) -> list[RawBlock]:
         """See `StreamDecoder`."""
@@ -108,15 +108,15 @@ class DetectingDecoder:
             return self._chosen.feed(data)
         if data and self._options.live:
             now_s = self._options.clock()
-            self._first_s = self._first_s if self._heard else now_s
-            self._arrivals.append((len(self._heard) + len(data), now_s - self._first_s))
-        self._heard += data
-        if len(self._heard) >= self._next_look:
-            self._next_look = len(self._heard) + max(1, len(self._heard) // 16)
+            self._first_s = self._first_s if self._received else now_s
+            self._arrivals.append((len(self._received) + len(data), now_s - self._first_s))
+        self._received += data
+        if len(self._received) >= self._next_look:
+            self._next_look = len(self._received) + max(1, len(self._received) // 16)
             if (found := self._look()) is not None:
                 return self._choose(found)
-        if len(self._heard) > _PATIENCE_BYTES:
-            raise FormatError(self.complaint())
+        if len(self._received) > _PATIENCE_BYTES:
+            raise FormatError(self.failure_reason())
         return []
 
     def finish(self) -> list[RawBlock]:
@@ -126,33 +126,37 @@ class DetectingDecoder:
             if found is None:
                 found = self._shortest()
             if found is None:
-                raise FormatError(self.complaint())
+                raise FormatError(self.failure_reason())
             return self._choose(found) + self.finish()
         return self._chosen.finish()
 
     def _look(self) -> DeviceFormat | None:
-        """The one format that these bytes can be."""
+        """The format that the received bytes identify, or None."""
         for format in self._asked:
-            if format.question is not None and format.question.answered(self._heard):
+            if format.probe is not None and format.probe.is_answer(self._received):
                 return format
-        heard = Heard(self._heard, self._options.live, tuple(self._arrivals))
-        found = [format for format in self._formats if format.recognises(heard)]
+        received = ReceivedBytes(self._received, self._options.live, tuple(self._arrivals))
+        found = [format for format in self._formats if format.recognises(received)]
         return found[0] if len(found) == 1 else None
 
     def _shortest(self) -> DeviceFormat | None:
-        """Lines, where a recording holds no more than one or two."""
-        if self._options.live or not self._heard.strip():
+        """The CSV format, if a recording has only one or two lines of numbers; else None."""
+        if self._options.live or not self._received.strip():
             return None
-        last = self._heard.rstrip().rsplit(b"\n", 1)[-1]
+        last = self._received.rstrip().rsplit(b"\n", 1)[-1]
         csv = find_format("csv")
-        return csv if csv.recognises(Heard(b"\n".join([self._heard.rstrip(), last, last]), live=False)) else None
+        return (
+            csv
+            if csv.recognises(ReceivedBytes(b"\n".join([self._received.rstrip(), last, last]), live=False))
+            else None
+        )
 
     def _choose(self, format: DeviceFormat) -> list[RawBlock]:
         self.format = format
         self._chosen = format.open(self._options)
-        heard, self._heard, self._arrivals = self._heard, b"", []
-        return self._chosen.feed(heard)
+        received, self._received, self._arrivals = self._received, b"", []
+        return self._chosen.feed(received)
 
     def _in_turn(self) -> Iterator[DeviceFormat]:
-        asked = [format for format in self._formats if format.question is not None]
+        asked = [format for format in self._formats if format.probe is not None]
         return cycle(asked)

@@ -1,4 +1,4 @@
-"""The emulated devices' common face."""
+"""The interface of emulated devices."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,45 +15,45 @@ _Reading = TypeVar("_Reading", np.float64, np.uint16)
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Bytes that a device sends once it has taken `samples` samples since its run began."""
+    """Bytes that a device sends when it has taken `samples` samples since the start of its run."""
 
     samples: int
     data: bytes
 
 
 class Emulator(Protocol):
-    """A device without a wire: what it would send, and what it would answer. It knows no time but its samples."""
+    """An emulated device: the bytes that it sends and its answers. Its time is the count of its samples."""
 
     @property
     def baud(self) -> int:
-        """Bits a second on its serial link."""
+        """Baud rate of the serial link."""
         ...
 
     @property
     def rate_hz(self) -> Fraction:
-        """Its sampling rate at present."""
+        """The current sampling rate in Hz."""
         ...
 
     @property
     def run(self) -> int:
-        """0 while it sends nothing; another number after each restart."""
+        """Number of the current run, or 0 while the device sends nothing. It changes at each restart."""
         ...
 
     def bursts(self) -> Iterator[Burst]:
-        """What it sends in the present run, to the waveform's end."""
+        """The bytes that the device sends in the current run, to the end of the waveform."""
         ...
 
-    def hear(self, data: bytes) -> bytes:
-        """Its answer to bytes from the host, which may start or end a run."""
+    def receive(self, data: bytes) -> bytes:
+        """Process bytes from the host, which may start or end a run, and return the device's answer."""
         ...
 
     def reset(self) -> None:
-        """What a power cycle does to it; the waveform goes on."""
+        """Restart the device as after a power cycle; the waveform continues."""
         ...
 
 
 def in_pieces(blocks: Iterable[NDArray[_Reading]], size: int) -> Iterator[list[Any]]:
-    """The readings in lists of `size`; the last one may be shorter."""
+    """Split the readings into lists of `size` readings; the last list may be shorter."""
     rest: list[Any] = []
     for block in blocks:
         rest += block.tolist()

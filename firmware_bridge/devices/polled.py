@@ -1,4 +1,4 @@
-"""The part that decoders of polled devices share: a device that the host configures, starts and stops."""
+"""The base class of decoders for polled devices, which the host configures, starts and stops."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from firmware_bridge.errors import FormatError
 __all__ = ["PolledDecoder"]
 
 _STARTING_S = 2.0
-"""A started device that sends nothing valid for this long is started again."""
+"""A started device that sends no valid frame for this long is started again."""
 _PATIENCE_BYTES = 8192
 
 
@@ -17,24 +17,32 @@ class _Decode(Protocol):
 
 
 class PolledDecoder:
-    """State, counts and end of the stream of a polled device (see `StreamDecoder`); base of its decoder.
+    """Base class of a polled device's decoder: its state, its counts and the end of its stream (see `StreamDecoder`).
 
-    A subclass has `take_request` and `_decode(in_a_row, at_end)`, which takes blocks from `_buffer` once that many
-    frames continue one another. `_state` is "new", "started" or a step between them; a recording is always "started".
+    A subclass implements `take_request` and `_decode(in_a_row, at_end)`, which decodes blocks from `_buffer` when that
+    many consecutive frames are valid. `_state` is "new", "started" or a step between them. The state of a recording is
+    always "started".
     """
 
     _decode: _Decode
     _answers = False
-    """Whether the device answers commands: bytes that arrive before it is started are not frames then."""
+    """Whether the device answers commands. If it does, bytes that arrive before the start are not frames."""
 
     def __init__(self, options: StreamOptions, stop: bytes, frame: str, in_a_row: int) -> None:
-        """stop: the command that stops the device. frame: for messages. in_a_row: frames that confirm a first one."""
+        """Start in the state "new" if live, else "started".
+
+        Args:
+            options: options of the stream.
+            stop: the command that stops the device.
+            frame: name of the device's frame in error messages.
+            in_a_row: consecutive valid frames that are required before the first one is accepted.
+        """
         self._live, self._hint, self._clock = options.live, options.hint, options.clock
         self._stop, self._frame, self._in_a_row = stop, frame, in_a_row
         self._state, self._since_s = ("new" if self._live else "started"), 0.0
         self._buffer = b""
         self._locked = self._ever = False
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._next = self._segment = 0
         self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
 
@@ -43,13 +51,13 @@ class PolledDecoder:
         """See `StreamCounts`."""
         return StreamCounts(self._samples, self._dropped, self._rejected, self._discarded)
 
-    def complaint(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
         if self._ever:
             return None
-        return f"{self._bytes} bytes arrived but no {self._frame} among them: {self._hint}"
+        return f"{self._bytes} bytes arrived without a {self._frame}: {self._hint}"
 
-    def farewell(self) -> bytes:
+    def stop_command(self) -> bytes:
         """The command that stops the device."""
         return self._stop
 
@@ -57,12 +65,12 @@ class PolledDecoder:
         """See `StreamDecoder`."""
         self._bytes += len(data)
         if self._state != "started":
-            self._hear(data)
+            self._receive_before_start(data)
             return []
         self._buffer += data
         blocks = self._decode(self._in_a_row)
         if not self._ever and self._bytes > _PATIENCE_BYTES:
-            raise FormatError(self.complaint())
+            raise FormatError(self.failure_reason())
         return blocks
 
     def finish(self) -> list[RawBlock]:
@@ -70,18 +78,18 @@ class PolledDecoder:
         blocks: list[RawBlock] = []
         if self._state == "started" or not self._answers:
             blocks = self._decode(self._in_a_row) + self._decode(2, at_end=True)
-        if (complaint := self.complaint()) is not None:
-            raise FormatError(complaint)
+        if (reason := self.failure_reason()) is not None:
+            raise FormatError(reason)
         self._discarded += len(self._buffer)
         self._buffer = b""
         return blocks
 
-    def _hear(self, data: bytes) -> None:
-        """Bytes that arrive before the device is started: an answer, or the rest of an earlier run."""
+    def _receive_before_start(self, data: bytes) -> None:
+        """Process bytes that arrive before the start: an answer, or the end of an earlier run."""
 
     def _must_restart(self, now_s: float) -> bool:
-        """Whether the device must be configured from the beginning: it is new, or silent although started."""
-        silent = self._state == "started" and now_s - max(self._heard_s, self._since_s) > _STARTING_S
+        """Whether the device must be configured again: it is new, or it was started but is silent."""
+        silent = self._state == "started" and now_s - max(self._received_s, self._since_s) > _STARTING_S
         return self._state == "new" or silent
 
     def _enter(self, state: str, command: bytes) -> bytes:
@@ -89,6 +97,6 @@ class PolledDecoder:
         return command
 
     def _begin_run(self) -> None:
-        """Forget the earlier run before the device is started."""
+        """Discard the buffer of the earlier run and start a segment."""
         self._segment += self._ever
         self._buffer, self._locked, self._next = b"", False, 0

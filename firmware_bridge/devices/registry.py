@@ -1,4 +1,4 @@
-"""The device formats: one module each, named in one table, and those that other packages bring.
+"""The registry of device formats: built-in formats, and formats that other packages add.
 
 A package adds a format with an entry point of the group `ekd.formats` whose value is a `DeviceFormat`:
 
@@ -21,8 +21,8 @@ __all__ = [
     "BUILT_IN",
     "ENTRY_POINTS",
     "DeviceFormat",
-    "Heard",
-    "Question",
+    "Probe",
+    "ReceivedBytes",
     "check_settings",
     "find_format",
     "installed_formats",
@@ -32,15 +32,15 @@ __all__ = [
 ENTRY_POINTS = "ekd.formats"
 
 BUILT_IN = {name: f"firmware_bridge.devices.{name}.decoder" for name in ("ekd", "csv", "grove", "shimmer3", "bitalino")}
-"""The module of each format that ekd brings; each holds a `FORMAT`. Silent devices are asked in this order."""
+"""Maps each built-in format to its module, which defines `FORMAT`. Probes are sent in this order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What a device has sent so far, unasked or in answer to a question.
+class ReceivedBytes:
+    """The bytes that a device has sent so far.
 
-    data: from the first byte on. live: the stream was joined at any moment, so the first line or frame may be cut.
-    arrivals: after each read, how many bytes had come and how many seconds after the first; empty for a recording.
+    data: all bytes from the first one on. live: whether the stream may start in the middle of a line or frame.
+    arrivals: after each read, the total number of bytes and the seconds since the first byte; empty for a recording.
     """
 
     data: bytes
@@ -49,40 +49,40 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """How a device that speaks only when spoken to is found.
+class Probe:
+    """A request that detects a device that sends nothing until it is asked.
 
-    ask: what to send. It must mean nothing, or nothing harmful, to the other devices that keep silent.
-    answered: whether what was heard since is this device's answer.
+    request: the bytes to send. They must have no harmful effect on other silent devices.
+    is_answer: returns whether the bytes received since are this device's answer.
     """
 
-    ask: bytes
-    answered: Callable[[bytes], bool]
+    request: bytes
+    is_answer: Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFormat:
-    """One kind of sensor on the wire.
+    """The format of one kind of sensor.
 
-    name: as after --format. about: the device, in a few words. baud: of its serial link, in bits a second.
-    open: makes a decoder. recognises: whether these bytes are this device's beyond doubt.
-    question: for devices that stay silent until asked, else None.
-    emulate: a device of this kind that measures the waveform.
-    settings: the names that `--format NAME:key=value` may set, each with a few words about it.
+    name: the name in `--format NAME`. about: a short description of the device. baud: baud rate of its serial link.
+    open: creates a decoder. recognises: returns whether the bytes are certainly in this format.
+    emulate: creates an emulated device that measures the waveform.
+    probe: the request that detects a device that is silent until asked, or None.
+    settings: the keys of `--format NAME:key=value`, each with a short description.
     """
 
     name: str
     about: str
     baud: int
     open: Callable[[StreamOptions], StreamDecoder]
-    recognises: Callable[[Heard], bool]
+    recognises: Callable[[ReceivedBytes], bool]
     emulate: Callable[[Waveform], Emulator]
-    question: Question | None = None
+    probe: Probe | None = None
     settings: Mapping[str, str] | None = None
 
 
 def find_format(name: str) -> DeviceFormat:
-    """The format of that name. Raises ConfigError where there is none, or another package's does not load."""
+    """The format with this name. Raises ConfigError if it is unknown or cannot be loaded from its package."""
     if name in BUILT_IN:
         return _of_module(name)
     foreign = {entry.name: entry for entry in _foreign()}
@@ -94,13 +94,13 @@ def find_format(name: str) -> DeviceFormat:
 
 
 def installed_formats() -> Iterator[DeviceFormat]:
-    """Every format there is, ekd's own first. Raises ConfigError where another package's does not load."""
+    """All formats, the built-in ones first. Raises ConfigError if the format of a package cannot be loaded."""
     yield from map(_of_module, BUILT_IN)
     yield from map(_load, _foreign())
 
 
 def parse_format(text: str) -> tuple[str, dict[str, str]]:
-    """The name and the settings in `NAME` or `NAME:key=value,key=value`. Raises ConfigError for anything else."""
+    """The name and the settings in `NAME` or `NAME:key=value,key=value`. Raises ConfigError for other texts."""
     name, colon, rest = text.partition(":")
     pairs = [part.partition("=") for part in rest.split(",")] if colon else []
     if not name or any(not (key and value) for key, _, value in pairs):
@@ -109,7 +109,7 @@ def parse_format(text: str) -> tuple[str, dict[str, str]]:
 
 
 def check_settings(name: str, settings: Mapping[str, str], known: Iterable[str] = ()) -> None:
-    """Raise ConfigError for a setting that the format does not have."""
+    """Raise ConfigError if a setting is not one of the format's known settings."""
     if unknown := sorted(set(settings) - set(known)):
         offered = ", ".join(known) or "no settings"
         hint = did_you_mean(unknown[0], known)
@@ -129,7 +129,7 @@ def _load(entry: EntryPoint) -> DeviceFormat:
     try:
         found = entry.load()
     except Exception as error:
-        raise ConfigError(f"the format {entry.name} ({entry.value}) does not load: {error}") from error
+        raise ConfigError(f"the format {entry.name} ({entry.value}) cannot be loaded: {error}") from error
     if not isinstance(found, DeviceFormat) or found.name != entry.name or entry.name in BUILT_IN:
         raise ConfigError(f"{entry.value} is not a DeviceFormat named {entry.name!r}: correct its package")
     return found

@@ -1,4 +1,4 @@
-"""The unit that a device or a file states of its own readings."""
+"""The unit that a device or a file states for its readings."""
 
 from firmware_bridge.devices.ekd.frame import Hello
 from firmware_bridge.devices.stream import Declared, RawBlock
@@ -9,7 +9,7 @@ __all__ = ["unit_of", "unit_of_hello"]
 
 
 def unit_of(block: RawBlock) -> Unit:
-    """The unit of a block's readings. Raises FormatError where the stream does not state one, or states nonsense."""
+    """The unit of a block's readings. Raises FormatError if the stream does not state a valid unit."""
     if block.hello is not None:
         return unit_of_hello(block.hello)
     declared = block.declared or Declared()
@@ -23,7 +23,10 @@ def unit_of(block: RawBlock) -> Unit:
 
 
 def unit_of_hello(hello: Hello) -> Unit:
-    """The unit by the front-end profile and calibration of a HELLO, as PROTOCOL.md defines them."""
+    """The unit that a HELLO states by its front-end profile and calibration (PROTOCOL.md).
+
+    Raises FormatError if the profile is unknown or the calibration is invalid.
+    """
     a, b = hello.calibration
     try:
         if hello.profile == 0:

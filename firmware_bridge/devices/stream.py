@@ -1,4 +1,4 @@
-"""The nouns that every wire format shares: blocks of raw readings, and what was lost on the way to them."""
+"""Types that all device formats share: blocks of raw readings, counts of losses, options, the decoder interface."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ __all__ = ["Declared", "RawBlock", "StreamCounts", "StreamDecoder", "StreamOptio
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is known of a stream whose readings carry no HELLO; None where nothing is.
+    """The declared properties of a stream without a HELLO; None for an unknown property.
 
-    rate_hz: sampling rate. unit: of the readings, as `firmware_bridge.units.parse_unit` spells it. adc_bits:
-    resolution of counts. divider_zero: see `Unit`.
+    rate_hz: sampling rate. unit: unit of the readings, a name that `firmware_bridge.units.parse_unit` accepts.
+    adc_bits: resolution of ADC counts. divider_zero: see `Unit`.
     """
 
     rate_hz: Fraction | None = None
@@ -30,13 +30,15 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """What is known of a stream beforehand.
+    """Options of a stream that are known in advance.
 
-    rate_hz: the sampling rate; it overrides the stream's own statement and is sent to a device whose rate can be set.
-    live: the stream is joined at any moment and its device can be asked; else it is read from its beginning.
-    hint: what to check when the bytes make no sense.
-    settings: what the user set for this format, by name (`--format NAME:key=value`).
-    clock: the host's clock in seconds, for what a live device does not state.
+    rate_hz: the sampling rate. It overrides the rate that the stream states, and is sent to a device with a
+    configurable rate.
+    live: whether the stream comes from a device, which may start in the middle of a line or frame and receives
+    requests. Otherwise the stream is a recording that is read from its start.
+    hint: the remedy in error messages about bytes that cannot be decoded.
+    settings: the settings of the format (`--format NAME:key=value`).
+    clock: the host's clock in seconds, for times that a live device does not state.
     """
 
     rate_hz: Fraction | None = None
@@ -50,13 +52,13 @@ class StreamOptions:
 class RawBlock:
     """Consecutive raw readings.
 
-    values: float64, shape (n,), read-only, n >= 1: ADC counts, or the unit of the lines.
-    first_index: index of values[0] in the sensor's own count; a jump from one block to the next is a gap.
-    rate_hz: the sensor's rate.
-    segment: rises whenever the sensor's count restarts.
-    hello: what a framed device said of itself, else None.
-    declared: what is known of any other stream, from its own words or by its format.
-    lead_off: whether the device says that an electrode is off.
+    values: float64, shape (n,) with n >= 1, read-only: ADC counts, or readings in the declared unit.
+    first_index: index of values[0] in the sensor's sample count; a jump between two blocks is a gap.
+    rate_hz: the sampling rate.
+    segment: number of the segment; it rises when the sensor's sample count restarts.
+    hello: the HELLO of a device with frames, or None.
+    declared: the declared properties of any other stream, or None.
+    lead_off: whether the device reports that an electrode is off.
     """
 
     values: NDArray[np.float64]
@@ -70,11 +72,11 @@ class RawBlock:
 
 @dataclass(frozen=True, slots=True)
 class StreamCounts:
-    """What a stream brought so far.
+    """Counts of a stream so far.
 
-    samples: readings delivered. dropped: readings known to be missing: gaps in count or time, bad lines.
-    rejected: frames or lines refused: CRC, duplicate, no number. discarded_bytes: bytes that made no sense.
-    status: the device's own status, else None.
+    samples: delivered readings. dropped: missing readings, by gaps in count or time and by invalid lines.
+    rejected: invalid frames or lines (wrong CRC, duplicate, no number). discarded_bytes: bytes that were not decoded.
+    status: the latest STATUS of the device, or None.
     """
 
     samples: int = 0
@@ -85,10 +87,10 @@ class StreamCounts:
 
 
 class StreamDecoder(Protocol):
-    """Bytes in, blocks of readings out. Blocks do not depend on how the bytes were cut into calls.
+    """Decodes bytes to blocks of readings. The readings do not depend on how the bytes are divided into calls.
 
-    `feed` and `finish` raise FormatError once it is certain that the bytes are not in this format; what was
-    decoded before is returned first. Memory is bounded for any input.
+    `feed` and `finish` raise FormatError when the bytes are certainly not in this format. Readings that were decoded
+    before are returned first. Memory is bounded for any input.
     """
 
     def feed(self, data: bytes) -> list[RawBlock]:
@@ -96,22 +98,22 @@ class StreamDecoder(Protocol):
         ...
 
     def finish(self) -> list[RawBlock]:
-        """Decode what is left at the end of the stream. Raises FormatError where nothing was ever found."""
+        """Decode the remaining bytes at the end of the stream. Raises FormatError if the stream had no valid data."""
         ...
 
-    def complaint(self) -> str | None:
-        """Why nothing was delivered so far, in one sentence; None while all is well."""
+    def failure_reason(self) -> str | None:
+        """A sentence with the reason why no readings were decoded so far, or None."""
         ...
 
     def take_request(self) -> bytes:
-        """Bytes to send to the device now; mostly none. Called again and again while the device is open."""
+        """The bytes to send to the device now, usually empty. The caller polls this while the device is open."""
         ...
 
-    def farewell(self) -> bytes:
-        """Bytes that make the device stop, to be sent before the port is closed; mostly none."""
+    def stop_command(self) -> bytes:
+        """The bytes that stop the device, to be sent before the port is closed; empty if there is no such command."""
         ...
 
     @property
     def counts(self) -> StreamCounts:
-        """What the stream brought so far."""
+        """Counts of the stream so far."""
         ...

@@ -1,4 +1,4 @@
-"""What an emulated device measures: a recording, or a simulated person."""
+"""The waveform that an emulated device measures."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _PIECE = 64
 
 @dataclass(frozen=True, slots=True)
 class Waveform:
-    """Readings in pieces of any size; they can be taken once.
+    """Readings in pieces of any size. They can be read once.
 
-    values: float64 arrays of shape (n,). rate_hz: their rate. unit: "uS", or "adc" for whole counts of a linear
-    converter. adc_bits: resolution of those counts; for "uS" the resolution of the converter to emulate.
-    full_scale_us: conductance at the end of the converter's range.
+    values: float64 arrays of shape (n,). rate_hz: sampling rate. unit: "uS", or "adc" for whole counts of a linear
+    converter. adc_bits: resolution of the counts; for "uS", the resolution of the emulated converter.
+    full_scale_us: conductance in uS at the converter's full scale.
     """
 
     values: Iterable[NDArray[np.float64]]
@@ -34,11 +34,11 @@ class Waveform:
 
     @property
     def converter(self) -> Unit:
-        """The linear converter that made the counts, or that an emulated device has."""
+        """The linear converter of the counts, or of the emulated device."""
         return Unit("adc", self.adc_bits, self.full_scale_us)
 
     def readings(self) -> Iterator[NDArray[np.float64]]:
-        """The readings, in small pieces: what a device had at hand when it was switched off is lost."""
+        """The readings in pieces of at most 64; a reset of the emulated device loses the current piece."""
         for block in self.values:
             yield from np.split(block, range(_PIECE, len(block), _PIECE))
 
@@ -48,9 +48,9 @@ class Waveform:
             yield block if self.unit == "uS" else self.converter.to_microsiemens(block)
 
     def counts(self, converter: Unit) -> Iterator[NDArray[np.uint16]]:
-        """The readings in counts of that converter; a waveform in counts stays as it is.
+        """The readings as counts of the converter; a waveform in counts is not converted.
 
-        Raises FormatError where the waveform's counts exceed its own resolution.
+        Raises FormatError if the waveform's counts exceed its resolution.
         """
         for block in self.readings():
             if self.unit == "uS":
@@ -64,9 +64,9 @@ class Waveform:
 
 
 def at_rate(values: Iterable[NDArray[np.float64]], from_hz: Fraction, to_hz: Fraction) -> Iterator[NDArray[np.float64]]:
-    """Readings at another rate, interpolated linearly; unchanged where the rates are equal."""
+    """Resample readings by linear interpolation; they are unchanged if the rates are equal."""
     if from_hz == to_hz:
-        for block in values:  # not `yield from`: that would end the values together with this generator
+        for block in values:  # `yield from` would close the iterator of values together with this generator
             yield block
         return
     step = from_hz / to_hz

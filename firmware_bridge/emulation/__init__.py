@@ -1,1 +1,1 @@
-"""Emulated devices in real time: a player, line faults, pseudo-terminals, `sim://` ports."""
+"""Emulated devices in real time: player, line faults, pseudo-terminals and `sim://` ports."""

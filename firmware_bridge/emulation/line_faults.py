@@ -1,4 +1,4 @@
-"""Faults of a serial line to emulate: resets, unplugging, stalls, flipped bits, lost bytes, a wrong clock."""
+"""Emulated faults of a serial line: resets, unplugging, stalls, flipped bits, lost bytes and clock errors."""
 
 import re
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ FaultKind = Literal["reset", "unplug", "stall", "flip", "drop", "ppm"]
 
 FAULTS: dict[FaultKind, str] = {
     "reset": "the device restarts",
-    "unplug": "the node goes away, for VALUE seconds or for good",
-    "stall": "nothing arrives for VALUE seconds, then all of it at once",
-    "flip": "each bit flips with probability VALUE from then on",
-    "drop": "each byte is lost with probability VALUE from then on",
+    "unplug": "the device is unplugged for VALUE seconds, or permanently without VALUE",
+    "stall": "no bytes arrive for VALUE seconds, then all of them at once",
+    "flip": "each later bit is flipped with probability VALUE",
+    "drop": "each later byte is lost with probability VALUE",
     "ppm": "the device's clock is VALUE parts per million fast",
 }
 
@@ -28,7 +28,7 @@ _SPELLING = re.compile(r"([a-z]+)(?:=([-+0-9.eE]+))?(?:@([0-9.eE+]+))?")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """kind: see `FAULTS`. value: its size; infinity for good. at_s: when, in seconds of signal."""
+    """One fault. kind: see `FAULTS`. value: its size; infinity means permanent. at_s: its time in seconds of signal."""
 
     kind: FaultKind
     value: float = float("inf")
@@ -36,7 +36,7 @@ class Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """The fault in KIND, KIND=VALUE, KIND@SECONDS or KIND=VALUE@SECONDS. Raises ConfigError for anything else."""
+    """Parse KIND, KIND=VALUE, KIND@SECONDS or KIND=VALUE@SECONDS. Raises ConfigError for other texts."""
     match = _SPELLING.fullmatch(text)
     kind = next((kind for kind in FAULTS if match is not None and kind == match[1]), None)
     if match is None or kind is None:
@@ -48,7 +48,7 @@ def parse_fault(text: str) -> Fault:
         value = float(match[2] or "inf")
         at_s = float(match[3] or 0)
     except ValueError:
-        raise ConfigError(f"{text!r} has a number that cannot be read: write KIND[=VALUE][@SECONDS]") from None
+        raise ConfigError(f"{text!r} has an invalid number: write KIND[=VALUE][@SECONDS]") from None
     fits = {
         "reset": match[2] is None,
         "unplug": value > 0,
@@ -58,12 +58,12 @@ def parse_fault(text: str) -> Fault:
         "ppm": abs(value) < 1e6,
     }
     if not fits[kind]:
-        raise ConfigError(f"{text!r} is out of range: {kind} means that {FAULTS[kind]}")
+        raise ConfigError(f"the value of {text!r} is out of range: {kind} means that {FAULTS[kind]}")
     return Fault(kind, value, at_s)
 
 
 def damage(data: bytes, faults: Sequence[Fault], random: np.random.Generator) -> bytes:
-    """Bytes as a bad line delivers them: those of `faults` that flip bits or lose bytes."""
+    """Apply the faults that flip bits or lose bytes to data; other kinds of faults are ignored."""
     for fault in faults:
         if fault.kind == "flip":
             bits = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -75,9 +75,9 @@ def damage(data: bytes, faults: Sequence[Fault], random: np.random.Generator) ->
 
 
 def misread(data: bytes, sent_baud: int, read_baud: int) -> bytes:
-    """What a UART set to read_baud makes of bytes sent back to back at sent_baud, 8 data bits, no parity.
+    """The bytes that a UART at read_baud receives when data is sent at sent_baud without pauses.
 
-    A character without its stop bit is read as 0, as Linux hands it on.
+    A character has 8 data bits and no parity. A character without a stop bit is received as 0, as on Linux.
     """
     if sent_baud == read_baud or not data:
         return data
@@ -100,7 +100,7 @@ def misread(data: bytes, sent_baud: int, read_baud: int) -> bytes:
             levels = line[at]
             stopped = bool(levels[8])
             read.append(int(np.packbits(levels[:8], bitorder="little")[0]) if stopped else 0)
-            start += 9.5 * bit  # the middle of the stop bit: ready for the next one
+            start += 9.5 * bit  # the next start bit is accepted from the middle of the stop bit on
             free = start
             if stopped:
                 break

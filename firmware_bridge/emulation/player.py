@@ -1,4 +1,4 @@
-"""An emulated device's bytes in time: at its own rate, faster, or as fast as it is read, with faults."""
+"""Playback of an emulated device's bytes in real time, at another speed or as fast as they are read, with faults."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,11 +14,15 @@ _NEVER = float("inf")
 
 
 class Player:
-    """Plays an emulator on a clock that the caller reads; all times are seconds since the caller began.
+    """Plays an emulator by the caller's clock. All times are seconds since the caller's start.
 
-    speed: times real time, 0 for as fast as it is read. paced_s: seconds of signal after which speed is 0.
-    faults: see `firmware_bridge.emulation.line_faults`; their times are seconds of signal. stay: the device stays
-    plugged in, silent, when the waveform is over.
+    Args:
+        emulator: the emulated device.
+        speed: playback speed relative to real time; 0 for as fast as the bytes are read.
+        paced_s: seconds of signal after which speed is 0; None for never.
+        faults: see `firmware_bridge.emulation.line_faults`; their times are seconds of signal.
+        seed: seed of the random faults.
+        stay: whether the device stays plugged in and silent after the end of the waveform.
     """
 
     def __init__(
@@ -41,40 +45,40 @@ class Player:
         self._run = 0
         self._signal_s = self._run_began_s = 0.0
         self._base_s = self._base_signal_s = 0.0
-        self._held_until_s = 0.0
-        self._faster = 1.0
+        self._stalled_until_s = 0.0
+        self._clock_ratio = 1.0
         self._over, self._stay = False, stay
         self.unplugged_s: float | None = None
-        """How long the node is to be away, from the moment that a fault says so; the caller sets it back to None."""
+        """Seconds for which the device is to be unplugged, set by a fault; `plug_in` resets it to None."""
 
     @property
     def at_end(self) -> bool:
-        """Whether the waveform is over and everything was taken."""
+        """Whether the waveform has ended and all bytes were taken."""
         return self._over and not self._stay and not self._answers
 
     @property
     def due_s(self) -> float:
-        """When there will be more to take; infinite while the device is silent."""
+        """The time at which more bytes are due; infinity while the device is silent."""
         if self._answers:
             return 0.0
-        return _NEVER if self._next is None else max(self._due(self._next), self._held_until_s)
+        return _NEVER if self._next is None else max(self._due(self._next), self._stalled_until_s)
 
-    def hear(self, data: bytes, now_s: float) -> None:
-        """Bytes from the host."""
-        self._answers += self.emulator.hear(data)
+    def receive(self, data: bytes, now_s: float) -> None:
+        """Pass bytes from the host to the device."""
+        self._answers += self.emulator.receive(data)
         self._follow(now_s)
 
     def take(self, now_s: float) -> bytes:
-        """What the device has sent by then."""
+        """The bytes that the device has sent up to this time."""
         self._follow(now_s)
         taken = bytearray()
-        if now_s >= self._held_until_s:
+        if now_s >= self._stalled_until_s:
             taken += self._answers
             self._answers = b""
             while self._next is not None and len(taken) < _AT_ONCE_BYTES and self._due(self._next) <= now_s:
                 if self._pending and self._moment(self._next) >= self._pending[0].at_s:
-                    self._strike(self._pending.pop(0), now_s)
-                    if self.unplugged_s is not None or now_s < self._held_until_s:
+                    self._apply_fault(self._pending.pop(0), now_s)
+                    if self.unplugged_s is not None or now_s < self._stalled_until_s:
                         break
                     continue
                 taken += self._next.data
@@ -82,13 +86,13 @@ class Player:
         return damage(bytes(taken), self._lasting, self._random) if self._lasting else bytes(taken)
 
     def plug_in(self, now_s: float) -> None:
-        """The device is powered on again: it restarts, with the waveform where it was."""
+        """Restart the device after it was unplugged; the waveform continues."""
         self.unplugged_s = None
         self.emulator.reset()
         self._follow(now_s)
 
     def _follow(self, now_s: float) -> None:
-        """Start, or end, the bursts as the emulator starts and ends its runs."""
+        """Start or end the bursts when the emulator has started or ended a run."""
         if self.emulator.run == self._run:
             return
         self._run = self.emulator.run
@@ -112,12 +116,12 @@ class Player:
         if self._speed == 0:
             return self._base_s
         signal_s = min(self._moment(burst), max(self._paced_s, self._base_signal_s))
-        return self._base_s + (signal_s - self._base_signal_s) / (self._speed * self._faster)
+        return self._base_s + (signal_s - self._base_signal_s) / (self._speed * self._clock_ratio)
 
     def _rebase(self, now_s: float) -> None:
         self._base_s, self._base_signal_s = now_s, self._signal_s
 
-    def _strike(self, fault: Fault, now_s: float) -> None:
+    def _apply_fault(self, fault: Fault, now_s: float) -> None:
         match fault.kind:
             case "reset":
                 self.emulator.reset()
@@ -125,9 +129,9 @@ class Player:
             case "unplug":
                 self.unplugged_s = fault.value
             case "stall":
-                self._held_until_s = now_s + fault.value
+                self._stalled_until_s = now_s + fault.value
             case "ppm":
                 self._rebase(now_s)
-                self._faster = 1 + fault.value * 1e-6
+                self._clock_ratio = 1 + fault.value * 1e-6
             case "flip" | "drop":
                 self._lasting.append(fault)

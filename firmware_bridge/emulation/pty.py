@@ -1,4 +1,4 @@
-"""A device on a real pseudo-terminal, as a program that opens serial ports meets it."""
+"""An emulated device on a pseudo-terminal, which programs can open as a serial port."""
 
 import errno
 import math
@@ -29,15 +29,16 @@ _BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1200, 2400, 4800, 9600
 
 
 class PtyDevice:
-    """A device on a pseudo-terminal: a context manager that opens the node `path` and plays from a thread.
+    """A device on a pseudo-terminal: a context manager that opens the pseudo-terminal `path` and plays in a thread.
 
-    It starts when a reader has opened and set up the node, waits while no program reads, blocks rather than lose
-    bytes where the reader is slow, answers the host, and closes the node at the end once all was read. A reader
-    that set up another baud rate than the device's reads what a UART would make of it. A fault "unplug" takes the
-    node away, once what was sent before is read; plugged in again, it has another path, and the link leads there.
+    The device starts when a reader has opened and configured the port, and pauses while no program reads. It loses no
+    bytes if the reader is slow, and it answers requests. At the end it closes the port when all bytes were read. A
+    reader with another baud rate than the device's receives the bytes that a UART would receive. A fault "unplug"
+    closes the port when all bytes before it were read. After the device is plugged in again it has another path, and
+    the link is updated.
 
-    player: what to send and when. link: a symbolic link to make to the node; it is replaced where it is a link
-    already, else PortError is raised.
+    player: the playback of the emulated device. link: path of a symbolic link to create; an existing symbolic link is
+    replaced, and PortError is raised if the path is another file.
     """
 
     def __init__(self, player: Player, link: Path | None = None) -> None:
@@ -63,18 +64,18 @@ class PtyDevice:
         self.unplug()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything was sent and read and the node is closed; False where that takes longer.
+        """Wait until all bytes were sent and read and the port is closed; return False after the timeout.
 
-        Raises the EkdError that ended the readings, if one did.
+        Raises the EkdError with which the waveform ended, if any.
         """
-        # Not Thread.join: when Ctrl-C interrupts that, Python 3.11 takes the running thread for ended.
+        # Thread.join is not used: Python 3.11 marks a running thread as ended when Ctrl-C interrupts join.
         ended = self._done.wait(timeout_s)
         if self._error is not None:
             raise self._error
         return ended
 
     def unplug(self) -> None:
-        """Close the node now, even if data are left to send."""
+        """Close the port now, even if some bytes were not sent."""
         self._stop.set()
         self._done.wait()
         self._thread.join()
@@ -87,7 +88,7 @@ class PtyDevice:
         mode[4] = mode[5] = _UNCONFIGURED_BAUD
         termios.tcsetattr(slave, termios.TCSANOW, mode)
         os.close(slave)
-        # In packet mode the master hears that the reader has flushed its input.
+        # In packet mode the master is notified when the reader flushes its input.
         ioctl(self._master, termios.TIOCPKT, (1).to_bytes(4, sys.byteorder))
         self._flushed, self._early = False, b""
         os.set_blocking(self._master, False)
@@ -128,10 +129,10 @@ class PtyDevice:
         return time.monotonic() - self._began
 
     def _play(self) -> bool:
-        """Send and answer until the end or an unplugging; False once stopped."""
+        """Send and answer until the end or a fault "unplug"; return False if the device was stopped."""
         player = self._player
         if self._early:
-            player.hear(self._early, self._now_s())
+            player.receive(self._early, self._now_s())
         while not player.at_end:
             data = player.take(self._now_s())
             if data and not self._write(self._as_read(data)):
@@ -145,9 +146,9 @@ class PtyDevice:
         return True
 
     def _await_reader(self) -> None:
-        self._wait_for(self._read_by_someone)
+        self._wait_for(self._has_reader)
         self._wait_for(self._configured, _CONFIGURED_S)
-        # pyserial flushes its input right after it has configured the port: what came before would be lost.
+        # pyserial flushes its input right after it configures the port, which would discard earlier bytes.
         self._wait_for(self._has_flushed, _FLUSHED_S)
 
     def _wait_for(self, ready: Callable[[], bool], timeout_s: float = float("inf")) -> None:
@@ -160,28 +161,28 @@ class PtyDevice:
         poll.register(self._master, wanted)
         return sum(event for _, event in poll.poll(timeout_s * 1e3))
 
-    def _read_by_someone(self) -> bool:
+    def _has_reader(self) -> bool:
         return not self._events(0, 0) & select.POLLHUP
 
     def _configured(self) -> bool:
         return bool(termios.tcgetattr(self._master)[5] != _UNCONFIGURED_BAUD)
 
     def _has_flushed(self) -> bool:
-        self._early += self._heard(0)
+        self._early += self._receive(0)
         return self._flushed
 
     def _as_read(self, data: bytes) -> bytes:
-        """The bytes as a UART at the reader's baud rate hears them."""
+        """The bytes that a UART at the reader's baud rate receives."""
         baud = self._player.emulator.baud
         return misread(data, baud, _BAUDS.get(termios.tcgetattr(self._master)[5], baud))
 
     def _write(self, data: bytes) -> bool:
-        """Send all of it, however long the reader takes; False once stopped."""
+        """Send all data, waiting for the reader; return False if the device was stopped."""
         left = memoryview(data)
         while left:
             if self._stop.is_set():
                 return False
-            if not self._read_by_someone():
+            if not self._has_reader():
                 self._stop.wait(_POLL_S)
                 continue
             if self._events(select.POLLOUT, _POLL_S) & select.POLLOUT:
@@ -194,11 +195,11 @@ class PtyDevice:
         return True
 
     def _listen(self, timeout_s: float) -> None:
-        """Spend that time listening to the host."""
-        if heard := self._heard(timeout_s):
-            self._player.hear(heard, self._now_s())
+        """Wait for bytes from the host and pass them to the device."""
+        if received := self._receive(timeout_s):
+            self._player.receive(received, self._now_s())
 
-    def _heard(self, timeout_s: float) -> bytes:
+    def _receive(self, timeout_s: float) -> bytes:
         events = self._events(select.POLLIN, timeout_s)
         if events & select.POLLIN:
             try:
@@ -216,9 +217,9 @@ class PtyDevice:
         return b""
 
     def _drain(self, timeout_s: float = float("inf")) -> None:
-        """Wait until the reader has taken everything, has left, or this device is stopped."""
+        """Wait until the reader has read all bytes or closed the port, or this device is stopped."""
         empty, end = 0, time.monotonic() + timeout_s
-        while empty < 5 and time.monotonic() < end and self._read_by_someone() and not self._stop.wait(_POLL_S / 2):
+        while empty < 5 and time.monotonic() < end and self._has_reader() and not self._stop.wait(_POLL_S / 2):
             slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             try:
                 waiting = int.from_bytes(ioctl(slave, termios.FIONREAD, bytes(4)), "little")
@@ -234,4 +235,4 @@ def _relink(link: Path, target: str) -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
     except OSError as error:
-        raise PortError(f"cannot make the link {link}: {error.strerror}; choose another path for the link") from error
+        raise PortError(f"cannot create the link {link}: {error.strerror}; choose another path for the link") from error

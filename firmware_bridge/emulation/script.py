@@ -1,4 +1,4 @@
-"""A device that sends given bytes at given moments, such as a recording of another one's."""
+"""An emulated device that sends given bytes at given times, such as the recorded bytes of another device."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -10,7 +10,14 @@ __all__ = ["ScriptedEmulator"]
 
 
 class ScriptedEmulator:
-    """See `Emulator`. rate_hz: what the bursts count in. hello: its answer to REQUEST_HELLO, if it gives one."""
+    """See `Emulator`.
+
+    Args:
+        bursts: the bytes to send and their times in samples.
+        rate_hz: sampling rate of the times.
+        hello: the answer to REQUEST_HELLO; None for no answer.
+        baud: baud rate of the serial link.
+    """
 
     def __init__(
         self,
@@ -30,7 +37,7 @@ class ScriptedEmulator:
         """See `Emulator`."""
         return self._bursts
 
-    def hear(self, data: bytes) -> bytes:
+    def receive(self, data: bytes) -> bytes:
         """See `Emulator`."""
         return self._answer if any(isinstance(frame, RequestHello) for frame in self._requests.feed(data)) else b""
 

@@ -25,13 +25,13 @@ _SYNTHETIC_FULL_SCALE_US = 50.0
 
 
 def person_waveform(rate_hz: Fraction, seed: int = 1, seconds: float | None = None, adc_bits: int = 16) -> Waveform:
-    """The skin conductance of a simulated person (synthetic), without end unless `seconds` is given.
+    """The skin conductance of a simulated person (synthetic).
 
     Args:
         rate_hz: sampling rate.
-        seed: another seed is another person.
-        seconds: duration; None for a waveform without end.
-        adc_bits: resolution of the converter to emulate.
+        seed: seed of the simulated person.
+        seconds: duration; None for an endless waveform.
+        adc_bits: resolution of the emulated converter.
     """
     values = simulated_blocks(float(rate_hz), seed, _BLOCK_SAMPLES)
     return Waveform(_first(values, seconds, rate_hz), rate_hz, "uS", adc_bits)
@@ -44,14 +44,14 @@ def recorded_waveform(
     adc_bits: int | None = None,
     seconds: float | None = None,
 ) -> Waveform:
-    """The waveform of a recording in CSV: a value, or a time and a value, on each line.
+    """The waveform of a CSV recording with a value, or a time and a value, on each line.
 
     Args:
         path: the file.
         rate_hz: sampling rate; None for the rate that the file states.
         unit: "uS" or "adc"; None for the unit that the file states.
         adc_bits: resolution, 1 to 16 bits; None for the resolution that the file states.
-        seconds: duration to read; None for all.
+        seconds: duration to read; None for the whole recording.
 
     Raises:
         PortError: the file cannot be read.
@@ -77,7 +77,7 @@ def recorded_waveform(
 
 
 def _recording(path: Path, rate_hz: Fraction | None) -> Iterator[RawBlock]:
-    """The recording's readings; at least one block."""
+    """The recording's readings, in at least one block."""
     decoder = CsvDecoder(rate_hz, live=False, hint=f"{path} is not a recording in CSV", strict=True)
     try:
         with path.open("rb") as file:

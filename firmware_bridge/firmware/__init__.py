@@ -1,1 +1,1 @@
-"""The sensor's firmware: building, flashing and running it in a simulated chip. Its C sources are in `csrc/`."""
+"""Building, flashing and simulating the sensor's firmware. Its C sources are in `csrc/`."""

@@ -1,4 +1,4 @@
-"""The firmware simulator: runs the ELF file, with a waveform at the ADC and the UART on a pseudo-terminal."""
+"""The firmware simulator runs the ELF file with a waveform at the ADC and the UART on a pseudo-terminal."""
 
 import json
 import subprocess
@@ -16,18 +16,18 @@ __all__ = ["FirmwareSimulator"]
 
 
 class FirmwareSimulator:
-    """Runs the firmware in a simulated chip, on a pseudo-terminal at `path`: a context manager.
+    """A context manager that runs the firmware in a simulated chip, with a pseudo-terminal at `path`.
 
     The chip starts when a program opens the pseudo-terminal.
 
     Args:
-        simulator: the program that `toolchain.build("simulator")` makes.
-        elf: the firmware.
-        counts: the waveform, float64 (n,), in counts of a 13-bit sample; each value is held until the next.
+        simulator: the program that `toolchain.build("simulator")` builds.
+        elf: the firmware's ELF file.
+        counts: the waveform, float64 (n,), in counts of a 13-bit sample; each value is held until the next one.
         rate_hz: sampling rate of the waveform.
-        speed: times real time; 0 for as fast as possible.
-        ppm: error of the device's crystal in parts per million; positive is fast.
-        link: path of a symbolic link to make to the pseudo-terminal.
+        speed: speed relative to real time; 0 for as fast as possible.
+        ppm: clock error of the device in parts per million; a positive error means a fast clock.
+        link: path of a symbolic link to create that points to the pseudo-terminal.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FirmwareSimulator:
         self._process: subprocess.Popen[str] | None = None
         self.path = ""
         self.events: list[dict[str, Any]] = []
-        """The simulator's events so far, the oldest first."""
+        """The simulator's events so far, in order."""
 
     def __enter__(self) -> "FirmwareSimulator":
         self._process = subprocess.Popen(
@@ -77,7 +77,10 @@ class FirmwareSimulator:
         self._folder.cleanup()
 
     def command(self, text: str) -> None:
-        """`reset`, `unplug`, `plug`, `flip PROBABILITY`, `stall SECONDS`, `ppm N`, `status` or `quit`."""
+        """Send `reset`, `unplug`, `plug`, `flip PROBABILITY`, `stall SECONDS`, `ppm N`, `status` or `quit`.
+
+        Raises PortError if the simulator has ended.
+        """
         pipe = self._started().stdin
         assert pipe is not None
         try:
@@ -87,9 +90,9 @@ class FirmwareSimulator:
             raise PortError("the firmware simulator has ended: start it again") from error
 
     def expect(self, event: str) -> dict[str, Any]:
-        """Wait for the next event of that kind; events before it are kept in `events`.
+        """Wait for the next event of this kind. All events are added to `events`.
 
-        Raises ConfigError with the simulator's message where it ends first.
+        Raises ConfigError with the simulator's message if the simulator ends before the event.
         """
         process = self._started()
         assert process.stdout is not None
@@ -106,15 +109,15 @@ class FirmwareSimulator:
         )
 
     def wait(self) -> None:
-        """Wait until the waveform has ended and everything was read."""
+        """Wait until the waveform has ended and all bytes were read."""
         self.expect("end")
         self._started().wait()
 
     def log(self) -> list[NDArray[np.int64]]:
-        """The ADC's input: for each boot the sums of eight readings, int64 (n,)."""
+        """The sums of eight ADC readings, int64 (n,), for each boot."""
         boots = self._log.read_text().split("reset\n")
         return [np.array(boot.split(), dtype=np.int64) for boot in boots]
 
     def _started(self) -> "subprocess.Popen[str]":
-        assert self._process is not None, "use it as a context manager"
+        assert self._process is not None, "the simulator is used outside of its `with` statement"
         return self._process

@@ -1,4 +1,4 @@
-"""Building the firmware, and what belongs to it, from the sources in `csrc`; flashing it."""
+"""Builds the firmware, its tests and its simulator from the sources in `csrc`, and flashes the firmware."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ __all__ = ["SETTINGS", "SOURCES", "Target", "build", "default_folder", "flash", 
 SOURCES = Path(__file__).parents[1] / "csrc"
 
 SETTINGS = {
-    "OPEN_COUNT": "13-bit count with open electrodes (4096)",
-    "OPEN_MARGIN": "counts below it at which an electrode is off (8)",
-    "SERIES_OHM": "the front end's series resistance (10000)",
-    "ADC_INPUT": "analog input, 0 for A0 (0)",
-    "VREF_MV": "the converter's reference (5000)",
-    "DEVICE_ID": "16 hex digits after 0x (made at first boot)",
+    "OPEN_COUNT": "13-bit count with open electrodes (default: 4096)",
+    "OPEN_MARGIN": "margin below OPEN_COUNT in which an electrode counts as off (default: 8)",
+    "SERIES_OHM": "series resistance of the front end in Ohm (default: 10000)",
+    "ADC_INPUT": "analog input, 0 for A0 (default: 0)",
+    "VREF_MV": "reference voltage of the converter in mV (default: 5000)",
+    "DEVICE_ID": "0x and 16 hex digits (default: generated at the first boot)",
 }
 
 Target = Literal["firmware", "host", "fuzz", "simulator", "sketch"]
@@ -51,19 +51,28 @@ _PACKAGES = {
 
 
 def default_folder() -> Path:
-    """Default folder of builds, in the user's cache."""
+    """The default build folder, in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ekd" / "firmware"
 
 
 def missing_tools(target: Target) -> str | None:
-    """What has to be installed for this target, in one sentence; None where all is there."""
+    """A sentence with the tools to install for this target, or None if all are installed."""
     return _missing(_NEEDS[target])
 
 
 def build(target: Target = "firmware", folder: Path | None = None, settings: Mapping[str, str] | None = None) -> Path:
-    """The path of what was built: the firmware's ELF (its .hex is in the same folder), or another target.
+    """Build a target.
 
-    settings: see `SETTINGS`. Raises ConfigError where a tool is missing, a setting unknown, or the build fails.
+    Args:
+        target: the firmware or another target.
+        folder: the build folder; None for `default_folder`.
+        settings: settings of the firmware, see `SETTINGS`.
+
+    Returns:
+        The path of the product. For the firmware this is the ELF file; its .hex file is in the same folder.
+
+    Raises:
+        ConfigError: a tool is missing, a setting is unknown, or the build fails.
     """
     folder = default_folder() if folder is None else folder
     if (missing := missing_tools(target)) is not None:
@@ -81,9 +90,18 @@ def flash(
     programmer: str = "arduino",
     baud: int = 115200,
 ) -> None:
-    """Build the firmware and write it to the board at that port with avrdude, which prints its progress.
+    """Build the firmware and write it to the board with avrdude, which prints its progress.
 
-    baud: of the bootloader; an old Nano's is 57600. Raises ConfigError, or PortError where avrdude fails.
+    Args:
+        port: the board's serial port.
+        folder: the build folder; None for `default_folder`.
+        settings: settings of the firmware, see `SETTINGS`.
+        programmer: avrdude's name of the programmer.
+        baud: baud rate of the bootloader; an old Nano has 57600.
+
+    Raises:
+        ConfigError: a tool is missing, a setting is unknown, or the build fails.
+        PortError: avrdude fails.
     """
     folder = default_folder() if folder is None else folder
     if (missing := _missing((*_AVR, "avrdude"))) is not None:
@@ -99,27 +117,28 @@ def flash(
 
 
 def _missing(tools: tuple[str, ...]) -> str | None:
-    absent = [tool for tool in tools if not _here(tool)]
+    absent = [tool for tool in tools if not _is_installed(tool)]
     if not absent:
         return None
     packages = " ".join(dict.fromkeys(_PACKAGES[tool] for tool in absent))
-    return f"{' and '.join(absent)} missing: sudo apt install {packages}"
+    is_or_are = "is" if len(absent) == 1 else "are"
+    return f"{' and '.join(absent)} {is_or_are} not installed: run `sudo apt install {packages}`"
 
 
-def _here(tool: str) -> bool:
+def _is_installed(tool: str) -> bool:
     if tool.endswith(".h"):
         return any((Path(root) / tool).exists() for root in ("/usr/include", "/usr/local/include"))
     return shutil.which(tool) is not None
 
 
 def _assignments(settings: Mapping[str, str], folder: Path) -> list[str]:
-    """The settings for make. Settings that differ from the last build's rebuild everything."""
+    """The settings as arguments of make. The old products are deleted if the settings have changed."""
     for name, value in settings.items():
         if name not in SETTINGS and name != "TEST_HANG_AFTER_BLOCKS":
             hint = did_you_mean(name, SETTINGS)
             raise ConfigError(f"the firmware has no setting {name}: it has {', '.join(SETTINGS)}{hint}")
         if not value.removeprefix("0x").isalnum():
-            raise ConfigError(f"{name}={value} is not a number")
+            raise ConfigError(f"{name}={value} is not a number: write a decimal or 0x number")
     lines = sorted(f"{name}={value}" for name, value in settings.items())
     record = folder / "settings"
     if not record.exists() or record.read_text() != "\n".join(lines):

@@ -1,1 +1,1 @@
-"""A serial port and the conversation with its device: opening, finding, the device's clock, link health."""
+"""Serial ports: finding and opening them, reading a device, and measuring its clock and its losses."""

@@ -1,4 +1,4 @@
-"""How fast a device's clock runs against the host's."""
+"""Measurement of a device's sampling rate by the host's clock."""
 
 import math
 from collections import deque
@@ -15,14 +15,15 @@ _BUCKETS = 900
 _FEWEST = 5
 _STALL_S, _LATE_S = 1.0, 0.25
 _JUMP_S = 0.5
-"""Bytes that arrive this much earlier than all before them show that the host's clock had stopped."""
+"""Bytes that arrive this much earlier than expected show that the host's clock was suspended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockRate:
-    """rate_hz: the true sampling rate by the host's clock. ppm: how much the device is fast, in parts per million.
+    """A measured clock rate.
 
-    error_ppm: half the width of ppm's 95 % interval.
+    rate_hz: the true sampling rate by the host's clock. ppm: clock error of the device in parts per million; a positive
+    error means a fast clock. error_ppm: half the width of the 95 % interval of ppm.
     """
 
     rate_hz: float
@@ -31,13 +32,12 @@ class ClockRate:
 
 
 class ClockFit:
-    """Fits the arrivals of samples to their nominal rate.
+    """Measures the clock rate by a linear fit to the arrival times of samples.
 
-    Bytes arrive late by what buffers and buses hold them back, never early: so of each second only the sample that
-    came with the least delay counts, and a straight line through those delays, outliers left out, has the clocks'
-    difference as slope. Bytes that had gathered while no process read the port are left out. The host's clock
-    is its monotonic one: steps of the wall clock do not show. After a suspend, which that clock does not count, the
-    fit restarts.
+    Buffers and buses delay bytes, and no byte arrives early. So only the sample with the smallest delay of each second
+    is used. The slope of a straight line through these delays, without outliers, is the clock error. Bytes that had
+    accumulated while no process read the port are ignored. The host's clock is monotonic and has no steps. It does not
+    count a suspend, after which the fit restarts.
     """
 
     def __init__(self, nominal_hz: Fraction) -> None:
@@ -51,10 +51,10 @@ class ClockFit:
         self._late_until_s: float | None = None
 
     def push(self, arrived_s: float, samples: int) -> None:
-        """`samples` of the device's samples (lost ones too) had arrived by that time on the host's clock."""
+        """Add an arrival: `samples` samples, including lost ones, had arrived at time `arrived_s` of the host."""
         device_s = float(samples / self.nominal_hz)
         delay_s = arrived_s - device_s
-        if self._gathered(arrived_s, device_s, delay_s):
+        if self._is_delayed(arrived_s, device_s, delay_s):
             return
         bucket = int(device_s // _BUCKET_S)
         if bucket == self._bucket:
@@ -68,8 +68,8 @@ class ClockFit:
         self._known_at += 1
         self._least.append((device_s, delay_s))
 
-    def _gathered(self, arrived_s: float, device_s: float, delay_s: float) -> bool:
-        """Whether this had to wait until reading went on."""
+    def _is_delayed(self, arrived_s: float, device_s: float, delay_s: float) -> bool:
+        """Whether the bytes were delayed by a pause in reading."""
         pause_s = 0.0 if self._arrived_s is None else arrived_s - self._arrived_s
         self._arrived_s = arrived_s
         usual_s = pause_s if self._usual_s is None else self._usual_s
@@ -83,14 +83,14 @@ class ClockFit:
         if arrived_s < self._late_until_s and (not known or delay_s > self._expected(device_s) + _LATE_S):
             return True
         if arrived_s >= self._late_until_s:
-            # It never caught up: the device has lost the time, or was too little known.
+            # The delay has not decreased: samples were lost, or the fit had too few points.
             self._least.clear()
             self._rate = None
         self._late_until_s = None
         return False
 
     def rate(self) -> ClockRate | None:
-        """The device's true rate; None in the first seconds."""
+        """The measured rate; None in the first seconds."""
         if len(self._least) < _FEWEST + 1:
             return None
         if self._rate is None or self._known_at:
@@ -104,7 +104,7 @@ class ClockFit:
         return last + slope * (device_s - last_s)
 
     def _fit(self) -> ClockRate:
-        # The first second holds what the port had gathered before it was read.
+        # The first second has the bytes that had accumulated in the port before the first read.
         times, delays = np.array(self._least)[1:].T
         slope, residuals, spread = _line(times, delays)
         typical = 3 * 1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))) + 1e-6
@@ -120,7 +120,7 @@ class ClockFit:
 def _line(
     times: NDArray[np.float64], delays: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Slope of the least squares line, residuals from it, and the times about their mean."""
+    """The slope of the least-squares line, the residuals, and the times minus their mean."""
     spread = times - times.mean()
     slope = float(spread @ delays / (spread @ spread))
     return slope, delays - delays.mean() - slope * spread, spread

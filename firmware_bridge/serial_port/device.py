@@ -1,4 +1,4 @@
-"""An open device: a port and a decoder, and the conversation between them."""
+"""An open device: reads a port through a decoder and sends the decoder's requests."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,18 +21,18 @@ from firmware_bridge.serial_port.ports import PORT_FAULTS, open_port, read_avail
 __all__ = ["DEFAULT_BAUD", "Device", "Stop", "as_function", "identity_of", "open_device"]
 
 Stop = Event | Callable[[], bool]
-"""Tells a waiting reader to stop: an event, or a function that returns True."""
+"""Stops a waiting reader: an event that is set, or a function that returns True."""
 
 DEFAULT_BAUD = 115200
 _OTHER_BAUD = 9600
 _PATIENCE_S, _AUTO_PATIENCE_S, _BAUD_PATIENCE_S = 5.0, 3.0, 0.7
 _PATIENCE_BYTES = 64
 _MUCH_BYTES = 1500
-"""A read that brings so much is followed by the next at once: a port's own buffer holds 4095 bytes."""
+"""A read of at least this many bytes is followed by another read at once, since a port buffers only 4095 bytes."""
 
 
 class Device:
-    """A sensor at a port: a context manager that stops the sensor and closes the port. Made by `open_device`."""
+    """A sensor at a port: a context manager that stops the sensor and closes the port. Created by `open_device`."""
 
     def __init__(self, url: str, port: Any, format: str, baud: int | None, options: StreamOptions) -> None:
         self.url, self._port = url, port
@@ -42,7 +42,7 @@ class Device:
         self._decoder = open_decoder(format, options)
         self._watch = DeviceHealth(url)
         self.arrived_s = 0.0
-        """When the latest bytes arrived, on the host's monotonic clock."""
+        """Time of the latest bytes on the host's monotonic clock."""
 
     def __enter__(self) -> "Device":
         return self
@@ -53,42 +53,42 @@ class Device:
         self.close()
 
     def close(self) -> None:
-        """Stop the device and close the port; a device that has already gone away is not an error."""
+        """Stop the device and close the port. No error is raised if the device is already disconnected."""
         with suppress(*PORT_FAULTS):
-            if farewell := self._decoder.farewell():
-                write_all(self._port, farewell)
+            if command := self._decoder.stop_command():
+                write_all(self._port, command)
                 self._port.flush()
         with suppress(*PORT_FAULTS):
             self._port.close()
 
     @property
     def decoder(self) -> StreamDecoder:
-        """The decoder at work: that of the format found, once it is found."""
+        """The decoder in use: after detection, the decoder of the detected format."""
         if isinstance(self._decoder, DetectingDecoder) and self._decoder.decoder is not None:
             return self._decoder.decoder
         return self._decoder
 
     @property
     def format_name(self) -> str | None:
-        """The format's name; None while it is being found out."""
+        """The format's name; None before detection."""
         if isinstance(self._decoder, DetectingDecoder):
             return None if self._decoder.format is None else self._decoder.format.name
         return parse_format(self._format)[0]
 
     @property
     def about(self) -> str:
-        """The format's name, and what the device says it is."""
+        """The format's name and the device's id."""
         hello = getattr(self.decoder, "hello", None)
         return " ".join(filter(None, (self.format_name or "unknown device", identity_of(hello))))
 
     @property
     def counts(self) -> StreamCounts:
-        """What arrived so far."""
+        """Counts of the stream so far."""
         return self._decoder.counts
 
     @property
     def clock(self) -> ClockRate | None:
-        """The device's clock against the host's; None in the first seconds."""
+        """The device's clock, measured by the host's clock; None in the first seconds."""
         return self._watch.clock
 
     def blocks(
@@ -98,13 +98,18 @@ class Device:
         silent_s: float = math.inf,
         pause_s: Callable[[], float] | None = None,
     ) -> Iterator[RawBlock]:
-        """Blocks of raw readings as they arrive, until `stop` or until a simulated sensor ends.
+        """Blocks of raw readings as they arrive, until `stop` or the end of a simulated sensor.
 
-        notify: called once a second at most with what the user should hear: silence, damage, losses, restarts,
-        loose electrodes, a wrong rate. silent_s: a device from which nothing comes for so long counts as gone.
-        pause_s: for how long to wait before the next read; what arrives meanwhile is read together.
-        Raises PortError when the device goes away and FormatError where its bytes make no sense; what arrived before
-        is delivered first.
+        Args:
+            stop: ends the iteration.
+            notify: called at most once per second with messages about silence, damage, losses, restarts, open
+                electrodes and a wrong rate.
+            silent_s: raise PortError if no bytes arrive for this long.
+            pause_s: returns the seconds to wait before the next read, which then reads all bytes that have arrived.
+
+        Raises:
+            PortError: the device was disconnected. Earlier readings are delivered first.
+            FormatError: the bytes cannot be decoded. Earlier readings are delivered first.
         """
         stopped = as_function(stop)
         began: float | None = None
@@ -125,31 +130,31 @@ class Device:
                 began, self.arrived_s = now if began is None else began, now
                 received += len(data)
                 if blocks := self._decoder.feed(data):
-                    self._watch.arrived(blocks[-1], now)
+                    self._watch.add_block(blocks[-1], now)
                     segment = blocks[-1].segment
                     yield from blocks
             elif getattr(self._port, "at_end", False):
                 yield from self._decoder.finish()
                 return
             elif now - self.arrived_s > silent_s:
-                raise PortError(f"nothing has come from {self.url} for {silent_s:g} s")
-            message = self._watch.look(now, self.arrived_s, self._decoder.counts, segment)
+                raise PortError(f"no data has come from {self.url} for {silent_s:g} s: check the sensor and its cable")
+            message = self._watch.check(now, self.arrived_s, self._decoder.counts, segment)
             if message is not None and notify is not None:
                 notify(message)
             if began is not None and received > _PATIENCE_BYTES:
-                if self._bauds and now - began > _BAUD_PATIENCE_S and self._hears_noise():
-                    self._listen_at(self._bauds.pop())
+                if self._bauds and now - began > _BAUD_PATIENCE_S and self._received_noise():
+                    self._change_baud(self._bauds.pop())
                     began = now
                 elif now - began > self._patience_s:
-                    if (complaint := self._decoder.complaint()) is not None:
-                        raise FormatError(complaint)
+                    if (reason := self._decoder.failure_reason()) is not None:
+                        raise FormatError(reason)
                     began = float("inf")
 
-    def _hears_noise(self) -> bool:
-        return isinstance(self._decoder, DetectingDecoder) and self._decoder.hears_noise()
+    def _received_noise(self) -> bool:
+        return isinstance(self._decoder, DetectingDecoder) and self._decoder.received_noise()
 
-    def _listen_at(self, baud: int) -> None:
-        """Discard the bytes of the previous baud rate, which are noise, and restart detection."""
+    def _change_baud(self, baud: int) -> None:
+        """Change the baud rate, discard the bytes received at the previous rate, and restart detection."""
         self._port.baudrate = baud
         self._port.reset_input_buffer()
         self._options = replace(self._options, hint=_hint(self.url, f"{DEFAULT_BAUD} and {baud} were tried"))
@@ -157,17 +162,24 @@ class Device:
 
     def _send(self, request: bytes) -> None:
         if request:
-            # A device that does not listen is asked in vain; it may still talk.
+            # A device that does not receive the request may still send, so a failure is ignored.
             write_all(self._port, request)
 
 
 def open_device(
     url: str, format: str = "auto", baud: int | None = None, options: StreamOptions | None = None
 ) -> Device:
-    """Open a serial port, or any pyserial URL, for this program alone. sim:// is a simulated sensor.
+    """Open a sensor at a serial port or pyserial URL, with exclusive access.
 
-    format: see `open_decoder`. baud: bits a second; by default the format's own, and for "auto" 115200, then 9600.
-    Raises PortError where the port is missing, busy, forbidden or unreachable, ConfigError for an unknown format.
+    Args:
+        url: a device node such as "/dev/ttyUSB0", or a pyserial URL; "sim://" is a simulated sensor.
+        format: name of the device format, with its settings if any; "auto" detects it.
+        baud: baud rate; None for the format's baud rate, or, for "auto", 115200 and then 9600.
+        options: properties of the stream that are known in advance, such as its rate.
+
+    Raises:
+        PortError: the port is missing, busy, not permitted or unreachable.
+        ConfigError: the format or a setting is unknown.
     """
     name, _ = parse_format(format)
     rate = baud or (DEFAULT_BAUD if name == "auto" else find_format(name).baud)
@@ -177,7 +189,7 @@ def open_device(
 
 
 def identity_of(hello: Hello | None) -> str | None:
-    """A device's id as text, or as hex digits; None where it states none."""
+    """A device's id as text, or as hex digits if it is not printable; None without a HELLO."""
     if hello is None:
         return None
     text = hello.device_id.rstrip(b"\0")
@@ -185,7 +197,7 @@ def identity_of(hello: Hello | None) -> str | None:
 
 
 def as_function(stop: Stop | None) -> Callable[[], bool]:
-    """Whether to stop, as a function."""
+    """The stop condition as a function; None never stops."""
     if stop is None:
         return lambda: False
     return stop.is_set if isinstance(stop, Event) else stop

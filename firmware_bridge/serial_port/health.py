@@ -1,4 +1,4 @@
-"""What a user should hear of a device while it runs: damage, losses, restarts, loose electrodes, a wrong rate."""
+"""Messages about a running device: silence, damage, losses, restarts, open electrodes and a wrong rate."""
 
 from firmware_bridge.devices.stream import RawBlock, StreamCounts
 from firmware_bridge.serial_port.clock import ClockFit, ClockRate
@@ -9,12 +9,12 @@ _EVERY_S = 1.0
 _SILENCE_S = 3.0
 _WRONG_PPM = 10_000
 _PLAYED_PPM = 1_000_000
-"""A device at twice its stated rate is a recording that is played faster."""
+"""Upper limit of a reported rate error: a device at twice its stated rate is a recording that is played faster."""
 _SURE_S = 15.0
 
 
 class DeviceHealth:
-    """Looks at a device's counts and says what changed, in one sentence a second at most."""
+    """Checks a device's counts and reports changes in at most one message per second."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -28,25 +28,29 @@ class DeviceHealth:
 
     @property
     def clock(self) -> ClockRate | None:
-        """The device's clock against the host's; None in the first seconds of a run."""
+        """The device's clock, measured by the host's clock; None in the first seconds of a run."""
         return None if self._fit is None else self._fit.rate()
 
-    def arrived(self, block: RawBlock, now_s: float) -> None:
-        """The last block that was decoded from bytes that arrived then."""
+    def add_block(self, block: RawBlock, now_s: float) -> None:
+        """Add the last block that was decoded from the bytes that arrived at this time."""
         if self._fit is None or block.segment != self._segment or block.rate_hz != self._fit.nominal_hz:
             self._fit, self._first_s = ClockFit(block.rate_hz), now_s
         self._segment = block.segment
         self._fit.push(now_s, block.first_index + len(block.values))
 
-    def look(self, now_s: float, heard_s: float, counts: StreamCounts, segment: int) -> str | None:
-        """The messages that are due, joined to one sentence, or None.
+    def check(self, now_s: float, arrived_s: float, counts: StreamCounts, segment: int) -> str | None:
+        """The messages that are due, joined to one, or None.
 
-        heard_s: when the last byte came. counts: of the stream so far. segment: of the latest block.
+        Args:
+            now_s: the current time.
+            arrived_s: time of the last byte.
+            counts: counts of the stream so far.
+            segment: segment of the latest block.
         """
         if now_s - self._reported_s < _EVERY_S:
             return None
         messages = [
-            *self._silence(now_s - heard_s),
+            *self._silence(now_s - arrived_s),
             *self._damage(counts),
             *self._restarts(segment),
             *self._rate(now_s),
@@ -61,25 +65,25 @@ class DeviceHealth:
         if silent or not self._silent:
             return []
         return [
-            f"nothing has come from {self._name} for {seconds:.0f} s: check the wiring, the baud rate and the device "
+            f"no data has come from {self._name} for {seconds:.0f} s: check the wiring, the baud rate and the device "
             "format"
         ]
 
     def _damage(self, counts: StreamCounts) -> list[str]:
         before, self._counts = self._counts, counts
         messages = []
-        # Before the first sample, damage means another device or baud rate, which the decoder complains of.
+        # Before the first sample, damage means a wrong format or baud rate, which the decoder reports.
         if counts.samples and (counts.rejected > before.rejected or counts.dropped > before.dropped):
             rejected, dropped = counts.rejected - before.rejected, counts.dropped - before.dropped
             messages.append(
                 f"{rejected} damaged frames or lines, {dropped} samples lost "
-                f"(in all {counts.rejected} and {counts.dropped})"
+                f"(in total {counts.rejected} and {counts.dropped})"
             )
         status, former = counts.status, before.status
         if status is None:
             return messages
         if status.overruns > (former.overruns if former is not None else 0):
-            messages.append(f"the device itself has lost {status.overruns} samples since it started")
+            messages.append(f"the device has lost {status.overruns} samples internally since it started")
         if status.lead_off != (former is not None and former.lead_off):
             messages.append("an electrode is off" if status.lead_off else "the electrodes are on again")
         return messages

@@ -1,4 +1,4 @@
-"""Opening a serial port or pyserial URL, and saying in one sentence why that failed."""
+"""Finding and opening serial ports and pyserial URLs, with one sentence per fault."""
 
 import errno
 import getpass
@@ -22,7 +22,7 @@ from firmware_bridge.errors import PortError
 __all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available", "write_all"]
 
 PORT_FAULTS = (serial.SerialException, OSError, termios.error)
-"""What pyserial raises, in turns, when a device goes away (pyserial#341, #401, #417)."""
+"""The errors that pyserial may raise when a device is disconnected (pyserial#341, #401, #417)."""
 
 _HANDLERS = "firmware_bridge.emulation.serial_urls"
 _READ_S, _WRITE_S = 0.1, 1.0
@@ -31,16 +31,21 @@ _BUSY = (errno.EAGAIN, errno.EBUSY)
 
 
 def port_names() -> list[str]:
-    """The serial ports of this machine, stable names (/dev/serial/by-id) first."""
+    """The serial ports of this machine; stable names (/dev/serial/by-id) come first."""
     stable = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
     return stable + sorted(port.device for port in list_ports.comports())
 
 
 def find_port(wanted: str, ports: Iterable[ListPortInfo] | None = None) -> str:
-    """The device node or URL that is meant by "auto", the one USB serial port here, by usb:VID:PID or
-    usb:VID:PID:SERIAL, the port of that USB device, or by anything else, itself.
+    """Resolve the name of a port to a device node or URL.
 
-    ports: those of this machine by default. Raises PortError where there is no such port, or more than one.
+    Args:
+        wanted: "auto" for the only USB serial port, usb:VID:PID or usb:VID:PID:SERIAL for the port of a USB device.
+            Other names are returned unchanged.
+        ports: the ports to search; None for the ports of this machine.
+
+    Raises:
+        PortError: no port matches, or several do.
     """
     if wanted != "auto" and not wanted.startswith("usb:"):
         return wanted
@@ -55,7 +60,7 @@ def find_port(wanted: str, ports: Iterable[ListPortInfo] | None = None) -> str:
     names = sorted(port.device for port in of_usb)
     if not names:
         what = "USB serial port" if wanted == "auto" else f"USB device {wanted.removeprefix('usb:')}"
-        raise PortError(f"no {what} is here: plug the sensor in, or name its port")
+        raise PortError(f"no {what} was found: plug the sensor in, or name its port")
     if len(names) > 1:
         raise PortError(f"{wanted} matches several ports ({', '.join(names)}): name one of them, or usb:VID:PID:SERIAL")
     return str(names[0])
@@ -67,12 +72,12 @@ def _usb_id(text: str) -> tuple[int, int, str]:
         return int(parts[1], 16), int(parts[2], 16), parts[3] if len(parts) > 3 else ""
     except (IndexError, ValueError):
         raise PortError(
-            f"{text} names no USB device: write usb:VID:PID or usb:VID:PID:SERIAL, as in usb:0403:6001"
+            f"{text} is not the name of a USB device: write usb:VID:PID or usb:VID:PID:SERIAL, as in usb:0403:6001"
         ) from None
 
 
 def check_port(url: str) -> None:
-    """Raise PortError where a device node is missing or may not be opened; other URLs are not looked at."""
+    """Raise PortError if a device node does not exist or cannot be opened. Other URLs are not checked."""
     if "://" in url:
         return
     path = Path(url)
@@ -85,9 +90,9 @@ def check_port(url: str) -> None:
 
 
 def open_port(url: str, baud: int) -> Any:
-    """Open a pyserial port exclusively; its reads wait at most a tenth of a second.
+    """Open a pyserial port exclusively. Its reads wait at most a tenth of a second.
 
-    Raises PortError where it is missing, busy, forbidden, unreachable or no port.
+    Raises PortError if the port is missing, busy, not permitted, unreachable or not a port.
     """
     check_port(url)
     if _HANDLERS not in serial.protocol_handler_packages:
@@ -101,10 +106,10 @@ def open_port(url: str, baud: int) -> Any:
 
 
 def read_available(port: Any) -> bytes:
-    """What has arrived, or the first byte that arrives within a tenth of a second, or nothing.
+    """Read the bytes that have arrived, or wait up to a tenth of a second for the first byte.
 
-    Raises one of PORT_FAULTS where the device has gone away. A device node is read without pyserial, which loses what
-    it has read so far when the device goes away, and knows no descriptor above 1023.
+    Raises one of PORT_FAULTS if the device was disconnected. A device node is read without pyserial, which discards
+    read bytes when the device is disconnected and does not support file descriptors above 1023.
     """
     descriptor = getattr(port, "fd", None)
     if not isinstance(descriptor, int):
@@ -118,12 +123,12 @@ def read_available(port: Any) -> bytes:
     except BlockingIOError:
         return b""
     if not data and event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
-        raise serial.SerialException("the device has gone away")
+        raise serial.SerialException("the device was disconnected")
     return data
 
 
 def write_all(port: Any, data: bytes) -> bool:
-    """Send these bytes; False where the device does not take them within a second. Raises one of PORT_FAULTS."""
+    """Send the bytes; return False if the device does not accept them within a second. Raises one of PORT_FAULTS."""
     descriptor = getattr(port, "fd", None)
     if not isinstance(descriptor, int):
         try:
@@ -139,7 +144,7 @@ def write_all(port: Any, data: bytes) -> bool:
 
 
 def _ready(descriptor: int, event: int, timeout_s: float) -> int:
-    """What happened within that time; 0 for nothing."""
+    """The poll events that occur within the timeout, or 0."""
     poll = select.poll()
     poll.register(descriptor, event)
     return sum(happened for _, happened in poll.poll(max(0.0, timeout_s * 1e3)))
@@ -160,11 +165,13 @@ def _why(url: str, error: Exception) -> str:
 
 def _ports_here() -> str:
     names = port_names()
-    return f"ports here: {', '.join(names)}" if names else "no serial port is here: plug the sensor in, or try sim://"
+    if names:
+        return f"ports here: {', '.join(names)}"
+    return "no serial port was found: plug the sensor in, or try sim://"
 
 
 def _forbidden(path: Path) -> str:
-    """Why this node may not be opened, by its actual group and mode."""
+    """The error message for a node without permission, with a remedy that depends on its group and mode."""
     node = path.stat()
     try:
         group = grp.getgrgid(node.st_gid).gr_name
@@ -174,7 +181,7 @@ def _forbidden(path: Path) -> str:
     shared = node.st_gid != 0 and node.st_mode & stat.S_IRGRP and node.st_mode & stat.S_IWGRP
     about = f"no permission to open {path} (group {group}, {stat.filemode(node.st_mode)})"
     if not shared:
-        return f"{about}: let a udev rule give it to a group of yours, such as dialout"
+        return f"{about}: add a udev rule that gives it to one of your groups, such as dialout"
     try:
         listed = getpass.getuser() in members
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The frame codec in both languages."""
+"""The fixture of the frame codec in Python and C."""
 
 import importlib.util
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from firmware_bridge.devices.ekd import frame
 
 @pytest.fixture(scope="session", params=["python", "c"])
 def codec(request: pytest.FixtureRequest, built: Callable[..., Path]) -> Any:
-    """The frame codec of either language: crc16, wrap, encode, parse and decoder()."""
+    """The frame codec in Python or C: crc16, wrap, encode, parse and decoder()."""
     if request.param == "c":
         return _module("csrc/c_codec.py").Codec(built("host"))
     return SimpleNamespace(

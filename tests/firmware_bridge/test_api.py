@@ -1,4 +1,4 @@
-"""The public names of firmware_bridge: a device opened by its path, and devices emulated on real pseudo-terminals."""
+"""The public names of firmware_bridge: `open_device` and `emulate` with real pseudo-terminals."""
 
 from fractions import Fraction
 from pathlib import Path

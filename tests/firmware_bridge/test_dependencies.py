@@ -1,4 +1,4 @@
-"""What is said of packages that do not load. Whole installations gone wrong are tried in tests/pi."""
+"""Messages about packages that cannot be loaded. tests/pi tests whole broken installations."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ import pytest
 from firmware_bridge import dependencies
 from firmware_bridge.dependencies import (
     explain_import_error,
+    explain_load_error,
     explain_no_runtime,
     install_command,
     processor_of,
     require_packages,
     version_line,
     version_of,
-    why_not_loaded,
 )
 from firmware_bridge.errors import ConfigError
 
@@ -35,16 +35,16 @@ def elf(path: Path, machine: int, bits: int = 64) -> Path:
     ("machine", "name"),
     [(62, "x86-64"), (183, "64-bit ARM"), (40, "32-bit ARM"), (3, "32-bit x86"), (4711, "processor 4711")],
 )
-def test_the_processor_of_a_library(tmp_path: Path, machine: int, name: str) -> None:
+def test_processor_of_a_library_is_read_from_its_header(tmp_path: Path, machine: int, name: str) -> None:
     assert processor_of(elf(tmp_path / "a.so", machine)) == name
 
 
-def test_python_is_of_some_processor() -> None:
+def test_processor_of_python_is_known() -> None:
     assert processor_of(Path(sys.executable).resolve()) in ("x86-64", "64-bit ARM", "32-bit ARM")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"#!/bin/sh\nexit 0 # long enough\n"])
-def test_other_files_are_of_none(tmp_path: Path, content: bytes) -> None:
+def test_other_files_have_no_processor(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.so").write_bytes(content)
     assert processor_of(tmp_path / "a.so") is None
     assert processor_of(tmp_path / "absent.so") is None
@@ -56,34 +56,36 @@ def import_fault(name: str) -> ImportError:
     return caught.value
 
 
-def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
-    message = why_not_loaded("numpy", ImportError("No module named 'numpy'"))
+    message = explain_load_error("numpy", ImportError("No module named 'numpy'"))
     assert message == "numpy is not installed: run `pip install './ekd[pi]'`"
 
 
-def test_a_package_for_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_for_another_processor_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = processor_of(Path(sys.executable).resolve())
     elf(tmp_path / "cobs" / "_ext.cpython-311-somewhere.so", 183 if ours == "x86-64" else 62)
     (tmp_path / "cobs" / "__init__.py").write_text("from cobs import _ext\n")
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    message = why_not_loaded("cobs", ImportError("cannot import name '_ext'"))
+    message = explain_load_error("cobs", ImportError("cannot import name '_ext'"))
     assert f"cobs in {tmp_path / 'cobs'} was built for" in message
     assert f"but this Python is for {ours}: run `pip install --force-reinstall --no-cache-dir cobs`" in message
 
 
-def test_a_package_that_is_broken_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_package_is_reported_with_its_last_error_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cobs").mkdir()
     (tmp_path / "cobs" / "__init__.py").touch()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    message = why_not_loaded("cobs", ImportError("\n\nIMPORTANT: ...\n\nlibfoo.so: cannot open shared object file\n"))
+    message = explain_load_error(
+        "cobs", ImportError("\n\nIMPORTANT: ...\n\nlibfoo.so: cannot open shared object file\n")
+    )
     assert (
         "cannot be loaded (libfoo.so: cannot open shared object file): run `pip install --force-reinstall cobs`"
         in message
     )
 
 
-def test_a_fault_below_another_package_is_of_the_one_below() -> None:
+def test_innermost_package_of_an_import_error_is_reported() -> None:
     outer = ImportError("scipy cannot be imported", name="scipy")
     outer.__cause__ = ImportError("No module named 'numpy._core._multiarray_umath'", name="numpy._core")
     message = explain_import_error(outer)
@@ -91,7 +93,7 @@ def test_a_fault_below_another_package_is_of_the_one_below() -> None:
     assert message.startswith("numpy in ")
 
 
-def test_an_import_error_of_our_own_is_none_of_these() -> None:
+def test_import_error_of_an_ekd_module_is_not_explained() -> None:
     assert explain_import_error(import_fault("ekd_edge.no_such_module")) is None
 
 
@@ -104,7 +106,7 @@ def test_an_import_error_of_our_own_is_none_of_these() -> None:
         ("armv6l", 32, (3, 11), "needs a Pi 2, a Zero 2 or newer"),
     ],
 )
-def test_what_to_do_without_a_runtime(
+def test_missing_runtime_is_explained_for_the_machine(
     monkeypatch: pytest.MonkeyPatch, machine: str, bits: int, python: tuple[int, int], message: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
@@ -142,14 +144,14 @@ def test_require_packages_names_all_that_are_missing(monkeypatch: pytest.MonkeyP
         require_packages("--ray", "ray")
 
 
-def test_versions() -> None:
+def test_version_of_installed_and_missing_packages() -> None:
     assert version_of("ekd") == version("ekd")
     assert version_of("no-such-package") is None
     assert version_line().startswith(f"ekd {version('ekd')}, Python 3.")
 
 
-def test_the_command_says_so_without_a_traceback(tmp_path: Path) -> None:
-    """A numpy whose compiled part is not there, as pip unpacks one of another processor."""
+def test_command_reports_a_broken_numpy_without_a_traceback(tmp_path: Path) -> None:
+    """The numpy package lacks its compiled module, as a package for another processor does."""
     with zipfile.ZipFile(tmp_path / "packages.zip", "w") as archive:
         archive.writestr("numpy/__init__.py", "from numpy._core import _multiarray_umath\n")
         archive.writestr("numpy/_core/__init__.py", "")

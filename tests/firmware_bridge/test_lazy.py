@@ -1,4 +1,4 @@
-"""Names that are imported on first use."""
+"""Lazy import of public names on first use."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The nearest known name."""
+"""Suggestions of the nearest known name."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Synthetic skin conductance: seeds, levels, responses and noise."""
+
 from itertools import islice
 
 import numpy as np
@@ -13,7 +15,7 @@ def render(seed: int, arousal: float, minutes: float = 10.0, people: Physiology 
     return SkinConductance(RATE, seed, people).render(np.full(int(minutes * 60 * RATE), arousal))
 
 
-def test_a_seed_gives_one_signal_however_it_is_cut() -> None:
+def test_seed_gives_the_same_signal_in_any_pieces() -> None:
     arousal = np.sin(np.arange(6000) / 500.0)
     whole = SkinConductance(RATE, 3).render(arousal)
     person = SkinConductance(RATE, 3)
@@ -22,7 +24,7 @@ def test_a_seed_gives_one_signal_however_it_is_cut() -> None:
     assert not np.array_equal(SkinConductance(RATE, 4).render(arousal), whole)
 
 
-def test_levels_are_those_of_people() -> None:
+def test_levels_are_plausible_for_people() -> None:
     signals = [render(seed, 0.0, minutes=5.0) for seed in range(60)]
     medians = np.array([np.median(signal) for signal in signals])
     assert np.all((medians > 1.5) & (medians < 25))
@@ -35,12 +37,12 @@ def test_levels_are_those_of_people() -> None:
 def test_responses_come_at_the_stated_rate(arousal: float, low: float, high: float) -> None:
     still = Physiology(drift=1e-9, artefacts_per_minute=0.0, noise_us=0.0, response_spread=0.0, non_responders=0)
     signal = render(1, arousal, minutes=60.0, people=still)
-    # Onsets are where the slope jumps up: a Bateman curve starts with its steepest rise.
+    # The slope jumps at an onset, because a Bateman curve starts with its steepest rise.
     onsets = np.sum(np.diff(signal, 2) > 0.3 * np.diff(signal, 2).max())
     assert low < onsets / 60 < high
 
 
-def test_a_response_has_latency_rise_and_recovery_of_the_textbook() -> None:
+def test_response_has_textbook_latency_rise_and_recovery() -> None:
     once = Physiology(
         drift=1e-9, artefacts_per_minute=0.0, noise_us=0.0, response_spread=0.0, non_responders=0,
         calm_per_minute=1.0, aroused_per_minute=1.0, tonic_gain=0.0,
@@ -64,7 +66,7 @@ def test_arousal_raises_the_level_of_all_but_non_responders() -> None:
     assert np.ptp(quiet) < 0.2 * silent.level_us
 
 
-def test_wander_has_the_stated_spread_and_memory() -> None:
+def test_noise_has_the_stated_spread_and_time_constant() -> None:
     wander = OrnsteinUhlenbeck(np.random.default_rng(0), 4.0, 5.0, 0.5).render(80_000)
     assert wander.std() == pytest.approx(0.5, rel=0.05)
     lag = np.corrcoef(wander[:-20], wander[20:])[0, 1]
@@ -82,10 +84,10 @@ def test_simulated_blocks_are_endless_seeded_and_plausible() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_an_impossible_rate_is_refused(rate: float) -> None:
+def test_impossible_rate_is_refused(rate: float) -> None:
     with pytest.raises(SignalError, match="positive"):
         next(simulated_blocks(rate))
 
 
-def test_an_empty_course_gives_nothing() -> None:
+def test_empty_arousal_gives_no_samples() -> None:
     assert SkinConductance(RATE, 0).render(np.zeros(0)).shape == (0,)

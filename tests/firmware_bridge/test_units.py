@@ -1,3 +1,5 @@
+"""Conversion of raw readings to microsiemens."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,37 +13,37 @@ def one(unit, reading):
     return unit.to_microsiemens(np.array([float(reading)]))[0]
 
 
-def test_microsiemens_pass_untouched():
+def test_microsiemens_are_not_converted():
     assert one(Unit(), 5.25) == 5.25
 
 
-def test_bitalino_counts():
+def test_adc_counts_follow_the_bitalino_data_sheet():
     """BITalino EDA data sheet: 0 to 25 uS over the converter's range."""
     assert one(Unit("adc", 10), 512) == pytest.approx(12.5)
     assert one(Unit("adc", 12), 2669) == pytest.approx(2669 / 4096 * 25)
     assert one(Unit("adc", 10, full_scale_us=100.0), 512) == pytest.approx(50.0)
 
 
-def test_resistances():
+def test_resistances_are_inverted():
     assert one(Unit("ohm"), 200_000) == pytest.approx(5.0)
     assert one(Unit("kohm"), 200) == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("reading", [0, 1, 100, 400, 511])
-def test_grove_readings(reading):
-    """Seeed's formula, by way of the resistance it gives."""
+def test_divider_readings_follow_seeeds_formula(reading):
+    """Seeed's formula gives the resistance."""
     ohm = (1024 + 2 * reading) * 10_000 / (512 - reading)
     assert one(Unit("divider"), reading) == pytest.approx(1e6 / ohm)
 
 
-def test_a_divider_at_or_above_its_zero_is_open():
+def test_divider_at_or_above_its_zero_has_no_conductance():
     assert one(Unit("divider"), 512) == 0.0
     assert one(Unit("divider"), 700) == 0.0
     assert one(Unit("divider", divider_zero=520.0), 512) > 0
 
 
 @given(st.integers(1, 32), st.data())
-def test_every_count_that_fits_lands_between_zero_and_full_scale(bits, data):
+def test_every_count_is_between_zero_and_full_scale(bits, data):
     count = data.draw(st.integers(0, 2**bits - 1))
     assert 0 <= one(Unit("adc", bits), count) < 25
     assert one(Unit("divider", bits), count) >= 0
@@ -49,7 +51,7 @@ def test_every_count_that_fits_lands_between_zero_and_full_scale(bits, data):
 
 @pytest.mark.parametrize("reading", [-1, 1024, 5e9, np.nan])
 @pytest.mark.parametrize("kind", ["adc", "divider"])
-def test_counts_that_do_not_fit_name_the_option(kind, reading):
+def test_counts_out_of_range_are_refused_with_a_remedy(kind, reading):
     with pytest.raises(SignalError, match=r"give its resolution, or another unit|missing"):
         one(Unit(kind, 10), reading)
 
@@ -61,7 +63,7 @@ def test_resistances_without_conductance_are_refused(kind, reading):
         one(Unit(kind), reading)
 
 
-def test_in_range_tells_the_good_readings_from_the_bad():
+def test_in_range_marks_the_valid_readings():
     readings = np.array([0.0, 1023.0, 1024.0, -1.0, np.nan, np.inf])
     assert Unit("adc").in_range(readings).tolist() == [True, True, False, False, False, False]
     assert Unit("ohm").in_range(readings).tolist() == [False, True, True, False, False, False]
@@ -72,15 +74,15 @@ def test_in_range_tells_the_good_readings_from_the_bad():
     ("text", "kind"),
     [("uS", "uS"), ("µS", "uS"), ("US", "uS"), ("adc", "adc"), (" kOhm ", "kohm"), ("grove", "divider")],
 )
-def test_units_are_known_by_their_usual_names(text, kind):
+def test_unit_names_are_parsed_in_any_case(text, kind):
     assert parse_unit(text).kind == kind
 
 
-def test_parameters_reach_the_unit():
+def test_parse_unit_passes_its_parameters():
     assert parse_unit("adc", 12, 50.0) == Unit("adc", 12, 50.0)
 
 
-def test_nonsense_is_refused():
+def test_unknown_units_and_invalid_parameters_are_refused():
     with pytest.raises(SignalError, match="volt"):
         parse_unit("volt")
     for kwargs in (

@@ -87,7 +87,7 @@ class WiredSensor:
         if select.select([self._wire], [], [], timeout_s)[0]:
             heard = self._wire.recv(4096)
             with self._line:
-                if (answer := self._emulator.hear(heard)) and self._send(answer):
+                if (answer := self._emulator.receive(heard)) and self._send(answer):
                     self.asked.append(FRAME_SAMPLES * len(self.carried))
 
 

@@ -1,4 +1,4 @@
-// What the Arduino core's main() does, for building the sketch without the Arduino IDE.
+// The main() of the Arduino core, for building the sketch without the Arduino IDE.
 void setup();
 void loop();
 

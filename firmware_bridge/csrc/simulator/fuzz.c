@@ -1,10 +1,10 @@
-/* A million random, mutated and sound frames through the decoder, under the sanitizers. Prints what came of them as JSON.
+/* Decodes a million random, mutated and valid frames under the sanitizers and prints counts as JSON.
  *
- * damaged: frames of which one to three bits, or a burst of up to 16, were flipped before COBS. A CRC-16 of polynomial
- * 0x1021 detects every one of them at these lengths: `slipped` must be 0.
- * false_accepts: frames that were decoded and never sent, after mutations on the wire, which may shift whole blocks: the
- * CRC passes one in 65536 of those.
- * unsynced: sound frames that were missed although a sound frame went before them: must be 0.
+ * damaged: frames in which one to three bits, or a burst of up to 16 bits, were flipped before COBS. A CRC-16 with
+ * polynomial 0x1021 detects all of these errors at these lengths, so undetected must be 0.
+ * false_accepts: decoded frames that were never sent. Mutations on the wire may shift whole blocks, of which the CRC
+ * accepts one in 65536.
+ * unsynced: valid frames that were missed although a valid frame preceded them; must be 0.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@
 static uint64_t state;
 static ekd_decoder decoder;
 #define REMEMBERED 4u
-static uint8_t sent[REMEMBERED][EKD_MAX_FRAME]; /* the latest payloads that went out whole or mutated */
+static uint8_t sent[REMEMBERED][EKD_MAX_FRAME]; /* the latest payloads, sent whole or mutated */
 static size_t sent_size[REMEMBERED];
 static uint32_t sends;
 static uint64_t found, false_accepts, pieces;
@@ -83,7 +83,7 @@ static size_t random_frame(uint8_t *wire)
     return ekd_encode_raw(wire, sent[k], sent_size[k]);
 }
 
-/* Whether the next sound frame arrives: the damage may have swallowed the first one's delimiter. */
+/* Whether the second of two valid frames is decoded. The first one may be lost with its delimiter. */
 static bool resynced(void)
 {
     uint8_t wire[MOST];
@@ -100,26 +100,26 @@ static size_t mutate(uint8_t *wire, size_t n)
         for (uint32_t i = 1u + draw(8); i > 0; i--)
             wire[draw((uint32_t)n)] ^= (uint8_t)(1u << draw(8));
         return n;
-    case 1: /* a lost byte */
+    case 1: /* lose a byte */
         memmove(wire + at, wire + at + 1, n - at - 1u);
         return n - 1u;
-    case 2: /* a byte too many */
+    case 2: /* insert a byte */
         memmove(wire + at + 1, wire + at, n - at);
         wire[at] = (uint8_t)draw(256);
         return n + 1u;
-    case 3: /* cut short */
+    case 3: /* truncate */
         return at;
-    case 4: /* a stretch of noise */
+    case 4: /* replace up to 20 bytes by noise */
         for (size_t i = at; i < n && i < at + 20u; i++)
             wire[i] = (uint8_t)draw(256);
         return n;
-    default: /* the tail of one, the head of another */
+    default: /* join the end of one frame to another frame */
         memmove(wire, wire + at, n - at);
         return n - at + random_frame(wire + (n - at));
     }
 }
 
-/* COBS as it is written everywhere but here: one code a block, for frames under 254 bytes. */
+/* COBS in its usual form, independent of ekd_frame.c, for frames below 254 bytes. */
 static size_t stuff(const uint8_t *bytes, size_t n, uint8_t *wire)
 {
     size_t code = 0, end = 1;
@@ -145,14 +145,14 @@ static size_t damaged_frame(uint8_t *wire)
     frame[n++] = (uint8_t)crc;
     frame[n++] = (uint8_t)(crc >> 8);
     bits = 8u * (uint32_t)n;
-    if (draw(2)) { /* one to three bits anywhere */
+    if (draw(2)) { /* flip one to three bits at any position */
         uint32_t first = draw(bits), second = draw(bits), third = draw(bits);
         frame[first / 8] ^= (uint8_t)(0x80u >> first % 8);
         if (draw(2) && second != first)
             frame[second / 8] ^= (uint8_t)(0x80u >> second % 8);
         if (draw(2) && third != first && third != second)
             frame[third / 8] ^= (uint8_t)(0x80u >> third % 8);
-    } else { /* a burst of up to 16 */
+    } else { /* flip a burst of up to 16 bits */
         uint32_t length = 1u + draw(bits < 16u ? bits : 16u), begin = draw(bits - length + 1u);
         uint32_t pattern = 1u | draw(1u << 15) << 1;
         for (uint32_t i = 0; i < length; i++)
@@ -165,7 +165,7 @@ static size_t damaged_frame(uint8_t *wire)
 int main(int argc, char **argv)
 {
     uint32_t items = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1000000u;
-    uint64_t slipped = 0, damaged = 0, mutated = 0, noise = 0, unsynced = 0;
+    uint64_t undetected = 0, damaged = 0, mutated = 0, noise = 0, unsynced = 0;
     state = argc > 2 ? strtoull(argv[2], NULL, 10) : 20261125u;
     for (uint32_t item = 0; item < items; item++) {
         uint8_t wire[WIRE_ROOM];
@@ -175,7 +175,7 @@ int main(int argc, char **argv)
         case 0:
             n = damaged_frame(wire);
             feed(wire, n);
-            slipped += found - before;
+            undetected += found - before;
             damaged++;
             break;
         case 1:
@@ -192,9 +192,9 @@ int main(int argc, char **argv)
         }
         unsynced += !resynced();
     }
-    printf("{\"items\": %" PRIu32 ", \"damaged\": %" PRIu64 ", \"slipped\": %" PRIu64 ", \"mutated\": %" PRIu64
+    printf("{\"items\": %" PRIu32 ", \"damaged\": %" PRIu64 ", \"undetected\": %" PRIu64 ", \"mutated\": %" PRIu64
            ", \"noise\": %" PRIu64 ", \"chances\": %" PRIu64 ", \"false_accepts\": %" PRIu64 ", \"unsynced\": %" PRIu64
            ", \"frames\": %" PRIu32 ", \"rejected\": %" PRIu32 "}\n",
-           items, damaged, slipped, mutated, noise, pieces, false_accepts, unsynced, decoder.frames, decoder.rejected);
+           items, damaged, undetected, mutated, noise, pieces, false_accepts, unsynced, decoder.frames, decoder.rejected);
     return 0;
 }

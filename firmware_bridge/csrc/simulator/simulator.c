@@ -40,7 +40,7 @@ static double wall_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Seconds of true time that the device has run: its clock may be wrong. */
+/* Seconds of true time that the device has run, corrected for its clock error. */
 static double device_s(void)
 {
     return (double)avr->cycle / HZ / (1 + analog.ppm * 1e-6);
@@ -60,7 +60,7 @@ static void no_sleep(struct avr_t *self, avr_cycle_count_t cycles)
     (void)cycles;
 }
 
-/* libsimavr would talk on stdout. */
+/* Suppresses libsimavr's messages on stdout. */
 static void no_log(struct avr_t *self, const int level, const char *format, va_list arguments)
 {
     (void)self;
@@ -82,7 +82,7 @@ static void reset(void)
     event("reset");
 }
 
-static void obey(char *command)
+static void run_command(char *command)
 {
     char *argument = strchr(command, ' ');
     double value = argument ? atof(argument) : 0;
@@ -114,8 +114,8 @@ static void obey(char *command)
 #undef IS
 }
 
-/* Hear commands on stdin for so long, or until there is one. */
-static void listen(double wait_s)
+/* Reads commands from stdin for wait_s seconds, or until a command arrives. */
+static void read_commands(double wait_s)
 {
     static char line[128];
     static size_t length;
@@ -134,7 +134,7 @@ static void listen(double wait_s)
         line[length] = 0;
         for (char *end; (end = strchr(line, '\n')) != NULL;) {
             *end = 0;
-            obey(line);
+            run_command(line);
             length -= (size_t)(end + 1 - line);
             memmove(line, end + 1, length + 1);
         }
@@ -145,27 +145,27 @@ static void listen(double wait_s)
 
 static void await_reader(void)
 {
-    while (!quit && !pty_read_by_someone(&serial))
-        listen(0.01);
+    while (!quit && !pty_has_reader(&serial))
+        read_commands(0.01);
     for (int i = 0; i < 100 && !quit && !pty_configured(&serial); i++)
-        listen(0.01);
+        read_commands(0.01);
     usleep(50000); /* pyserial flushes its input right after it has configured the port */
 }
 
-/* A millisecond of device time is over: bytes, commands, pace. */
+/* Runs after each millisecond of device time: moves bytes, reads commands and waits for real time. */
 static void tick(void)
 {
     pty_serve(&serial, device_s());
-    listen(0);
+    read_commands(0);
     if (speed == 0) {
         while (!quit && serial.used > FIFO / 2) {
-            listen(0.001);
+            read_commands(0.001);
             pty_serve(&serial, device_s());
         }
         return;
     }
     for (double ahead_s; !quit && (ahead_s = (device_s() - paced_from_s) / speed - (wall_s() - started_s)) > 0.001;) {
-        listen(ahead_s < 0.01 ? ahead_s : 0.01);
+        read_commands(ahead_s < 0.01 ? ahead_s : 0.01);
         pty_serve(&serial, device_s());
     }
 }
@@ -179,7 +179,7 @@ static void run(void)
         int state = avr_run(avr);
         if (state == cpu_Crashed || state == cpu_Done)
             fail("the firmware has stopped at 0x%04x", avr->pc);
-        if (analog.readings > 0 && !wave_sampling(&analog)) { /* the watchdog bit */
+        if (analog.readings > 0 && !wave_sampling(&analog)) { /* the watchdog has reset the chip */
             wave_reset(&analog);
             event("watchdog");
         }
@@ -194,10 +194,10 @@ static void run(void)
 
 static void drain(void)
 {
-    for (int empty = 0; !quit && empty < 5 && pty_read_by_someone(&serial);) {
+    for (int empty = 0; !quit && empty < 5 && pty_has_reader(&serial);) {
         serial.stalled_until = 0;
         pty_serve(&serial, device_s());
-        listen(0.01);
+        read_commands(0.01);
         empty = pty_drained(&serial) ? empty + 1 : 0;
     }
 }
@@ -237,21 +237,21 @@ int main(int argc, char **argv)
             if ((analog.log = fopen(optarg, "w")) == NULL)
                 fail("cannot write %s: %s", optarg, strerror(errno));
             break;
-        default: fail("say --elf FILE --waveform FILE [--rate HZ --speed X --ppm N --link PATH --seconds S --log FILE]");
+        default: fail("use --elf FILE --waveform FILE [--rate HZ --speed X --ppm N --link PATH --seconds S --log FILE]");
         }
     }
     if (elf == NULL || path == NULL || analog.rate_hz <= 0 || speed < 0 || fabs(analog.ppm) >= 1e6)
-        fail("say --elf FILE --waveform FILE, a rate above zero and a speed of zero or more");
+        fail("--elf FILE, --waveform FILE, a positive rate and a speed of zero or more are required");
     wave_load(&analog, path);
     memset(&firmware, 0, sizeof firmware);
     avr_global_logger_set(no_log);
     if (elf_read_firmware(elf, &firmware) != 0)
-        fail("%s is not a firmware: build it with make", elf);
+        fail("%s is not a firmware: build one with make", elf);
     strcpy(firmware.mmcu, "atmega328p");
     firmware.frequency = (uint32_t)HZ;
     avr = avr_make_mcu_by_name(firmware.mmcu);
     if (avr == NULL)
-        fail("this libsimavr knows no %s", firmware.mmcu);
+        fail("this libsimavr does not support %s: install a newer one", firmware.mmcu);
     avr_init(avr);
     avr_load_firmware(avr, &firmware);
     avr->sleep = no_sleep;

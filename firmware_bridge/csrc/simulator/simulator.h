@@ -1,6 +1,6 @@
-/* The simulator: the firmware's ELF file on libsimavr, a recorded waveform at its ADC, its UART at a pseudo-terminal.
+/* The simulator runs the firmware's ELF file on libsimavr with a waveform at the ADC and the UART on a pseudo-terminal.
  *
- * A development tool: libsimavr is under GPL-3, so a built simulator is as well; nothing of it is part of ekd's packages.
+ * It is a development tool. libsimavr is under GPL-3, so a built simulator is too. It is not part of ekd's packages.
  */
 #ifndef SIMULATOR_H
 #define SIMULATOR_H
@@ -15,21 +15,21 @@
 #define READINGS 8
 #define READING_HZ 1024.0
 
-/* Prints one sentence on stderr and exits with 2. */
+/* Prints one sentence on stderr and exits with status 2. */
 void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* ---- simulator_wave.c: what the ADC sees ---- */
+/* ---- simulator_wave.c: the input of the ADC ---- */
 typedef struct {
     float *counts; /* in counts of a 13-bit sample */
     size_t size;
     double rate_hz;
-    double ppm;       /* the AVR's clock is fast by so much */
-    double base_s;    /* the waveform's time at the first reading since the reset */
-    double now_s;     /* and at the latest */
+    double ppm;       /* clock error of the AVR; positive means fast */
+    double base_s;    /* time of the waveform at the first reading since the reset */
+    double now_s;     /* time of the waveform at the latest reading */
     uint64_t first;   /* cycle of the first reading since the reset */
     uint64_t readings;
     int sum;
-    double residue; /* what rounding to whole readings has left over */
+    double residue; /* rounding error that is carried to the next reading */
     FILE *log;
     avr_irq_t *input;
     avr_t *avr;
@@ -55,14 +55,14 @@ typedef struct {
     double stalled_until; /* seconds of device time */
     uint64_t random;
     uint64_t sent, dropped;
-    bool blocking; /* wait for a slow reader rather than lose bytes */
+    bool blocking; /* wait for a slow reader instead of losing bytes */
     avr_irq_t *input;
 } pty;
 
 void pty_open(pty *p);
 void pty_close(pty *p);
 void pty_attach(pty *p, avr_t *avr);
-bool pty_read_by_someone(const pty *p);
+bool pty_has_reader(const pty *p);
 bool pty_configured(const pty *p);
 bool pty_drained(const pty *p);
 void pty_serve(pty *p, double device_s);

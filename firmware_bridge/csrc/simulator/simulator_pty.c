@@ -32,7 +32,7 @@ void pty_open(pty *p)
         snprintf(temporary, sizeof temporary, "%s.new", p->link);
         unlink(temporary);
         if (symlink(p->path, temporary) < 0 || rename(temporary, p->link) < 0)
-            fail("cannot make the link %s: %s", p->link, strerror(errno));
+            fail("cannot create the link %s: %s", p->link, strerror(errno));
     }
     p->head = p->used = p->in_used = 0;
 }
@@ -48,7 +48,7 @@ void pty_close(pty *p)
     p->used = p->in_used = 0;
 }
 
-bool pty_read_by_someone(const pty *p)
+bool pty_has_reader(const pty *p)
 {
     struct pollfd node = {.fd = p->master};
     return p->master >= 0 && poll(&node, 1, 0) >= 0 && !(node.revents & POLLHUP);
@@ -96,7 +96,7 @@ static void on_byte(avr_irq_t *irq, uint32_t value, void *param)
     p->out[(p->head + p->used++) % FIFO] = byte;
 }
 
-/* Write what the FIFO holds, as far as the terminal takes it. */
+/* Writes the bytes of the FIFO until the terminal is full. */
 static bool flush(pty *p)
 {
     while (p->used > 0) {
@@ -115,10 +115,10 @@ void pty_serve(pty *p, double device_s)
 {
     if (p->master < 0)
         return;
-    if (device_s >= p->stalled_until && pty_read_by_someone(p))
+    if (device_s >= p->stalled_until && pty_has_reader(p))
         flush(p);
     if (p->in_used == 0) {
-        ssize_t got = pty_read_by_someone(p) ? read(p->master, p->in, sizeof p->in) : 0;
+        ssize_t got = pty_has_reader(p) ? read(p->master, p->in, sizeof p->in) : 0;
         p->in_head = 0;
         p->in_used = got > 0 ? (size_t)got : 0;
     }

@@ -16,23 +16,23 @@ void wave_load(wave *w, const char *path)
     char line[64];
     size_t room = 0;
     if (file == NULL)
-        fail("cannot read %s: check --waveform", path);
+        fail("cannot read the waveform %s: check its path", path);
     while (fgets(line, sizeof line, file)) {
         char *end;
         float value = strtof(line, &end);
         if (end == line || !isfinite(value))
-            fail("%s holds no number at line %zu: write one count a line", path, w->size + 1);
+            fail("%s has no number on line %zu: write one count per line", path, w->size + 1);
         if (w->size == room) {
             room = room ? 2 * room : 4096;
             w->counts = realloc(w->counts, room * sizeof *w->counts);
             if (w->counts == NULL)
-                fail("no memory for %s", path);
+                fail("not enough memory for %s", path);
         }
         w->counts[w->size++] = value;
     }
     fclose(file);
     if (w->size == 0)
-        fail("%s is empty: write one count a line", path);
+        fail("%s is empty: write one count per line", path);
 }
 
 bool wave_over(const wave *w)
@@ -55,8 +55,8 @@ void wave_reset(wave *w)
         fputs("reset\n", w->log);
 }
 
-/* The reading of ten bits. What rounding leaves is carried on to the next one, as the noise of a real front end does on
- * average: the sum of eight readings is then within one count of thirteen bits of what the waveform was meanwhile. */
+/* Returns the ten-bit reading. The rounding error is carried to the next reading, which has the same effect on the mean
+ * as the noise of a real front end. The sum of eight readings is then within one 13-bit count of the waveform. */
 static int reading_now(wave *w)
 {
     uint64_t nth;
@@ -82,12 +82,13 @@ static void on_conversion(avr_irq_t *irq, uint32_t value, void *param)
     int reading;
     (void)irq;
     (void)value;
-    if (!wave_sampling(w)) { /* the firmware gathers noise for its id */
+    if (!wave_sampling(w)) { /* before sampling, the firmware reads noise for its id */
         avr_raise_irq(w->input, (uint32_t)(w->avr->cycle % VREF_MV));
         return;
     }
     reading = reading_now(w);
-    /* libsimavr reads millivolts * 1023 / Vref, rounded down: this is the least voltage that gives the reading. */
+    /* libsimavr converts millivolts to millivolts * 1023 / Vref, rounded down. This is the lowest voltage that gives the
+     * reading. */
     avr_raise_irq(w->input, (uint32_t)((reading * VREF_MV + TOP - 1) / TOP));
     w->sum += reading;
     if (++w->readings % READINGS == 0) {

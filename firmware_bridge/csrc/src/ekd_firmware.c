@@ -13,7 +13,7 @@
 #include "ekd_uart.h"
 
 #define BLOCKS_PER_S (EKD_RATE_HZ / EKD_BLOCK)
-#define STEADY_BLOCKS 4u /* a quarter of a second before an electrode counts as off, or on */
+#define STEADY_BLOCKS 4u /* blocks (a quarter of a second) before an electrode counts as off or on */
 
 static ekd_hello hello = {
     .rate_numerator = EKD_RATE_HZ,
@@ -30,7 +30,7 @@ static bool hello_due, status_due;
 static uint16_t seq;
 static uint32_t unsent;
 
-/* A watchdog that bit stays on through the reset, with the shortest time: off with it before anything else. */
+/* Disables the watchdog first: after it has reset the chip it stays enabled with the shortest timeout. */
 static void watchdog_off(void) __attribute__((naked, used, section(".init3")));
 static void watchdog_off(void)
 {
@@ -78,13 +78,13 @@ static void send_what_is_due(void)
         status_due = false;
 }
 
-static void obey(void)
+static void receive_commands(void)
 {
     int16_t byte;
     while ((byte = ekd_uart_receive()) >= 0) {
         uint8_t version;
         size_t size = ekd_decoder_push(&commands, (uint8_t)byte);
-        /* This firmware speaks only version 1, and answers every host with it. */
+        /* This firmware supports only version 1 and answers every request with it. */
         if (size > 0 && ekd_parse_request(commands.buffer, size, &version))
             hello_due = true;
     }
@@ -96,7 +96,7 @@ void ekd_setup(void)
     ekd_identify(&hello);
     ekd_uart_start();
     ekd_sampler_start();
-    SMCR = (uint8_t)(1u << SE); /* idle: timer, ADC and UART go on and wake */
+    SMCR = (uint8_t)(1u << SE); /* idle mode: timer, ADC and UART run and wake the CPU */
     wdt_enable(WDTO_500MS);
     ekd_uart_send(&delimiter, 1);
     hello_due = true;
@@ -107,7 +107,7 @@ void ekd_loop(void)
 {
     const ekd_block *block = ekd_sampler_block();
     if (block != NULL) {
-        /* Only a sampler that goes on keeps the watchdog quiet. */
+        /* The watchdog is reset only after a new block, so that it also detects a sampler that has stopped. */
         wdt_reset();
         watch_electrodes(block);
         send_block(block);
@@ -118,7 +118,7 @@ void ekd_loop(void)
             sent = EKD_TEST_HANG_AFTER_BLOCKS;
 #endif
     }
-    obey();
+    receive_commands();
     send_what_is_due();
     sleep_cpu();
 }

@@ -1,4 +1,4 @@
-/* The sensor's firmware as two functions, for main() and for an Arduino sketch. */
+/* The sensor's firmware as two functions, which main() or an Arduino sketch calls. */
 #ifndef EKD_FIRMWARE_H
 #define EKD_FIRMWARE_H
 

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* ---- writing ---- */
+/* ---- encoding ---- */
 
-/* COBS and CRC as the bytes come: `code` is where the current block's length belongs. */
+/* Incremental COBS and CRC; `code` is the position of the current block's length. */
 typedef struct {
     uint8_t *wire;
     size_t code, end;
@@ -13,7 +13,7 @@ typedef struct {
 
 static uint16_t crc_step(uint16_t crc, uint8_t byte)
 {
-    /* Greg Cook's shift form of polynomial 0x1021: a byte without a table. */
+    /* Greg Cook's shift form of polynomial 0x1021, which processes a byte without a table. */
     uint8_t x = (uint8_t)((crc >> 8) ^ byte);
     x = (uint8_t)(x ^ (x >> 4));
     return (uint16_t)((uint16_t)(crc << 8) ^ (uint16_t)((uint16_t)x << 12) ^ (uint16_t)((uint16_t)x << 5) ^ x);
@@ -35,7 +35,7 @@ static void start(writer *w, uint8_t *wire)
     w->crc = 0xFFFFu;
 }
 
-/* No frame is long enough to need a block of 254 bytes with another one after it. */
+/* No frame is so long that a full block of 254 bytes is followed by another block. */
 static void stuff(writer *w, uint8_t byte)
 {
     if (byte == 0) {
@@ -216,10 +216,10 @@ static size_t end_of_frame(ekd_decoder *d)
 {
     size_t size = 0;
     if (d->wire_bytes > 0) {
-        bool sound = !d->bad && d->block == 0 && d->length >= 3;
-        if (sound)
-            sound = ekd_crc16(d->buffer, (size_t)d->length - 2u) == get16(d->buffer + d->length - 2);
-        if (sound) {
+        bool valid = !d->bad && d->block == 0 && d->length >= 3;
+        if (valid)
+            valid = ekd_crc16(d->buffer, (size_t)d->length - 2u) == get16(d->buffer + d->length - 2);
+        if (valid) {
             d->frames++;
             size = (size_t)d->length - 2u;
         } else {
@@ -246,7 +246,7 @@ size_t ekd_decoder_push(ekd_decoder *d, uint8_t byte)
 {
     if (byte == 0)
         return end_of_frame(d);
-    if (d->wire_bytes == UINT16_MAX) { /* A stream without delimiters: count what is gone, and count on. */
+    if (d->wire_bytes == UINT16_MAX) { /* A stream without delimiters: add the bytes to the count before the counter overflows. */
         d->discarded_bytes += d->wire_bytes;
         d->wire_bytes = 0;
     }

@@ -14,7 +14,7 @@
 #define SERIAL_AT 0x0Eu
 #define SERIAL_BYTES 10u
 
-/* Bob Jenkins' one-at-a-time hash, a byte at a time. */
+/* One step of Bob Jenkins' one-at-a-time hash. */
 static uint32_t mix(uint32_t hash, uint8_t byte)
 {
     hash += byte;

@@ -9,7 +9,7 @@
 #define BLOCKS 4u
 #define ADC_TOP 1023u
 #define REFERENCE_VCC (1u << REFS0)
-/* 125 kHz at 16 MHz: a conversion takes 104 us of the 977 between two. */
+/* The ADC clock is 125 kHz at 16 MHz. A conversion takes 104 us, and one starts every 977 us. */
 #define ADC_ON ((1u << ADEN) | (1u << ADPS2) | (1u << ADPS1) | (1u << ADPS0))
 
 static ekd_block blocks[BLOCKS];
@@ -17,7 +17,7 @@ static volatile uint8_t complete;
 static uint8_t filling, oldest;
 static uint32_t overruns, saturated;
 
-/* The ADC has no timer of its own that fires it: a few cycles of jitter in 977 us. */
+/* The interrupt starts the conversion, with a jitter of a few cycles in 977 us. */
 ISR(TIMER1_COMPA_vect)
 {
     ADCSRA = (uint8_t)(ADCSRA | (1u << ADSC));

@@ -6,12 +6,12 @@
 
 #include "ekd_config.h"
 
-/* 16 MHz make 117647 of 115200 baud, 2.1 % fast: within what a receiver forgives. */
+/* At 16 MHz the baud rate is 117647 instead of 115200, an error of 2.1 %, which receivers tolerate. */
 #define BAUD EKD_BAUD
 #define BAUD_TOL 3
 #include <util/setbaud.h>
 
-#define TX_BYTES 128u /* a HELLO, a STATUS and a DATA frame of 8 samples have 80 */
+#define TX_BYTES 128u /* a HELLO, a STATUS and a DATA frame of 8 samples have 80 bytes */
 #define RX_BYTES 16u
 
 static uint8_t tx[TX_BYTES], rx[RX_BYTES];

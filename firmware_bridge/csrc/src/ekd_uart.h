@@ -1,4 +1,4 @@
-/* The serial link, by interrupts: sending never waits. */
+/* The serial link by interrupts; sending does not block. */
 #ifndef EKD_UART_H
 #define EKD_UART_H
 
@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 void ekd_uart_start(void);
-/* Takes all of the bytes, or none and returns false where there is no room. n is at most 127. */
+/* Queues all n bytes (at most 127), or none and returns false if the queue is too full. */
 bool ekd_uart_send(const uint8_t *bytes, uint8_t n);
 /* The next byte received, or -1. */
 int16_t ekd_uart_receive(void);

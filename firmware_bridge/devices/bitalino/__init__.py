@@ -1,1 +1,1 @@
-"""BITalino with its EDA sensor."""
+"""The BITalino board with its EDA sensor: frames, decoder, emulator."""

@@ -1,7 +1,7 @@
-"""A BITalino with its EDA sensor: silent until the host sets its rate and starts it.
+"""Decoder for a BITalino with its EDA sensor, which sends nothing until the host sets its rate and starts it.
 
-Commands, one byte each: stop 0; rate code << 6 | 3 for 1, 10, 100 and 1000 Hz; start channel mask << 2 | 1; version 7.
-Source of the conversion: BITalino EDA sensor data sheet, uS = ADC / 2**10 * 3.3 V / 0.132.
+Commands have one byte: stop is 0, set rate is code << 6 | 3 for 1, 10, 100 and 1000 Hz, start is channel mask << 2 | 1,
+and get version is 7. Source of the conversion: BITalino EDA sensor data sheet, uS = ADC / 2**10 * 3.3 V / 0.132.
 """
 
 from fractions import Fraction
@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, find_frames, runs_of, sound
+from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, find_frames, find_sequences, valid_crc
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.polled import PolledDecoder
-from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, Probe, ReceivedBytes, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError, FormatError
@@ -25,28 +25,29 @@ STOP, VERSION = b"\x00", b"\x07"
 
 _EDA_INPUT = "A3"
 _DEFAULT_HZ = 100
-"""Enough for the sensor, which passes at most 3 Hz, with a tenth of the radio traffic of 1000 Hz."""
+"""The default rate. The sensor's bandwidth is 3 Hz, and 100 Hz has a tenth of the radio traffic of 1000 Hz."""
 _IN_A_ROW = 4
-"""Consecutive frames that must fit one another before the first is accepted: 28 bits of evidence."""
+"""Consecutive valid frames that are required before the first one is accepted: 28 check bits."""
 _STOPPING_S, _SETTING_S = 0.3, 0.1
 
 
 def rate_command(rate_hz: Fraction | int) -> bytes:
-    """Tells an idle BITalino its sampling rate."""
+    """The command that sets the sampling rate of an idle BITalino; 1, 10, 100 or 1000 Hz."""
     return bytes([RATES_HZ.index(int(rate_hz)) << 6 | 3])
 
 
 def start_command(channel: int) -> bytes:
-    """Starts the acquisition of one input, 0 for A1 to 5 for A6."""
+    """The command that starts the acquisition of one input, 0 for A1 to 5 for A6."""
     return bytes([1 << channel << 2 | 1])
 
 
 class BitalinoDecoder(PolledDecoder):
-    """Decodes frames (see `StreamDecoder`); live, it stops the device, sets its rate and starts it.
+    """Decodes frames (see `StreamDecoder`). A live decoder stops the device, sets its rate and starts it.
 
-    A frame is accepted once the next one fits it: four bits of CRC alone let too much pass. A frame that fails its CRC
-    or its turn is rejected; of the next four that fit one another all but the first are accepted again, and the
-    four-bit sequence number counts those lost. Beyond 15 the bytes in between, or live the clock, count them.
+    A four-bit CRC misses many errors, so a frame is accepted only when the next frame is valid and has the next
+    sequence number. A frame with a wrong CRC or sequence number is rejected. After it, four consecutive valid frames
+    are required, of which all but the first are accepted. The four-bit sequence number shows the number of lost frames.
+    If more than 15 may be lost, the number is estimated from the bytes in between, or from the clock if live.
     """
 
     def __init__(self, options: StreamOptions) -> None:
@@ -58,14 +59,16 @@ class BitalinoDecoder(PolledDecoder):
         if self._live and self._inputs is None:
             self._inputs = (self._input,)
         if self._inputs is not None and self._input not in self._inputs:
-            raise ConfigError(f"bitalino:channels={stated} lacks {self._input}, the EDA sensor's: say channel= as well")
+            raise ConfigError(
+                f"bitalino:channels={stated} lacks {self._input}, the EDA sensor's input: set channel= too"
+            )
         self._rate = _rate(options)
         self._length = None if self._inputs is None else FRAME_BYTES[len(self._inputs)]
         self._number = 0
         self._lost_bytes = 0
 
     def take_request(self) -> bytes:
-        """Stop, rate, start; again where no frame came for two seconds, as after the device was switched off."""
+        """The commands stop, set rate and start in turn. They are repeated after two seconds without a frame."""
         if not self._live:
             return b""
         now_s = self._clock()
@@ -90,7 +93,7 @@ class BitalinoDecoder(PolledDecoder):
             whole = len(self._buffer) // length
             frames = np.frombuffer(self._buffer, np.uint8, whole * length).reshape(whole, length)
             expected = (self._number + np.arange(whole)) % 16
-            wrong = np.flatnonzero(~sound(frames) | (frames[:, -1] >> 4 != expected))
+            wrong = np.flatnonzero(~valid_crc(frames) | (frames[:, -1] >> 4 != expected))
             fits = int(wrong[0]) if len(wrong) else whole
             confirmed = fits if at_end and fits == whole else max(0, fits - 1)
             if confirmed:
@@ -98,7 +101,7 @@ class BitalinoDecoder(PolledDecoder):
             self._buffer = self._buffer[confirmed * length :]
             if fits == whole:
                 break
-            # The next frame begins anywhere after this one's first byte.
+            # The next valid frame may start at any byte after the first one of this frame.
             self._buffer = self._buffer[1:]
             self._discarded += 1
             self._lost_bytes += 1
@@ -112,19 +115,19 @@ class BitalinoDecoder(PolledDecoder):
         self._number = (self._number + len(values)) % 16
         self._samples += len(values)
         if self._live:
-            self._heard_s = self._clock()
+            self._received_s = self._clock()
         first, self._next = self._next, self._next + len(values)
         bits = 10 if self._position() < 4 else 6
         return RawBlock(values, first, self._rate, self._segment, declared=Declared(self._rate, "adc", bits))
 
     def _lock(self, in_a_row: int) -> bool:
-        """Find the next frames that fit one another; what is before them is lost."""
+        """Find the next consecutive valid frames, and count the frames before them as lost."""
         assert self._length is not None
-        begins = runs_of(in_a_row, self._buffer, self._length)
+        begins = find_sequences(in_a_row, self._buffer, self._length)
         found = len(begins) > 0
         useless = int(begins[0]) if found else max(0, len(self._buffer) - in_a_row * self._length + 1)
         if found and (useless or self._ever):
-            # Eight bits speak for the first of the four, which may be the rest of a damaged one.
+            # Only eight bits confirm the first of the four frames, which may be the end of a damaged frame.
             useless += self._length
         self._discarded += useless
         self._lost_bytes += useless
@@ -139,13 +142,13 @@ class BitalinoDecoder(PolledDecoder):
         return True
 
     def _lost(self, at_least: int) -> int:
-        """Frames lost; the sequence number holds the last four bits of the count."""
+        """The number of lost frames, of which the sequence numbers give the lowest four bits."""
         assert self._length is not None
         if self._next == 0:
             return 0
         likely = self._lost_bytes / self._length
         if self._live:
-            silent = (self._clock() - self._heard_s) * float(self._rate) - len(self._buffer) / self._length
+            silent = (self._clock() - self._received_s) * float(self._rate) - len(self._buffer) / self._length
             likely = silent if silent - likely > 16 else likely
         return at_least + 16 * max(0, round((likely - at_least) / 16))
 
@@ -184,12 +187,12 @@ def _rate(options: StreamOptions) -> Fraction:
     return options.rate_hz or Fraction(_DEFAULT_HZ)
 
 
-def _recognises(heard: Heard) -> bool:
-    return find_frames(heard.data) is not None
+def _recognises(received: ReceivedBytes) -> bool:
+    return find_frames(received.data) is not None
 
 
-def _answered(heard: bytes) -> bool:
-    return b"BITalino" in heard
+def _is_answer(received: bytes) -> bool:
+    return b"BITalino" in received
 
 
 def _open(options: StreamOptions) -> StreamDecoder:
@@ -202,7 +205,10 @@ def _emulate(waveform: Waveform) -> Emulator:
     return BitalinoEmulator(waveform)
 
 
-_SETTINGS = {"channel": "input of the EDA sensor (A3)", "channels": "inputs in a recording's frames, such as A1+A3"}
+_SETTINGS = {
+    "channel": "input of the EDA sensor (default: A3)",
+    "channels": "inputs in the frames of a recording, such as A1+A3",
+}
 
 FORMAT = DeviceFormat(
     name="bitalino",
@@ -211,6 +217,6 @@ FORMAT = DeviceFormat(
     open=_open,
     recognises=_recognises,
     emulate=_emulate,
-    question=Question(STOP + VERSION, _answered),
+    probe=Probe(STOP + VERSION, _is_answer),
     settings=_SETTINGS,
 )

@@ -1,4 +1,4 @@
-"""A BITalino: silent until started, one of four rates, any of its six inputs."""
+"""An emulated BITalino with four sampling rates and six inputs, which sends nothing until it is started."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,7 +19,7 @@ _BURSTS_PER_S = 50
 
 
 class BitalinoEmulator:
-    """See `Emulator`. The EDA sensor is on input A3; the others read a constant."""
+    """See `Emulator`. The EDA sensor is on input A3; the other inputs read a constant."""
 
     baud = 115200
 
@@ -44,7 +44,7 @@ class BitalinoEmulator:
             sent += len(piece)
             yield Burst(sent, frames)
 
-    def hear(self, data: bytes) -> bytes:
+    def receive(self, data: bytes) -> bytes:
         """See `Emulator`."""
         answer = b""
         for byte in data:

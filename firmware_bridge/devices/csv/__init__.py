@@ -1,1 +1,1 @@
-"""Lines of text: `value` or `millis,value`, from any sketch or file."""
+"""Lines of text, `value` or `millis,value`, from a microcontroller sketch or a CSV file."""

@@ -1,4 +1,4 @@
-"""Text lines as a stream of readings: `value`, `millis,value`, or columns named by a header (PROTOCOL.md)."""
+"""Decoder for lines of text: `value`, `millis,value`, or columns that a header names (PROTOCOL.md)."""
 
 import re
 from dataclasses import replace
@@ -17,10 +17,10 @@ from firmware_bridge.devices.csv.layout import (
     names_value,
 )
 from firmware_bridge.devices.csv.parse import Parsed, parse_bulk, parse_line
-from firmware_bridge.devices.csv.sniff import at_grove_pace, bare_counts, has_rows
+from firmware_bridge.devices.csv.sniff import at_grove_rate, bare_counts, has_rows
 from firmware_bridge.devices.csv.timeline import Timeline
 from firmware_bridge.devices.emulator import Emulator
-from firmware_bridge.devices.registry import DeviceFormat, Heard, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, ReceivedBytes, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
@@ -28,7 +28,7 @@ from firmware_bridge.errors import FormatError
 __all__ = ["FORMAT", "CsvDecoder"]
 
 _PATIENCE_BYTES = 8192
-"""Bytes without a single line of numbers after which the stream is taken for something else."""
+"""Maximum number of bytes without a line of numbers, after which the stream is refused."""
 _LONGEST_ROW, _LONGEST_PREAMBLE, _LONGEST_TABLE_ROW = 256, 4096, 65536
 _LAYOUT_LINES = 3
 _RATE_LINES, _RATE_SPAN_S, _HELD_LINES, _HELD_BYTES = 8, 2.0, 4096, 1 << 20
@@ -39,15 +39,16 @@ _NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.I
 class CsvDecoder:
     """Decodes lines (see `StreamDecoder`).
 
-    The first lines are held until they show the layout and, where there is a time column, the rate. A line
-    that holds no finite number where one belongs is rejected and leaves a gap of one. With a time column,
-    time jumps are gaps and time running backwards starts a segment, as does a repeated header.
+    The first lines are buffered until they show the layout and, with a time column, the sampling rate. A line without
+    a finite number in the value or time column is rejected and leaves a gap of one sample. With a time column, a jump
+    in time is a gap. Time that runs backwards starts a segment, and so does a repeated header.
 
-    rate_hz: the rate; it overrides the rate that the stream declares.
-    live: the stream was joined at any moment: its first and its last line may be cut, and are left out.
-    hint: what to check when the bytes are not lines of numbers.
-    strict: a NaN or an infinity raises FormatError: a recording can be corrected.
-    declared: what is known of the lines beforehand; the stream's own declarations do not change it.
+    Args:
+        rate_hz: the sampling rate; it overrides the rate that the stream declares.
+        live: whether the stream comes from a device. Its first and last lines may be incomplete and are ignored.
+        hint: the remedy in the error message about bytes that are not lines of numbers.
+        strict: raise FormatError for NaN and infinity, which can be corrected in a recording.
+        declared: properties that are known in advance; declarations in the stream do not change them.
     """
 
     def __init__(
@@ -75,32 +76,32 @@ class CsvDecoder:
         self._columns: list[int] = []
         self._times: list[float] = []
         self._bytes = 0
-        self._skipped = self._rejected = self._discarded = 0
+        self._lost = self._rejected = self._discarded = 0
 
     @property
     def declared(self) -> Declared:
-        """What header and comments said so far."""
+        """The properties that the header and comments have declared so far."""
         return self._declared
 
     @property
     def counts(self) -> StreamCounts:
-        """See `StreamCounts`; blank lines, comments and headers are not counted."""
+        """See `StreamCounts`. Blank lines, comments and headers are not counted."""
         placed = self._timeline
         samples, dropped = (0, 0) if placed is None else (placed.samples, placed.dropped)
         return StreamCounts(samples, dropped, self._rejected, self._discarded)
 
-    def complaint(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
         if self._layout is not None or self._columns:
             return None
-        return f"{self._bytes} bytes arrived but no line of numbers among them: {self._hint}"
+        return f"{self._bytes} bytes arrived without a line of numbers: {self._hint}"
 
     def take_request(self) -> bytes:
-        """Nothing: lines come unasked."""
+        """No bytes: the sketch sends lines without a request."""
         return b""
 
-    def farewell(self) -> bytes:
-        """Nothing: a sketch that prints does not listen."""
+    def stop_command(self) -> bytes:
+        """No bytes: the sketch ignores what it receives."""
         return b""
 
     def feed(self, data: bytes) -> list[RawBlock]:
@@ -125,8 +126,8 @@ class CsvDecoder:
         if len(self._tail) > self._longest + 1:
             self._overlong, self._overlong_comment = len(self._tail), self._tail.startswith(b"#")
             self._tail = b""
-        if self._discarded > _PATIENCE_BYTES and (complaint := self.complaint()) is not None:
-            raise FormatError(complaint)
+        if self._discarded > _PATIENCE_BYTES and (reason := self.failure_reason()) is not None:
+            raise FormatError(reason)
         return blocks
 
     def finish(self) -> list[RawBlock]:
@@ -135,18 +136,18 @@ class CsvDecoder:
         if self._tail and not self._live:
             blocks += self.feed(b"\n")
         if self._timeline is None and self._columns:
-            blocks += self._settle()
-        if (complaint := self.complaint()) is not None:
-            raise FormatError(complaint)
+            blocks += self._start_timeline()
+        if (reason := self.failure_reason()) is not None:
+            raise FormatError(reason)
         return blocks
 
     def _end_overlong(self) -> None:
         size, self._overlong = self._overlong or 0, None
         if not self._overlong_comment:
-            self._refuse(size)
+            self._reject(size)
 
-    def _refuse(self, size: int) -> None:
-        """Count an unusable line of that many bytes, and one lost sample once the samples have begun."""
+    def _reject(self, size: int) -> None:
+        """Count an invalid line of `size` bytes, and one lost sample if samples have started."""
         if self._joining:
             self._joining = False
         elif self._pending:
@@ -156,13 +157,13 @@ class CsvDecoder:
             self._discarded += size
             if self._timeline is not None:
                 self._rejected += 1
-                self._skipped += 1
+                self._lost += 1
 
     def _too_long(self, line: bytes) -> bool:
         return len(line) > self._longest and len(line.removesuffix(b"\r")) > self._longest
 
     def _prepare(self, line: bytes) -> list[RawBlock]:
-        """One line while layout or rate are unknown; returns blocks once they are known."""
+        """Process one line while the layout or rate is unknown; return blocks when both are known."""
         if self._bytes and not self._columns:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.startswith(b"#"):
@@ -171,7 +172,7 @@ class CsvDecoder:
                 self._declared = declared_by(line.rstrip(), self._declared)
             return []
         if self._too_long(line):
-            self._refuse(len(line))
+            self._reject(len(line))
             return []
         text = line.strip()
         if not text:
@@ -196,10 +197,10 @@ class CsvDecoder:
             return []
         self._pending.append(line)
         self._pending_bytes += len(line)
-        return self._settle() if self._told_enough() else []
+        return self._start_timeline() if self._layout_and_rate_known() else []
 
     def _start(self, header: bytes) -> None:
-        """A header that names the value column: what was held before it belongs to an earlier run."""
+        """Process a header that names the value column; the lines before it belong to an earlier run."""
         self._joining = False
         self._header = header
         self._discarded += sum(map(len, self._pending))
@@ -218,15 +219,15 @@ class CsvDecoder:
         self._declared = replace(self._declared, unit=self._declared.unit or unit)
         self._times = [row[1] for line in lines if (row := parse_line(line, self._layout)) is not None]
 
-    def _told_enough(self) -> bool:
+    def _layout_and_rate_known(self) -> bool:
         if self._layout is None:
             return self._pending_bytes > _HELD_BYTES
         if self._layout.time is None or len(self._pending) >= _HELD_LINES or self._pending_bytes > _HELD_BYTES:
             return True
         return len(self._times) >= _RATE_LINES and self._times[-1] - self._times[0] >= _RATE_SPAN_S
 
-    def _settle(self) -> list[RawBlock]:
-        """Fix layout and rate from the lines held, and decode them."""
+    def _start_timeline(self) -> list[RawBlock]:
+        """Determine layout and rate from the buffered lines, and decode these lines."""
         if self._layout is None:
             self._lay_out(self._pending)
         assert self._layout is not None
@@ -247,21 +248,21 @@ class CsvDecoder:
         return self._rows(b"\n".join(lines) + b"\n")
 
     def _rows(self, lines: bytes) -> list[RawBlock]:
-        """Decode complete lines, in bulk as far as they are plain."""
+        """Decode complete lines, in bulk where all lines are plain rows."""
         assert self._layout is not None
         assert self._timeline is not None
         parsed = parse_bulk(lines, self._layout, self._longest)
         if parsed is not None:
             skipped = np.zeros(len(parsed.values), dtype=np.int64)
-            skipped[0], self._skipped = self._skipped, 0
+            skipped[0], self._lost = self._lost, 0
             return self._timeline.place(parsed, skipped)
         if len(lines) > _BULK_BYTES and self._layout.columns <= 2:
             middle = lines.find(b"\n", len(lines) // 2) + 1
             if middle < len(lines):
                 return self._rows(lines[:middle]) + self._rows(lines[middle:])
-        return self._careful(lines)
+        return self._parse_by_line(lines)
 
-    def _careful(self, lines: bytes) -> list[RawBlock]:
+    def _parse_by_line(self, lines: bytes) -> list[RawBlock]:
         assert self._layout is not None
         assert self._timeline is not None
         values: list[float] = []
@@ -275,16 +276,16 @@ class CsvDecoder:
             if row is not None:
                 values.append(row[0])
                 times.append(row[1])
-                skipped.append(self._skipped)
-                self._skipped = 0
+                skipped.append(self._lost)
+                self._lost = 0
                 continue
             text = line.strip()
             if not text and not self._too_long(line):
                 continue
             if self._strict and _NOT_FINITE.search(text):
                 raise FormatError(
-                    f"the recording holds {text[:40].decode('ascii', 'replace')!r} after sample "
-                    f"{self._timeline.samples + len(values)}, which is not a reading: repair it or remove the line"
+                    f"the recording has {text[:40].decode('ascii', 'replace')!r} after sample "
+                    f"{self._timeline.samples + len(values)}, which is not a reading: correct or remove the line"
                 )
             if text == self._header and not self._too_long(line):
                 blocks += self._place_lists(values, times, skipped)
@@ -293,7 +294,7 @@ class CsvDecoder:
             else:
                 self._rejected += 1
                 self._discarded += len(line)
-                self._skipped += 1
+                self._lost += 1
         return blocks + self._place_lists(values, times, skipped)
 
     def _place_lists(self, values: list[float], times: list[float], skipped: list[int]) -> list[RawBlock]:
@@ -312,13 +313,13 @@ def _open(options: StreamOptions) -> StreamDecoder:
 
 _TEXT = b"\t\r\n" + bytes(range(32, 127))
 _LARGEST_BINARY_SHARE = 0.25
-"""Frames that happen to hold digits between line ends are not lines."""
+"""Largest share of non-text bytes in lines; binary frames may contain digits between line ends by chance."""
 
 
-def _recognises(heard: Heard) -> bool:
-    if len(heard.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(heard.data) or not has_rows(heard):
+def _recognises(received: ReceivedBytes) -> bool:
+    if len(received.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(received.data) or not has_rows(received):
         return False
-    return not bare_counts(heard) or at_grove_pace(heard) is False
+    return not bare_counts(received) or at_grove_rate(received) is False
 
 
 def _emulate(waveform: Waveform) -> Emulator:
@@ -329,7 +330,7 @@ def _emulate(waveform: Waveform) -> Emulator:
 
 FORMAT = DeviceFormat(
     name="csv",
-    about="lines of text: value, or time and value",
+    about="lines of text with a value, or a time and a value",
     baud=115200,
     open=_open,
     recognises=_recognises,

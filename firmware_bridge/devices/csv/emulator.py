@@ -1,4 +1,4 @@
-"""A sketch that prints lines: `value`, or `millis,value`, after comments that state rate and unit."""
+"""An emulated sketch that prints `value` or `millis,value` after comments that state rate and unit."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -13,7 +13,7 @@ __all__ = ["CsvEmulator", "line_bursts"]
 
 
 class CsvEmulator:
-    """See `Emulator`. millis: put the time in whole milliseconds before each reading. about: begin with comments."""
+    """See `Emulator`. millis: put the time in whole milliseconds before each reading. about: start with comments."""
 
     baud = 115200
 
@@ -30,8 +30,8 @@ class CsvEmulator:
         lines = line_bursts(self._values, self.rate_hz, self._unit, self._bits, self._millis)
         return (burst for burst in lines if self._about or burst.samples)
 
-    def hear(self, data: bytes) -> bytes:
-        """See `Emulator`. A sketch that prints does not listen."""
+    def receive(self, data: bytes) -> bytes:
+        """See `Emulator`. The sketch ignores what it receives."""
         return b""
 
     def reset(self) -> None:
@@ -46,9 +46,14 @@ def line_bursts(
     adc_bits: int | None = None,
     millis: bool = False,
 ) -> Iterator[Burst]:
-    """CSV lines for readings that come in pieces of any size, after comments that state rate and unit.
+    """CSV lines for readings, after comments that state rate and unit.
 
-    millis: put the time in whole milliseconds before each reading.
+    Args:
+        values: readings in arrays of any length.
+        rate_hz: sampling rate.
+        unit: unit of the readings.
+        adc_bits: resolution of ADC counts, or None.
+        millis: put the time in whole milliseconds before each reading.
     """
     about = [f"# rate_hz: {rate_hz}", f"# unit: {unit}", *([f"# adc_bits: {adc_bits}"] if adc_bits else [])]
     yield Burst(0, "".join(f"{line}\r\n" for line in about).encode())

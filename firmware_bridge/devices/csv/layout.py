@@ -1,4 +1,4 @@
-"""What the columns of a text stream are, what its comments declare, and the rate its time column shows."""
+"""The columns of a text stream, the declarations in its comments, and the sampling rate of its time column."""
 
 import re
 from collections import Counter
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 VALUE_COLUMNS = ("gsr", "gsr_us", "eda", "us", "µs", "microsiemens", "value", "adc")
-"""Names of the value column, best first; case does not matter."""
+"""Names of the value column, in order of preference; case is ignored."""
 
 TIME_COLUMNS = {"millis": 1e-3, "ms": 1e-3, "time_ms": 1e-3, "time_s": 1.0, "time": 1.0, "seconds": 1.0}
-"""Names of the time column and their unit in seconds; in a header with several, the first of these counts."""
+"""Names of the time column, in order of preference, with their unit in seconds."""
 
 JITTER_S = 0.0025
-"""Jitter of a microcontroller's millisecond clock: no gap is seen in less."""
+"""Jitter of a microcontroller's millisecond clock; a shorter delay is not a gap."""
 
 _UNITS = {"gsr_us": "uS", "us": "uS", "µs": "uS", "microsiemens": "uS", "adc": "adc"}
 _NUMBER = re.compile(rb"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r]*")
@@ -73,7 +73,11 @@ _USUAL_RATES = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """columns: fields a line has. value, time: which of them. tick_s: unit of the time column in seconds."""
+    """The layout of a line.
+
+    columns: number of fields. value, time: index of the value and the time column. tick_s: unit of the time column in
+    seconds.
+    """
 
     columns: int
     value: int
@@ -82,12 +86,12 @@ class Layout:
 
 
 def is_number(field: bytes) -> bool:
-    """Whether a field is a plain decimal number; "nan", "inf", "1_000" and "0x10" are none."""
+    """Whether a field is a plain decimal number, which "nan", "inf", "1_000" and "0x10" are not."""
     return _NUMBER.fullmatch(field) is not None
 
 
 def columns_of(header: bytes) -> list[str]:
-    """The names in a header line: lower case, without quotes and surrounding space."""
+    """The names in a header line, in lower case, without quotes and surrounding spaces."""
     text = header.decode("utf-8", errors="replace").replace("μ", "µ")
     return [name.strip().strip("\"'").strip().lower() for name in text.split(",")]
 
@@ -98,9 +102,9 @@ def names_value(line: bytes) -> bool:
 
 
 def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
-    """The layout of lines with that many fields, and the unit that the header names, if any.
+    """The layout of lines with this number of fields, and the unit that the header names, or None.
 
-    Without a header: `value`, or `millis,value`. Raises FormatError where the value column cannot be identified.
+    Without a header, lines are `value` or `millis,value`. Raises FormatError if the value column cannot be identified.
     """
     names = columns_of(header) if header is not None else []
     value = next((n for n in VALUE_COLUMNS if n in names), None)
@@ -116,7 +120,7 @@ def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
     known = ", ".join(VALUE_COLUMNS)
     if len(names) == columns:
         raise FormatError(
-            f"none of the columns {', '.join(names[:8])} is the skin conductance: name one of them {known}"
+            f"none of the columns {', '.join(names[:8])} is skin conductance: rename its column to one of {known}"
         )
     if columns == 2:
         return Layout(2, 1, 0), None
@@ -124,9 +128,9 @@ def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
 
 
 def declared_by(comment: bytes, so_far: Declared) -> Declared:
-    """What is declared after one more comment line, such as `# rate_hz: 128`; the first of a kind counts.
+    """Add the declaration of a comment line such as `# rate_hz: 128`. The first declaration of a property is kept.
 
-    Raises FormatError where a declaration cannot be parsed.
+    Raises FormatError if a declaration is invalid.
     """
     match = _COMMENT.fullmatch(comment.decode("utf-8", errors="replace"))
     if match is None:
@@ -145,14 +149,15 @@ def declared_by(comment: bytes, so_far: Declared) -> Declared:
 
 
 def majority(columns: list[int]) -> int:
-    """The most frequent number of columns, the earlier one on a tie."""
+    """The most frequent number of columns; on a tie, the one that occurs first."""
     return Counter(columns).most_common(1)[0][0]
 
 
 def estimate_rate(times_s: NDArray[np.float64]) -> Fraction | None:
-    """The rate that times (n,) in seconds show, gaps and steps back left out; None where they show none.
+    """Estimate the sampling rate from times in seconds, shape (n,); None if the times do not increase.
 
-    Snapped to a usual rate where the clock's resolution allows, else to a whole or a simple fraction of Hz.
+    Gaps and steps backwards are ignored. The rate is rounded to a usual rate if the clock's resolution allows it, else
+    to a whole number or a simple fraction of Hz.
     """
     steps = np.diff(times_s)
     steps = steps[steps >= 0]

@@ -1,4 +1,4 @@
-"""Complete text lines to numbers: in bulk where they are plain, else one by one, with the same result."""
+"""Parsing of complete text lines to numbers, in bulk or one by one, with the same result."""
 
 import math
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ _Number = TypeVar("_Number", np.int64, np.float64)
 _COMMA, _NEWLINE, _POINT = b",\n."
 _DIGITS = b"0123456789"
 _EXACT, _EXACT_PLACES = 1 << 53, 22
-"""Whole numbers below 2**53 and powers of ten up to 10**22 are floats exactly: their quotient is rounded but once."""
+"""Integers below 2**53 and powers of ten up to 10**22 are exact floats, so their quotient is rounded only once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """values: raw readings, float64 (n,). times_s: their times in seconds, float64 (n,), or None."""
+    """Parsed lines. values: raw readings, float64 (n,). times_s: their times in seconds, float64 (n,), or None."""
 
     values: NDArray[np.float64]
     times_s: NDArray[np.float64] | None
 
 
 def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
-    """All of the lines (each ending in a newline) at once, or None where any is not a plain row.
+    """Parse all lines, each of which ends in a newline, or return None if a line is not a plain row.
 
-    Plain means: as many fields as the layout says, decimal numbers without spaces in those that count, no
-    comment, at most `longest` bytes a line.
+    A plain row has the layout's number of fields, decimal numbers without spaces in the value and time columns, and at
+    most `longest` bytes. It is not a comment.
     """
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n")
@@ -55,7 +55,7 @@ def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
 
 
 def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, columns: int) -> bytes:
-    """One column's fields, each with the separator that ends it; cuts are the positions of all separators."""
+    """The fields of one column, each with its separator; cuts are the positions of all separators."""
     stops = cuts[column::columns] + 1
     starts = (
         np.concatenate([[0], cuts[columns - 1 : -1 : columns] + 1]) if column == 0 else cuts[column - 1 :: columns] + 1
@@ -67,7 +67,7 @@ def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, column
 
 
 def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
-    """n fields that each end in a comma or newline, as float64 (n,); None unless all are finite numbers."""
+    """Parse n fields, each of which ends in a comma or newline, to float64 (n,); None unless all are finite numbers."""
     fields = fields.replace(b"\n", b",")
     rest = fields.translate(None, _DIGITS)
     places = _places(fields, rest, n)
@@ -83,9 +83,9 @@ def _numbers(fields: bytes, n: int) -> NDArray[np.float64] | None:
 
 
 def _places(fields: bytes, rest: bytes, n: int) -> int | None:
-    """How many digits follow the point in each of n fields of digits and at most a point; None where that differs.
+    """The number of decimal places, if it is the same in all n fields and they have only digits and a point, else None.
 
-    rest: the fields without their digits. Whole numbers of equal width are parsed in a third of the time.
+    rest: the fields without their digits. Such fields are parsed as integers, which takes a third of the time.
     """
     if len(rest) == n:
         return 0
@@ -98,7 +98,7 @@ def _places(fields: bytes, rest: bytes, n: int) -> int | None:
 
 
 def _parsed(fields: bytes, n: int, dtype: type[_Number]) -> NDArray[_Number] | None:
-    """n fields that each end in a comma; whole numbers that int64 does not hold become its largest."""
+    """Parse n fields, each of which ends in a comma; integers that exceed int64 become its largest value."""
     try:
         numbers: NDArray[_Number] = np.fromstring(fields, dtype=dtype, sep=",")
     except (ValueError, DeprecationWarning):
@@ -107,7 +107,7 @@ def _parsed(fields: bytes, n: int, dtype: type[_Number]) -> NDArray[_Number] | N
 
 
 def parse_line(line: bytes, layout: Layout) -> tuple[float, float] | None:
-    """(value, time in seconds or 0) of one line, or None where it holds no such numbers."""
+    """The value and the time in seconds (0 without a time column) of one line, or None if the line is invalid."""
     fields = line.split(b",")
     if len(fields) != layout.columns or not is_number(fields[layout.value]):
         return None

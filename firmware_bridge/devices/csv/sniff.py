@@ -1,26 +1,26 @@
-"""Whether bytes are lines of numbers, and whether they may be those of a Grove sensor's sketch."""
+"""Recognition of lines of numbers, and of the lines of a Grove sensor's sketch."""
 
 import numpy as np
 
 from firmware_bridge.devices.csv.layout import columns_of, is_number, layout_of, names_value
 from firmware_bridge.devices.csv.parse import parse_line
-from firmware_bridge.devices.registry import Heard
+from firmware_bridge.devices.registry import ReceivedBytes
 
-__all__ = ["at_grove_pace", "bare_counts", "has_rows"]
+__all__ = ["at_grove_rate", "bare_counts", "has_rows"]
 
 _ROWS = 3
 _GROVE_TOP = 1023
 _LISTEN_S = 2.0
 _HELD_BACK_S = 1.5
-"""A host that is late for so long at the start reads that many seconds' lines at once."""
+"""Maximum delay of the first read: the lines of this many seconds may arrive at once."""
 _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
-"""Around 19.5 Hz; a sketch that takes one reading and waits 50 ms prints 19.9 lines a second, and is none."""
+"""Limits of the line rate around 19.5 Hz. They exclude a sketch with a delay of 50 ms, which prints 19.9 lines/s."""
 
 
-def has_rows(heard: Heard) -> bool:
-    """Whether three rows of as many numbers follow one another; comments and blank lines may be between them."""
+def has_rows(received: ReceivedBytes) -> bool:
+    """Whether there are three consecutive rows with the same number of numbers, ignoring comments and blank lines."""
     columns, count, header = 0, 0, None
-    for line in _lines(heard):
+    for line in _lines(received):
         text = line.strip()
         if not text or text.startswith(b"#"):
             continue
@@ -37,35 +37,35 @@ def has_rows(heard: Heard) -> bool:
     return False
 
 
-def bare_counts(heard: Heard) -> bool:
-    """Whether every line is a whole number of ten bits, ended by CRLF, and nothing else."""
-    lines = _lines(heard)
+def bare_counts(received: ReceivedBytes) -> bool:
+    """Whether every line is a ten-bit integer followed by CRLF."""
+    lines = _lines(received)
     return bool(lines) and all(
         line.endswith(b"\r") and line[:-1].isdigit() and len(line) <= 5 and int(line) <= _GROVE_TOP for line in lines
     )
 
 
-def at_grove_pace(heard: Heard) -> bool | None:
-    """Whether lines arrive at the pace of a Grove sensor's sketch; None before two seconds of data."""
-    if not heard.arrivals:
+def at_grove_rate(received: ReceivedBytes) -> bool | None:
+    """Whether lines arrive at the rate of a Grove sensor's sketch; None before two seconds of data."""
+    if not received.arrivals:
         return False
-    lines, seconds = heard.data.count(b"\n"), heard.arrivals[-1][1]
+    lines, seconds = received.data.count(b"\n"), received.arrivals[-1][1]
     if lines > _FASTEST_HZ * (_HELD_BACK_S + 2 * seconds):
         return False
     if seconds < _LISTEN_S:
         return None
-    return _SLOWEST_HZ <= _lines_per_second(heard) <= _FASTEST_HZ
+    return _SLOWEST_HZ <= _lines_per_second(received) <= _FASTEST_HZ
 
 
-def _lines_per_second(heard: Heard) -> float:
-    """The median slope of lines over time, each taken over half of what was heard.
+def _lines_per_second(received: ReceivedBytes) -> float:
+    """The line rate: the median of slopes, each over half of the received lines.
 
-    A host that is late for a moment reads several lines at once: a single outlier, even at an end.
+    A delayed read returns several lines at once, which is only one outlier of the median.
     """
     known, count = 0, 0
     lines_by_time = {}
-    for size, seconds in heard.arrivals:
-        if more := heard.data.count(b"\n", known, size):
+    for size, seconds in received.arrivals:
+        if more := received.data.count(b"\n", known, size):
             count += more
             lines_by_time[seconds] = count
         known = size
@@ -76,13 +76,13 @@ def _lines_per_second(heard: Heard) -> float:
     return float(np.median((lines[half:] - lines[:-half]) / (times_s[half:] - times_s[:-half])))
 
 
-def _lines(heard: Heard) -> list[bytes]:
-    """The lines that are certainly whole."""
-    lines = heard.data.split(b"\n")
+def _lines(received: ReceivedBytes) -> list[bytes]:
+    """The lines that are certainly complete."""
+    lines = received.data.split(b"\n")
     last = lines.pop()
-    if not heard.live and last:
+    if not received.live and last:
         lines.append(last)
-    return lines[1:] if heard.live else lines
+    return lines[1:] if received.live else lines
 
 
 def _fits_header(header: bytes | None, row: bytes, columns: int) -> bool:

@@ -1,4 +1,4 @@
-"""Placement of a text stream's readings in the sensor's count: gaps, restarts, blocks."""
+"""Sample indices of a text stream's readings: gaps, restarts and blocks."""
 
 from fractions import Fraction
 
@@ -12,11 +12,11 @@ from firmware_bridge.devices.stream import Declared, RawBlock
 __all__ = ["Timeline"]
 
 _RESTART_S = 86400.0
-"""A longer silence than this on the sensor's clock is a restart (or a damaged time), not a gap."""
+"""A longer step of the sensor's clock is a restart or a damaged time, not a gap."""
 
 
 class Timeline:
-    """Counts readings at rate_hz and cuts them into blocks; samples and dropped are as in `StreamCounts`."""
+    """Assigns sample indices to readings and divides them into blocks; for samples and dropped see `StreamCounts`."""
 
     def __init__(self, rate_hz: Fraction, declared: Declared) -> None:
         self._rate, self._declared = rate_hz, declared
@@ -25,13 +25,13 @@ class Timeline:
         self.samples = self.dropped = 0
 
     def restart(self, lost: int = 0) -> None:
-        """The sensor's count begins again; before its first reading, `lost` were lost."""
+        """Restart the sample count; `lost` readings were lost before the restart."""
         self._segment += 1
         self._next = 0
         self.dropped += lost
 
     def place(self, parsed: Parsed, lost: NDArray[np.int64]) -> list[RawBlock]:
-        """The next readings, n >= 1; lost[i] of them are known to be missing just before reading i."""
+        """Blocks of the next n >= 1 readings; lost[i] readings are missing before reading i."""
         values, restarts = parsed.values, np.zeros(len(parsed.values), dtype=np.bool_)
         if parsed.times_s is not None:
             steps = np.diff(parsed.times_s, prepend=self._time)

@@ -1,1 +1,1 @@
-"""ekd's own firmware: frames, decoder, emulator and the golden vectors `frames.json`."""
+"""Sensors with ekd's firmware: frames, decoder, emulator and the golden vectors `frames.json`."""

@@ -1,4 +1,4 @@
-"""Frame protocol version 1 as a stream of readings: the sample index shows gaps, resets and duplicates."""
+"""Decoder for frame protocol version 1, whose sample index shows gaps, resets and duplicates."""
 
 from collections import deque
 from fractions import Fraction
@@ -19,7 +19,7 @@ from firmware_bridge.devices.ekd.frame import (
     parse,
 )
 from firmware_bridge.devices.emulator import Emulator
-from firmware_bridge.devices.registry import DeviceFormat, Heard, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, ReceivedBytes, check_settings
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
@@ -28,26 +28,27 @@ __all__ = ["FORMAT", "EkdDecoder"]
 
 _INDEX_MASK = 0xFFFFFFFF
 _DATA_HEAD = 8
-"""Type, seq, first_index and n of a DATA payload: the counts follow."""
+"""Bytes of type, seq, first_index and n before the counts of a DATA payload."""
 _FOREIGN_HELLOS = 3
-"""HELLOs of another version in a row, between which the device was asked for this one, before it is given up."""
+"""Consecutive HELLOs of another version after which the device is refused; each is answered by a request."""
 _PATIENCE_BYTES = 8192
-"""Bytes without a single sound frame after which the stream is taken for something else."""
+"""Maximum number of bytes without a valid frame, after which the stream is refused."""
 _HELD_SAMPLES = 1 << 16
-"""Samples kept while no HELLO has said what they are."""
+"""Maximum number of samples that are buffered before the first HELLO."""
 _PLAUSIBLE_GAP_S = 600
 _STREAK_FRAMES = 8
-"""Frames in a row, contiguous with one another, that confirm a jump back or a long one forward."""
+"""Consecutive contiguous frames that confirm a jump backwards, or a long jump forwards, of the index."""
 
 
 class EkdDecoder:
     """Decodes frames (see `StreamDecoder`).
 
-    DATA before the first HELLO is kept and delivered once the HELLO states the rate. A jump of the index
-    forward is a gap. A frame with an earlier index is a duplicate, unless it starts a run of contiguous
-    frames: then the device has restarted. A HELLO with a new boot nonce starts a segment.
+    DATA before the first HELLO is buffered and delivered when the HELLO states the rate. A jump of the index forwards
+    is a gap. A frame with an earlier index is a duplicate, or the device has restarted if contiguous frames follow. A
+    HELLO with a new boot nonce starts a segment.
 
-    rate_hz: overrides the rate that HELLO states. hint: what to check when the bytes are not frames.
+    rate_hz: the sampling rate; it overrides the rate in the HELLO. hint: the remedy in the error message about bytes
+    that are not frames.
     """
 
     def __init__(self, rate_hz: Fraction | None = None, hint: str = "check the port and its baud rate") -> None:
@@ -73,21 +74,21 @@ class EkdDecoder:
 
     @property
     def hello(self) -> Hello | None:
-        """The latest HELLO."""
+        """The latest HELLO, or None."""
         return self._hello
 
     @property
     def status(self) -> Status | None:
-        """The latest STATUS."""
+        """The latest STATUS, or None."""
         return self._status
 
     @property
     def counts(self) -> StreamCounts:
-        """Rejected frames include duplicates and frames of unknown type."""
+        """See `StreamCounts`. Rejected frames include duplicates and frames of unknown type."""
         rejected = self._rejected + self._frames.rejected
         return StreamCounts(self._samples, self._dropped, rejected, self._frames.discarded_bytes, self._status)
 
-    def complaint(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
         if self._hello is not None:
             return None
@@ -97,20 +98,20 @@ class EkdDecoder:
             return _foreign_version(self._version)
         if self._frames.frames:
             return (
-                "frames arrive but no HELLO among them: the device must send HELLO every second, "
-                "as PROTOCOL.md says, or its samples have no rate and no unit"
+                "frames arrived but no HELLO, which states rate and unit: correct the device's firmware, which must "
+                "send HELLO every second (PROTOCOL.md)"
             )
-        return f"{self._bytes} bytes arrived but no frame among them: {self._hint}"
+        return f"{self._bytes} bytes arrived without a valid frame: {self._hint}"
 
     def take_request(self) -> bytes:
-        """REQUEST_HELLO, once, and again whenever the device introduces itself in another version."""
+        """REQUEST_HELLO once at the start, and again after each HELLO of another version."""
         if self._asked or (self._hello is not None and not self._foreign):
             return b""
         self._asked = True
         return DELIMITER + encode(RequestHello())
 
-    def farewell(self) -> bytes:
-        """Nothing: the device speaks until it has no power."""
+    def stop_command(self) -> bytes:
+        """No bytes: the device cannot be stopped."""
         return b""
 
     def feed(self, data: bytes) -> list[RawBlock]:
@@ -122,7 +123,7 @@ class EkdDecoder:
             if payload[0] == DATA_TYPE:
                 size = len(payload) - _DATA_HEAD
                 if size < 2 or size != 2 * payload[7]:
-                    self._frames.refuse(payload)
+                    self._frames.reject(payload)
                 elif self._hello is None and self._foreign:
                     self._rejected += 1
                 elif self._hello is None:
@@ -135,7 +136,7 @@ class EkdDecoder:
             self._held_samples > _HELD_SAMPLES or (not self._frames.frames and self._bytes > _PATIENCE_BYTES)
         )
         if lost and self._error is None:
-            self._error = FormatError(self.complaint())
+            self._error = FormatError(self.failure_reason())
         return self._deliver()
 
     def finish(self) -> list[RawBlock]:
@@ -143,8 +144,8 @@ class EkdDecoder:
         if self._error is None:
             self._frames.finish()
             self._drop_streak()
-            if (complaint := self.complaint()) is not None:
-                self._error = FormatError(complaint)
+            if (reason := self.failure_reason()) is not None:
+                self._error = FormatError(reason)
         return self._deliver()
 
     def _deliver(self) -> list[RawBlock]:
@@ -158,16 +159,16 @@ class EkdDecoder:
         match parse(payload):
             case Hello() as hello:
                 if (fault := hello.fault()) is None:
-                    self._greet(hello)
+                    self._process_hello(hello)
                 else:
                     self._refusal = f"the device's HELLO states {fault}: its firmware must be corrected"
-                    self._frames.refuse(payload)
+                    self._frames.reject(payload)
             case ForeignHello(version):
                 self._foreign, self._version = self._foreign + 1, version
                 self._rejected += 1
                 self._asked = False
                 if self._hello is None:
-                    # What came before was meant in that version: nothing of it may be read.
+                    # The DATA before this HELLO is of the other version and is discarded.
                     self._rejected += len(self._held)
                     self._held.clear()
                     self._held_samples = 0
@@ -180,9 +181,9 @@ class EkdDecoder:
             case Unknown():
                 self._rejected += 1
             case None:
-                self._frames.refuse(payload)
+                self._frames.reject(payload)
 
-    def _greet(self, hello: Hello) -> None:
+    def _process_hello(self, hello: Hello) -> None:
         self._foreign = 0
         if hello == self._hello:
             return
@@ -204,7 +205,7 @@ class EkdDecoder:
         self._held_samples += payload[7]
 
     def _place(self, payload: bytes) -> None:
-        """Put one DATA frame at its place in the count."""
+        """Process one DATA frame according to its index."""
         first = payload[3] | payload[4] << 8 | payload[5] << 16 | payload[6] << 24
         if self._next is None:
             self._next = first
@@ -216,7 +217,7 @@ class EkdDecoder:
         self._next += payload[7]
 
     def _jump(self, payload: bytes, first: int, ahead: int) -> bool:
-        """Whether a frame that does not continue the count follows a plausible gap; others are kept back."""
+        """Process a jump of the index; return whether it is a plausible gap. Other frames are buffered."""
         assert self._next is not None
         if ahead <= _PLAUSIBLE_GAP_S * self._rate():
             self._gap(ahead)
@@ -258,7 +259,7 @@ class EkdDecoder:
         return self._hello.rate_hz if self._rate_option is None else self._rate_option
 
     def _flush(self) -> None:
-        """Turn the contiguous frames at hand into a block."""
+        """Convert the buffered contiguous frames to a block."""
         if not self._run:
             return
         assert self._next is not None
@@ -272,7 +273,7 @@ class EkdDecoder:
 
 def _foreign_version(version: int) -> str:
     return (
-        f"the device speaks frame protocol version {version}, this program {VERSION}: "
+        f"the device uses frame protocol version {version}, this program version {VERSION}: "
         f"{'update ekd' if version > VERSION else 'flash newer firmware'}"
     )
 
@@ -282,10 +283,13 @@ def _open(options: StreamOptions) -> StreamDecoder:
     return EkdDecoder(options.rate_hz, options.hint)
 
 
-def _recognises(heard: Heard) -> bool:
-    """Two sound frames of known types: one alone may be chance, once in 65536 stretches between zeros."""
-    known = [frame for frame in Decoder().feed(heard.data) if not isinstance(frame, Unknown)]
-    return len(known) >= 2 or (not heard.live and len(known) == 1)
+def _recognises(received: ReceivedBytes) -> bool:
+    """Whether there are two valid frames of known types, or one in a recording.
+
+    Random bytes between two zeros pass the CRC once in 65536 times.
+    """
+    known = [frame for frame in Decoder().feed(received.data) if not isinstance(frame, Unknown)]
+    return len(known) >= 2 or (not received.live and len(known) == 1)
 
 
 def _emulate(waveform: Waveform) -> Emulator:
@@ -296,7 +300,7 @@ def _emulate(waveform: Waveform) -> Emulator:
 
 FORMAT = DeviceFormat(
     name="ekd",
-    about="frame protocol v1 (ekd's own firmware)",
+    about="frame protocol v1 (ekd's firmware)",
     baud=115200,
     open=_open,
     recognises=_recognises,

@@ -1,4 +1,4 @@
-"""A device that speaks frame protocol v1: eight samples a frame, HELLO and STATUS every second."""
+"""An emulated device with frame protocol v1: eight samples per frame, HELLO and STATUS every second."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ FRAME_SAMPLES = 8
 
 
 class EkdEmulator:
-    """See `Emulator`. hello: what the device says of itself; by default a linear front end of the waveform's kind."""
+    """See `Emulator`. hello: the HELLO that the device sends; None for a linear front end that suits the waveform."""
 
     baud = 115200
 
@@ -39,7 +39,7 @@ class EkdEmulator:
         """See `Emulator`."""
         return frame_bursts(self._counts, self.hello)
 
-    def hear(self, data: bytes) -> bytes:
+    def receive(self, data: bytes) -> bytes:
         """See `Emulator`."""
         asked = any(isinstance(frame, RequestHello) for frame in self._requests.feed(data))
         return encode(self.hello) if asked else b""
@@ -57,7 +57,15 @@ def linear_hello(
     offset_us: float = 0.0,
     boot_nonce: int = 1,
 ) -> Hello:
-    """The HELLO of a device with a linear front end: uS = count / 2**adc_bits * full_scale_us + offset_us."""
+    """The HELLO of a device with a linear front end: uS = count / 2**adc_bits * full_scale_us + offset_us.
+
+    Args:
+        rate_hz: sampling rate.
+        adc_bits: resolution of the converter.
+        full_scale_us: conductance in uS at full scale.
+        offset_us: conductance in uS at count 0.
+        boot_nonce: number of the boot.
+    """
     gain = float(np.float32(full_scale_us / 2**adc_bits))
     return Hello(
         b"ekd-sim\0",
@@ -72,7 +80,7 @@ def linear_hello(
 
 
 def frame_bursts(counts: Iterable[NDArray[np.uint16]], hello: Hello) -> Iterator[Burst]:
-    """Frames for ADC counts in pieces of any size: DATA of 8 samples, HELLO and STATUS every second."""
+    """Frames for ADC counts in arrays of any length: DATA with 8 samples, HELLO and STATUS every second."""
     greeting = encode(hello)
     yield Burst(0, DELIMITER + greeting)
     per_second = max(1, round(hello.rate_hz))

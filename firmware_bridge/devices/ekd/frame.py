@@ -1,8 +1,9 @@
-"""Frame protocol version 1: COBS frames with a CRC between a sensor and its host; PROTOCOL.md has the tables.
+"""Codec of frame protocol version 1: COBS frames with a CRC between a sensor and its host (PROTOCOL.md).
 
     wire = COBS(type u8 | body | crc u16) 0x00         little-endian; CRC-16/CCITT-FALSE over type and body
 
-Decoding never raises for any bytes: damaged frames are counted and skipped; a delimiter resyncs.
+Decoding raises no error for any bytes. Damaged frames are counted and skipped, and decoding resumes at the next
+delimiter.
 """
 
 import math
@@ -36,7 +37,7 @@ __all__ = [
 VERSION = 1
 DELIMITER = b"\x00"
 MAX_WIRE_BYTES = 254
-"""Longest encoded frame, without its delimiter: 253 bytes before COBS, which then adds exactly one."""
+"""Maximum length of an encoded frame without its delimiter: 253 bytes before COBS, which adds exactly one byte."""
 
 DATA_TYPE, HELLO_TYPE, STATUS_TYPE, REQUEST_HELLO_TYPE = 0x01, 0x02, 0x03, 0x10
 MAX_SAMPLES = (MAX_WIRE_BYTES - 1 - 1 - 7 - 2) // 2
@@ -62,11 +63,11 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a device says of itself, at boot, every second and on request.
+    """The identity of a device, which it sends at boot, every second and on request.
 
-    device_id: 8 bytes, constant for one device. boot_nonce: differs from boot to boot.
+    device_id: 8 bytes, constant for one device. boot_nonce: a number that differs at each boot.
     rate_numerator, rate_denominator: sampling rate in Hz. adc_bits: 1 to 16; counts are below 2**adc_bits.
-    vref_mv: reference voltage in millivolts. profile, calibration: the way to microsiemens, see PROTOCOL.md.
+    vref_mv: reference voltage in millivolts. profile, calibration: the conversion to microsiemens (PROTOCOL.md).
     """
 
     device_id: bytes
@@ -80,11 +81,11 @@ class Hello:
 
     @property
     def rate_hz(self) -> Fraction:
-        """The sampling rate."""
+        """The sampling rate in Hz."""
         return Fraction(self.rate_numerator, self.rate_denominator)
 
     def fault(self) -> str | None:
-        """What makes this HELLO unusable, or None."""
+        """The invalid field of this HELLO as text, or None if all fields are valid."""
         if self.rate_numerator == 0 or self.rate_denominator == 0:
             return f"a rate of {self.rate_numerator}/{self.rate_denominator} Hz"
         if not 1 <= self.adc_bits <= 16:
@@ -98,8 +99,8 @@ class Hello:
 class Status:
     """The device's counters and state since boot.
 
-    overruns: samples lost inside it. saturated: samples at an end of the ADC's range.
-    lead_off: an electrode is off now.
+    overruns: samples lost inside the device. saturated: samples at a limit of the ADC's range.
+    lead_off: whether an electrode is off now.
     """
 
     overruns: int
@@ -109,21 +110,21 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class RequestHello:
-    """Host to device: send HELLO now, in the highest protocol version up to this one that you speak."""
+    """The host's request for a HELLO in the highest protocol version, up to this one, that the device supports."""
 
     version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignHello:
-    """A HELLO of another protocol version; nothing but the version may be read from it."""
+    """A HELLO of another protocol version, whose other fields are unknown."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A sound frame of a type that this version does not know: skipped and counted."""
+    """A valid frame of a type that this version does not define; decoders skip and count it."""
 
     type: int
     body: bytes
@@ -138,15 +139,18 @@ def crc16(data: bytes) -> int:
 
 
 def wrap(payload: bytes) -> bytes:
-    """Type and body, 1 to 251 bytes, as they go over the wire, with the delimiter."""
+    """Encode a payload (type and body, 1 to 251 bytes) with CRC, COBS and delimiter.
+
+    Raises ValueError if the payload has another length.
+    """
     if not 1 <= len(payload) <= MAX_WIRE_BYTES - 3:
-        raise ValueError(f"a frame holds 1 to {MAX_WIRE_BYTES - 3} bytes of type and body, not {len(payload)}")
+        raise ValueError(f"a frame has 1 to {MAX_WIRE_BYTES - 3} bytes of type and body, not {len(payload)}")
     encoded: bytes = cobs.encode(payload + crc16(payload).to_bytes(2, "little"))
     return encoded + DELIMITER
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame's bytes on the wire, with the delimiter. Raises ValueError where a field is out of range."""
+    """Encode a frame with its delimiter. Raises ValueError if a field is out of range."""
     try:
         return wrap(_payload(frame))
     except struct.error as error:
@@ -157,13 +161,13 @@ def _payload(frame: Frame) -> bytes:
     match frame:
         case Data(seq, first_index, counts):
             if not 1 <= len(counts) <= MAX_SAMPLES:
-                raise ValueError(f"a DATA frame holds 1 to {MAX_SAMPLES} samples, not {len(counts)}")
+                raise ValueError(f"a DATA frame has 1 to {MAX_SAMPLES} samples, not {len(counts)}")
             n = len(counts)
             return struct.pack(f"<BHIB{n}H", DATA_TYPE, seq, first_index, n, *counts)
         case Hello():
             identity, *numbers, calibration = astuple(frame)
             if len(identity) != 8:
-                raise ValueError("a device id is 8 bytes")
+                raise ValueError("a device id has 8 bytes")
             return bytes([HELLO_TYPE]) + _HELLO.pack(VERSION, identity, *numbers, *calibration)
         case Status():
             return bytes([STATUS_TYPE]) + _STATUS.pack(*astuple(frame))
@@ -176,9 +180,9 @@ def _payload(frame: Frame) -> bytes:
 
 
 def parse(payload: bytes) -> Frame | None:
-    """The frame in a payload (type and body, the CRC cut off), or None where the body does not fit the type.
+    """Parse a payload (type and body, without CRC); return None if the body is invalid for the type.
 
-    Bytes after the last known field of HELLO and STATUS are ignored: that is how version 1 may grow.
+    Bytes after the last known field of HELLO and STATUS are ignored, so that version 1 can be extended.
     """
     kind, body = payload[0], payload[1:]
     if kind == DATA_TYPE:
@@ -206,10 +210,11 @@ def parse(payload: bytes) -> Frame | None:
 
 
 class Decoder:
-    """Finds frames in a stream of bytes: bounded memory, resync at the next delimiter, never raises.
+    """Finds frames in a stream of bytes, with bounded memory. It raises no error and resumes at the next delimiter.
 
-    frames: sound ones so far. rejected: those overlong or with bad COBS or CRC. discarded_bytes: their bytes.
-    What precedes the first delimiter may be the tail of a frame: unsound, it is discarded but not rejected.
+    frames: valid frames so far. rejected: frames that are too long or have wrong COBS or CRC. discarded_bytes: bytes of
+    rejected frames. Bytes before the first delimiter may be the end of a frame: if they are invalid, they are discarded
+    but not counted as rejected.
     """
 
     def __init__(self) -> None:
@@ -221,24 +226,24 @@ class Decoder:
         self._synced = False
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by these bytes; bodies that do not fit their type are counted as rejected."""
+        """The frames that these bytes complete. Frames with an invalid body are counted as rejected."""
         frames = []
         for payload in self.payloads(data):
             frame = parse(payload)
             if frame is None:
-                self.refuse(payload)
+                self.reject(payload)
             else:
                 frames.append(frame)
         return frames
 
-    def refuse(self, payload: bytes) -> None:
-        """Count a payload as rejected after all: sound, but its body means nothing."""
+    def reject(self, payload: bytes) -> None:
+        """Count a payload with a valid CRC but an invalid body as rejected."""
         self.frames -= 1
         self.rejected += 1
         self.discarded_bytes += len(payload) + 3
 
     def payloads(self, data: bytes) -> list[bytes]:
-        """Type and body of each sound frame completed by these bytes."""
+        """The type and body of each valid frame that these bytes complete."""
         pieces = data.split(DELIMITER)
         tail = pieces.pop()
         good: list[bytes] = []
@@ -266,12 +271,12 @@ class Decoder:
         return good
 
     def finish(self) -> None:
-        """The stream has ended: a frame without its delimiter is discarded."""
+        """Discard an incomplete frame at the end of the stream."""
         self.discarded_bytes += len(self._tail)
         self._tail = b""
 
     def _end(self, piece: bytes) -> bytes:
-        """A piece up to a delimiter, joined to what was kept; empty where it ends an overlong one."""
+        """The buffered bytes and the piece before a delimiter; empty at the end of a frame that is too long."""
         if self._overlong:
             self._overlong = False
             self.discarded_bytes += len(piece)

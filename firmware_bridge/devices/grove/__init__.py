@@ -1,1 +1,1 @@
-"""Seeed Grove GSR with Seeed's example sketch."""
+"""Seeed's Grove GSR sensor with Seeed's example sketch: decoder and emulator."""

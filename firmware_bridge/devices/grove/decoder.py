@@ -1,16 +1,16 @@
-"""A Seeed Grove GSR sensor v1.2 on an Arduino that runs Seeed's example sketch: a mean of ten readings a line.
+"""Decoder for a Seeed Grove GSR sensor v1.2 on an Arduino with Seeed's example sketch.
 
-Source: Seeed wiki, "Grove - GSR Sensor": R = (1024 + 2 x) * 10 kOhm / (zero - x), x the 10-bit reading and zero the
-reading with open electrodes, 512 as the potentiometer leaves the factory. Ten readings (0.112 ms each) with a delay
-of 5 ms after each make a line every 51.1 ms: 19.5 Hz, less than the 128 Hz that other sketches are made for.
+Source: Seeed wiki, "Grove - GSR Sensor": R = (1024 + 2 x) * 10 kOhm / (zero - x), where x is the 10-bit reading and
+zero is the reading with open electrodes (512 with the factory setting of the potentiometer). Each line is the mean of
+ten readings. A reading takes 0.112 ms and is followed by a delay of 5 ms, so a line takes 51.1 ms (19.5 Hz).
 """
 
 from fractions import Fraction
 
 from firmware_bridge.devices.csv.decoder import CsvDecoder
-from firmware_bridge.devices.csv.sniff import at_grove_pace, bare_counts
+from firmware_bridge.devices.csv.sniff import at_grove_rate, bare_counts
 from firmware_bridge.devices.emulator import Emulator
-from firmware_bridge.devices.registry import DeviceFormat, Heard, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, ReceivedBytes, check_settings
 from firmware_bridge.devices.stream import Declared, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError
@@ -23,8 +23,8 @@ NOMINAL_HZ = Fraction(39, 2)
 UNIT = Unit("divider", 10)
 
 
-def _recognises(heard: Heard) -> bool:
-    return bare_counts(heard) and at_grove_pace(heard) is True
+def _recognises(received: ReceivedBytes) -> bool:
+    return bare_counts(received) and at_grove_rate(received) is True
 
 
 def _open(options: StreamOptions) -> StreamDecoder:
@@ -42,7 +42,7 @@ def _emulate(waveform: Waveform) -> Emulator:
     return GroveEmulator(waveform)
 
 
-_SETTINGS = {"zero": "reading with open electrodes (512)"}
+_SETTINGS = {"zero": "reading with open electrodes (default: 512)"}
 
 FORMAT = DeviceFormat(
     name="grove",

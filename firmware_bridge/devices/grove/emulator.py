@@ -1,4 +1,4 @@
-"""A Seeed Grove GSR sensor on an Arduino that runs Seeed's example sketch."""
+"""An emulated Seeed Grove GSR sensor on an Arduino with Seeed's example sketch."""
 
 from collections.abc import Iterator
 
@@ -24,8 +24,8 @@ class GroveEmulator:
         for i, piece in enumerate(in_pieces(map(UNIT.to_readings, self._values), 1)):
             yield Burst(i + 1, b"%d\r\n" % int(piece[0]))
 
-    def hear(self, data: bytes) -> bytes:
-        """See `Emulator`. The sketch does not listen."""
+    def receive(self, data: bytes) -> bytes:
+        """See `Emulator`. The sketch ignores what it receives."""
         return b""
 
     def reset(self) -> None:

@@ -1,1 +1,1 @@
-"""Shimmer3 GSR+."""
+"""The Shimmer3 GSR+ unit: packets, decoder, emulator."""

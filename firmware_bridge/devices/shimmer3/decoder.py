@@ -1,7 +1,8 @@
-"""A Shimmer3 GSR+ over its serial link: asked what it sends, started and stopped by the host.
+"""Decoder for a Shimmer3 GSR+ on a serial link. The host requests its packet layout, starts it and stops it.
 
-Commands: inquiry 0x01, get rate 0x03, set rate 0x05, start 0x07, set sensors 0x08, stop 0x20; each is acknowledged
-with 0xFF. Other channels are skipped; a device without GSR is configured to measure only GSR.
+Commands are inquiry 0x01, get rate 0x03, set rate 0x05, start 0x07, set sensors 0x08 and stop 0x20. The device
+acknowledges each with 0xFF. Channels other than GSR are ignored. A device that does not measure GSR is configured to
+measure only GSR.
 """
 
 import re
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.polled import PolledDecoder
-from firmware_bridge.devices.registry import DeviceFormat, Heard, Question, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, Probe, ReceivedBytes, check_settings
 from firmware_bridge.devices.shimmer3.packets import (
     CLOCK_HZ,
     GSR,
@@ -29,10 +30,10 @@ from firmware_bridge.errors import ConfigError, FormatError
 __all__ = ["FORMAT", "GET_RATE", "INQUIRY", "SET_RATE", "SET_SENSORS", "START", "STOP", "Shimmer3Decoder"]
 
 INQUIRY, GET_RATE, SET_RATE, START, SET_SENSORS, STOP = b"\x01", b"\x03", b"\x05", b"\x07", b"\x08", b"\x20"
-_GSR_ALONE = SET_SENSORS + b"\x04\x00\x00"
+_ONLY_GSR = SET_SENSORS + b"\x04\x00\x00"
 
 _IN_A_ROW = 3
-"""Packets whose headers and clocks must fit before the first is accepted: 72 bits of evidence."""
+"""Consecutive packets with valid headers and clocks that are required before the first is accepted: 72 check bits."""
 _TO_RECOGNISE = 8
 _WRAP = 1 << 24
 _UNUSED_BITS = 0x3000
@@ -41,10 +42,10 @@ _STOPPING_S, _SETTING_S, _ANSWER_S = 0.3, 0.3, 1.0
 
 
 class Shimmer3Decoder(PolledDecoder):
-    """Decodes packets to uS (see `StreamDecoder`); live, it requests their layout and starts the device.
+    """Decodes packets to uS (see `StreamDecoder`). A live decoder requests their layout and starts the device.
 
-    A packet is accepted once the next one continues it; the clock in each shows how many were lost. Packets carry no
-    checksum: a damaged reading whose two unused bits are still 0 cannot be distinguished from a valid one.
+    A packet is accepted only when the next packet has the next clock value. The clock shows the number of lost packets.
+    Packets have no checksum: a damaged reading whose two unused bits are 0 cannot be distinguished from a valid one.
     """
 
     _answers = True
@@ -58,7 +59,7 @@ class Shimmer3Decoder(PolledDecoder):
         self._expected = 0
 
     def take_request(self) -> bytes:
-        """Stop, ask, set what must be set, start; all again where no packet came for two seconds."""
+        """The commands stop, inquiry, set and start in turn. They are repeated after two seconds without a packet."""
         if not self._live:
             return b""
         now_s = self._clock()
@@ -74,17 +75,19 @@ class Shimmer3Decoder(PolledDecoder):
             return self._follow(answer)
         return b""
 
-    def _hear(self, data: bytes) -> None:
+    def _receive_before_start(self, data: bytes) -> None:
         if self._state == "asking":
             self._buffer = (self._buffer + data)[-_ANSWER_BYTES:]
 
     def _follow(self, answer: Inquiry) -> bytes:
-        """What to send after the answer to an inquiry."""
+        """The command to send after the answer to an inquiry."""
         if GSR not in answer.channels:
             if self._configured:
-                raise FormatError("the Shimmer3 measures no GSR, although configured to: is it a GSR+ unit?")
+                raise FormatError(
+                    "the Shimmer3 does not measure GSR although it was configured to: use a Shimmer3 GSR+ unit"
+                )
             self._configured = True
-            return self._enter("setting", _GSR_ALONE)
+            return self._enter("setting", _ONLY_GSR)
         if self._ticks is not None and answer.ticks != self._ticks:
             return self._enter("setting", SET_RATE + self._ticks.to_bytes(2, "little"))
         self._inquiry = answer
@@ -112,7 +115,7 @@ class Shimmer3Decoder(PolledDecoder):
             self._buffer = self._buffer[confirmed * length :]
             if fits == whole:
                 break
-            # The next packet begins anywhere after this one's first byte.
+            # The next valid packet may start at any byte after the first one of this packet.
             self._buffer = self._buffer[1:]
             self._discarded += 1
             self._rejected += 1
@@ -120,10 +123,10 @@ class Shimmer3Decoder(PolledDecoder):
         return blocks
 
     def _blocks(self, words: NDArray[np.uint16]) -> list[RawBlock]:
-        """Blocks of sound readings; one with an unused bit set is damaged and leaves a gap."""
+        """Blocks of valid readings. A reading with an unused bit set is damaged and leaves a gap."""
         assert self._inquiry is not None
-        sound = words & _UNUSED_BITS == 0
-        edges = np.flatnonzero(np.diff(sound, prepend=False, append=False)).tolist()
+        valid = words & _UNUSED_BITS == 0
+        edges = np.flatnonzero(np.diff(valid, prepend=False, append=False)).tolist()
         declared = Declared(self._inquiry.rate_hz, "uS")
         blocks = []
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -131,17 +134,17 @@ class Shimmer3Decoder(PolledDecoder):
             values.flags.writeable = False
             first = self._next + start
             blocks.append(RawBlock(values, first, self._inquiry.rate_hz, self._segment, declared=declared))
-        good = int(np.count_nonzero(sound))
+        good = int(np.count_nonzero(valid))
         self._next += len(words)
         self._samples += good
         self._dropped += len(words) - good
         self._rejected += len(words) - good
         if self._live and len(words):
-            self._heard_s = self._clock()
+            self._received_s = self._clock()
         return blocks
 
     def _lock(self, in_a_row: int) -> bool:
-        """Find the next packets that fit one another; what is before them is lost."""
+        """Find the next consecutive valid packets, and count the packets before them as lost."""
         assert self._inquiry is not None
         length, ticks = self._inquiry.packet_bytes, self._inquiry.ticks
         found = find_packets(self._buffer, in_a_row, length, ticks)
@@ -154,7 +157,7 @@ class Shimmer3Decoder(PolledDecoder):
         if self._next:
             later = (clock - self._expected) % _WRAP
             if self._live:
-                silent = (self._clock() - self._heard_s) * CLOCK_HZ
+                silent = (self._clock() - self._received_s) * CLOCK_HZ
                 later += _WRAP * max(0, round((silent - later) / _WRAP))
             lost = round(later / ticks)
             self._next += lost
@@ -163,14 +166,16 @@ class Shimmer3Decoder(PolledDecoder):
         return True
 
     def _find_layout(self) -> bool:
-        """In a recording: from the answer to an inquiry, or from packets that can hold nothing but GSR."""
+        """Find the packet layout in a recording: from the answer to an inquiry, or from packets with only GSR."""
         found = find_packets(self._buffer, _TO_RECOGNISE)
         if found is None:
             return False
         at, length, ticks = found
         inquiry = find_inquiry(self._buffer[:at])
         if inquiry is None and length != 6:
-            raise FormatError(f"a packet has {length} bytes of unknown content: record from the start on, or GSR alone")
+            raise FormatError(
+                f"a packet has {length} bytes of unknown content: record from the device's start, or only GSR"
+            )
         self._inquiry = inquiry or Inquiry(ticks, (GSR,))
         return True
 
@@ -182,12 +187,12 @@ def _ticks(rate_hz: Fraction) -> int:
     return ticks
 
 
-def _recognises(heard: Heard) -> bool:
-    return find_packets(heard.data, _TO_RECOGNISE) is not None
+def _recognises(received: ReceivedBytes) -> bool:
+    return find_packets(received.data, _TO_RECOGNISE) is not None
 
 
-def _answered(heard: bytes) -> bool:
-    return re.search(rb"\xff\x04..", heard, re.DOTALL) is not None
+def _is_answer(received: bytes) -> bool:
+    return re.search(rb"\xff\x04..", received, re.DOTALL) is not None
 
 
 def _open(options: StreamOptions) -> StreamDecoder:
@@ -207,5 +212,5 @@ FORMAT = DeviceFormat(
     open=_open,
     recognises=_recognises,
     emulate=_emulate,
-    question=Question(GET_RATE, _answered),
+    probe=Probe(GET_RATE, _is_answer),
 )

@@ -1,4 +1,4 @@
-"""A Shimmer3 GSR+: silent until started, every command acknowledged."""
+"""An emulated Shimmer3 GSR+, which sends no packets until it is started and acknowledges every command."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,7 +20,7 @@ _BURSTS_PER_S = 32
 
 
 class Shimmer3Emulator:
-    """See `Emulator`. channels: what it measures when switched on; besides GSR they read zero."""
+    """See `Emulator`. channels: the channels that it measures after power-on; all but GSR read zero."""
 
     baud = 115200
 
@@ -29,7 +29,7 @@ class Shimmer3Emulator:
         self._waveform_hz = waveform.rate_hz
         self._ticks = round(CLOCK_HZ / waveform.rate_hz)
         self._channels = channels
-        self._heard = b""
+        self._received = b""
         self.run = 0
         self._runs = 0
 
@@ -53,22 +53,22 @@ class Shimmer3Emulator:
             sent += len(piece)
             yield Burst(sent, bytes(data))
 
-    def hear(self, data: bytes) -> bytes:
+    def receive(self, data: bytes) -> bytes:
         """See `Emulator`."""
-        self._heard += data
+        self._received += data
         answer = b""
-        while self._heard:
-            command = self._heard[:1]
+        while self._received:
+            command = self._received[:1]
             size = 1 + _ARGUMENTS.get(command, 0)
-            if len(self._heard) < size:
+            if len(self._received) < size:
                 break
-            argument, self._heard = self._heard[1:size], self._heard[size:]
+            argument, self._received = self._received[1:size], self._received[size:]
             answer += self._obey(command, argument)
         return answer
 
     def reset(self) -> None:
         """See `Emulator`."""
-        self.run, self._heard = 0, b""
+        self.run, self._received = 0, b""
 
     def _obey(self, command: bytes, argument: bytes) -> bytes:
         ticks = self._ticks.to_bytes(2, "little")

@@ -1,7 +1,7 @@
-"""A Shimmer3's packets: a header byte 0, 24 bits of a 32768 Hz clock, then the channels that its inquiry lists.
+"""Packets of a Shimmer3: a header byte 0, 24 bits of a 32768 Hz clock, and the channels that the inquiry lists.
 
-Source: the LogAndStream firmware's command and channel numbers; Shimmer GSR+ user guide for the conversion:
-V = ADC * 3 V / 4095, R = Rf / (V / 0.5 V - 1), Rf by range in kOhm, conductance in uS = 1000 / (R in kOhm).
+Sources: the command and channel numbers of the LogAndStream firmware, and the Shimmer GSR+ user guide for the
+conversion: V = ADC * 3 V / 4095, R = Rf / (V / 0.5 V - 1) with Rf of the range in kOhm, uS = 1000 / (R in kOhm).
 """
 
 import re
@@ -26,7 +26,7 @@ __all__ = [
 CLOCK_HZ = 32768
 GSR = 0x1C
 RANGE_KOHM = np.array([40.2, 287.0, 1000.0, 3300.0])
-"""The feedback resistors of the four ranges, which bits 15 and 14 of a reading name."""
+"""The feedback resistors of the four ranges in kOhm; bits 15 and 14 of a reading are the range."""
 
 _WIDTHS = dict.fromkeys(range(41), 2) | {0x1B: 3, 0x1D: 1, 0x1E: 3, 0x1F: 3, 0x20: 1, 0x21: 3, 0x22: 3}
 _INQUIRY = re.compile(rb"\x02(..)....(.).", re.DOTALL)
@@ -34,35 +34,41 @@ _HEAD_BYTES = 4
 _VREF_V, _TOP, _BIAS_V = 3.0, 4095, 0.5
 _LONGEST_PACKET = 84
 _TICKS = range(8, CLOCK_HZ + 1)
-"""Clock ticks from one sample to the next: 4096 Hz to 1 Hz."""
+"""Valid clock ticks between two samples, for rates from 4096 Hz to 1 Hz."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What a device says of its packets. ticks: of its clock from one sample to the next. channels: in their order."""
+    """The packet layout of a device.
+
+    ticks: clock ticks between two samples. channels: numbers of the channels, in order.
+    """
 
     ticks: int
     channels: tuple[int, ...]
 
     @property
     def rate_hz(self) -> Fraction:
-        """The sampling rate."""
+        """The sampling rate in Hz."""
         return Fraction(CLOCK_HZ, self.ticks)
 
     @property
     def packet_bytes(self) -> int:
-        """Bytes of a packet."""
+        """Length of a packet in bytes."""
         return _HEAD_BYTES + sum(_WIDTHS[channel] for channel in self.channels)
 
     @property
     def gsr_at(self) -> int:
-        """Where in the packet the GSR reading begins. Raises ValueError where there is none."""
+        """Offset of the GSR reading in the packet. Raises ValueError if the packet has no GSR."""
         before = self.channels[: self.channels.index(GSR)]
         return _HEAD_BYTES + sum(_WIDTHS[channel] for channel in before)
 
 
 def find_inquiry(data: bytes) -> Inquiry | None:
-    """The first answer to an inquiry in these bytes: 2, rate u16, configuration u32, channels u8, buffer u8, ids."""
+    """The first answer to an inquiry in these bytes, or None.
+
+    An answer is 2, rate u16, configuration u32, number of channels u8, buffer size u8 and the channel numbers.
+    """
     for match in _INQUIRY.finditer(data):
         ticks, count = int.from_bytes(match[1], "little"), match[2][0]
         channels = tuple(data[match.end() : match.end() + count])
@@ -72,7 +78,7 @@ def find_inquiry(data: bytes) -> Inquiry | None:
 
 
 def ticks_at(data: bytes, positions: NDArray[np.intp]) -> NDArray[np.int64]:
-    """The clock in the packets that begin there."""
+    """The clock values of the packets at these positions."""
     octets = np.frombuffer(data, np.uint8).astype(np.int64)
     clock: NDArray[np.int64] = octets[positions + 1] | octets[positions + 2] << 8 | octets[positions + 3] << 16
     return clock
@@ -81,9 +87,16 @@ def ticks_at(data: bytes, positions: NDArray[np.intp]) -> NDArray[np.int64]:
 def find_packets(
     data: bytes, count: int, length: int | None = None, ticks: int | None = None
 ) -> tuple[int, int, int] | None:
-    """(position, length, ticks) of the first of `count` packets that follow one another; None where there are none.
+    """Find `count` consecutive packets.
 
-    length, ticks: of the packets, where they are known.
+    Args:
+        data: the bytes to search.
+        count: number of packets.
+        length: length of a packet in bytes; None if unknown.
+        ticks: clock ticks between two packets; None if unknown.
+
+    Returns:
+        Position, length and ticks of the first packet, or None.
     """
     octets = np.frombuffer(data, np.uint8)
     zeros = np.flatnonzero(octets == 0)
@@ -105,14 +118,14 @@ def find_packets(
 
 
 def to_microsiemens(words: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Conductance in uS of raw GSR words; 0 where the electrodes are open."""
+    """Conductance in uS of raw GSR words; 0 for open electrodes."""
     volts = (words & 0x0FFF) * (_VREF_V / _TOP)
     conductance: NDArray[np.float64] = 1000.0 * (volts / _BIAS_V - 1.0) / RANGE_KOHM[words >> 14]
     return np.maximum(conductance, 0.0)
 
 
 def from_microsiemens(microsiemens: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """The raw GSR words of a device that picks the finest range which holds the conductance with a tenth to spare."""
+    """Raw GSR words of conductances in uS, each in the most sensitive range that it fills to at most 90 %."""
     most = 1000.0 * (_VREF_V / _BIAS_V - 1.0) / RANGE_KOHM * 0.9
     ranges = np.maximum((microsiemens[:, None] <= most).sum(axis=1) - 1, 0)
     volts = (microsiemens * RANGE_KOHM[ranges] / 1000.0 + 1.0) * _BIAS_V

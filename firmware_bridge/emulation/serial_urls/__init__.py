@@ -1,1 +1,1 @@
-"""pyserial URL handlers, found by pyserial by module name: `protocol_sim` opens `sim://`."""
+"""URL handlers for pyserial, which finds them by module name: `protocol_sim` opens `sim://`."""

@@ -1,11 +1,11 @@
-"""sim:// for pyserial: an emulated sensor on a simulated person.
+"""The pyserial URL handler of sim://, an emulated sensor that measures a simulated person.
 
 sim://?rate=128&seed=1&speed=1&format=ekd&seconds=60
-  rate     samples a second of the person's signal, such as 128, 19.5 or 1000/3 (128)
-  seed     another seed is another person (1)
-  speed    times real time; 0 sends as fast as it is read (1)
-  format   the device: ekd, csv, grove, shimmer3, bitalino, or one that another package brings (ekd)
-  seconds  of signal, after which `at_end` is true and reads return nothing (without end)
+  rate     sampling rate of the person's signal in Hz, such as 128, 19.5 or 1000/3 (default: 128)
+  seed     seed of the simulated person (default: 1)
+  speed    playback speed relative to real time; 0 sends as fast as the reader reads (default: 1)
+  format   the device format: ekd, csv, grove, shimmer3, bitalino or an installed format (default: ekd)
+  seconds  duration of the signal, after which `at_end` is True and reads return no bytes (default: endless)
 """
 
 import time
@@ -44,7 +44,7 @@ class _Simulation:
 
 
 class Serial(SerialBase):  # type: ignore[misc]
-    """A port in pyserial's sense; its bytes are made while they are read, when their time has come."""
+    """A pyserial port whose bytes are generated when they are due and read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._player: Player | None = None
@@ -54,7 +54,7 @@ class Serial(SerialBase):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def open(self) -> None:
-        """Start the sensor. Raises ValueError where the URL's options make no sense."""
+        """Start the sensor. Raises ValueError if an option of the URL is invalid."""
         self._player = _player(_parse(self.port))
         self._ready.clear()
         self.at_end = False
@@ -67,12 +67,12 @@ class Serial(SerialBase):  # type: ignore[misc]
 
     @property
     def in_waiting(self) -> int:
-        """Bytes that have arrived."""
+        """The number of bytes that have arrived."""
         self._receive()
         return len(self._ready)
 
     def read(self, size: int = 1) -> bytes:
-        """Up to `size` bytes, waiting for them as long as the port's timeout says."""
+        """Read up to `size` bytes, waiting at most the port's timeout."""
         end = float("inf") if self._timeout is None else time.monotonic() + self._timeout
         while True:
             self._receive()
@@ -86,18 +86,18 @@ class Serial(SerialBase):  # type: ignore[misc]
         return data
 
     def write(self, data: bytes) -> int:
-        """Listen to the host."""
+        """Send bytes to the sensor."""
         if not self.is_open or self._player is None:
             raise PortNotOpenError
-        self._player.hear(bytes(data), time.monotonic() - self._started)
+        self._player.receive(bytes(data), time.monotonic() - self._started)
         return len(data)
 
     def reset_input_buffer(self) -> None:
-        """Discard what has arrived."""
+        """Discard the bytes that have arrived."""
         self._ready.clear()
 
     def _receive(self) -> None:
-        """Move what is due to the input buffer; `at_end` once there will be no more."""
+        """Move the due bytes to the input buffer, and set `at_end` after the last ones."""
         if not self.is_open or self._player is None:
             raise PortNotOpenError
         elapsed_s = time.monotonic() - self._started
@@ -106,13 +106,13 @@ class Serial(SerialBase):  # type: ignore[misc]
         self.at_end = self._player.at_end and not self._ready
 
     def _reconfigure_port(self, force_update: bool = False) -> None:
-        """No line to configure."""
+        """Do nothing: there is no line to configure."""
 
     def _update_rts_state(self) -> None:
-        """No modem line."""
+        """Do nothing: there is no modem line."""
 
     def _update_dtr_state(self) -> None:
-        """No modem line."""
+        """Do nothing: there is no modem line."""
 
 
 def _parse(url: str) -> _Simulation:

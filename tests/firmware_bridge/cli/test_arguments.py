@@ -1,4 +1,4 @@
-"""Argument types: the value of a good text, one sentence for a bad one."""
+"""Argument types: valid texts give values, and invalid texts give one sentence."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -29,7 +29,7 @@ TYPES: list[Type] = [count, not_negative, positive, rate_argument, share, size_b
         (size_bytes, "2g", 2 << 30),
     ],
 )
-def test_value_of_a_good_text(kind: Type, text: str, value: object) -> None:
+def test_valid_text_gives_its_value(kind: Type, text: str, value: object) -> None:
     assert kind(text) == value
 
 
@@ -44,14 +44,14 @@ def test_value_of_a_good_text(kind: Type, text: str, value: object) -> None:
         (size_bytes, ["500", "M", "-1M", "1.5G", ""]),
     ],
 )
-def test_bad_text_is_refused_with_a_remedy(kind: Type, texts: list[str]) -> None:
+def test_invalid_text_is_refused_with_a_remedy(kind: Type, texts: list[str]) -> None:
     for text in texts:
         with pytest.raises(ArgumentTypeError, match=r"give|must be"):
             kind(text)
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_a_value_or_one_sentence(text: str) -> None:
+def test_any_text_gives_a_value_or_one_sentence(text: str) -> None:
     for kind in TYPES:
         try:
             kind(text)

@@ -1,4 +1,4 @@
-"""`ekd-firmware simulate` as a process of its own."""
+"""`ekd-firmware simulate`, `build` and `flash`."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from firmware_bridge.devices.stream import RawBlock, StreamDecoder
 
 
 def play(decoder: StreamDecoder, *arguments: str | Path) -> list[RawBlock]:
-    """What a reader of the simulated device's node decodes until the device goes away."""
+    """Run the simulated device and decode all bytes from its port."""
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -45,7 +45,7 @@ def waveform(tmp_path: Path) -> Path:
     return path
 
 
-def test_frames_of_counts(waveform: Path, tmp_path: Path) -> None:
+def test_simulate_sends_counts_in_frames(waveform: Path, tmp_path: Path) -> None:
     link = tmp_path / "port"
     blocks = play(EkdDecoder(), "--waveform", waveform, "--speed", "0", "--link", link)
     assert np.array_equal(np.concatenate([b.values for b in blocks]), np.arange(6000) % 4096)
@@ -55,14 +55,14 @@ def test_frames_of_counts(waveform: Path, tmp_path: Path) -> None:
     assert not os.path.lexists(link)
 
 
-def test_lines_with_millis(waveform: Path) -> None:
+def test_simulate_sends_csv_lines_with_millis(waveform: Path) -> None:
     blocks = play(CsvDecoder(), "--waveform", waveform, "--speed=0", "--format=csv", "--millis", "--seconds=20")
     assert np.array_equal(np.concatenate([b.values for b in blocks]), np.arange(20 * 128) % 4096)
     assert blocks[0].declared is not None
     assert blocks[0].declared.adc_bits == 12
 
 
-def test_readings_beyond_the_adc_are_refused(waveform: Path) -> None:
+def test_simulate_refuses_readings_beyond_the_resolution(waveform: Path) -> None:
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", f"--waveform={waveform}", "--adc-bits=10"]
     with subprocess.Popen(
         [*command, "--speed=0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -75,7 +75,7 @@ def test_readings_beyond_the_adc_are_refused(waveform: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_on_signals_and_takes_its_link_along(number: int, waveform: Path, tmp_path: Path) -> None:
+def test_simulate_removes_its_link_on_a_signal(number: int, waveform: Path, tmp_path: Path) -> None:
     link = tmp_path / "port"
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", f"--waveform={waveform}", f"--link={link}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -86,7 +86,7 @@ def test_it_stops_on_signals_and_takes_its_link_along(number: int, waveform: Pat
     assert not link.is_symlink()
 
 
-def test_microsiemens_become_counts(tmp_path: Path) -> None:
+def test_simulate_converts_microsiemens_to_counts(tmp_path: Path) -> None:
     path = tmp_path / "us.csv"
     path.write_text("gsr_us\n" + "".join(f"{2 + i / 1000:.4f}\n" for i in range(3000)))
     blocks = play(EkdDecoder(), "--waveform", path, "--rate=50", "--speed=20", "--paced=10")
@@ -107,7 +107,7 @@ def test_microsiemens_become_counts(tmp_path: Path) -> None:
         (None, ["--rate=10"], "No such file or directory; check the path"),
     ],
 )
-def test_faults_end_in_one_sentence(
+def test_simulate_faults_are_one_sentence(
     text: str | None, arguments: list[str], advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "recording.csv"
@@ -121,20 +121,20 @@ def test_faults_end_in_one_sentence(
 
 
 @pytest.mark.parametrize("arguments", [["--rate=0"], ["--rate=x"], ["--speed=-1"], ["--adc-bits=17"]])
-def test_usage_errors_exit_2(arguments: list[str]) -> None:
+def test_usage_errors_exit_with_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["simulate", "--waveform", "x.csv", *arguments])
     assert caught.value.code == 2
 
 
-def test_it_loads_quickly_and_alone() -> None:
+def test_command_imports_no_heavy_package() -> None:
     code = "import sys, firmware_bridge.cli.main; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "firmware_bridge.cli.main" in loaded
     assert not {"numpy", "scipy", "serial", "torch", "ekd_edge"} & set(loaded)
 
 
-def test_the_firmware_itself_on_a_node(waveform: Path, built: Callable[..., Path]) -> None:
+def test_simulate_runs_the_firmware(waveform: Path, built: Callable[..., Path]) -> None:
     built("simulator")
     built("firmware")
     blocks = play(EkdDecoder(), "--firmware", "--waveform", waveform, "--speed=0")
@@ -144,9 +144,9 @@ def test_the_firmware_itself_on_a_node(waveform: Path, built: Callable[..., Path
 
 
 @pytest.mark.parametrize("arguments", [["--fault=reset@3"], ["--format=csv"], ["--paced=2"]])
-def test_what_does_not_go_with_the_firmware(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulate_firmware_refuses_other_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--firmware", *arguments]) == 2
-    assert "--firmware goes with a waveform" in capsys.readouterr().err
+    assert "--firmware accepts only a waveform" in capsys.readouterr().err
 
 
 def test_build_prints_the_path_of_the_hex_file(
@@ -167,12 +167,12 @@ def test_build_prints_the_path_of_the_hex_file(
     [
         (["build", "--set", "COLOUR=1"], "no setting COLOUR: it has OPEN_COUNT"),
         (["build", "--set", "OPEN_COUNT"], "--set KEY=VALUE"),
-        (["build", "--set", "OPEN_COUNT=9000"], "is a count of 13 bits"),
+        (["build", "--set", "OPEN_COUNT=9000"], "must be a 13-bit count"),
         (["build", "--set", "OPEN_COUNT=4;rm"], "is not a number"),
         (["flash", "/dev/ttyNONE8"], "/dev/ttyNONE8 does not exist"),
     ],
 )
-def test_faults_of_build_and_flash(
+def test_build_and_flash_faults_are_one_sentence(
     arguments: list[str],
     advice: str,
     tmp_path: Path,

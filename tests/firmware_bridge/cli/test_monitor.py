@@ -1,4 +1,4 @@
-"""`ekd-firmware monitor`, as a process on a node, for programs and in a terminal."""
+"""`ekd-firmware monitor` with JSON lines, with text lines and in a terminal."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from firmware_bridge.cli.main import main
 MONITOR = [sys.executable, "-m", "firmware_bridge.cli.main", "monitor"]
 
 
-def test_for_programs_a_line_a_second() -> None:
+def test_monitor_prints_one_json_line_per_second() -> None:
     done = subprocess.run([*MONITOR, "sim://?seed=2", "--json", "--seconds", "8.5"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -27,7 +27,7 @@ def test_for_programs_a_line_a_second() -> None:
     assert lines[0]["ppm"] is None
 
 
-def test_in_a_terminal_a_trace_is_drawn_over_itself() -> None:
+def test_monitor_redraws_the_trace_in_a_terminal() -> None:
     master, slave = pty.openpty()
     command = [*MONITOR, "sim://?format=bitalino", "--seconds", "4"]
     with subprocess.Popen(command, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}) as process:
@@ -46,7 +46,7 @@ def test_in_a_terminal_a_trace_is_drawn_over_itself() -> None:
     assert any(bar in text for bar in "▁▂▃▄▅▆▇█")
 
 
-def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_monitor_prints_text_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["monitor", "sim://?format=grove&speed=4&seconds=20", "--format", "grove"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert len(out) >= 4
@@ -59,11 +59,11 @@ def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
         (["/dev/ttyNONE6"], "/dev/ttyNONE6 does not exist"),
         (["sim://?format=nothing"], "unknown format 'nothing'"),
         (["sim://", "--format", "ekd:x=1"], "no setting 'x'"),
-        (["sim://?format=csv", "--format", "ekd", "--seconds", "1"], "nothing readable came"),
-        (["loop://", "--seconds", "0.5"], "nothing readable came"),
+        (["sim://?format=csv", "--format", "ekd", "--seconds", "1"], "no readable data came"),
+        (["loop://", "--seconds", "0.5"], "no readable data came"),
     ],
 )
-def test_faults_end_in_one_sentence(arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_monitor_faults_are_one_sentence(arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["monitor", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -1,4 +1,4 @@
-"""The shape that all commands share, tried on a made-up program in this process and in one of its own."""
+"""The command-line framework of all commands, tested with an invented program."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ PROGRAM = Program(
     (
         Command("play", "play a file", "toy_play", positional=True),
         Command("stop", "stop", "toy_stop"),
-        Command("halt", "the old spelling of stop", "toy_stop", hidden=True),
+        Command("halt", "the deprecated name of stop", "toy_stop", hidden=True),
     ),
     default="play",
 )
@@ -38,7 +38,7 @@ def module(name: str, run: Callable[[Namespace], int | None], *arguments: tuple[
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the commands did. `play` runs what its file is named after."""
+    """The log of the commands. `play` raises the fault that its file is named after."""
     ran: list[str] = []
     faults: dict[str, BaseException] = {
         "ctrl-c": KeyboardInterrupt(),
@@ -80,7 +80,7 @@ def test_status_is_what_the_command_returns(ran: list[str]) -> None:
     ("arguments", "sentence"),
     [
         (["fault"], "toy: no such song: name another\n"),
-        (["sotp"], "toy: there is neither a file nor a command 'sotp'; did you mean stop?\n"),
+        (["sotp"], "toy: 'sotp' is neither a file nor a command; did you mean stop?\n"),
     ],
 )
 def test_fault_is_one_sentence_and_status_2(
@@ -126,7 +126,7 @@ def test_missing_package_is_one_sentence(
     assert stderr.count("\n") == 1
 
 
-def test_ctrl_c_is_130_and_a_bug_is_a_traceback(ran: list[str]) -> None:
+def test_ctrl_c_gives_130_and_a_bug_gives_a_traceback(ran: list[str]) -> None:
     assert run_program(PROGRAM, ["ctrl-c"]) == 130
     with pytest.raises(ZeroDivisionError):
         run_program(PROGRAM, ["bug"])
@@ -152,7 +152,7 @@ def test_version_is_an_option_of_every_command(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion_knows_all_commands(ran: list[str], capsys: pytest.CaptureFixture[str], shell: str) -> None:
+def test_completion_contains_all_commands(ran: list[str], capsys: pytest.CaptureFixture[str], shell: str) -> None:
     pytest.importorskip("shtab", reason="the completion extra is not installed")
     assert run_program(PROGRAM, ["--print-completion", shell]) == 0
     text = capsys.readouterr().out
@@ -189,7 +189,7 @@ def toy(redirection: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         (">/dev/full 2>/dev/full", 2, ""),
     ],
 )
-def test_streams_that_are_closed_or_full(redirection: str, status: int, stderr: str, tmp_path: Path) -> None:
+def test_closed_or_full_stream_gives_its_status(redirection: str, status: int, stderr: str, tmp_path: Path) -> None:
     done = toy(redirection, tmp_path)
     assert (done.returncode, done.stderr) == (status, stderr)
 

@@ -1,4 +1,4 @@
-"""The C codec with the face of its Python twin, through ctypes."""
+"""The C codec with the interface of the Python codec, by ctypes."""
 
 import ctypes as c
 from pathlib import Path
@@ -58,7 +58,7 @@ class _Data(c.Structure):
 
 
 class Codec:
-    """encode, parse and Decoder as in `firmware_bridge.devices.ekd.frame`."""
+    """The functions encode and parse, and Decoder, as in `firmware_bridge.devices.ekd.frame`."""
 
     def __init__(self, library: Path) -> None:
         self.lib = c.CDLL(str(library))
@@ -76,7 +76,7 @@ class Codec:
         return crc
 
     def wrap(self, payload: bytes) -> bytes:
-        """As firmware_bridge.devices.ekd.frame.wrap; ValueError where the payload does not fit."""
+        """See `firmware_bridge.devices.ekd.frame.wrap`."""
         wire = (c.c_uint8 * 300)()
         return self._made(wire, self.lib.ekd_encode_raw(wire, payload, c.c_size_t(len(payload))))
 
@@ -134,7 +134,7 @@ class Codec:
 
 
 class CDecoder:
-    """As firmware_bridge.devices.ekd.frame.Decoder."""
+    """See `firmware_bridge.devices.ekd.frame.Decoder`."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec

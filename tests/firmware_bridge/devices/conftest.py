@@ -1,4 +1,4 @@
-"""What every decoder test needs: feed in pieces, and compare what came out reading by reading."""
+"""Fixtures of the decoder tests: decode bytes in pieces, and list the readings of blocks."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -29,11 +29,11 @@ def _decode(decoder: StreamDecoder, wire: bytes, cuts: Iterable[int] = ()) -> li
 
 @pytest.fixture(scope="session")
 def readings() -> Callable[[Iterable[RawBlock]], list[Reading]]:
-    """Blocks as (segment, index, value), however they were cut."""
+    """The readings of blocks as (segment, index, value), independent of the division into blocks."""
     return _readings
 
 
 @pytest.fixture(scope="session")
 def decode() -> Callable[..., list[RawBlock]]:
-    """decode(decoder, wire, cuts=()): all blocks, the wire fed in pieces and finished."""
+    """The function decode(decoder, wire, cuts=()), which feeds the wire in pieces and returns all blocks."""
     return _decode

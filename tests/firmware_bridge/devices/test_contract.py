@@ -1,4 +1,4 @@
-"""What holds for every device format; each is a subclass that says what its device sends and what must come out."""
+"""The contract of all device formats. Each format is a subclass that defines the sent and the expected readings."""
 
 import time
 import tracemalloc
@@ -21,7 +21,7 @@ from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.detect import open_decoder
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.grove.decoder import UNIT as GROVE_UNIT
-from firmware_bridge.devices.registry import BUILT_IN, Heard, find_format, installed_formats
+from firmware_bridge.devices.registry import BUILT_IN, ReceivedBytes, find_format, installed_formats
 from firmware_bridge.devices.shimmer3 import decoder as shimmer3
 from firmware_bridge.devices.shimmer3.packets import from_microsiemens, to_microsiemens
 from firmware_bridge.devices.stream import RawBlock, StreamDecoder, StreamOptions
@@ -41,7 +41,7 @@ Values = NDArray[np.float64]
 
 @cache
 def person(rate_hz: Fraction, seconds: float, seed: int = 1) -> Values:
-    """Skin conductance in uS."""
+    """Skin conductance of a simulated person in uS."""
     n = round(seconds * float(rate_hz))
     return np.concatenate(list(islice(simulated_blocks(float(rate_hz), seed, 100), n // 100 + 1)))[:n]
 
@@ -60,12 +60,12 @@ def places(blocks: Iterable[RawBlock]) -> dict[tuple[int, int], float]:
 
 @cache
 def wire_of(contract: "type[FormatContract]") -> bytes:
-    """Half a minute of a person, as that device sends it."""
+    """The bytes that the device sends for half a minute of a simulated person."""
     return contract().record(contract().signal)
 
 
 class HostClock:
-    """A clock that the test turns."""
+    """A clock that the test advances."""
 
     now_s = 1000.0
 
@@ -73,20 +73,20 @@ class HostClock:
         return self.now_s
 
 
-def converse(player: Player, decoder: StreamDecoder, clock: HostClock, seconds: float) -> list[RawBlock]:
-    """Host and device on one clock, a hundredth of a second at a time."""
+def exchange(player: Player, decoder: StreamDecoder, clock: HostClock, seconds: float) -> list[RawBlock]:
+    """Run host and device by one clock in steps of 10 ms and return the decoded blocks."""
     blocks: list[RawBlock] = []
     began_s = clock.now_s
     while clock.now_s - began_s < seconds and not player.at_end:
         if request := decoder.take_request():
-            player.hear(request, clock.now_s)
+            player.receive(request, clock.now_s)
         blocks += decoder.feed(player.take(clock.now_s))
         clock.now_s += 0.01
     return blocks
 
 
 class FormatContract:
-    """Subclasses say name, rate_hz of waveform and device, options for a recording, and what is expected of it."""
+    """A subclass defines the name, the rates, the options of a recording and the expected readings."""
 
     name: ClassVar[str]
     rate_hz: ClassVar[Fraction] = Fraction(128)
@@ -94,15 +94,15 @@ class FormatContract:
     recorded: ClassVar[StreamOptions] = StreamOptions(live=False)
     start: ClassVar[bytes] = b""
     lost_at_a_port: ClassVar[int] = 0
-    """Readings that are left out because a stream may have been joined in their middle."""
+    """Number of first readings that are ignored at a port because they may be incomplete."""
     misfits: ClassVar[frozenset[str]] = frozenset()
-    """Formats whose recordings this one's decoder takes for its own, when it is named to read them."""
+    """Other formats whose recordings this format's decoder accepts."""
 
     def expected(self, microsiemens: Values) -> Values:
         raise NotImplementedError
 
     def harm(self, wire: bytes, random: np.random.Generator) -> bytes:
-        """Damage that this format can tell."""
+        """Damage the bytes in a way that this format can detect."""
         return damage(wire, [Fault("drop", 0.002), Fault("flip", 0.0003)], random)
 
     def emulator(self, microsiemens: Values) -> Emulator:
@@ -110,7 +110,7 @@ class FormatContract:
 
     def record(self, microsiemens: Values) -> bytes:
         emulator = self.emulator(microsiemens)
-        emulator.hear(self.start)
+        emulator.receive(self.start)
         return b"".join(burst.data for burst in emulator.bursts())
 
     @property
@@ -121,7 +121,7 @@ class FormatContract:
     def wire(self) -> bytes:
         return wire_of(type(self))
 
-    def test_a_recording_gives_what_was_sent(self) -> None:
+    def test_recording_gives_the_sent_readings(self) -> None:
         decoder = open_decoder(self.name, self.recorded)
         blocks = feed(decoder, self.wire) + decoder.finish()
         assert np.array_equal(joined(blocks), self.expected(self.signal))
@@ -132,7 +132,7 @@ class FormatContract:
 
     @settings(suppress_health_check=[HealthCheck.differing_executors])
     @given(cuts=st.lists(st.integers(0, 2000), max_size=12))
-    def test_blocks_do_not_depend_on_the_pieces(self, cuts: list[int]) -> None:
+    def test_readings_are_independent_of_the_pieces(self, cuts: list[int]) -> None:
         wire = self.wire[:2000]
         whole, pieces = (open_decoder(self.name, self.recorded) for _ in range(2))
         expected = feed(whole, wire) + whole.finish()
@@ -141,7 +141,7 @@ class FormatContract:
         assert places(got) == places(expected)
         assert pieces.counts == whole.counts
 
-    def test_a_device_on_a_node_is_read_completely_and_stopped(self) -> None:
+    def test_device_at_a_port_is_read_completely_and_stopped(self) -> None:
         emulator = self.emulator(self.signal)
         options = StreamOptions(self.live_rate_hz)
         with (
@@ -156,11 +156,11 @@ class FormatContract:
             assert not self.start or emulator.run == 0
         got = joined(blocks)
         expected = self.expected(self.signal)[self.lost_at_a_port :]
-        assert len(expected) - len(got) in (0, 1)  # the last of a device that goes silent may wait for its successor
+        assert len(expected) - len(got) in (0, 1)  # the last frame is accepted only with the next one
         assert np.array_equal(got, expected[: len(got)])
         assert (sensor.counts.dropped, sensor.counts.rejected) == (0, 0)
 
-    def test_auto_finds_it_within_three_seconds_and_loses_nothing(self) -> None:
+    def test_auto_detects_the_format_within_three_seconds_without_loss(self) -> None:
         with PtyDevice(Player(self.emulator(self.signal))) as device:
             began = time.monotonic()
             with open_device(device.path) as sensor:
@@ -170,11 +170,11 @@ class FormatContract:
                 assert first.first_index == 0
                 assert sensor.counts.dropped == 0
 
-    def test_a_reset_starts_a_segment_and_goes_on(self) -> None:
+    def test_reset_starts_a_segment(self) -> None:
         clock = HostClock()
         player = Player(self.emulator(person(self.rate_hz, 40)), faults=[Fault("reset", at_s=12.0)])
         decoder = open_decoder(self.name, StreamOptions(self.live_rate_hz, clock=clock))
-        blocks = converse(player, decoder, clock, 25.0)
+        blocks = exchange(player, decoder, clock, 25.0)
         self.check_reset(blocks)
 
     def check_reset(self, blocks: list[RawBlock]) -> None:
@@ -183,7 +183,7 @@ class FormatContract:
         assert len(later) > 5 * self.rate_hz
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_damage_invents_nothing(self, seed: int) -> None:
+    def test_damaged_stream_gives_no_wrong_reading(self, seed: int) -> None:
         sent = self.expected(self.signal)
         random = np.random.default_rng(seed)
         decoder = open_decoder(self.name, self.recorded)
@@ -198,7 +198,7 @@ class FormatContract:
         assert counts.rejected > 0
 
     @pytest.mark.parametrize("live", [True, False])
-    def test_garbage_ends_in_one_sentence_and_needs_no_memory(self, live: bool) -> None:
+    def test_garbage_gives_one_sentence_and_needs_bounded_memory(self, live: bool) -> None:
         random = np.random.default_rng(7)
         garbage = {
             "noise": random.bytes(3_000_000),
@@ -206,7 +206,7 @@ class FormatContract:
             "a line without end": b"7" * 3_000_000,
             "text": b"hello world, how are you\r\n" * 100_000,
         }
-        for what, wire in garbage.items():
+        for kind, wire in garbage.items():
             decoder = open_decoder(self.name, StreamOptions(self.recorded.rate_hz, live=live))
             tracemalloc.start()
             with suppress(FormatError):
@@ -214,14 +214,14 @@ class FormatContract:
                 decoder.finish()
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            complaint = decoder.complaint()
-            assert complaint is not None, what
-            assert "\n" not in complaint
-            assert decoder.counts.samples == 0, what
-            assert peak < 4_000_000, what
+            reason = decoder.failure_reason()
+            assert reason is not None, kind
+            assert "\n" not in reason
+            assert decoder.counts.samples == 0, kind
+            assert peak < 4_000_000, kind
 
     @pytest.mark.parametrize("other", BUILT_IN)
-    def test_another_devices_bytes_are_refused(self, other: str) -> None:
+    def test_bytes_of_another_device_are_refused(self, other: str) -> None:
         if other == self.name or other in self.misfits:
             return
         contract = next(c for c in CONTRACTS if c.name == other)()
@@ -233,26 +233,27 @@ class FormatContract:
 
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("live", [True, False])
-    def test_only_its_own_recogniser_claims_it(self, live: bool, seed: int) -> None:
+    def test_bytes_are_recognised_only_by_their_own_format(self, live: bool, seed: int) -> None:
         level = np.full(600, 5.0)
         signals = [person(self.rate_hz, 20, seed), level, level * 3, np.zeros(600)]
         for signal in signals:
             wire = self.record(signal)
             for skipped in (0, 1, 2, 3, 5, 17, 101):
                 for size in (200, 1000, 8000):
-                    heard = Heard(wire[skipped : skipped + size], live)
-                    claims = {format.name for format in installed_formats() if format.recognises(heard)}
-                    assert claims <= {self.claimed_as()}
-            assert find_format(self.claimed_as()).recognises(Heard(wire, live))
+                    heard = ReceivedBytes(wire[skipped : skipped + size], live)
+                    recognised = {format.name for format in installed_formats() if format.recognises(heard)}
+                    assert recognised <= {self.recognised_as()}
+            assert find_format(self.recognised_as()).recognises(ReceivedBytes(wire, live))
 
-    def claimed_as(self) -> str:
+    def recognised_as(self) -> str:
+        """The name of the format that recognises the bytes of a recording."""
         return self.name
 
     @pytest.mark.parametrize("bauds", [(115200, 9600), (9600, 115200), (115200, 57600), (57600, 115200)])
-    def test_a_wrong_baud_rate_is_recognised_by_none(self, bauds: tuple[int, int]) -> None:
+    def test_bytes_at_a_wrong_baud_rate_are_recognised_by_no_format(self, bauds: tuple[int, int]) -> None:
         heard = misread(self.wire[:3000], *bauds)
         for at in (0, 7):
-            assert not [f.name for f in installed_formats() if f.recognises(Heard(heard[at:], live=True))]
+            assert not [f.name for f in installed_formats() if f.recognises(ReceivedBytes(heard[at:], live=True))]
 
 
 class TestEkd(FormatContract):
@@ -273,7 +274,7 @@ class TestCsv(FormatContract):
         return other_characters(wire, random)
 
     def check_reset(self, blocks: list[RawBlock]) -> None:
-        """Bare values do not show a reset; the comments before them are passed over."""
+        """Lines with only a value do not show a reset, and the comments before them are ignored."""
         assert {block.segment for block in blocks} == {0}
         assert len(joined(blocks)) > 20 * self.rate_hz
 
@@ -300,8 +301,8 @@ class TestGrove(FormatContract):
     def harm(self, wire: bytes, random: np.random.Generator) -> bytes:
         return other_characters(wire, random)
 
-    def claimed_as(self) -> str:
-        """By its bytes alone it could be any sketch's; at a port its pace tells."""
+    def recognised_as(self) -> str:
+        """The bytes could be those of any sketch; only the line rate at a port identifies the format."""
         return "csv"
 
     def check_reset(self, blocks: list[RawBlock]) -> None:
@@ -316,7 +317,7 @@ class TestShimmer3(FormatContract):
         return to_microsiemens(from_microsiemens(microsiemens))
 
     def harm(self, wire: bytes, random: np.random.Generator) -> bytes:
-        """Packets have no checksum: lost bytes show, flipped ones need not."""
+        """Packets have no checksum: lost bytes are detected, but flipped bits may not be."""
         return damage(wire, [Fault("drop", 0.002)], random)
 
 
@@ -335,8 +336,8 @@ class TestBitalinoAt1kHz(TestBitalino):
     recorded = StreamOptions(Fraction(1000), live=False)
     start = bitalino.rate_command(1000) + bitalino.start_command(2)
 
-    def test_auto_finds_it_within_three_seconds_and_loses_nothing(self) -> None:
-        """With --rate 1000."""
+    def test_auto_detects_the_format_within_three_seconds_without_loss(self) -> None:
+        """The rate is given."""
         options = StreamOptions(Fraction(1000))
         player = Player(self.emulator(self.signal))
         with PtyDevice(player) as device, open_device(device.path, options=options) as sensor:
@@ -348,7 +349,7 @@ CONTRACTS: list[type[FormatContract]] = [TestEkd, TestCsv, TestGrove, TestShimme
 
 
 def other_characters(wire: bytes, random: np.random.Generator) -> bytes:
-    """Characters that belong in no number take the place of some."""
+    """Replace some characters by one that is not part of a number."""
     harmed = bytearray(wire)
     for at in random.integers(100, len(wire), 40).tolist():
         if harmed[at] not in b"\r\n#":
@@ -360,8 +361,8 @@ def test_every_format_has_a_contract() -> None:
     assert {contract.name for contract in CONTRACTS} == set(BUILT_IN)
 
 
-def test_text_at_the_first_baud_rate_is_waited_for(tmp_path: Path) -> None:
-    """A sketch that greets, calibrates for a while, then sends: no reason to try another baud rate."""
+def test_text_at_the_first_baud_rate_prevents_another_baud_rate(tmp_path: Path) -> None:
+    """The sketch prints a greeting, calibrates for a while, and then sends lines."""
     greeting = b"# A sensor of mine, please wait while it warms up, it takes a moment only ...\r\n"
     lines = b"".join(b"%d,%d\r\n" % (10 * i, 500 + i) for i in range(400))
     from firmware_bridge.devices.emulator import Burst

@@ -1,4 +1,4 @@
-"""Which format it is, and that nothing heard meanwhile is lost."""
+"""Detection of the format without loss of the first bytes."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -25,14 +25,14 @@ LINES = "".join(f"{i}\r\n" for i in range(50)).encode()
 
 
 @pytest.mark.parametrize("before", [b"", b"\0", b"\x07noise\0", encode(HELLO)[7:]])
-def test_frames_are_found_and_complete(before: bytes, decode: Decode) -> None:
+def test_frames_are_detected_and_complete(before: bytes, decode: Decode) -> None:
     decoder = DetectingDecoder(StreamOptions())
     decode(decoder, before + FRAMES + encode(HELLO), range(500))
     assert decoder.counts.samples == 160
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_lines_are_found_and_complete(live: bool, decode: Decode, readings: Decode) -> None:
+def test_lines_are_detected_and_complete(live: bool, decode: Decode, readings: Decode) -> None:
     got = readings(decode(DetectingDecoder(StreamOptions(HZ, live)), LINES, range(100)))
     assert [value for _, _, value in got] == list(range(live, 50))
 
@@ -45,18 +45,18 @@ def test_lines_are_found_and_complete(live: bool, decode: Decode, readings: Deco
         "boot v1.2\nmillis,gsr\n" + "".join(f"{100 * i},{i}\n" for i in range(40)),
     ],
 )
-def test_headers_and_comments_are_no_hindrance(text: str, decode: Decode) -> None:
+def test_lines_with_headers_and_comments_are_detected(text: str, decode: Decode) -> None:
     decoder = DetectingDecoder(StreamOptions(live=False))
     decode(decoder, text.encode(), range(len(text)))
     assert decoder.counts.samples == text.count("\n") - (2 if "time_s" not in text else 1)
     assert decoder.counts.rejected == 0
 
 
-def test_a_short_file_is_decided_at_its_end(decode: Decode, readings: Decode) -> None:
+def test_short_file_is_detected_at_its_end(decode: Decode, readings: Decode) -> None:
     assert readings(decode(DetectingDecoder(StreamOptions(HZ, live=False)), b"1\n2")) == [(0, 0, 1.0), (0, 1, 2.0)]
 
 
-def test_an_unknown_device_is_asked_nothing() -> None:
+def test_unknown_device_receives_no_request() -> None:
     decoder = DetectingDecoder(StreamOptions())
     assert decoder.take_request() == b""
     decoder.feed(FRAMES)
@@ -64,34 +64,34 @@ def test_an_unknown_device_is_asked_nothing() -> None:
 
 
 @pytest.mark.parametrize("garbage", [bytes(range(256)) * 80, b"\xfe" * 20_000, b"hello\n" * 4000, b"1 2\n" * 5000])
-def test_what_is_neither_is_refused(garbage: bytes, decode: Decode) -> None:
-    decoder = DetectingDecoder(StreamOptions(hint="check --baud (now 9600)"))
-    with pytest.raises(FormatError, match=r"none of the formats .* among them: check --baud \(now 9600\)"):
+def test_bytes_in_no_format_are_refused(garbage: bytes, decode: Decode) -> None:
+    decoder = DetectingDecoder(StreamOptions(hint="check the baud rate (now 9600)"))
+    with pytest.raises(FormatError, match=r"in none of the formats .*: check the baud rate \(now 9600\)"):
         decode(decoder, garbage, range(0, len(garbage), 64))
     assert decoder.counts == StreamCounts()
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_nothing_is_refused_at_the_end(live: bool) -> None:
+def test_empty_stream_is_refused_at_the_end(live: bool) -> None:
     with pytest.raises(FormatError, match="0 bytes arrived"):
         DetectingDecoder(StreamOptions(live=live)).finish()
 
 
-def test_the_format_may_be_said() -> None:
+def test_named_format_needs_no_detection() -> None:
     assert isinstance(open_decoder("ekd"), EkdDecoder)
     assert isinstance(open_decoder("csv"), CsvDecoder)
     assert isinstance(open_decoder("auto"), DetectingDecoder)
 
 
 @given(st.binary(max_size=4000))
-def test_random_bytes_are_no_format(noise: bytes) -> None:
+def test_random_bytes_have_no_format(noise: bytes) -> None:
     decoder = DetectingDecoder(StreamOptions())
     assert decoder.feed(noise) == []
-    assert decoder.complaint() is not None
+    assert decoder.failure_reason() is not None
 
 
-def test_digits_between_line_ends_in_frames_are_no_lines() -> None:
-    """Much of it at once, as from a device that plays flat out: counts of a ramp hold every pair of bytes."""
+def test_frames_with_digits_between_line_ends_are_not_lines() -> None:
+    """The counts of a ramp contain every pair of bytes, and all frames arrive at once."""
     counts = np.split((np.arange(16_000) % 8000 + 100).astype(np.uint16), 1000)
     wire = b"".join(burst.data for burst in frame_bursts(counts, linear_hello(Fraction(128), 13)))
     decoder = DetectingDecoder(StreamOptions())

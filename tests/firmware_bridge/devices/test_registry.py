@@ -1,4 +1,4 @@
-"""The table of formats, and those that other packages bring."""
+"""The registry of built-in formats and of formats that other packages add."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ FORMAT = replace(CSV, name="mydevice", recognises=lambda heard: heard.data.start
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """An installed distribution that brings a format; a second one is broken."""
+    """A folder with an installed distribution that adds a format."""
     (tmp_path / "mydevice.py").write_text(PACKAGE)
     for name, target in (("mydevice", "mydevice:FORMAT"),):
         folder = tmp_path / f"{name}-1.0.dist-info"
@@ -36,7 +36,7 @@ def run(code: str, path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_format_stands_under_its_name() -> None:
+def test_every_format_has_its_name() -> None:
     for name in BUILT_IN:
         format = find_format(name)
         assert format.name == name
@@ -45,7 +45,7 @@ def test_every_format_stands_under_its_name() -> None:
     assert [format.name for format in installed_formats()][: len(BUILT_IN)] == list(BUILT_IN)
 
 
-def test_a_package_brings_one(package: Path) -> None:
+def test_package_adds_a_format(package: Path) -> None:
     code = (
         "from firmware_bridge.devices.registry import find_format, installed_formats\n"
         "from firmware_bridge.devices.detect import DetectingDecoder\n"
@@ -61,11 +61,11 @@ def test_a_package_brings_one(package: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("raise RuntimeError('no such chip')", "does not load: no such chip"),
+        ("raise RuntimeError('no such chip')", "cannot be loaded: no such chip"),
         ("FORMAT = 3", "is not a DeviceFormat named"),
     ],
 )
-def test_a_broken_package_is_named(text: str, advice: str, package: Path) -> None:
+def test_broken_package_is_named_in_the_message(text: str, advice: str, package: Path) -> None:
     (package / "mydevice.py").write_text(text)
     done = run("from firmware_bridge.cli.main import main; raise SystemExit(main(['monitor', 'sim://']))", package)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Faults by name, and what a UART makes of another baud rate."""
+"""Parsing of line faults, and the bytes that a UART receives at another baud rate."""
 
 import numpy as np
 import pytest
@@ -27,28 +27,28 @@ def test_fault_text_is_parsed(text: str, expected: Fault) -> None:
     "text", ["", "fire", "reset=3", "flip", "flip=2", "stall", "stall=-1", "drop=.", "ppm=1e7", "reset@"]
 )
 def test_malformed_faults_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not a fault|is out of range|number that cannot be read"):
+    with pytest.raises(ConfigError, match=r"is not a fault|is out of range|has an invalid number"):
         parse_fault(text)
 
 
 @given(st.binary(max_size=40))
-def test_the_right_baud_rate_reads_what_was_sent(data: bytes) -> None:
+def test_same_baud_rate_reads_the_sent_bytes(data: bytes) -> None:
     assert misread(data, 9600, 9600) == data
 
 
 @given(st.binary(min_size=1, max_size=40))
-def test_a_rate_two_percent_off_is_forgiven(data: bytes) -> None:
+def test_baud_rate_error_of_two_percent_is_tolerated(data: bytes) -> None:
     assert misread(data, 117647, 115200) == data
 
 
-def test_a_slow_sender_is_many_characters_to_a_fast_reader() -> None:
-    # 'U' at 9600 alternates every 104 us: at 115200 each low level is a zero without a stop bit, or its end.
+def test_fast_reader_receives_many_characters_from_a_slow_sender() -> None:
+    # 'U' at 9600 baud alternates every 104 us. At 115200 baud each low level is a zero without a stop bit, or its end.
     heard = misread(b"U" * 10, 9600, 115200)
     assert len(heard) >= 40
     assert set(heard) <= {0, 0xE0, 0xC0, 0xF0, 0x80, 0xF8, 0xFC, 0xFE}
 
 
-def test_a_fast_sender_is_few_characters_to_a_slow_reader() -> None:
+def test_slow_reader_receives_few_characters_from_a_fast_sender() -> None:
     assert 1 <= len(misread(bytes(range(120)), 115200, 9600)) <= 20
 
 

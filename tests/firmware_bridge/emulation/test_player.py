@@ -1,4 +1,4 @@
-"""Emulated devices in time, and their waveforms."""
+"""Playback of emulated devices, and resampling of their waveforms."""
 
 from fractions import Fraction
 
@@ -20,7 +20,7 @@ def player(faults: list[Fault] | None = None, **options: float) -> Player:
 
 
 def times(played: Player, until_s: float, step_s: float = 0.05) -> dict[str, float]:
-    """When each burst was first there, by a clock that ticks in steps."""
+    """The time at which each burst was first read, by a clock that advances in steps."""
     seen = {}
     for tick in range(int(until_s / step_s) + 1):
         for word in played.take(tick * step_s).decode().split():
@@ -28,19 +28,19 @@ def times(played: Player, until_s: float, step_s: float = 0.05) -> dict[str, flo
     return seen
 
 
-def test_its_own_pace_and_faster() -> None:
+def test_player_plays_at_real_time_and_faster() -> None:
     assert times(player(), 20)["72"] == pytest.approx(9, abs=0.06)
     assert times(player(speed=3), 20)["72"] == pytest.approx(3, abs=0.06)
     assert set(times(player(speed=0), 20).values()) == {0}
 
 
-def test_paced_then_flat_out() -> None:
+def test_player_plays_at_full_speed_after_the_paced_part() -> None:
     seen = times(player(paced_s=2), 20)
     assert seen["16"] == pytest.approx(2, abs=0.06)
     assert seen["24"] == seen["72"] == pytest.approx(2, abs=0.06)
 
 
-def test_it_ends_unless_it_stays() -> None:
+def test_player_ends_unless_it_stays() -> None:
     ending, staying = player(speed=0), player(speed=0, stay=True)
     for played in (ending, staying):
         played.take(0)
@@ -49,18 +49,18 @@ def test_it_ends_unless_it_stays() -> None:
     assert staying.due_s == float("inf")
 
 
-def test_a_stall_holds_everything_back() -> None:
+def test_stall_delays_all_bytes() -> None:
     seen = times(player([Fault("stall", 3.0, 2.0)]), 20)
     assert seen["8"] == pytest.approx(1, abs=0.06)
     assert seen["16"] == seen["32"] == pytest.approx(5, abs=0.06)
     assert seen["48"] == pytest.approx(6, abs=0.06)
 
 
-def test_a_fast_clock_is_early() -> None:
+def test_fast_clock_sends_early() -> None:
     assert times(player([Fault("ppm", 100_000)]), 20)["72"] == pytest.approx(9 / 1.1, abs=0.06)
 
 
-def test_unplugging_asks_the_caller() -> None:
+def test_unplug_fault_sets_the_time_for_the_caller() -> None:
     played = player([Fault("unplug", 4.0, 3.0)], speed=0)
     assert played.take(0) == b"0 8 16 "
     assert played.unplugged_s == 4.0
@@ -69,7 +69,7 @@ def test_unplugging_asks_the_caller() -> None:
     assert played.take(4.0).startswith(b"32 ")
 
 
-def test_lost_bytes_and_flipped_bits() -> None:
+def test_drop_loses_bytes_and_flip_changes_bits() -> None:
     whole = player(speed=0).take(0)
     assert len(player([Fault("drop", 0.5)], speed=0).take(0)) < len(whole)
     flipped = player([Fault("flip", 0.5)], speed=0).take(0)
@@ -84,7 +84,7 @@ def test_lost_bytes_and_flipped_bits() -> None:
     st.fractions(Fraction(1, 2), 40, max_denominator=8),
     st.lists(st.integers(0, 60), max_size=5),
 )
-def test_another_rate_is_linear_interpolation_in_any_pieces(
+def test_resampling_is_linear_interpolation_in_any_pieces(
     values: list[float], from_hz: Fraction, to_hz: Fraction, cuts: list[int]
 ) -> None:
     signal = np.array(values, dtype=np.float64)

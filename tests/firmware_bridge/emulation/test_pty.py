@@ -1,4 +1,4 @@
-"""The simulated device: its bytes, its pace, and its life on a real pseudo-terminal."""
+"""The emulated device on a real pseudo-terminal: its bytes, its rate, its link and unplugging."""
 
 import os
 import select
@@ -42,7 +42,7 @@ def scripted(*bursts: Burst, hello: Hello | None = None) -> Player:
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A reader that has the node open and set up, as pyserial does."""
+    """Open and configure the port as pyserial does."""
     node = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         tty.setraw(node)
@@ -55,7 +55,7 @@ def opened(path: str) -> Iterator[int]:
 
 
 def read(node: int, quiet_s: float = 2.0) -> bytes:
-    """All bytes until the device goes away or is quiet for that long."""
+    """All bytes until the device closes the port or sends nothing for quiet_s."""
     data = b""
     while select.select([node], [], [], quiet_s)[0]:
         try:
@@ -84,7 +84,7 @@ def test_frames_carry_the_counts_and_a_hello_every_second() -> None:
 
 
 @pytest.mark.parametrize("millis", [False, True])
-def test_lines_carry_the_values_and_explain_themselves(millis: bool) -> None:
+def test_lines_carry_the_values_and_declare_rate_and_unit(millis: bool) -> None:
     values = np.array_split(COUNTS[:1003].astype(np.float64) / 8, [5, 5, 700])
     decoder = CsvDecoder()
     blocks = decoder.feed(b"".join(burst.data for burst in line_bursts(values, RATE, "adc", 13, millis)))
@@ -102,7 +102,7 @@ def test_counts_of_microsiemens_are_rounded_and_clipped() -> None:
     assert counts.tolist() == [0, 0, round(10 / gain), 8191, 8191]
 
 
-def test_everything_arrives_through_a_small_buffer() -> None:
+def test_device_sends_all_bytes_through_a_small_buffer() -> None:
     sent = b"".join(burst.data for burst in frame_bursts([COUNTS], HELLO))
     with PtyDevice(player(COUNTS, 0)) as device, opened(device.path) as node:
         time.sleep(0.3)
@@ -111,7 +111,7 @@ def test_everything_arrives_through_a_small_buffer() -> None:
         assert device.wait(5)
 
 
-def test_it_waits_for_a_reader_and_keeps_the_pace() -> None:
+def test_device_waits_for_a_reader_and_keeps_its_rate() -> None:
     with PtyDevice(player(COUNTS[:128], 4.0)) as device:
         time.sleep(0.3)
         assert device.sent_bytes == 0
@@ -122,7 +122,7 @@ def test_it_waits_for_a_reader_and_keeps_the_pace() -> None:
     assert EkdDecoder().feed(data)[0].values.tolist() == COUNTS[:128].tolist()
 
 
-def test_it_answers_request_hello() -> None:
+def test_device_answers_request_hello() -> None:
     with (
         PtyDevice(scripted(Burst(0, b""), Burst(60, b"late"), hello=HELLO)) as device,
         opened(device.path) as node,
@@ -132,7 +132,7 @@ def test_it_answers_request_hello() -> None:
         assert read(node, 1.0) == encode(HELLO)
 
 
-def test_a_reader_may_leave_and_come_back() -> None:
+def test_device_continues_when_the_reader_reopens_the_port() -> None:
     with PtyDevice(player(COUNTS, 0)) as device:
         with opened(device.path) as node:
             assert select.select([node], [], [], 5)[0]
@@ -145,7 +145,7 @@ def test_a_reader_may_leave_and_come_back() -> None:
     assert decoder.counts.samples + decoder.counts.dropped == len(COUNTS)
 
 
-def test_unplug_closes_the_node() -> None:
+def test_unplug_closes_the_port() -> None:
     with PtyDevice(player(COUNTS, 1.0)) as device, opened(device.path) as node:
         assert select.select([node], [], [], 5)[0]
         device.unplug()
@@ -154,7 +154,7 @@ def test_unplug_closes_the_node() -> None:
             os.write(node, b"?")
 
 
-def test_the_link_lives_as_long_as_the_device(tmp_path: Path) -> None:
+def test_link_exists_as_long_as_the_device(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     link.symlink_to("/nowhere")
     with PtyDevice(scripted(Burst(0, b"1\n")), link) as device:
@@ -162,7 +162,7 @@ def test_the_link_lives_as_long_as_the_device(tmp_path: Path) -> None:
     assert not link.is_symlink()
 
 
-def test_a_file_is_not_replaced_by_a_link(tmp_path: Path) -> None:
+def test_file_is_not_replaced_by_a_link(tmp_path: Path) -> None:
     link = tmp_path / "notes"
     link.write_text("precious")
     with pytest.raises(PortError, match="choose another path for the link"), PtyDevice(scripted(), link):

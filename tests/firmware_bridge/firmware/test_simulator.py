@@ -1,4 +1,4 @@
-"""The firmware in simulation: its serial port delivers the samples that its ADC read."""
+"""The simulated firmware sends the samples that its ADC has read."""
 
 import itertools
 import threading
@@ -31,7 +31,7 @@ MakeSimulator = Callable[..., FirmwareSimulator]
 
 @dataclass
 class Received:
-    """blocks: as decoded. chunks: (when, bytes) as they came, until the node went away."""
+    """The decoder and its blocks after all bytes of a port were read."""
 
     decoder: EkdDecoder
     blocks: list[RawBlock]
@@ -41,7 +41,7 @@ class Received:
         return np.concatenate([block.values for block in self.blocks])
 
     def places(self, segment: int = 0) -> dict[int, float]:
-        """The reading at each index of that boot."""
+        """The reading at each index of a boot."""
         return {
             block.first_index + i: value
             for block in self.blocks
@@ -51,7 +51,7 @@ class Received:
 
 
 def chunks(path: str, ask: bytes = b"") -> Iterator[bytes]:
-    """The bytes from a port until it disappears."""
+    """The bytes of a port until it is closed."""
     with serial.Serial(path, 115200, timeout=1, exclusive=True) as port:
         port.write(ask)
         while True:
@@ -68,7 +68,7 @@ def receive(path: str) -> Received:
 
 
 def wave(seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """Synthetic counts at 128 Hz."""
+    """A synthetic waveform in counts at 128 Hz."""
     random = np.random.default_rng(seed)
     n = round(seconds * 128)
     return np.rint(2200 + 1500 * np.sin(np.arange(n) / 700) + random.normal(0, 4, n))
@@ -76,7 +76,7 @@ def wave(seconds: float, seed: int = 0) -> NDArray[np.float64]:
 
 @pytest.fixture
 def simulator(built: Built) -> MakeSimulator:
-    """simulator(counts, elf=None, **options)"""
+    """The function simulator(counts, elf=None, **options), which creates a `FirmwareSimulator`."""
 
     def make(counts: NDArray[np.float64], elf: Path | None = None, **options: Any) -> FirmwareSimulator:
         return FirmwareSimulator(built("simulator"), elf or built("firmware"), counts, **options)
@@ -111,7 +111,7 @@ def test_real_recordings_arrive_within_one_count(
     assert got.decoder.counts.dropped == got.decoder.counts.rejected == 0
     assert len(got.values) >= len(counts) / rate_hz * 128 - 8
     assert np.abs(got.values - went_in[: len(got.values)]).max() <= 1
-    # Each sample is the mean of eight readings of what the recording held meanwhile.
+    # Each sample is the mean of eight readings of the recording.
     times = (np.arange(len(got.values))[:, None] + np.arange(8) / 8) / 128
     held = counts[np.minimum((times * rate_hz + 1e-6).astype(int), len(counts) - 1)]
     assert np.abs(got.values - held.mean(axis=1)).max() <= 1
@@ -163,7 +163,7 @@ def test_reset_starts_another_boot_of_the_same_device(simulator: MakeSimulator) 
     assert len(boots) == 2
 
 
-def test_the_host_sees_a_reset_as_a_new_segment(simulator: MakeSimulator) -> None:
+def test_reset_is_a_new_segment_at_the_host(simulator: MakeSimulator) -> None:
     with simulator(wave(40), speed=20) as device:
         threading.Timer(0.7, device.command, ["reset"]).start()
         got = receive(device.path)
@@ -176,7 +176,7 @@ def test_the_host_sees_a_reset_as_a_new_segment(simulator: MakeSimulator) -> Non
     assert {block.segment for block in got.blocks} == {0, 1}
 
 
-def test_the_watchdog_restarts_a_hung_firmware(built: Built, simulator: MakeSimulator) -> None:
+def test_watchdog_restarts_a_hung_firmware(built: Built, simulator: MakeSimulator) -> None:
     elf = built("firmware", TEST_HANG_AFTER_BLOCKS="48")
     with simulator(wave(12), elf, speed=0) as device:
         got = receive(device.path)
@@ -257,7 +257,7 @@ def test_open_electrodes_and_saturation_are_reported(simulator: MakeSimulator) -
     assert states[-1].overruns == 0
 
 
-def test_the_arduino_sketch_is_the_same_firmware(built: Built, simulator: MakeSimulator) -> None:
+def test_arduino_sketch_sends_the_same_bytes(built: Built, simulator: MakeSimulator) -> None:
     counts = wave(20)
     sent = []
     for elf in (built("firmware"), built("sketch")):
@@ -268,7 +268,7 @@ def test_the_arduino_sketch_is_the_same_firmware(built: Built, simulator: MakeSi
     assert sent[0] == sent[1]
 
 
-def test_faults_of_the_rig_are_one_sentence(simulator: MakeSimulator, tmp_path: Path) -> None:
+def test_simulator_fault_is_one_sentence(simulator: MakeSimulator, tmp_path: Path) -> None:
     (tmp_path / "not.elf").write_text("nothing")
     with pytest.raises(ConfigError, match="is not a firmware"), simulator(wave(1), tmp_path / "not.elf"):
         pass

@@ -1,4 +1,4 @@
-"""`ekd-firmware flash` with the real avrdude, to a bootloader of the Arduino kind (STK500 version 1) on a node."""
+"""`ekd-firmware flash` with the real avrdude and an emulated Arduino bootloader (STK500 version 1)."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ SIGNATURE = b"\x1e\x95\x0f"  # of an ATmega328P
 
 
 class Bootloader:
-    """Answers avrdude as optiboot does and keeps what is written."""
+    """Answers avrdude as optiboot does and stores the written flash."""
 
     def __init__(self, signature: bytes = SIGNATURE) -> None:
         self._signature = signature
@@ -84,11 +84,11 @@ def bootloader() -> Iterator[Bootloader]:
 @pytest.fixture
 def avrdude() -> None:
     if shutil.which("avrdude") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("avrdude missing: sudo apt install avrdude")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("avrdude is missing: run `sudo apt install avrdude`")
 
 
 def contents(hexfile: Path) -> bytes:
-    """What an Intel hex file holds from address 0 on."""
+    """The bytes of an Intel hex file from address 0 on."""
     data = bytearray()
     for line in hexfile.read_text().splitlines():
         record = bytes.fromhex(line[1:])
@@ -98,7 +98,7 @@ def contents(hexfile: Path) -> bytes:
     return bytes(data)
 
 
-def test_what_is_flashed_is_what_was_built(
+def test_flash_writes_the_built_firmware(
     bootloader: Bootloader, built: Callable[..., Path], tmp_path: Path, avrdude: None
 ) -> None:
     built("firmware")
@@ -111,7 +111,7 @@ def test_what_is_flashed_is_what_was_built(
     assert bootloader.left
 
 
-def test_another_chip_is_not_written_to(built: Callable[..., Path], tmp_path: Path, avrdude: None) -> None:
+def test_flash_refuses_another_chip(built: Callable[..., Path], tmp_path: Path, avrdude: None) -> None:
     built("firmware")
     bootloader = Bootloader(b"\x1e\x93\x0b")
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "flash", bootloader.path, "--folder", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""A device's clock against the host's, through delays that only ever make bytes late."""
+"""Measurement of a device's clock by the arrival times of its bytes, which are delayed."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from firmware_bridge.serial_port.clock import ClockFit, ClockRate
 
 
 def measure(ppm: float, seconds: float, seed: int, burst_s: float = 0.016) -> ClockRate | None:
-    """A device at 128 Hz that is `ppm` fast, its bytes held back for up to burst_s and now and then for longer."""
+    """The measured rate of a device at 128 Hz that is ppm fast, with delays of up to burst_s and a few longer ones."""
     random = np.random.default_rng(seed)
     fit = ClockFit(Fraction(128))
     samples = np.arange(8, int(seconds * 128), 8)
@@ -21,7 +21,7 @@ def measure(ppm: float, seconds: float, seed: int, burst_s: float = 0.016) -> Cl
 
 
 @pytest.mark.parametrize("ppm", [0, 150, -2000, 30_000])
-def test_the_difference_is_found_within_the_stated_error(ppm: float) -> None:
+def test_clock_error_is_measured_within_the_stated_interval(ppm: float) -> None:
     off = 0
     for seed in range(20):
         rate = measure(ppm, 120, seed)
@@ -29,23 +29,23 @@ def test_the_difference_is_found_within_the_stated_error(ppm: float) -> None:
         assert rate.rate_hz == pytest.approx(128 * (1 + rate.ppm * 1e-6))
         assert abs(rate.ppm - ppm) < 100
         off += abs(rate.ppm - ppm) > rate.error_ppm
-    assert off <= 4  # 5 % of 20 expected
+    assert off <= 4  # 5 % of 20 are expected
 
 
-def test_longer_is_surer() -> None:
+def test_longer_measurement_has_a_smaller_error() -> None:
     short, long = measure(100, 15, 1), measure(100, 300, 1)
     assert short is not None
     assert long is not None
     assert long.error_ppm < short.error_ppm / 5
 
 
-def test_nothing_is_said_too_early() -> None:
+def test_short_measurement_has_no_rate() -> None:
     assert measure(0, 4, 0) is None
     assert ClockFit(Fraction(4)).rate() is None
 
 
-def test_what_a_port_had_gathered_does_not_count() -> None:
-    """The first read brings ten seconds at once."""
+def test_bytes_accumulated_before_the_first_read_are_ignored() -> None:
+    """The first read returns ten seconds at once."""
     fit = ClockFit(Fraction(128))
     for second in range(10, 60):
         fit.push(100.0 + second + (0.4 if second == 10 else 0.0), 128 * second)

@@ -1,4 +1,4 @@
-"""The conversation with a device on a real node: baud rates, questions, replugging."""
+"""Devices at a real pseudo-terminal: baud rates, probes and replugging."""
 
 import threading
 import time
@@ -30,8 +30,8 @@ def person(rate_hz: int = 128, seconds: int = 30) -> Waveform:
     return Waveform(islice(simulated_blocks(float(rate_hz), 1, rate_hz), seconds), Fraction(rate_hz))
 
 
-def test_auto_finds_a_grove_sensor_at_its_own_baud_rate() -> None:
-    """The node is opened at 115200, where it hears noise; the emulator makes that of its 9600."""
+def test_auto_detects_a_grove_sensor_at_9600_baud() -> None:
+    """The port is first opened at 115200 baud, where it receives noise from the emulator's 9600 baud."""
     with PtyDevice(Player(find_format("grove").emulate(person()))) as device, open_device(device.path) as sensor:
         block = next(iter(sensor.blocks()))
         assert sensor.format_name == "grove"
@@ -39,14 +39,14 @@ def test_auto_finds_a_grove_sensor_at_its_own_baud_rate() -> None:
         assert sensor.counts.rejected == 0
 
 
-def test_a_baud_rate_that_was_given_is_kept() -> None:
+def test_given_baud_rate_is_kept() -> None:
     player = Player(find_format("grove").emulate(person()), speed=20)
-    refusal = pytest.raises(FormatError, match=r"none of the formats .* check the baud rate \(now 115200\)")
+    refusal = pytest.raises(FormatError, match=r"in none of the formats .*: check the baud rate \(now 115200\)")
     with PtyDevice(player) as device, open_device(device.path, baud=115200) as sensor, refusal:
         next(iter(sensor.blocks()))
 
 
-def test_noise_at_both_rates_names_both() -> None:
+def test_noise_at_both_baud_rates_names_both() -> None:
     noise = np.random.default_rng(0)
     script = ScriptedEmulator([Burst(20 * i, noise.bytes(30)) for i in range(400)])
     refusal = pytest.raises(FormatError, match="115200 and 9600 were tried")
@@ -54,7 +54,7 @@ def test_noise_at_both_rates_names_both() -> None:
         next(iter(sensor.blocks()))
 
 
-def test_a_silent_device_is_asked_in_turn_and_nothing_while_it_speaks() -> None:
+def test_silent_device_receives_probes_until_it_sends() -> None:
     now = [0.0]
     decoder = DetectingDecoder(StreamOptions(clock=lambda: now[0]))
     asked = []
@@ -71,7 +71,7 @@ def test_a_silent_device_is_asked_in_turn_and_nothing_while_it_speaks() -> None:
     ("answer", "name"),
     [(b"\xff\4\0\1", "shimmer3"), (b"BITalino_v5.2\n", "bitalino"), (b"\xff", None), (b"ok\n", None)],
 )
-def test_an_answer_names_the_device(answer: bytes, name: str | None) -> None:
+def test_answer_to_a_probe_identifies_the_device(answer: bytes, name: str | None) -> None:
     now = [0.0]
     decoder = DetectingDecoder(StreamOptions(clock=lambda: now[0]))
     while now[0] < 1.7:
@@ -82,7 +82,7 @@ def test_an_answer_names_the_device(answer: bytes, name: str | None) -> None:
     assert (decoder.format.name if decoder.format else None) == name
 
 
-def test_a_recording_is_never_asked() -> None:
+def test_recording_receives_no_probes() -> None:
     now = [0.0]
     decoder = DetectingDecoder(StreamOptions(live=False, clock=lambda: now[0]))
     for now[0] in range(10):
@@ -97,12 +97,12 @@ def test_a_recording_is_never_asked() -> None:
         ("ekd", PortError, "does not exist"),
     ],
 )
-def test_what_cannot_be_opened(format: str, error: type[Exception], advice: str) -> None:
+def test_open_device_refuses_invalid_ports_and_formats(format: str, error: type[Exception], advice: str) -> None:
     with pytest.raises(error, match=advice):
         open_device("/dev/ttyNONE7", format)
 
 
-def test_a_fault_pulls_the_plug_and_puts_it_back(tmp_path: Path) -> None:
+def test_unplug_fault_removes_and_restores_the_port(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     player = Player(find_format("ekd").emulate(person()), speed=0, faults=[Fault("unplug", 0.4, 10.0)])
     found: list[EkdDecoder] = []
@@ -124,7 +124,7 @@ def test_a_fault_pulls_the_plug_and_puts_it_back(tmp_path: Path) -> None:
     assert after.counts.samples > 19 * 128
 
 
-def test_pulled_for_good_it_stays_away(tmp_path: Path) -> None:
+def test_permanent_unplug_fault_removes_the_port(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     player = Player(find_format("ekd").emulate(person()), speed=0, faults=[Fault("unplug", at_s=5.0)])
     with PtyDevice(player, link) as device, open_device(str(link), "ekd") as sensor:
@@ -134,7 +134,7 @@ def test_pulled_for_good_it_stays_away(tmp_path: Path) -> None:
     assert not link.is_symlink()
 
 
-def test_the_user_hears_of_damage_while_it_runs() -> None:
+def test_damage_is_reported_while_the_device_runs() -> None:
     player = Player(find_format("ekd").emulate(person()), speed=8, faults=[Fault("flip", 2e-4)])
     messages: list[str] = []
     with PtyDevice(player) as device, open_device(device.path, "ekd") as sensor:

@@ -1,4 +1,4 @@
-"""Messages about a running device, and how often they come."""
+"""Messages about a running device, and their frequency."""
 
 from fractions import Fraction
 
@@ -20,53 +20,54 @@ def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
     messages = []
     for i in range(100):
         counts = StreamCounts(samples=1000, rejected=i, dropped=8 * i)
-        messages.append(watch.look(10 + i / 10, 10 + i / 10, counts, 0))
+        messages.append(watch.check(10 + i / 10, 10 + i / 10, counts, 0))
     sentences = [sentence for sentence in messages if sentence]
     assert 9 <= len(sentences) <= 11
-    assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in all 1 and 8)"
-    assert sum(int(sentence.split()[0]) for sentence in sentences) == int(sentences[-1].split("in all ")[1].split()[0])
+    assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in total 1 and 8)"
+    total = int(sentences[-1].split("in total ")[1].split()[0])
+    assert sum(int(sentence.split()[0]) for sentence in sentences) == total
 
 
-def test_a_quiet_device_is_no_news() -> None:
+def test_device_without_faults_gives_no_message() -> None:
     watch = DeviceHealth("/dev/x")
-    assert [watch.look(i, i, GOOD, 0) for i in range(30)] == [None] * 30
+    assert [watch.check(i, i, GOOD, 0) for i in range(30)] == [None] * 30
 
 
 def test_silence_is_reported_once_each_time() -> None:
     watch = DeviceHealth("/dev/x")
-    assert watch.look(2.0, 0.0, GOOD, 0) is None
+    assert watch.check(2.0, 0.0, GOOD, 0) is None
     assert (
-        watch.look(3.5, 0.0, GOOD, 0)
-        == "nothing has come from /dev/x for 4 s: check the wiring, the baud rate and the device format"
+        watch.check(3.5, 0.0, GOOD, 0)
+        == "no data has come from /dev/x for 4 s: check the wiring, the baud rate and the device format"
     )
-    assert watch.look(9.0, 0.0, GOOD, 0) is None
-    assert watch.look(10.0, 9.9, GOOD, 0) is None
-    assert "for 3 s" in str(watch.look(12.9, 9.9, GOOD, 0))
+    assert watch.check(9.0, 0.0, GOOD, 0) is None
+    assert watch.check(10.0, 9.9, GOOD, 0) is None
+    assert "for 3 s" in str(watch.check(12.9, 9.9, GOOD, 0))
 
 
-def test_what_the_device_says_of_itself() -> None:
+def test_device_status_changes_are_reported() -> None:
     watch = DeviceHealth("/dev/x")
-    said = [
-        watch.look(float(i), float(i), StreamCounts(samples=9, status=status), 0)
+    messages = [
+        watch.check(float(i), float(i), StreamCounts(samples=9, status=status), 0)
         for i, status in enumerate(
             [None, Status(0, 0, False), Status(0, 0, True), Status(0, 5, True), Status(8, 5, True), Status(8, 5, False)]
         )
     ]
-    assert said == [
+    assert messages == [
         None,
         None,
         "an electrode is off",
         None,
-        "the device itself has lost 8 samples since it started",
+        "the device has lost 8 samples internally since it started",
         "the electrodes are on again",
     ]
 
 
-def test_a_restart() -> None:
+def test_restart_is_reported_once() -> None:
     watch = DeviceHealth("/dev/x")
-    assert watch.look(0, 0, GOOD, 0) is None
-    assert watch.look(2, 2, GOOD, 1) == "the device has restarted"
-    assert watch.look(4, 4, GOOD, 1) is None
+    assert watch.check(0, 0, GOOD, 0) is None
+    assert watch.check(2, 2, GOOD, 1) == "the device has restarted"
+    assert watch.check(4, 4, GOOD, 1) is None
 
 
 def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
@@ -74,8 +75,8 @@ def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
     messages = []
     for second in range(1, seconds):
         now = second * 128 / true_hz
-        watch.arrived(block(128 * (second - 1)), now)
-        messages.append(watch.look(now, now, GOOD, 0))
+        watch.add_block(block(128 * (second - 1)), now)
+        messages.append(watch.check(now, now, GOOD, 0))
     return [sentence for sentence in messages if sentence]
 
 
@@ -84,6 +85,6 @@ def test_rate_that_differs_from_the_stated_one_is_reported_once() -> None:
     assert rate_messages(131.0) == ["131 samples a second arrive, not the stated 128: check the sampling rate"]
 
 
-def test_a_crystal_or_a_playback_is_no_news() -> None:
+def test_crystal_error_or_playback_speed_is_not_reported() -> None:
     assert rate_messages(128.3) == []
     assert rate_messages(128 * 20) == []

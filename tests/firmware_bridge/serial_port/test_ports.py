@@ -1,4 +1,4 @@
-"""Why a port cannot be opened, in one sentence that says what to do."""
+"""Finding and opening ports, with one sentence and a remedy for each fault."""
 
 import grp
 import os
@@ -17,27 +17,27 @@ from firmware_bridge.serial_port.ports import check_port, find_port, open_port, 
 
 @pytest.fixture
 def node() -> Iterator[str]:
-    """A terminal node that opens."""
+    """The path of a terminal that can be opened."""
     master, slave = pty.openpty()
     yield os.ttyname(slave)
     os.close(slave)
     os.close(master)
 
 
-def test_a_missing_port_is_named_with_those_that_are_here(tmp_path: Path) -> None:
+def test_missing_port_is_reported_with_the_existing_ports(tmp_path: Path) -> None:
     for use in (check_port, lambda url: open_port(url, 9600)):
-        with pytest.raises(PortError, match=r"ttyUSB77 does not exist; (ports here: /dev|no serial port is here)"):
+        with pytest.raises(PortError, match=r"ttyUSB77 does not exist; (ports here: /dev|no serial port was found)"):
             use(str(tmp_path / "ttyUSB77"))
 
 
-def test_a_dangling_link_is_a_missing_port(tmp_path: Path) -> None:
+def test_dangling_link_is_a_missing_port(tmp_path: Path) -> None:
     link = tmp_path / "sensor"
     link.symlink_to("/dev/ttyNOWHERE")
     with pytest.raises(PortError, match="does not exist"):
         open_port(str(link), 9600)
 
 
-def test_a_recording_is_no_port(tmp_path: Path) -> None:
+def test_recording_is_not_a_port(tmp_path: Path) -> None:
     path = tmp_path / "day.csv"
     path.write_text("1\n")
     with pytest.raises(PortError, match=f"{path} is not a serial port: name a port, or replay the file as a recording"):
@@ -52,7 +52,7 @@ def test_second_reader_gets_a_message_that_the_port_is_busy(node: str) -> None:
     open_port(node, 115200).close()
 
 
-def test_a_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
+def test_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
     link = tmp_path / "by-id"
     link.symlink_to(node)
     check_port(str(link))
@@ -74,13 +74,13 @@ def test_a_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
         ("sim://somewhere", "write sim://"),
     ],
 )
-def test_urls_that_lead_nowhere(url: str, reason: str) -> None:
+def test_invalid_urls_are_refused(url: str, reason: str) -> None:
     check_port(url)
     with pytest.raises(PortError, match=reason):
         open_port(url, 115200)
 
 
-def test_an_impossible_baud_rate(node: str) -> None:
+def test_impossible_baud_rate_is_refused(node: str) -> None:
     with pytest.raises(PortError, match="check the port and the baud rate"):
         open_port(node, -5)
 
@@ -107,7 +107,7 @@ except PortError as error:
     ("mode", "own_group", "advice"),
     [(0o660, True, "run `sudo usermod -aG {group} $USER`"), (0o600, True, "udev rule"), (0o660, False, "udev rule")],
 )
-def test_no_permission_names_the_nodes_group(
+def test_missing_permission_names_the_group_of_the_port(
     function: str, mode: int, own_group: bool, advice: str, node: str, tmp_path: Path
 ) -> None:
     if os.getuid() != 0:
@@ -131,7 +131,7 @@ def usb(device: str, vid: int | None, pid: int | None, serial_number: str | None
 
 
 FTDI = usb("/dev/ttyUSB0", 0x0403, 0x6001, "A1")
-TWIN = usb("/dev/ttyUSB1", 0x0403, 0x6001, "B2")
+SECOND_FTDI = usb("/dev/ttyUSB1", 0x0403, 0x6001, "B2")
 UNO = usb("/dev/ttyACM0", 0x2341, 0x0043)
 BARE = usb("/dev/ttyS0", None, None)
 
@@ -141,26 +141,26 @@ BARE = usb("/dev/ttyS0", None, None)
     [
         ("auto", [BARE, UNO], "/dev/ttyACM0"),
         ("usb:2341:0043", [BARE, FTDI, UNO], "/dev/ttyACM0"),
-        ("usb:0403:6001:B2", [FTDI, TWIN], "/dev/ttyUSB1"),
+        ("usb:0403:6001:B2", [FTDI, SECOND_FTDI], "/dev/ttyUSB1"),
         ("/dev/ttyS0", [], "/dev/ttyS0"),
         ("sim://?seed=1", [], "sim://?seed=1"),
     ],
 )
-def test_a_port_by_what_it_is(wanted: str, here: list[ListPortInfo], found: str) -> None:
+def test_port_is_found_by_its_usb_id(wanted: str, here: list[ListPortInfo], found: str) -> None:
     assert find_port(wanted, here) == found
 
 
 @pytest.mark.parametrize(
     ("wanted", "here", "advice"),
     [
-        ("auto", [BARE], "no USB serial port is here: plug the sensor in"),
+        ("auto", [BARE], "no USB serial port was found: plug the sensor in"),
         ("auto", [FTDI, UNO], r"auto matches several ports \(/dev/ttyACM0, /dev/ttyUSB0\): name one of them"),
-        ("usb:0403:6001", [FTDI, TWIN], "usb:VID:PID:SERIAL"),
-        ("usb:0403:6001:C3", [FTDI, TWIN], "no USB device 0403:6001:C3 is here"),
+        ("usb:0403:6001", [FTDI, SECOND_FTDI], "usb:VID:PID:SERIAL"),
+        ("usb:0403:6001:C3", [FTDI, SECOND_FTDI], "no USB device 0403:6001:C3 was found"),
         ("usb:FTDI", [FTDI], "write usb:VID:PID"),
         ("usb:04g3:6001", [FTDI], "write usb:VID:PID"),
     ],
 )
-def test_ports_that_cannot_be_meant(wanted: str, here: list[ListPortInfo], advice: str) -> None:
+def test_missing_or_ambiguous_port_is_refused(wanted: str, here: list[ListPortInfo], advice: str) -> None:
     with pytest.raises(PortError, match=advice):
         find_port(wanted, here)

@@ -1,5 +1,5 @@
-// The same firmware as `make` builds, for the Arduino IDE: board "Arduino Uno" or "Arduino Nano", 16 MHz.
-// It uses the serial port itself: do not use Serial here.
+// The firmware that `make` builds, for the Arduino IDE: board "Arduino Uno" or "Arduino Nano", 16 MHz.
+// The firmware uses the serial port: do not use Serial here.
 #include <ekd_firmware.h>
 
 void setup() {

@@ -156,7 +156,7 @@ def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> Non
         (RATE + "gsr\n5\n\n5\nfive\n" + "5\n" * 128, r"a\.csv line 6: 'five' is not a finite number"),
         (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 has 1 cells, but needs 2"),
         (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is not a finite number"),
-        (RATE + "time,skin\n1,5\n", "none of the columns time, skin is the skin conductance"),
+        (RATE + "time,skin\n1,5\n", "none of the columns time, skin is skin conductance"),
         (EIGHT_S, "the rate of .*a.csv is unknown"),
         ("# rate_hz: fast\n" + EIGHT_S, "rate_hz: fast. is invalid: state the rate in Hz"),
         (RATE + "gsr\n" + "2048\n" * 128, "looks like Ohm, kOhm or ADC counts"),

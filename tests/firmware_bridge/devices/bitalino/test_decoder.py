@@ -1,4 +1,4 @@
-"""BITalino frames against a bit-by-bit reading of their description, and the conversation with the device."""
+"""BITalino frames, compared with a bit-by-bit implementation of their description, and the device's commands."""
 
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.devices.bitalino.decoder import BitalinoDecoder, rate_command, start_command
-from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, encode_frames, find_frames, sound
+from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel, encode_frames, find_frames, valid_crc
 from firmware_bridge.devices.stream import StreamOptions
 from firmware_bridge.errors import ConfigError, FormatError
 
@@ -17,7 +17,7 @@ RECORDED = StreamOptions(HZ, live=False)
 
 
 def crc_bit_by_bit(frame: bytes) -> int:
-    """x^4 + x + 1 over all bits, the CRC's own taken as zero."""
+    """The CRC x^4 + x + 1 over all bits, with the CRC bits set to 0."""
     state = 0
     for byte in frame[:-1] + bytes([frame[-1] & 0xF0]):
         for bit in range(7, -1, -1):
@@ -28,7 +28,7 @@ def crc_bit_by_bit(frame: bytes) -> int:
 
 
 def channels_bit_by_bit(frame: bytes, n: int) -> list[int]:
-    """From the end: sequence and CRC, four digital inputs, then the channels, each from its highest bit on."""
+    """The channels of a frame, which has from its end: sequence and CRC, four digital inputs, and the channels."""
     bits = "".join(f"{byte:08b}" for byte in frame[::-1])[12:]
     found = []
     for channel in range(n):
@@ -39,7 +39,7 @@ def channels_bit_by_bit(frame: bytes, n: int) -> list[int]:
 
 
 @given(st.integers(1, 6), st.integers(0, 15), st.data())
-def test_frames_are_as_described(n: int, number: int, data: st.DataObject) -> None:
+def test_frame_has_the_documented_bits(n: int, number: int, data: st.DataObject) -> None:
     row = [data.draw(st.integers(0, 1023 if channel < 4 else 63)) for channel in range(n)]
     frame = encode_frames(np.array([row], dtype=np.uint16), number)
     assert len(frame) == FRAME_BYTES[n]
@@ -47,30 +47,30 @@ def test_frames_are_as_described(n: int, number: int, data: st.DataObject) -> No
     assert frame[-1] & 15 == crc_bit_by_bit(frame)
     assert channels_bit_by_bit(frame, n) == row
     array = np.frombuffer(frame, np.uint8)[None]
-    assert sound(array).all()
+    assert valid_crc(array).all()
     assert [decode_channel(array, i)[0] for i in range(n)] == row
 
 
 @given(st.binary(min_size=3, max_size=8))
-def test_any_bytes_pass_as_the_crc_says(frame: bytes) -> None:
-    assert bool(sound(np.frombuffer(frame, np.uint8)[None])[0]) == (crc_bit_by_bit(frame) == frame[-1] & 15)
+def test_crc_check_equals_the_bitwise_crc(frame: bytes) -> None:
+    assert bool(valid_crc(np.frombuffer(frame, np.uint8)[None])[0]) == (crc_bit_by_bit(frame) == frame[-1] & 15)
 
 
-def test_every_single_bit_error_is_seen() -> None:
+def test_crc_detects_every_single_bit_error() -> None:
     frame = encode_frames(np.array([[517]], dtype=np.uint16), 9)
     for bit in range(24):
         damaged = bytearray(frame)
         damaged[bit // 8] ^= 1 << bit % 8
-        assert not sound(np.frombuffer(bytes(damaged), np.uint8)[None])[0]
+        assert not valid_crc(np.frombuffer(bytes(damaged), np.uint8)[None])[0]
 
 
 @pytest.mark.parametrize("n", range(1, 7))
-def test_the_number_of_channels_shows(n: int) -> None:
+def test_frame_length_is_found_for_each_number_of_channels(n: int) -> None:
     counts = np.random.default_rng(n).integers(0, 64, (60, n)).astype(np.uint16)
     assert find_frames(encode_frames(counts, 3)[1:]) == FRAME_BYTES[n]
 
 
-def test_the_eda_channel_of_six() -> None:
+def test_decoder_selects_the_eda_channel_of_six() -> None:
     counts = np.arange(600, dtype=np.uint16).reshape(100, 6) % 64
     decoder = BitalinoDecoder(RECORDED)
     blocks = decoder.feed(encode_frames(counts, 0)) + decoder.finish()
@@ -79,7 +79,7 @@ def test_the_eda_channel_of_six() -> None:
     assert blocks[0].declared.adc_bits == 10
 
 
-def test_which_inputs_a_frame_holds_must_be_said() -> None:
+def test_recording_with_two_inputs_requires_their_names() -> None:
     counts = np.arange(200, dtype=np.uint16).reshape(100, 2)
     with pytest.raises(FormatError, match="bitalino:channels=A2"):
         BitalinoDecoder(RECORDED).feed(encode_frames(counts, 0))
@@ -90,8 +90,8 @@ def test_which_inputs_a_frame_holds_must_be_said() -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 5, 14, 15, 17, 40])
-def test_lost_frames_leave_a_gap_of_their_size(lost: int) -> None:
-    """Beyond fifteen the damaged bytes in between tell."""
+def test_gap_has_the_size_of_the_lost_frames(lost: int) -> None:
+    """More than fifteen lost frames are counted by the damaged bytes in between."""
     counts = np.arange(300, dtype=np.uint16)[:, None]
     wire = bytearray(encode_frames(counts, 0))
     wire[300 : 300 + 3 * lost] = b"\x5a" * (3 * lost)
@@ -103,18 +103,18 @@ def test_lost_frames_leave_a_gap_of_their_size(lost: int) -> None:
     assert 0 <= 300 - lost - len(got) <= 3
 
 
-def test_it_is_stopped_set_and_started_and_again_after_silence() -> None:
+def test_device_is_stopped_set_and_started_again_after_silence() -> None:
     now = [0.0]
     decoder = BitalinoDecoder(StreamOptions(HZ, clock=lambda: now[0]))
-    said = []
+    sent = []
     for _ in range(40):
         if request := decoder.take_request():
-            said.append((round(now[0], 1), request))
+            sent.append((round(now[0], 1), request))
         now[0] += 0.1
     one_round = [b"\0", rate_command(1000), start_command(2)]
-    assert [request for _, request in said] == [*one_round, *one_round]
-    assert said[3][0] - said[2][0] >= 2
-    assert decoder.farewell() == b"\0"
+    assert [request for _, request in sent] == [*one_round, *one_round]
+    assert sent[3][0] - sent[2][0] >= 2
+    assert decoder.stop_command() == b"\0"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_it_is_stopped_set_and_started_and_again_after_silence() -> None:
         (StreamOptions(settings={"channels": "A1+A2"}), ConfigError, "lacks A3"),
     ],
 )
-def test_options_that_make_no_sense(options: StreamOptions, error: type[Exception], advice: str) -> None:
+def test_invalid_options_are_refused(options: StreamOptions, error: type[Exception], advice: str) -> None:
     with pytest.raises(error, match=advice):
         BitalinoDecoder(options)

@@ -1,4 +1,4 @@
-"""Lines to readings: layouts, rates, gaps, damage; in bulk and one by one with the same result."""
+"""The CSV decoder: layouts, rates, gaps and invalid lines, with the same result in bulk and line by line."""
 
 import itertools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def placed(decoder: CsvDecoder, wire: bytes, decode: Decode, readings: Decode) -
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", " \t\r\n"])
-def test_one_column(end: str, decode: Decode, readings: Decode) -> None:
+def test_one_column_is_the_value(end: str, decode: Decode, readings: Decode) -> None:
     decoder = file()
     assert placed(decoder, lines(" 1", 2.5, "-3e-1", "+.5", "5.", end=end), decode, readings) == [
         (0, 0, 1.0),
@@ -45,18 +45,18 @@ def test_one_column(end: str, decode: Decode, readings: Decode) -> None:
     assert decoder.counts == StreamCounts(samples=5)
 
 
-def test_the_last_line_of_a_file_needs_no_end(decode: Decode, readings: Decode) -> None:
+def test_last_line_of_a_file_may_lack_its_line_end(decode: Decode, readings: Decode) -> None:
     assert placed(file(), b"1\n2\n3\n4", decode, readings)[-1] == (0, 3, 4.0)
 
 
-def test_a_live_stream_may_be_cut_at_both_ends(decode: Decode, readings: Decode) -> None:
+def test_live_stream_ignores_incomplete_first_and_last_lines(decode: Decode, readings: Decode) -> None:
     decoder = CsvDecoder(HZ)
     assert placed(decoder, b"9\n1\n2\n3\n4", decode, readings) == [(0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0)]
     assert decoder.counts == StreamCounts(samples=3)
 
 
 @pytest.mark.parametrize("start", ["# a comment", "gsr", "millis , ADC"])
-def test_a_live_stream_that_begins_with_a_comment_or_header_loses_nothing(
+def test_live_stream_with_a_comment_or_header_first_keeps_all_readings(
     start: str, decode: Decode, readings: Decode
 ) -> None:
     rows = [f"{100 * i},{i}" if "," in start else i for i in range(40)]
@@ -71,7 +71,7 @@ def test_two_columns_are_millis_and_value(decode: Decode, readings: Decode) -> N
     assert readings(blocks) == [(0, i, float(i)) for i in range(50)]
 
 
-def test_a_header_names_the_columns(decode: Decode) -> None:
+def test_header_names_the_columns(decode: Decode) -> None:
     header = '"Time_s",Fp1,"GSR_uS",note'
     rows = [f"{i / 4},{-i},{i / 2},ok" for i in range(50)]
     blocks = decode(file(None), b"\xef\xbb\xbf" + lines("# a recording", header, *rows))
@@ -84,7 +84,7 @@ def test_a_header_names_the_columns(decode: Decode) -> None:
     ("header", "column", "unit"),
     [("adc,gsr", 1, None), ("EDA,value", 0, None), ("ms,ADC", 1, "adc"), ("µS,x", 0, "uS"), ("x,\u03bcS", 1, "uS")],
 )
-def test_the_first_known_name_is_the_value(header: str, column: int, unit: str | None, decode: Decode) -> None:
+def test_value_column_is_the_first_known_name(header: str, column: int, unit: str | None, decode: Decode) -> None:
     decoder = file()
     blocks = decode(decoder, lines(header, *(f"{100 * i},{100 * i + 1}" for i in range(30))))
     assert [v for block in blocks for v in block.values] == [100.0 * i + column for i in range(30)]
@@ -98,30 +98,30 @@ def test_comments_declare_rate_unit_and_resolution(decode: Decode) -> None:
     assert block.rate_hz == Fraction(1000, 3)
 
 
-def test_the_header_of_a_biosppy_recording_is_understood(decode: Decode) -> None:
+def test_biosppy_header_declares_rate_and_resolution(decode: Decode) -> None:
     head = ["# Simple Text Format", "# Sampling Rate (Hz):= 1000.00", "# Resolution:= 12", "# Labels:= EDA"]
     (block,) = decode(file(None), lines(*head, "2669.0", "2671.0", "2677.0"))
     assert block.rate_hz == 1000
     assert block.declared == Declared(Fraction(1000), "adc", 12)
 
 
-def test_the_stated_rate_wins_over_the_file(decode: Decode) -> None:
+def test_rate_option_overrides_the_file(decode: Decode) -> None:
     (block,) = decode(file(Fraction(20)), lines("# rate_hz: 10", 1, 2, 3))
     assert block.rate_hz == 20
 
 
 @pytest.mark.parametrize("comment", ["# rate_hz: fast", "# rate_hz: 0", "# rate_hz: 1e999999999", "# adc_bits: many"])
-def test_declarations_that_make_no_sense_are_refused(comment: str) -> None:
+def test_invalid_declarations_are_refused(comment: str) -> None:
     with pytest.raises(FormatError, match="is invalid"):
         file().feed(lines(comment, 1, 2, 3))
 
 
-def test_no_rate_is_an_error_that_says_what_to_do() -> None:
+def test_missing_rate_is_refused_with_a_remedy() -> None:
     with pytest.raises(FormatError, match="do not state the sampling rate: give it in Hz"):
         file(None).feed(lines(1, 2, 3))
 
 
-def test_a_rate_that_the_time_column_denies_is_refused() -> None:
+def test_rate_that_contradicts_the_time_column_is_refused() -> None:
     with pytest.raises(FormatError, match=r"128 Hz but the time column shows 19"):
         file(Fraction(128)).feed(lines(*(f"{52 * i},1" for i in range(60))))
 
@@ -140,7 +140,7 @@ def test_unclear_columns_are_refused(start: list[str], reason: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "1_0", "0x10", "", ",", "1,2", "1.2.3", "1-2", "1e999", "9" * 300, "é"])
-def test_a_bad_line_leaves_a_gap_of_one(bad: str, decode: Decode, readings: Decode) -> None:
+def test_invalid_line_leaves_a_gap_of_one_sample(bad: str, decode: Decode, readings: Decode) -> None:
     decoder = file()
     got = placed(decoder, lines(1, 2, 3, bad, 5, 6), decode, readings)
     if bad == "":
@@ -150,27 +150,27 @@ def test_a_bad_line_leaves_a_gap_of_one(bad: str, decode: Decode, readings: Deco
         assert decoder.counts == StreamCounts(5, 1, 1, len(bad.encode()))
 
 
-def test_comments_and_blank_lines_between_readings_cost_nothing(decode: Decode, readings: Decode) -> None:
+def test_comments_and_blank_lines_between_readings_are_ignored(decode: Decode, readings: Decode) -> None:
     decoder = file()
     assert len(placed(decoder, lines(1, 2, 3, "# note", "", "  ", 4), decode, readings)) == 4
     assert decoder.counts == StreamCounts(samples=4)
 
 
-def test_a_jump_in_time_is_a_gap_and_jitter_is_none(decode: Decode, readings: Decode) -> None:
+def test_time_jump_is_a_gap_and_jitter_is_not(decode: Decode, readings: Decode) -> None:
     chance = np.random.default_rng(1)
     times = [100 * i + int(chance.integers(-2, 3)) for i in range(60) if i not in (30, 40, 41)]
     got = placed(file(), lines(*(f"{t},{i}" for i, t in enumerate(times))), decode, readings)
     assert [index for _, index, _ in got] == [i for i in range(60) if i not in (30, 40, 41)]
 
 
-def test_a_millisecond_clock_shows_no_gaps_at_1000_hz(decode: Decode) -> None:
+def test_millisecond_clock_gives_no_gaps_at_1000_hz(decode: Decode) -> None:
     decoder = file(None)
     blocks = decode(decoder, lines(*(f"{int(int(i / 1.024) * 1.024)},{i}" for i in range(5000))))
     assert blocks[0].rate_hz == 1000
     assert decoder.counts == StreamCounts(samples=5000)
 
 
-def test_a_rejected_line_and_its_gap_in_time_count_once(decode: Decode, readings: Decode) -> None:
+def test_rejected_line_and_its_time_gap_count_once(decode: Decode, readings: Decode) -> None:
     decoder = file()
     rows = [f"{100 * i},{i}" for i in range(40)]
     rows[35] = "3500,x"
@@ -183,7 +183,7 @@ def test_time_running_backwards_starts_a_segment(decode: Decode, readings: Decod
     assert placed(file(), lines(*rows), decode, readings) == [(s, i, float(i)) for s in (0, 1) for i in range(30)]
 
 
-def test_a_time_far_ahead_is_no_gap_of_millions(decode: Decode) -> None:
+def test_time_far_ahead_starts_a_segment(decode: Decode) -> None:
     decoder = file()
     rows = [f"{100 * i},{i}" for i in range(60)]
     rows[40] = "4e17,40"
@@ -191,12 +191,12 @@ def test_a_time_far_ahead_is_no_gap_of_millions(decode: Decode) -> None:
     assert decoder.counts.dropped == 0
 
 
-def test_a_repeated_header_starts_a_segment(decode: Decode, readings: Decode) -> None:
+def test_repeated_header_starts_a_segment(decode: Decode, readings: Decode) -> None:
     wire = lines("gsr", 1, 2, 3, "gsr", 4, 5)
     assert placed(file(), wire, decode, readings) == [(0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0), (1, 0, 4.0), (1, 1, 5.0)]
 
 
-def test_a_boot_message_before_the_header_is_passed_over(decode: Decode, readings: Decode) -> None:
+def test_boot_message_before_the_header_is_ignored(decode: Decode, readings: Decode) -> None:
     decoder = CsvDecoder()
     wire = lines("rtup", "Sensor ready, v1.2", "millis,gsr", *(f"{10 * i},7" for i in range(300)), end="\r\n")
     assert len(placed(decoder, wire, decode, readings)) == 300
@@ -209,7 +209,7 @@ def test_wide_tables_may_have_long_lines(decode: Decode, readings: Decode) -> No
     assert len(placed(file(), lines(names, *(f"{row},{i}" for i in range(20))), decode, readings)) == 20
 
 
-def test_lines_without_end_need_no_memory(decode: Decode, readings: Decode) -> None:
+def test_endless_line_needs_bounded_memory(decode: Decode, readings: Decode) -> None:
     decoder = file()
     blocks = decoder.feed(lines(1, 2, 3))
     for _ in range(1000):
@@ -221,9 +221,9 @@ def test_lines_without_end_need_no_memory(decode: Decode, readings: Decode) -> N
 
 
 @pytest.mark.parametrize("garbage", [bytes(range(128, 256)) * 200, b"hello world\n" * 1000, b"\0" * 20_000])
-def test_what_holds_no_numbers_is_refused(garbage: bytes, decode: Decode) -> None:
-    decoder = CsvDecoder(HZ, hint="check --baud (now 9600)")
-    with pytest.raises(FormatError, match=r"no line of numbers among them: check --baud \(now 9600\)"):
+def test_bytes_without_numbers_are_refused(garbage: bytes, decode: Decode) -> None:
+    decoder = CsvDecoder(HZ, hint="check the baud rate (now 9600)")
+    with pytest.raises(FormatError, match=r"without a line of numbers: check the baud rate \(now 9600\)"):
         decode(decoder, garbage, range(0, len(garbage), 64))
 
 
@@ -231,7 +231,7 @@ def test_what_holds_no_numbers_is_refused(garbage: bytes, decode: Decode) -> Non
     ("rate", "resolution"),
     [(128, 1), (19.23, 1), (10, 1), (256, 1), (1000, 1), (64, 1e-3), (1000 / 3, 1e-3), (0.5, 1), (4, 1e-3)],
 )
-def test_the_time_column_tells_the_rate(rate: float, resolution: float, decode: Decode) -> None:
+def test_rate_is_estimated_from_the_time_column(rate: float, resolution: float, decode: Decode) -> None:
     times_ms = [round(1000 * i / rate / resolution) * resolution for i in range(6000 if rate > 2 else 40)]
     blocks = decode(file(None), lines(*(f"{t:.10g},1" for t in times_ms)))
     assert float(blocks[0].rate_hz) == pytest.approx(rate, rel=2e-3)
@@ -256,7 +256,7 @@ odd = st.one_of(
 
 
 def outcome(wire: bytes, cuts: list[int], live: bool) -> tuple[object, ...]:
-    """Readings with rate and segment, counts and final error of a stream fed in pieces."""
+    """The readings with rate and segment, the counts, and the error of a stream that is fed in pieces."""
     decoder = CsvDecoder(HZ, live)
     blocks: list[RawBlock] = []
     error = ""
@@ -276,7 +276,7 @@ def outcome(wire: bytes, cuts: list[int], live: bool) -> tuple[object, ...]:
 
 
 def stream(columns: int, header: bool, rows: list[tuple[str, str, int]], cut: int) -> bytes:
-    """Lines of one layout with odd ones between; a row is (kind, value, step of the clock in ms)."""
+    """Lines of one layout, with other lines between them; a row is (kind, value, step of the clock in ms)."""
     layout = {1: "{1}", 2: "{0},{1}", 3: "x,{2},{1}"}[columns]
     text, clock = "", 0
     if header:
@@ -302,7 +302,7 @@ streams = st.builds(stream, st.sampled_from([1, 2, 3]), st.booleans(), rows, st.
 @example(b"1\n2\n3\n1,2\n\n", [], False)
 @example(b"gsr,b,c\n#1,2,3\n1,2,3\n1,2,3\n1,2,3\n#1,2,3\n1,2,3\n", [], False)
 @example(b"1\n2\n3\n9223372036854775808\n-9223372036854775809\n", [], False)
-def test_neither_pieces_nor_the_bulk_path_change_the_result(wire: bytes, cuts: list[int], live: bool) -> None:
+def test_result_is_independent_of_pieces_and_bulk_parsing(wire: bytes, cuts: list[int], live: bool) -> None:
     expected = outcome(wire, [], live)
     assert outcome(wire, cuts, live) == expected
     assert outcome(wire, list(range(len(wire))), live) == expected
@@ -311,11 +311,11 @@ def test_neither_pieces_nor_the_bulk_path_change_the_result(wire: bytes, cuts: l
         assert outcome(wire, [], live) == expected
 
 
-def test_one_odd_line_does_not_slow_down_the_rest(decode: Decode, readings: Decode) -> None:
+def test_invalid_line_does_not_slow_down_the_other_lines(decode: Decode, readings: Decode) -> None:
     rows: list[object] = list(range(20_000))
     rows[7777] = "?"
     calls = 0
-    careful = CsvDecoder._careful
+    careful = CsvDecoder._parse_by_line
 
     def counting(self: CsvDecoder, text: bytes) -> list[RawBlock]:
         nonlocal calls
@@ -323,11 +323,11 @@ def test_one_odd_line_does_not_slow_down_the_rest(decode: Decode, readings: Deco
         return careful(self, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CsvDecoder, "_careful", counting)
+        patch.setattr(CsvDecoder, "_parse_by_line", counting)
         assert len(placed(file(), lines(*rows), decode, readings)) == 19_999
     assert calls < 1000
 
 
 @given(st.lists(st.binary(max_size=500), max_size=8), st.booleans())
-def test_any_bytes_end_in_blocks_or_format_error(parts: list[bytes], live: bool) -> None:
+def test_any_bytes_give_blocks_or_a_format_error(parts: list[bytes], live: bool) -> None:
     outcome(b"".join(parts), [], live)

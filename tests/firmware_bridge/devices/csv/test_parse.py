@@ -1,4 +1,4 @@
-"""Numbers parsed in bulk are, bit for bit, those that Python reads one by one."""
+"""Bulk parsing gives the same bits as Python's float for each field."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DIGITS = st.text("0123456789", min_size=1, max_size=20)
 
 @st.composite
 def of_equal_places(draw: st.DrawFn) -> list[str]:
-    """What a program prints with a fixed number of decimals, by far the commonest recording."""
+    """Fields with a fixed number of decimals, the most frequent form in recordings."""
     places = draw(st.integers(0, 25))
     behind = st.text("0123456789", min_size=places, max_size=places)
     return draw(st.lists(st.builds("{}.{}".format, DIGITS, behind), min_size=1, max_size=8))
@@ -35,9 +35,9 @@ def bits(values: list[float]) -> list[int]:
 @example([".5", "1.5"])
 @example(["5.", "6."])
 @example(["0." + "1" * 22, "0." + "9" * 22])
-@example(["8176441668080.3268", "14495820535222.7900"])  # more than 53 bits: would be rounded twice
-@example(["0.00000006854138572100988"])  # 10**23 is no float
-def test_in_bulk_as_one_by_one(fields: list[str]) -> None:
+@example(["8176441668080.3268", "14495820535222.7900"])  # more than 53 bits, which would be rounded twice
+@example(["0.00000006854138572100988"])  # 10**23 is not an exact float
+def test_bulk_parsing_equals_float_bit_for_bit(fields: list[str]) -> None:
     parsed = parse_bulk("".join(f"{field}\n" for field in fields).encode(), ONE, 256)
     assert parsed is not None
     assert bits(parsed.values.tolist()) == bits([float(field) for field in fields])
@@ -51,6 +51,6 @@ def test_in_bulk_as_one_by_one(fields: list[str]) -> None:
 
 @pytest.mark.parametrize("odd", ["", ".", "1.2.3", "1,2", "nan", "1e999", "0x10", "1_0", "#5", "5 5"])
 @pytest.mark.parametrize("others", [["5.12", "6.34"], ["5", "6"]])
-def test_what_is_no_number_is_left_to_the_careful_road(odd: str, others: list[str]) -> None:
+def test_bulk_parsing_declines_fields_that_are_not_numbers(odd: str, others: list[str]) -> None:
     for fields in ([odd, *others], [*others, odd]):
         assert parse_bulk("".join(f"{field}\n" for field in fields).encode(), ONE, 256) is None

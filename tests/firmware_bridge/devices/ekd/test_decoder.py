@@ -1,4 +1,4 @@
-"""Frames to readings: gaps, duplicates, restarts, wrapping counters, foreign versions."""
+"""The decoder of frame protocol v1: gaps, duplicates, restarts, wrapping counters and other versions."""
 
 import itertools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ REBOOT = Hello(b"12345678", 2, 128, 1, 13, 5000, 0, (0.25, 0.0))
 
 
 def data(first: int, n: int = 8, seq: int = 0) -> bytes:
-    """Samples whose value is their index modulo 8192."""
+    """A DATA frame whose samples have their index modulo 8192 as value."""
     return encode(Data(seq, first & 0xFFFFFFFF, tuple((first + i) % 8192 for i in range(n))))
 
 
@@ -46,7 +46,7 @@ def test_contiguous_frames_become_one_block(decode: Decode, readings: Decode) ->
     assert (decoder.counts.dropped, decoder.counts.rejected, decoder.counts.discarded_bytes) == (0, 0, 0)
 
 
-def test_joining_late_keeps_the_devices_own_count(decode: Decode, readings: Decode) -> None:
+def test_stream_joined_late_keeps_the_device_index(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = data(4000)[5:] + run(4008, 4040) + encode(HELLO) + run(4040, 4080)
     assert readings(decode(decoder, wire)) == expected(0, 4008, 4080)
@@ -54,7 +54,7 @@ def test_joining_late_keeps_the_devices_own_count(decode: Decode, readings: Deco
     assert decoder.counts.rejected == 0
 
 
-def test_a_jump_forward_is_a_gap(decode: Decode, readings: Decode) -> None:
+def test_index_jump_forwards_is_a_gap(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     blocks = decode(decoder, encode(HELLO) + run(0, 80) + run(96, 160))
     assert [b.first_index for b in blocks] == [0, 96]
@@ -70,7 +70,7 @@ def test_duplicates_and_old_frames_are_dropped(decode: Decode, readings: Decode)
     assert decoder.counts.dropped == 0
 
 
-def test_the_index_wraps(decode: Decode, readings: Decode) -> None:
+def test_index_wraps_without_a_gap(decode: Decode, readings: Decode) -> None:
     start = 2**32 - 80
     decoder = EkdDecoder()
     wire = encode(HELLO) + b"".join(data(start + i) for i in range(0, 240, 8) if i != 80)
@@ -79,7 +79,7 @@ def test_the_index_wraps(decode: Decode, readings: Decode) -> None:
     assert decoder.counts.dropped == 8
 
 
-def test_a_new_boot_nonce_starts_a_segment(decode: Decode, readings: Decode) -> None:
+def test_new_boot_nonce_starts_a_segment(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = encode(HELLO) + run(0, 80) + encode(REBOOT) + run(0, 40) + encode(REBOOT) + run(40, 80)
     blocks = decode(decoder, wire)
@@ -88,20 +88,20 @@ def test_a_new_boot_nonce_starts_a_segment(decode: Decode, readings: Decode) -> 
     assert decoder.counts.dropped == 0
 
 
-def test_a_restart_whose_hello_was_lost_costs_nothing(decode: Decode, readings: Decode) -> None:
+def test_restart_with_a_lost_hello_loses_no_samples(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     blocks = decode(decoder, encode(HELLO) + run(8000, 8080) + run(0, 160))
     assert readings(blocks) == expected(0, 8000, 8080) + expected(1, 0, 160)
     assert decoder.counts.rejected == 0
 
 
-def test_the_first_frames_after_a_restart_wait_for_their_hello(decode: Decode, readings: Decode) -> None:
+def test_frames_after_a_restart_are_buffered_until_hello(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = encode(HELLO) + run(800, 880) + run(0, 24) + encode(REBOOT) + run(24, 80)
     assert readings(decode(decoder, wire)) == expected(0, 800, 880) + expected(1, 0, 80)
 
 
-def test_one_frame_from_far_ahead_does_not_derail_the_count(decode: Decode, readings: Decode) -> None:
+def test_single_frame_with_an_index_far_ahead_is_rejected(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = encode(HELLO) + run(0, 80) + data(1 << 30) + run(80, 160)
     assert readings(decode(decoder, wire)) == expected(0, 0, 160)
@@ -109,7 +109,7 @@ def test_one_frame_from_far_ahead_does_not_derail_the_count(decode: Decode, read
     assert decoder.counts.dropped == 0
 
 
-def test_a_very_long_gap_is_believed_once_confirmed(decode: Decode, readings: Decode) -> None:
+def test_very_long_gap_is_accepted_after_eight_frames(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     far = 128 * 3600
     assert readings(decode(decoder, encode(HELLO) + run(0, 80) + run(far, far + 160))) == (
@@ -118,14 +118,14 @@ def test_a_very_long_gap_is_believed_once_confirmed(decode: Decode, readings: De
     assert decoder.counts.dropped == far - 80
 
 
-def test_data_before_the_first_hello_is_kept_within_bounds() -> None:
+def test_data_before_the_first_hello_is_buffered_within_a_limit() -> None:
     decoder = EkdDecoder()
     assert decoder.feed(run(0, 65_536)) == []
     with pytest.raises(FormatError, match="no HELLO"):
         decoder.feed(data(65_536))
 
 
-def test_statuses_and_later_types_do_no_harm(decode: Decode, readings: Decode) -> None:
+def test_status_and_unknown_frames_leave_no_gap(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = encode(HELLO) + data(0) + encode(Status(1, 2, True)) + encode(Unknown(0x0F, b"x")) + data(8)
     wire += encode(RequestHello()) + data(16)
@@ -134,7 +134,7 @@ def test_statuses_and_later_types_do_no_harm(decode: Decode, readings: Decode) -
     assert decoder.counts.rejected == 1
 
 
-def test_the_stated_rate_wins_over_hello(decode: Decode) -> None:
+def test_rate_option_overrides_hello(decode: Decode) -> None:
     (block,) = decode(EkdDecoder(Fraction(1000, 3)), encode(HELLO) + data(0))
     assert block.rate_hz == Fraction(1000, 3)
 
@@ -145,7 +145,7 @@ def test_another_version_is_refused(version: int, advice: str) -> None:
         EkdDecoder().feed(data(0) + encode(ForeignHello(version)) * 3 + data(8))
 
 
-def test_another_version_later_is_refused_after_what_came_before(readings: Decode) -> None:
+def test_later_hello_of_another_version_is_refused_after_the_samples_before(readings: Decode) -> None:
     decoder = EkdDecoder()
     blocks = decoder.feed(encode(HELLO) + run(0, 80) + encode(ForeignHello(2)) * 3)
     assert readings(blocks) == expected(0, 0, 80)
@@ -153,12 +153,12 @@ def test_another_version_later_is_refused_after_what_came_before(readings: Decod
         decoder.feed(data(80))
 
 
-def test_a_recording_of_another_version_is_refused_at_its_end(decode: Decode) -> None:
+def test_recording_of_another_version_is_refused_at_its_end(decode: Decode) -> None:
     with pytest.raises(FormatError, match="version 2"):
         decode(EkdDecoder(), data(0) + encode(ForeignHello(2)) + data(8))
 
 
-def test_a_device_of_a_later_version_is_asked_for_this_one(readings: Decode) -> None:
+def test_device_of_a_later_version_receives_a_request_for_this_version(readings: Decode) -> None:
     decoder = EkdDecoder()
     assert decoder.take_request() == b"\0" + encode(RequestHello(1))
     assert decoder.feed(data(0) + encode(ForeignHello(2)) + data(8)) == []
@@ -169,13 +169,13 @@ def test_a_device_of_a_later_version_is_asked_for_this_one(readings: Decode) -> 
     assert decoder.take_request() == b""
 
 
-def test_one_foreign_hello_may_be_a_damaged_one(decode: Decode, readings: Decode) -> None:
+def test_single_hello_of_another_version_is_ignored(decode: Decode, readings: Decode) -> None:
     decoder = EkdDecoder()
     wire = encode(HELLO) + run(0, 80) + encode(ForeignHello(2)) + encode(HELLO) + run(80, 160)
     assert readings(decode(decoder, wire)) == expected(0, 0, 160)
 
 
-def test_a_hello_without_a_rate_is_said_to_be_wrong() -> None:
+def test_hello_without_a_rate_is_refused() -> None:
     broken = Hello(b"12345678", 1, 128, 0, 13, 5000, 0, (0.25, 0.0))
     decoder = EkdDecoder()
     assert decoder.feed(encode(broken) + data(0)) == []
@@ -184,18 +184,18 @@ def test_a_hello_without_a_rate_is_said_to_be_wrong() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"1,2\r\n" * 3000, bytes(range(1, 256)) * 100, b"\xff" * 20_000])
-def test_what_is_no_frame_at_all_is_refused(garbage: bytes, decode: Decode) -> None:
-    decoder = EkdDecoder(hint="check --baud (now 9600)")
-    with pytest.raises(FormatError, match=r"no frame among them: check --baud \(now 9600\)"):
+def test_bytes_without_a_frame_are_refused(garbage: bytes, decode: Decode) -> None:
+    decoder = EkdDecoder(hint="check the baud rate (now 9600)")
+    with pytest.raises(FormatError, match=r"without a valid frame: check the baud rate \(now 9600\)"):
         decode(decoder, garbage, range(0, len(garbage), 64))
 
 
-def test_nothing_at_all_is_refused_at_the_end() -> None:
+def test_empty_stream_is_refused_at_the_end() -> None:
     with pytest.raises(FormatError, match="0 bytes arrived"):
         EkdDecoder().finish()
 
 
-def test_it_asks_for_hello_once() -> None:
+def test_hello_is_requested_once() -> None:
     decoder = EkdDecoder()
     assert decoder.take_request() == b"\0" + encode(RequestHello())
     assert decoder.take_request() == b""
@@ -213,7 +213,7 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=12), st.lists(st.integers(0, 5000), max_size=10))
-def test_readings_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) -> None:
+def test_readings_are_independent_of_the_pieces(parts: list[bytes], cuts: list[int]) -> None:
     wire = encode(HELLO) + b"".join(parts)
     whole, pieces = EkdDecoder(), EkdDecoder()
 
@@ -227,12 +227,12 @@ def test_readings_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int
     got = readings(whole, [])
     assert readings(pieces, cuts) == got
     assert whole.counts == pieces.counts
-    # No sample is invented or delivered twice: each has its own place, and its value belongs there.
+    # Each sample has its own index: no sample is invented or delivered twice.
     assert len({(segment, index) for segment, index, _ in got}) == len(got) == whole.counts.samples
 
 
 @given(st.lists(st.binary(max_size=400), max_size=8))
-def test_any_bytes_end_in_blocks_or_format_error(parts: list[bytes]) -> None:
+def test_any_bytes_give_blocks_or_a_format_error(parts: list[bytes]) -> None:
     decoder = EkdDecoder()
     with suppress(FormatError):
         for part in parts:

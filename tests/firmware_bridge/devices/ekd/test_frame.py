@@ -1,4 +1,4 @@
-"""Frame protocol v1: golden vectors, round trips, damage of every kind."""
+"""The codec of frame protocol v1: golden vectors, round trips and damaged frames."""
 
 import itertools
 import json
@@ -62,7 +62,7 @@ def chunked(wire: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("vector", GOLDEN["crc"], ids=lambda v: v["data"] or "empty")
-def test_crc(codec: Any, vector: dict[str, Any]) -> None:
+def test_crc_of_golden_vectors(codec: Any, vector: dict[str, Any]) -> None:
     assert codec.crc16(bytes.fromhex(vector["data"])) == vector["crc"]
 
 
@@ -81,7 +81,7 @@ def test_later_fields_are_ignored(codec: Any, vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", GOLDEN["rejected"], ids=lambda v: v["name"])
-def test_golden_damage_is_rejected_and_the_next_frame_is_not(codec: Any, vector: dict[str, Any]) -> None:
+def test_damaged_golden_frame_is_rejected_and_the_next_is_decoded(codec: Any, vector: dict[str, Any]) -> None:
     decoder = codec.decoder()
     wire = bytes.fromhex(vector["wire"])
     assert decoder.feed(b"\0" + wire) == []
@@ -101,7 +101,7 @@ def test_round_trip_in_any_pieces(codec: Any, frame: Frame, cuts: list[int]) -> 
 
 
 @given(st.lists(st.one_of(st.binary(max_size=600), frames.map(encode)), max_size=8), st.lists(st.integers(0, 4000)))
-def test_any_bytes_in_any_pieces_give_the_same_and_never_raise(codec: Any, parts: list[bytes], cuts: list[int]) -> None:
+def test_decoder_result_is_independent_of_the_pieces(codec: Any, parts: list[bytes], cuts: list[int]) -> None:
     wire = b"".join([*parts, b"\0"])
     whole, pieces = codec.decoder(), codec.decoder()
     expected = whole.feed(wire)
@@ -115,17 +115,17 @@ def test_any_bytes_in_any_pieces_give_the_same_and_never_raise(codec: Any, parts
 
 
 @given(st.binary(max_size=300), frames)
-def test_a_frame_after_garbage_and_a_delimiter_is_found(codec: Any, garbage: bytes, frame: Frame) -> None:
+def test_frame_after_garbage_and_a_delimiter_is_found(codec: Any, garbage: bytes, frame: Frame) -> None:
     assert codec.decoder().feed(garbage + b"\0" + codec.encode(frame))[-1] == frame
 
 
 @given(st.binary(min_size=1, max_size=MAX_WIRE_BYTES))
-def test_parse_takes_any_payload(codec: Any, payload: bytes) -> None:
+def test_parse_accepts_any_payload(codec: Any, payload: bytes) -> None:
     frame = codec.parse(payload)
     assert frame is None or isinstance(frame, Frame)
 
 
-def test_every_single_bit_error_is_caught_and_costs_at_most_two_frames(codec: Any) -> None:
+def test_single_bit_error_is_detected_and_loses_at_most_two_frames(codec: Any) -> None:
     one, two, three = (codec.encode(Data(seq, 8 * seq, tuple(range(seq, seq + 8)))) for seq in (256, 257, 258))
     frames = {Data(seq, 8 * seq, tuple(range(seq, seq + 8))) for seq in (256, 257, 258)}
     wire = b"\0" + one + two + three
@@ -134,11 +134,11 @@ def test_every_single_bit_error_is_caught_and_costs_at_most_two_frames(codec: An
         damaged[bit // 8] ^= 1 << bit % 8
         got = codec.decoder().feed(bytes(damaged))
         assert set(got) <= frames
-        # A flipped delimiter joins two frames; any other error stays inside its own.
+        # A flipped delimiter joins two frames; any other error affects only its own frame.
         assert len(got) >= (1 if bit // 8 == len(one) + len(two) else 2)
 
 
-def test_mutated_frames_pass_no_more_often_than_the_crc_lets_them(codec: Any) -> None:
+def test_mutated_frames_are_accepted_at_most_at_the_crc_error_rate(codec: Any) -> None:
     chance = random.Random(5)
     trials, accepted = 20_000, 0
     for _ in range(trials):
@@ -147,10 +147,10 @@ def test_mutated_frames_pass_no_more_often_than_the_crc_lets_them(codec: Any) ->
         for _ in range(chance.randint(3, 12)):
             damaged[chance.randrange(len(damaged) - 1)] = chance.getrandbits(8)
         accepted += sum(got != frame for got in codec.decoder().feed(b"\0" + bytes(damaged)))
-    assert accepted <= 5  # 20000 / 65536 expected; more than 5 has a chance below 1e-6
+    assert accepted <= 5  # 20000 / 65536 are expected; the probability of more than 5 is below 1e-6
 
 
-def test_endless_garbage_needs_no_memory() -> None:
+def test_endless_garbage_needs_bounded_memory() -> None:
     decoder = Decoder()
     for _ in range(1000):
         assert decoder.feed(b"\xa5" * 1000) == []
@@ -160,7 +160,7 @@ def test_endless_garbage_needs_no_memory() -> None:
     assert decoder.feed(encode(RequestHello())) == [RequestHello()]
 
 
-def test_what_was_cut_at_the_start_is_discarded_but_not_rejected(codec: Any) -> None:
+def test_incomplete_first_frame_is_discarded_but_not_rejected(codec: Any) -> None:
     decoder = codec.decoder()
     frame = codec.encode(Status(1, 2, False))
     assert decoder.feed(frame[3:] + frame) == [Status(1, 2, False)]
@@ -179,7 +179,7 @@ def test_what_was_cut_at_the_start_is_discarded_but_not_rejected(codec: Any) -> 
         Unknown(0x7F, bytes(251)),
     ],
 )
-def test_encode_refuses_what_does_not_fit(frame: Frame) -> None:
+def test_encode_refuses_fields_out_of_range(frame: Frame) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         encode(frame)
 
@@ -189,7 +189,7 @@ def test_wrap_refuses_an_empty_payload(codec: Any) -> None:
         codec.wrap(b"")
 
 
-def test_hello_tells_its_faults() -> None:
+def test_hello_fault_names_the_invalid_field() -> None:
     good = golden_frame(next(v for v in GOLDEN["frames"] if v["name"] == "linear front end"))
     assert isinstance(good, Hello)
     assert good.fault() is None

@@ -1,4 +1,4 @@
-"""The Grove sensor: Seeed's formula by hand, and its pace among that of other sketches."""
+"""The Grove sensor: Seeed's formula, and the detection of its sketch by the line rate."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -15,7 +15,7 @@ from firmware_bridge.errors import ConfigError
 
 
 @pytest.mark.parametrize(("zero", "count"), [(None, 300), (None, 511), ("480", 300)])
-def test_seeeds_formula(zero: str | None, count: int) -> None:
+def test_conductance_follows_seeeds_formula(zero: str | None, count: int) -> None:
     decoder = open_decoder("grove" if zero is None else f"grove:zero={zero}", StreamOptions(live=False))
     blocks = decoder.feed(b"%d\r\n" % count * 5) + decoder.finish()
     resistance = (1024 + 2 * count) * 10_000 / (int(zero or 512) - count)
@@ -23,17 +23,17 @@ def test_seeeds_formula(zero: str | None, count: int) -> None:
 
 
 @pytest.mark.parametrize("zero", ["0", "1024", "x", "-3"])
-def test_an_open_reading_that_makes_no_sense(zero: str) -> None:
+def test_invalid_reading_with_open_electrodes_is_refused(zero: str) -> None:
     with pytest.raises(ConfigError, match="reading with open electrodes, 1 to 1023"):
         open_decoder(f"grove:zero={zero}")
 
 
-def listened(
+def detected(
     lines: Iterable[bytes], lines_per_s: float, seconds: float = 3.0, late: tuple[float, float] = (0.0, 0.0)
 ) -> str | None:
-    """What a device at a port is taken for that prints so many lines a second, a little irregularly.
+    """The detected format of a device that prints lines at this rate, with jitter.
 
-    late: from when to when the host does not read.
+    late: start and end of an interval in which the host does not read.
     """
     now = [50.0]
     random = np.random.default_rng(1)
@@ -62,25 +62,25 @@ def bare() -> Iterable[bytes]:
         yield b"388\r\n"
 
 
-def test_its_pace_tells() -> None:
-    assert listened(bare(), 19.5) == "grove"
-    assert listened(bare(), 19.2) == "grove"
+def test_line_rate_identifies_the_sketch() -> None:
+    assert detected(bare(), 19.5) == "grove"
+    assert detected(bare(), 19.2) == "grove"
 
 
 @settings(max_examples=40)
 @given(st.floats(0, 2.5), st.floats(0, 1.0))
 @example(0.0, 1.0)
-def test_its_pace_tells_to_a_host_that_is_late_for_a_while(since_s: float, for_s: float) -> None:
+def test_line_rate_identifies_the_sketch_despite_a_delayed_host(since_s: float, for_s: float) -> None:
     late = (since_s, since_s + for_s)
-    assert listened(bare(), 19.5, 4.0, late) == "grove"
-    assert listened(bare(), 20.0, 4.0, late) == "csv"
+    assert detected(bare(), 19.5, 4.0, late) == "grove"
+    assert detected(bare(), 20.0, 4.0, late) == "csv"
 
 
 @pytest.mark.parametrize("lines_per_s", [4.0, 10.0, 15.0, 20.0, 25.0, 50.0, 128.0, 1000.0])
-def test_another_pace_is_another_sketch(lines_per_s: float) -> None:
-    assert listened(bare(), lines_per_s) == "csv"
+def test_other_line_rates_are_csv(lines_per_s: float) -> None:
+    assert detected(bare(), lines_per_s) == "csv"
 
 
 @pytest.mark.parametrize("line", [b"388\n", b"388,1\r\n", b"3.88\r\n", b"1388\r\n", b"gsr\r\n388\r\n"])
-def test_other_lines_at_its_pace_are_not_its(line: bytes) -> None:
-    assert listened([line] * 100, 19.5) in ("csv", None)
+def test_other_lines_at_the_same_rate_are_not_grove(line: bytes) -> None:
+    assert detected([line] * 100, 19.5) in ("csv", None)

@@ -1,4 +1,4 @@
-"""Shimmer3 packets: conversion by hand, layouts, the wrapping clock, and the conversation with the device."""
+"""Shimmer3 packets: conversion, layouts, the wrapping clock and the device's commands."""
 
 from fractions import Fraction
 
@@ -38,7 +38,7 @@ def decode(wire: bytes) -> tuple[Shimmer3Decoder, list[RawBlock]]:
 @pytest.mark.parametrize(
     ("range_", "adc", "expected"),
     [
-        # R = Rf / (ADC * 3 / 4095 / 0.5 - 1) kOhm, uS = 1000 / R, worked out by hand
+        # R = Rf / (ADC * 3 / 4095 / 0.5 - 1) kOhm, uS = 1000 / R, calculated by hand
         (0, 2000, 1000 * (2000 * 3 / 4095 / 0.5 - 1) / 40.2),
         (1, 2000, 6.7261),
         (2, 3000, 3.3956),
@@ -47,19 +47,19 @@ def decode(wire: bytes) -> tuple[Shimmer3Decoder, list[RawBlock]]:
         (1, 500, 0.0),
     ],
 )
-def test_the_conversion(range_: int, adc: int, expected: float) -> None:
+def test_conductance_equals_the_hand_calculation(range_: int, adc: int, expected: float) -> None:
     word = np.array([range_ << 14 | adc], dtype=np.uint16)
     assert to_microsiemens(word)[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_finest_range_is_used_and_the_way_back_is_close() -> None:
+def test_most_sensitive_range_is_used_and_the_inverse_is_close() -> None:
     us = np.array([0.1, 1.0, 1.4, 4.0, 10.0, 60.0])
     words = from_microsiemens(us)
     assert (words >> 14).tolist() == [3, 3, 2, 2 if 4.0 <= 4.5 else 1, 1, 0]
     assert np.abs(to_microsiemens(words) - us).max() < 0.02
 
 
-def test_an_inquiry_tells_the_layout() -> None:
+def test_inquiry_gives_the_packet_layout() -> None:
     answer = b"\xff\x02" + (512).to_bytes(2, "little") + bytes(4) + bytes([5, 1, 0x03, 0x1D, 0x1E, GSR, 0x12])
     inquiry = find_inquiry(b"\x20\xff" + answer)
     assert inquiry == Inquiry(512, (0x03, 0x1D, 0x1E, GSR, 0x12))
@@ -75,24 +75,24 @@ def test_an_inquiry_tells_the_layout() -> None:
 @pytest.mark.parametrize(
     "answer", [b"\x02\0\x01" + bytes(4) + b"\2\1\x1c", b"\x02\0\1\0\0\0\0\1\1\x60", b"\x02\0\0" + bytes(9)]
 )
-def test_what_is_no_answer_to_an_inquiry(answer: bytes) -> None:
+def test_invalid_answer_to_an_inquiry_is_ignored(answer: bytes) -> None:
     assert find_inquiry(answer) is None
 
 
-def test_packets_without_an_inquiry_may_hold_gsr_alone() -> None:
+def test_packets_without_an_inquiry_may_have_only_gsr() -> None:
     assert find_packets(b"\xff" + packets([5] * 10), 8) == (1, 6, 256)
     with pytest.raises(FormatError, match="8 bytes of unknown content"):
         decode(packets([700] * 20, after=bytes(2)))
 
 
-def test_the_clock_wraps_without_a_gap() -> None:
+def test_clock_wraps_without_a_gap() -> None:
     decoder, blocks = decode(packets([1000 + i for i in range(100)], clock=(1 << 24) - 50 * 256))
     assert decoder.counts.dropped == 0
     assert decoder.counts.samples == 100
     assert [block.first_index for block in blocks] == sorted(block.first_index for block in blocks)
 
 
-def test_lost_packets_are_a_gap_of_their_number() -> None:
+def test_gap_has_the_size_of_the_lost_packets() -> None:
     words = [1000 + i for i in range(200)]
     wire = packets(words)
     decoder, blocks = decode(wire[: 6 * 50] + wire[6 * 90 :])
@@ -103,7 +103,7 @@ def test_lost_packets_are_a_gap_of_their_number() -> None:
     assert 40 <= decoder.counts.dropped <= 42
 
 
-def test_a_reading_with_an_unused_bit_set_is_a_gap() -> None:
+def test_reading_with_an_unused_bit_set_is_a_gap() -> None:
     decoder, blocks = decode(packets([1000] * 20 + [1000 | 0x1000] + [1000] * 20))
     assert [b.first_index + i for b in blocks for i in range(len(b.values))] == [*range(20), *range(21, 41)]
     assert (decoder.counts.dropped, decoder.counts.rejected) == (1, 1)
@@ -118,18 +118,20 @@ def test_a_reading_with_an_unused_bit_set_is_a_gap() -> None:
         ((GSR,), Fraction(64), [b"\x20", b"\1", b"\5\0\2", b"\1", b"\7"]),
     ],
 )
-def test_the_conversation(channels: tuple[int, ...], rate_hz: Fraction | None, expected: list[bytes]) -> None:
+def test_device_is_configured_and_started(
+    channels: tuple[int, ...], rate_hz: Fraction | None, expected: list[bytes]
+) -> None:
     now = [0.0]
     device = Shimmer3Emulator(Waveform([np.full(4000, 5.0)], Fraction(128)), channels)
     decoder = Shimmer3Decoder(StreamOptions(rate_hz, clock=lambda: now[0]))
-    said = []
+    sent = []
     while not device.run:
         if request := decoder.take_request():
-            said.append(request)
-            assert decoder.feed(device.hear(request)) == []
+            sent.append(request)
+            assert decoder.feed(device.receive(request)) == []
         now[0] += 0.1
         assert now[0] < 10
-    assert said == expected
+    assert sent == expected
     blocks = decoder.feed(b"".join(burst.data for burst in device.bursts()))
     assert blocks[0].values[0] == pytest.approx(5.0, abs=0.01)
     assert blocks[0].rate_hz == (rate_hz or 128)
@@ -145,12 +147,12 @@ def test_device_that_never_measures_gsr_is_reported() -> None:
                 decoder.feed(b"\xff\x02\0\1" + bytes(4) + b"\1\1\0")
             now[0] += 0.1
 
-    with pytest.raises(FormatError, match=r"is it a GSR\+ unit"):
+    with pytest.raises(FormatError, match=r"use a Shimmer3 GSR\+ unit"):
         talk()
 
 
 @pytest.mark.parametrize("rate", ["5000", "1/2", "999/2"])
-def test_rates_that_it_cannot_sample_at(rate: str) -> None:
+def test_unsupported_rate_is_refused(rate: str) -> None:
     if rate == "999/2":
         Shimmer3Decoder(StreamOptions(Fraction(rate)))
     else:
