@@ -1,5 +1,6 @@
 """The base class of decoders for polled devices, which the host configures, starts and stops."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamOptions
@@ -19,12 +20,13 @@ class _Decode(Protocol):
 class PolledDecoder:
     """Base class of a polled device's decoder: its state, its counts and the end of its stream (see `StreamDecoder`).
 
-    A subclass implements `take_request` and `_decode(in_a_row, at_end)`, which decodes blocks from `_buffer` when that
-    many consecutive frames are valid. `_state` is "new", "started" or a step between them. The state of a recording is
-    always "started".
+    A subclass implements `_next_command(waited_s)`, which returns the command that is due in `_state` after that many
+    seconds, and `_decode(in_a_row, at_end)`, which decodes blocks from `_buffer` when that many consecutive frames are
+    valid. `_state` is "new", "started" or a step between them. The state of a recording is always "started".
     """
 
     _decode: _Decode
+    _next_command: Callable[[float], bytes]
     _answers = False
     """Whether the device answers commands. If it does, bytes that arrive before the start are not frames."""
 
@@ -56,6 +58,15 @@ class PolledDecoder:
         if self._ever:
             return None
         return f"{self._bytes} bytes arrived without a {self._frame}: {self._hint}"
+
+    def take_request(self) -> bytes:
+        """The next command that configures or starts the device, again after two seconds without a frame."""
+        if not self._live:
+            return b""
+        now_s = self._clock()
+        if self._must_restart(now_s):
+            return self._enter("stopping", self._stop)
+        return self._next_command(now_s - self._since_s)
 
     def stop_command(self) -> bytes:
         """The command that stops the device."""

@@ -13,7 +13,7 @@ from firmware_bridge.devices.bitalino.frames import FRAME_BYTES, decode_channel,
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.polled import PolledDecoder
 from firmware_bridge.devices.registry import DeviceFormat, Probe, ReceivedBytes, check_settings
-from firmware_bridge.devices.stream import Declared, RawBlock, StreamDecoder, StreamOptions
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError, FormatError
 
@@ -67,14 +67,8 @@ class BitalinoDecoder(PolledDecoder):
         self._number = 0
         self._lost_bytes = 0
 
-    def take_request(self) -> bytes:
-        """The commands stop, set rate and start in turn. They are repeated after two seconds without a frame."""
-        if not self._live:
-            return b""
-        now_s = self._clock()
-        waited_s = now_s - self._since_s
-        if self._must_restart(now_s):
-            return self._enter("stopping", STOP)
+    def _next_command(self, waited_s: float) -> bytes:
+        """Set the rate after stop, and start after that."""
         if self._state == "stopping" and waited_s >= _STOPPING_S:
             return self._enter("setting", rate_command(self._rate))
         if self._state == "setting" and waited_s >= _SETTING_S:
@@ -195,10 +189,6 @@ def _is_answer(received: bytes) -> bool:
     return b"BITalino" in received
 
 
-def _open(options: StreamOptions) -> StreamDecoder:
-    return BitalinoDecoder(options)
-
-
 def _emulate(waveform: Waveform) -> Emulator:
     from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
 
@@ -214,7 +204,7 @@ FORMAT = DeviceFormat(
     name="bitalino",
     about="BITalino with its EDA sensor",
     baud=115200,
-    open=_open,
+    open=BitalinoDecoder,
     recognises=_recognises,
     emulate=_emulate,
     probe=Probe(STOP + VERSION, _is_answer),

@@ -23,7 +23,7 @@ from firmware_bridge.devices.shimmer3.packets import (
     ticks_at,
     to_microsiemens,
 )
-from firmware_bridge.devices.stream import Declared, RawBlock, StreamDecoder, StreamOptions
+from firmware_bridge.devices.stream import Declared, RawBlock, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError, FormatError
 
@@ -58,13 +58,9 @@ class Shimmer3Decoder(PolledDecoder):
         self._configured = False
         self._expected = 0
 
-    def take_request(self) -> bytes:
-        """The commands stop, inquiry, set and start in turn. They are repeated after two seconds without a packet."""
-        if not self._live:
-            return b""
-        now_s = self._clock()
-        waited_s = now_s - self._since_s
-        if self._must_restart(now_s) or (self._state == "asking" and waited_s > _ANSWER_S):
+    def _next_command(self, waited_s: float) -> bytes:
+        """Send the inquiry after stop, configure the device by its answer, and start it."""
+        if self._state == "asking" and waited_s > _ANSWER_S:
             return self._enter("stopping", STOP)
         if (self._state == "stopping" and waited_s >= _STOPPING_S) or (
             self._state == "setting" and waited_s >= _SETTING_S
@@ -195,10 +191,6 @@ def _is_answer(received: bytes) -> bool:
     return re.search(rb"\xff\x04..", received, re.DOTALL) is not None
 
 
-def _open(options: StreamOptions) -> StreamDecoder:
-    return Shimmer3Decoder(options)
-
-
 def _emulate(waveform: Waveform) -> Emulator:
     from firmware_bridge.devices.shimmer3.emulator import Shimmer3Emulator
 
@@ -209,7 +201,7 @@ FORMAT = DeviceFormat(
     name="shimmer3",
     about="Shimmer3 GSR+",
     baud=115200,
-    open=_open,
+    open=Shimmer3Decoder,
     recognises=_recognises,
     emulate=_emulate,
     probe=Probe(GET_RATE, _is_answer),
