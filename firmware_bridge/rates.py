@@ -19,7 +19,7 @@ def exact_rate(value: str | float | Fraction, name: str) -> Fraction:
     Args:
         value: a number, or a text such as "128", "19.5" or "1000/3". A float is rounded to the nearest fraction with a
             denominator of at most 1000000.
-        name: what the rate is called in the error message, such as "rate_hz".
+        name: the rate's name in the error message, such as "rate_hz".
 
     Returns:
         A fraction above 0 and at most `MAX_RATE_HZ`; numerator and denominator fit the u32 fields of a HELLO frame.

@@ -1,1 +1,1 @@
-"""The `ekd-firmware` command: one file per subcommand, and what the commands of all packages share."""
+"""The `ekd-firmware` command: one file per subcommand, and the framework that the commands of all packages share."""

@@ -48,13 +48,13 @@ class DetectingDecoder:
         self._options = options
         self._formats = list(installed_formats())
         self._received = b""
-        self._next_look = 1
+        self._next_check = 1
         self._first_s = 0.0
         self._arrivals: list[tuple[int, float]] = []
         self._silent_since_s: float | None = None
-        self._questions = self._in_turn()
-        self._asked: list[DeviceFormat] = []
-        self._asked_s = 0.0
+        self._probes = self._cycle_probes()
+        self._probed: list[DeviceFormat] = []
+        self._probed_s = 0.0
         self._chosen: StreamDecoder | None = None
         self.format: DeviceFormat | None = None
         """The detected format, or None."""
@@ -88,15 +88,15 @@ class DetectingDecoder:
         now_s = self._options.clock()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
-        patience_s = _ANSWER_S if self._asked else _SILENCE_S
-        if not self._options.live or self._received or now_s - max(self._silent_since_s, self._asked_s) < patience_s:
+        patience_s = _ANSWER_S if self._probed else _SILENCE_S
+        if not self._options.live or self._received or now_s - max(self._silent_since_s, self._probed_s) < patience_s:
             return b""
-        asked = next(self._questions, None)
-        if asked is None or asked.probe is None:
+        probed = next(self._probes, None)
+        if probed is None or probed.probe is None:
             return b""
-        self._asked.append(asked)
-        self._asked_s = now_s
-        return asked.probe.request
+        self._probed.append(probed)
+        self._probed_s = now_s
+        return probed.probe.request
 
     def stop_command(self) -> bytes:
         """See `StreamDecoder`."""
@@ -111,9 +111,9 @@ class DetectingDecoder:
             self._first_s = self._first_s if self._received else now_s
             self._arrivals.append((len(self._received) + len(data), now_s - self._first_s))
         self._received += data
-        if len(self._received) >= self._next_look:
-            self._next_look = len(self._received) + max(1, len(self._received) // 16)
-            if (found := self._look()) is not None:
+        if len(self._received) >= self._next_check:
+            self._next_check = len(self._received) + max(1, len(self._received) // 16)
+            if (found := self._detect()) is not None:
                 return self._choose(found)
         if len(self._received) > _PATIENCE_BYTES:
             raise FormatError(self.failure_reason())
@@ -122,24 +122,24 @@ class DetectingDecoder:
     def finish(self) -> list[RawBlock]:
         """See `StreamDecoder`."""
         if self._chosen is None:
-            found = self._look()
+            found = self._detect()
             if found is None:
-                found = self._shortest()
+                found = self._detect_short_csv()
             if found is None:
                 raise FormatError(self.failure_reason())
             return self._choose(found) + self.finish()
         return self._chosen.finish()
 
-    def _look(self) -> DeviceFormat | None:
+    def _detect(self) -> DeviceFormat | None:
         """The format that the received bytes identify, or None."""
-        for format in self._asked:
+        for format in self._probed:
             if format.probe is not None and format.probe.is_answer(self._received):
                 return format
         received = ReceivedBytes(self._received, self._options.live, tuple(self._arrivals))
         found = [format for format in self._formats if format.recognises(received)]
         return found[0] if len(found) == 1 else None
 
-    def _shortest(self) -> DeviceFormat | None:
+    def _detect_short_csv(self) -> DeviceFormat | None:
         """The CSV format, if a recording has only one or two lines of numbers; else None."""
         if self._options.live or not self._received.strip():
             return None
@@ -157,6 +157,6 @@ class DetectingDecoder:
         received, self._received, self._arrivals = self._received, b"", []
         return self._chosen.feed(received)
 
-    def _in_turn(self) -> Iterator[DeviceFormat]:
-        asked = [format for format in self._formats if format.probe is not None]
-        return cycle(asked)
+    def _cycle_probes(self) -> Iterator[DeviceFormat]:
+        probed = [format for format in self._formats if format.probe is not None]
+        return cycle(probed)

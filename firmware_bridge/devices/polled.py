@@ -27,7 +27,7 @@ class PolledDecoder:
 
     _decode: _Decode
     _next_command: Callable[[float], bytes]
-    _answers = False
+    _has_answers = False
     """Whether the device answers commands. If it does, bytes that arrive before the start are not frames."""
 
     def __init__(self, options: StreamOptions, stop: bytes, frame: str, in_a_row: int) -> None:
@@ -43,7 +43,7 @@ class PolledDecoder:
         self._stop, self._frame, self._in_a_row = stop, frame, in_a_row
         self._state, self._since_s = ("new" if self._live else "started"), 0.0
         self._buffer = b""
-        self._locked = self._ever = False
+        self._locked = self._found_any = False
         self._received_s = 0.0
         self._next = self._segment = 0
         self._bytes = self._samples = self._dropped = self._rejected = self._discarded = 0
@@ -55,7 +55,7 @@ class PolledDecoder:
 
     def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
-        if self._ever:
+        if self._found_any:
             return None
         return f"{self._bytes} bytes arrived without a {self._frame}: {self._hint}"
 
@@ -80,14 +80,14 @@ class PolledDecoder:
             return []
         self._buffer += data
         blocks = self._decode(self._in_a_row)
-        if not self._ever and self._bytes > _PATIENCE_BYTES:
+        if not self._found_any and self._bytes > _PATIENCE_BYTES:
             raise FormatError(self.failure_reason())
         return blocks
 
     def finish(self) -> list[RawBlock]:
         """See `StreamDecoder`."""
         blocks: list[RawBlock] = []
-        if self._state == "started" or not self._answers:
+        if self._state == "started" or not self._has_answers:
             blocks = self._decode(self._in_a_row) + self._decode(2, at_end=True)
         if (reason := self.failure_reason()) is not None:
             raise FormatError(reason)
@@ -109,5 +109,5 @@ class PolledDecoder:
 
     def _begin_run(self) -> None:
         """Discard the buffer of the earlier run and start a segment."""
-        self._segment += self._ever
+        self._segment += self._found_any
         self._buffer, self._locked, self._next = b"", False, 0

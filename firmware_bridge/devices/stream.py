@@ -34,8 +34,8 @@ class StreamOptions:
 
     rate_hz: the sampling rate. It overrides the rate that the stream states, and is sent to a device with a
     configurable rate.
-    live: whether the stream comes from a device, which may start in the middle of a line or frame and receives
-    requests. Otherwise the stream is a recording that is read from its start.
+    live: whether the stream comes from a device, which receives requests. Its first line or frame may be incomplete.
+    Otherwise the stream is a recording that is read from its start.
     hint: the remedy in error messages about bytes that cannot be decoded.
     settings: the settings of the format (`--format NAME:key=value`).
     clock: the host's clock in seconds, for times that a live device does not state.

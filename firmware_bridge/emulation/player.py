@@ -37,7 +37,7 @@ class Player:
         self.emulator = emulator
         self._speed, self._paced_s = speed, _NEVER if paced_s is None else paced_s
         self._pending = sorted(faults, key=lambda fault: fault.at_s)
-        self._lasting: list[Fault] = []
+        self._byte_faults: list[Fault] = []
         self._random = np.random.default_rng(seed)
         self._answers = b""
         self._bursts: Iterator[Burst] = iter(())
@@ -47,14 +47,14 @@ class Player:
         self._base_s = self._base_signal_s = 0.0
         self._stalled_until_s = 0.0
         self._clock_ratio = 1.0
-        self._over, self._stay = False, stay
+        self._ended, self._stay = False, stay
         self.unplugged_s: float | None = None
         """Seconds for which the device is to be unplugged, set by a fault; `plug_in` resets it to None."""
 
     @property
     def at_end(self) -> bool:
         """Whether the waveform has ended and all bytes were taken."""
-        return self._over and not self._stay and not self._answers
+        return self._ended and not self._stay and not self._answers
 
     @property
     def due_s(self) -> float:
@@ -66,32 +66,32 @@ class Player:
     def receive(self, data: bytes, now_s: float) -> None:
         """Pass bytes from the host to the device."""
         self._answers += self.emulator.receive(data)
-        self._follow(now_s)
+        self._update_run(now_s)
 
     def take(self, now_s: float) -> bytes:
         """The bytes that the device has sent up to this time."""
-        self._follow(now_s)
+        self._update_run(now_s)
         taken = bytearray()
         if now_s >= self._stalled_until_s:
             taken += self._answers
             self._answers = b""
             while self._next is not None and len(taken) < _AT_ONCE_BYTES and self._due(self._next) <= now_s:
-                if self._pending and self._moment(self._next) >= self._pending[0].at_s:
+                if self._pending and self._time_of(self._next) >= self._pending[0].at_s:
                     self._apply_fault(self._pending.pop(0), now_s)
                     if self.unplugged_s is not None or now_s < self._stalled_until_s:
                         break
                     continue
                 taken += self._next.data
                 self._advance()
-        return damage(bytes(taken), self._lasting, self._random) if self._lasting else bytes(taken)
+        return damage(bytes(taken), self._byte_faults, self._random) if self._byte_faults else bytes(taken)
 
     def plug_in(self, now_s: float) -> None:
         """Restart the device after it was unplugged; the waveform continues."""
         self.unplugged_s = None
         self.emulator.reset()
-        self._follow(now_s)
+        self._update_run(now_s)
 
-    def _follow(self, now_s: float) -> None:
+    def _update_run(self, now_s: float) -> None:
         """Start or end the bursts when the emulator has started or ended a run."""
         if self.emulator.run == self._run:
             return
@@ -105,17 +105,17 @@ class Player:
 
     def _advance(self) -> None:
         if self._next is not None:
-            self._signal_s = self._moment(self._next)
+            self._signal_s = self._time_of(self._next)
         self._next = next(self._bursts, None)
-        self._over = self._next is None
+        self._ended = self._next is None
 
-    def _moment(self, burst: Burst) -> float:
+    def _time_of(self, burst: Burst) -> float:
         return self._run_began_s + burst.samples / float(self.emulator.rate_hz)
 
     def _due(self, burst: Burst) -> float:
         if self._speed == 0:
             return self._base_s
-        signal_s = min(self._moment(burst), max(self._paced_s, self._base_signal_s))
+        signal_s = min(self._time_of(burst), max(self._paced_s, self._base_signal_s))
         return self._base_s + (signal_s - self._base_signal_s) / (self._speed * self._clock_ratio)
 
     def _rebase(self, now_s: float) -> None:
@@ -125,7 +125,7 @@ class Player:
         match fault.kind:
             case "reset":
                 self.emulator.reset()
-                self._follow(now_s)
+                self._update_run(now_s)
             case "unplug":
                 self.unplugged_s = fault.value
             case "stall":
@@ -134,4 +134,4 @@ class Player:
                 self._rebase(now_s)
                 self._clock_ratio = 1 + fault.value * 1e-6
             case "flip" | "drop":
-                self._lasting.append(fault)
+                self._byte_faults.append(fault)

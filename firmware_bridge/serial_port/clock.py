@@ -42,10 +42,10 @@ class ClockFit:
 
     def __init__(self, nominal_hz: Fraction) -> None:
         self.nominal_hz = nominal_hz
-        self._least: deque[tuple[float, float]] = deque(maxlen=_BUCKETS)
+        self._smallest_delays: deque[tuple[float, float]] = deque(maxlen=_BUCKETS)
         self._bucket = -1
         self._rate: ClockRate | None = None
-        self._known_at = 0
+        self._new_points = 0
         self._arrived_s: float | None = None
         self._usual_s: float | None = None
         self._late_until_s: float | None = None
@@ -58,15 +58,15 @@ class ClockFit:
             return
         bucket = int(device_s // _BUCKET_S)
         if bucket == self._bucket:
-            if delay_s < self._least[-1][1]:
-                self._least[-1] = (device_s, delay_s)
+            if delay_s < self._smallest_delays[-1][1]:
+                self._smallest_delays[-1] = (device_s, delay_s)
             return
-        if len(self._least) > _FEWEST and delay_s < self._expected(device_s) - _JUMP_S:
-            self._least.clear()
+        if len(self._smallest_delays) > _FEWEST and delay_s < self._expected(device_s) - _JUMP_S:
+            self._smallest_delays.clear()
             self._rate = None
         self._bucket = bucket
-        self._known_at += 1
-        self._least.append((device_s, delay_s))
+        self._new_points += 1
+        self._smallest_delays.append((device_s, delay_s))
 
     def _is_delayed(self, arrived_s: float, device_s: float, delay_s: float) -> bool:
         """Whether the bytes were delayed by a pause in reading."""
@@ -79,33 +79,33 @@ class ClockFit:
             self._usual_s = usual_s + 0.1 * (pause_s - usual_s)
         if self._late_until_s is None:
             return False
-        known = len(self._least) > _FEWEST
+        known = len(self._smallest_delays) > _FEWEST
         if arrived_s < self._late_until_s and (not known or delay_s > self._expected(device_s) + _LATE_S):
             return True
         if arrived_s >= self._late_until_s:
             # The delay has not decreased: samples were lost, or the fit had too few points.
-            self._least.clear()
+            self._smallest_delays.clear()
             self._rate = None
         self._late_until_s = None
         return False
 
     def rate(self) -> ClockRate | None:
         """The measured rate; None in the first seconds."""
-        if len(self._least) < _FEWEST + 1:
+        if len(self._smallest_delays) < _FEWEST + 1:
             return None
-        if self._rate is None or self._known_at:
+        if self._rate is None or self._new_points:
             self._rate = self._fit()
-            self._known_at = 0
+            self._new_points = 0
         return self._rate
 
     def _expected(self, device_s: float) -> float:
-        (first_s, first), (last_s, last) = self._least[1], self._least[-1]
+        (first_s, first), (last_s, last) = self._smallest_delays[1], self._smallest_delays[-1]
         slope = (last - first) / (last_s - first_s) if last_s > first_s else 0.0
         return last + slope * (device_s - last_s)
 
     def _fit(self) -> ClockRate:
         # The first second has the bytes that had accumulated in the port before the first read.
-        times, delays = np.array(self._least)[1:].T
+        times, delays = np.array(self._smallest_delays)[1:].T
         slope, residuals, spread = _line(times, delays)
         typical = 3 * 1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))) + 1e-6
         kept = np.abs(residuals - np.median(residuals)) <= typical

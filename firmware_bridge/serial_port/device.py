@@ -40,7 +40,7 @@ class Device:
         self._bauds = [_OTHER_BAUD] if format == "auto" and baud is None and "://" not in url else []
         self._patience_s = _AUTO_PATIENCE_S if format == "auto" else _PATIENCE_S
         self._decoder = open_decoder(format, options)
-        self._watch = DeviceHealth(url)
+        self._health = DeviceHealth(url)
         self.arrived_s = 0.0
         """Time of the latest bytes on the host's monotonic clock."""
 
@@ -89,7 +89,7 @@ class Device:
     @property
     def clock(self) -> ClockRate | None:
         """The device's clock, measured by the host's clock; None in the first seconds."""
-        return self._watch.clock
+        return self._health.clock
 
     def blocks(
         self,
@@ -130,7 +130,7 @@ class Device:
                 began, self.arrived_s = now if began is None else began, now
                 received += len(data)
                 if blocks := self._decoder.feed(data):
-                    self._watch.add_block(blocks[-1], now)
+                    self._health.add_block(blocks[-1], now)
                     segment = blocks[-1].segment
                     yield from blocks
             elif getattr(self._port, "at_end", False):
@@ -138,7 +138,7 @@ class Device:
                 return
             elif now - self.arrived_s > silent_s:
                 raise PortError(f"no data has come from {self.url} for {silent_s:g} s: check the sensor and its cable")
-            message = self._watch.check(now, self.arrived_s, self._decoder.counts, segment)
+            message = self._health.check(now, self.arrived_s, self._decoder.counts, segment)
             if message is not None and notify is not None:
                 notify(message)
             if began is not None and received > _PATIENCE_BYTES:

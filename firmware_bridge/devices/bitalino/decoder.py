@@ -120,7 +120,7 @@ class BitalinoDecoder(PolledDecoder):
         begins = find_sequences(in_a_row, self._buffer, self._length)
         found = len(begins) > 0
         useless = int(begins[0]) if found else max(0, len(self._buffer) - in_a_row * self._length + 1)
-        if found and (useless or self._ever):
+        if found and (useless or self._found_any):
             # Only eight bits confirm the first of the four frames, which may be the end of a damaged frame.
             useless += self._length
         self._discarded += useless
@@ -129,10 +129,10 @@ class BitalinoDecoder(PolledDecoder):
         if not found:
             return False
         number = self._buffer[self._length - 1] >> 4
-        if self._ever and (lost := self._lost((number - self._number) % 16)):
+        if self._found_any and (lost := self._lost((number - self._number) % 16)):
             self._next += lost
             self._dropped += lost
-        self._number, self._locked, self._ever, self._lost_bytes = number, True, True, 0
+        self._number, self._locked, self._found_any, self._lost_bytes = number, True, True, 0
         return True
 
     def _lost(self, at_least: int) -> int:

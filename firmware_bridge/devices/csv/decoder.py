@@ -31,7 +31,7 @@ _PATIENCE_BYTES = 8192
 """Maximum number of bytes without a line of numbers, after which the stream is refused."""
 _LONGEST_ROW, _LONGEST_PREAMBLE, _LONGEST_TABLE_ROW = 256, 4096, 65536
 _LAYOUT_LINES = 3
-_RATE_LINES, _RATE_SPAN_S, _HELD_LINES, _HELD_BYTES = 8, 2.0, 4096, 1 << 20
+_RATE_LINES, _RATE_SPAN_S, _MAX_BUFFERED_LINES, _MAX_BUFFERED_BYTES = 8, 2.0, 4096, 1 << 20
 _BULK_BYTES = 2048
 _NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.IGNORECASE)
 
@@ -62,7 +62,7 @@ class CsvDecoder:
         self._rate_option = rate_hz
         self._strict = strict
         self._live, self._hint = live, hint
-        self._joining = live
+        self._at_start = live
         self._declared = declared or Declared()
         self._header: bytes | None = None
         self._layout: Layout | None = None
@@ -148,8 +148,8 @@ class CsvDecoder:
 
     def _reject(self, size: int) -> None:
         """Count an invalid line of `size` bytes, and one lost sample if samples have started."""
-        if self._joining:
-            self._joining = False
+        if self._at_start:
+            self._at_start = False
         elif self._pending:
             self._pending.append(b"?")
             self._discarded += size - 1
@@ -167,7 +167,7 @@ class CsvDecoder:
         if self._bytes and not self._columns:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.startswith(b"#"):
-            self._joining = False
+            self._at_start = False
             if not self._too_long(line):
                 self._declared = declared_by(line.rstrip(), self._declared)
             return []
@@ -180,8 +180,8 @@ class CsvDecoder:
         if names_value(text):
             self._start(text)
             return []
-        if self._joining:
-            self._joining = False
+        if self._at_start:
+            self._at_start = False
             return []
         fields = text.split(b",")
         if self._layout is not None:
@@ -190,7 +190,7 @@ class CsvDecoder:
         elif all(map(is_number, fields)) or self._fits_header(line, len(fields)):
             self._columns.append(len(fields))
             if len(self._columns) == _LAYOUT_LINES:
-                self._lay_out([*self._pending, line])
+                self._find_layout([*self._pending, line])
         elif not self._columns:
             self._header = text
             self._discarded += len(line)
@@ -201,7 +201,7 @@ class CsvDecoder:
 
     def _start(self, header: bytes) -> None:
         """Process a header that names the value column; the lines before it belong to an earlier run."""
-        self._joining = False
+        self._at_start = False
         self._header = header
         self._discarded += sum(map(len, self._pending))
         self._rejected += len(self._pending)
@@ -214,32 +214,36 @@ class CsvDecoder:
             return False
         return parse_line(line, layout_of(self._header, columns)[0]) is not None
 
-    def _lay_out(self, lines: list[bytes]) -> None:
+    def _find_layout(self, lines: list[bytes]) -> None:
         self._layout, unit = layout_of(self._header, majority(self._columns))
         self._declared = replace(self._declared, unit=self._declared.unit or unit)
         self._times = [row[1] for line in lines if (row := parse_line(line, self._layout)) is not None]
 
     def _layout_and_rate_known(self) -> bool:
         if self._layout is None:
-            return self._pending_bytes > _HELD_BYTES
-        if self._layout.time is None or len(self._pending) >= _HELD_LINES or self._pending_bytes > _HELD_BYTES:
+            return self._pending_bytes > _MAX_BUFFERED_BYTES
+        if (
+            self._layout.time is None
+            or len(self._pending) >= _MAX_BUFFERED_LINES
+            or self._pending_bytes > _MAX_BUFFERED_BYTES
+        ):
             return True
         return len(self._times) >= _RATE_LINES and self._times[-1] - self._times[0] >= _RATE_SPAN_S
 
     def _start_timeline(self) -> list[RawBlock]:
         """Determine layout and rate from the buffered lines, and decode these lines."""
         if self._layout is None:
-            self._lay_out(self._pending)
+            self._find_layout(self._pending)
         assert self._layout is not None
-        shown = None if self._layout.time is None else estimate_rate(np.array(self._times))
-        rate = self._rate_option or self._declared.rate_hz or shown
+        estimated = None if self._layout.time is None else estimate_rate(np.array(self._times))
+        rate = self._rate_option or self._declared.rate_hz or estimated
         if rate is None:
             raise FormatError(
                 "the lines do not state the sampling rate: give it in Hz, or add the line '# rate_hz: HZ'"
             )
-        if shown is not None and not 0.8 < shown / rate < 1.25:
+        if estimated is not None and not 0.8 < estimated / rate < 1.25:
             raise FormatError(
-                f"the stated rate is {float(rate):g} Hz but the time column shows {float(shown):.4g} Hz: "
+                f"the stated rate is {float(rate):g} Hz but the time column shows {float(estimated):.4g} Hz: "
                 "correct the rate, or the time column's name (millis, or time_s for seconds)"
             )
         self._timeline = Timeline(rate, self._declared)

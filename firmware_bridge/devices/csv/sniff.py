@@ -11,7 +11,7 @@ __all__ = ["at_grove_rate", "bare_counts", "has_rows"]
 _ROWS = 3
 _GROVE_TOP = 1023
 _LISTEN_S = 2.0
-_HELD_BACK_S = 1.5
+_MAX_DELAY_S = 1.5
 """Maximum delay of the first read: the lines of this many seconds may arrive at once."""
 _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
 """Limits of the line rate around 19.5 Hz. They exclude a sketch with a delay of 50 ms, which prints 19.9 lines/s."""
@@ -50,7 +50,7 @@ def at_grove_rate(received: ReceivedBytes) -> bool | None:
     if not received.arrivals:
         return False
     lines, seconds = received.data.count(b"\n"), received.arrivals[-1][1]
-    if lines > _FASTEST_HZ * (_HELD_BACK_S + 2 * seconds):
+    if lines > _FASTEST_HZ * (_MAX_DELAY_S + 2 * seconds):
         return False
     if seconds < _LISTEN_S:
         return None

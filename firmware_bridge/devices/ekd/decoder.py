@@ -33,7 +33,7 @@ _FOREIGN_HELLOS = 3
 """Consecutive HELLOs of another version after which the device is refused; each is answered by a request."""
 _PATIENCE_BYTES = 8192
 """Maximum number of bytes without a valid frame, after which the stream is refused."""
-_HELD_SAMPLES = 1 << 16
+_MAX_BUFFERED_SAMPLES = 1 << 16
 """Maximum number of samples that are buffered before the first HELLO."""
 _PLAUSIBLE_GAP_S = 600
 _STREAK_FRAMES = 8
@@ -57,16 +57,16 @@ class EkdDecoder:
         self._frames = Decoder()
         self._hello: Hello | None = None
         self._status: Status | None = None
-        self._refusal: str | None = None
+        self._invalid_hello: str | None = None
         self._foreign, self._version = 0, VERSION
         self._bytes = 0
-        self._asked = False
+        self._requested = False
         self._error: FormatError | None = None
         self._segment = 0
         self._next: int | None = None
         self._run: list[bytes] = []
-        self._held: deque[bytes] = deque()
-        self._held_samples = 0
+        self._buffered: deque[bytes] = deque()
+        self._buffered_samples = 0
         self._streak: list[bytes] = []
         self._streak_next = 0
         self._blocks: list[RawBlock] = []
@@ -92,8 +92,8 @@ class EkdDecoder:
         """See `StreamDecoder`."""
         if self._hello is not None:
             return None
-        if self._refusal is not None:
-            return self._refusal
+        if self._invalid_hello is not None:
+            return self._invalid_hello
         if self._foreign:
             return _foreign_version(self._version)
         if self._frames.frames:
@@ -105,9 +105,9 @@ class EkdDecoder:
 
     def take_request(self) -> bytes:
         """REQUEST_HELLO once at the start, and again after each HELLO of another version."""
-        if self._asked or (self._hello is not None and not self._foreign):
+        if self._requested or (self._hello is not None and not self._foreign):
             return b""
-        self._asked = True
+        self._requested = True
         return DELIMITER + encode(RequestHello())
 
     def stop_command(self) -> bytes:
@@ -127,13 +127,14 @@ class EkdDecoder:
                 elif self._hello is None and self._foreign:
                     self._rejected += 1
                 elif self._hello is None:
-                    self._hold(payload)
+                    self._buffer_data(payload)
                 else:
                     self._place(payload)
             else:
                 self._control(payload)
         lost = self._hello is None and (
-            self._held_samples > _HELD_SAMPLES or (not self._frames.frames and self._bytes > _PATIENCE_BYTES)
+            self._buffered_samples > _MAX_BUFFERED_SAMPLES
+            or (not self._frames.frames and self._bytes > _PATIENCE_BYTES)
         )
         if lost and self._error is None:
             self._error = FormatError(self.failure_reason())
@@ -161,17 +162,17 @@ class EkdDecoder:
                 if (fault := hello.fault()) is None:
                     self._process_hello(hello)
                 else:
-                    self._refusal = f"the device's HELLO states {fault}: its firmware must be corrected"
+                    self._invalid_hello = f"the device's HELLO states {fault}: correct its firmware"
                     self._frames.reject(payload)
             case ForeignHello(version):
                 self._foreign, self._version = self._foreign + 1, version
                 self._rejected += 1
-                self._asked = False
+                self._requested = False
                 if self._hello is None:
                     # The DATA before this HELLO is of the other version and is discarded.
-                    self._rejected += len(self._held)
-                    self._held.clear()
-                    self._held_samples = 0
+                    self._rejected += len(self._buffered)
+                    self._buffered.clear()
+                    self._buffered_samples = 0
                 if self._foreign >= _FOREIGN_HELLOS:
                     self._error = FormatError(_foreign_version(version))
             case Status() as status:
@@ -191,8 +192,8 @@ class EkdDecoder:
         self._flush()
         self._hello = hello
         if first:
-            while self._held:
-                self._place(self._held.popleft())
+            while self._buffered:
+                self._place(self._buffered.popleft())
             return
         self._segment += 1
         self._next = None
@@ -200,9 +201,9 @@ class EkdDecoder:
         for payload in streak:
             self._place(payload)
 
-    def _hold(self, payload: bytes) -> None:
-        self._held.append(payload)
-        self._held_samples += payload[7]
+    def _buffer_data(self, payload: bytes) -> None:
+        self._buffered.append(payload)
+        self._buffered_samples += payload[7]
 
     def _place(self, payload: bytes) -> None:
         """Process one DATA frame according to its index."""

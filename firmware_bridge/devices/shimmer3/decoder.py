@@ -48,7 +48,7 @@ class Shimmer3Decoder(PolledDecoder):
     Packets have no checksum: a damaged reading whose two unused bits are 0 cannot be distinguished from a valid one.
     """
 
-    _answers = True
+    _has_answers = True
 
     def __init__(self, options: StreamOptions) -> None:
         check_settings("shimmer3", options.settings)
@@ -60,22 +60,22 @@ class Shimmer3Decoder(PolledDecoder):
 
     def _next_command(self, waited_s: float) -> bytes:
         """Send the inquiry after stop, configure the device by its answer, and start it."""
-        if self._state == "asking" and waited_s > _ANSWER_S:
+        if self._state == "inquiring" and waited_s > _ANSWER_S:
             return self._enter("stopping", STOP)
         if (self._state == "stopping" and waited_s >= _STOPPING_S) or (
             self._state == "setting" and waited_s >= _SETTING_S
         ):
             self._buffer, self._locked = b"", False
-            return self._enter("asking", INQUIRY)
-        if self._state == "asking" and (answer := find_inquiry(self._buffer)) is not None:
-            return self._follow(answer)
+            return self._enter("inquiring", INQUIRY)
+        if self._state == "inquiring" and (answer := find_inquiry(self._buffer)) is not None:
+            return self._process_inquiry(answer)
         return b""
 
     def _receive_before_start(self, data: bytes) -> None:
-        if self._state == "asking":
+        if self._state == "inquiring":
             self._buffer = (self._buffer + data)[-_ANSWER_BYTES:]
 
-    def _follow(self, answer: Inquiry) -> bytes:
+    def _process_inquiry(self, answer: Inquiry) -> bytes:
         """The command to send after the answer to an inquiry."""
         if GSR not in answer.channels:
             if self._configured:
@@ -145,7 +145,7 @@ class Shimmer3Decoder(PolledDecoder):
         length, ticks = self._inquiry.packet_bytes, self._inquiry.ticks
         found = find_packets(self._buffer, in_a_row, length, ticks)
         useless = max(0, len(self._buffer) - in_a_row * length + 1) if found is None else found[0]
-        self._discarded += useless if self._ever else 0
+        self._discarded += useless if self._found_any else 0
         self._buffer = self._buffer[useless:]
         if found is None:
             return False
@@ -158,7 +158,7 @@ class Shimmer3Decoder(PolledDecoder):
             lost = round(later / ticks)
             self._next += lost
             self._dropped += lost
-        self._expected, self._locked, self._ever = clock, True, True
+        self._expected, self._locked, self._found_any = clock, True, True
         return True
 
     def _find_layout(self) -> bool:

@@ -240,8 +240,8 @@ class FormatContract:
             wire = self.record(signal)
             for skipped in (0, 1, 2, 3, 5, 17, 101):
                 for size in (200, 1000, 8000):
-                    heard = ReceivedBytes(wire[skipped : skipped + size], live)
-                    recognised = {format.name for format in installed_formats() if format.recognises(heard)}
+                    received = ReceivedBytes(wire[skipped : skipped + size], live)
+                    recognised = {format.name for format in installed_formats() if format.recognises(received)}
                     assert recognised <= {self.recognised_as()}
             assert find_format(self.recognised_as()).recognises(ReceivedBytes(wire, live))
 
@@ -251,9 +251,9 @@ class FormatContract:
 
     @pytest.mark.parametrize("bauds", [(115200, 9600), (9600, 115200), (115200, 57600), (57600, 115200)])
     def test_bytes_at_a_wrong_baud_rate_are_recognised_by_no_format(self, bauds: tuple[int, int]) -> None:
-        heard = misread(self.wire[:3000], *bauds)
+        received = misread(self.wire[:3000], *bauds)
         for at in (0, 7):
-            assert not [f.name for f in installed_formats() if f.recognises(ReceivedBytes(heard[at:], live=True))]
+            assert not [f.name for f in installed_formats() if f.recognises(ReceivedBytes(received[at:], live=True))]
 
 
 class TestEkd(FormatContract):

@@ -14,7 +14,7 @@ PACKAGE = """
 from dataclasses import replace
 from firmware_bridge.devices.csv.decoder import FORMAT as CSV
 
-FORMAT = replace(CSV, name="mydevice", recognises=lambda heard: heard.data.startswith(b"MINE"))
+FORMAT = replace(CSV, name="mydevice", recognises=lambda received: received.data.startswith(b"MINE"))
 """
 
 

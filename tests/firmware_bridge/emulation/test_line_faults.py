@@ -43,9 +43,9 @@ def test_baud_rate_error_of_two_percent_is_tolerated(data: bytes) -> None:
 
 def test_fast_reader_receives_many_characters_from_a_slow_sender() -> None:
     # 'U' at 9600 baud alternates every 104 us. At 115200 baud each low level is a zero without a stop bit, or its end.
-    heard = misread(b"U" * 10, 9600, 115200)
-    assert len(heard) >= 40
-    assert set(heard) <= {0, 0xE0, 0xC0, 0xF0, 0x80, 0xF8, 0xFC, 0xFE}
+    received = misread(b"U" * 10, 9600, 115200)
+    assert len(received) >= 40
+    assert set(received) <= {0, 0xE0, 0xC0, 0xF0, 0x80, 0xF8, 0xFC, 0xFE}
 
 
 def test_slow_reader_receives_few_characters_from_a_fast_sender() -> None:

@@ -16,11 +16,11 @@ def block(first_index: int, n: int = 128, segment: int = 0) -> RawBlock:
 
 
 def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
-    watch = DeviceHealth("/dev/x")
+    health = DeviceHealth("/dev/x")
     messages = []
     for i in range(100):
         counts = StreamCounts(samples=1000, rejected=i, dropped=8 * i)
-        messages.append(watch.check(10 + i / 10, 10 + i / 10, counts, 0))
+        messages.append(health.check(10 + i / 10, 10 + i / 10, counts, 0))
     sentences = [sentence for sentence in messages if sentence]
     assert 9 <= len(sentences) <= 11
     assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in total 1 and 8)"
@@ -29,26 +29,26 @@ def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
 
 
 def test_device_without_faults_gives_no_message() -> None:
-    watch = DeviceHealth("/dev/x")
-    assert [watch.check(i, i, GOOD, 0) for i in range(30)] == [None] * 30
+    health = DeviceHealth("/dev/x")
+    assert [health.check(i, i, GOOD, 0) for i in range(30)] == [None] * 30
 
 
 def test_silence_is_reported_once_each_time() -> None:
-    watch = DeviceHealth("/dev/x")
-    assert watch.check(2.0, 0.0, GOOD, 0) is None
+    health = DeviceHealth("/dev/x")
+    assert health.check(2.0, 0.0, GOOD, 0) is None
     assert (
-        watch.check(3.5, 0.0, GOOD, 0)
+        health.check(3.5, 0.0, GOOD, 0)
         == "no data has come from /dev/x for 4 s: check the wiring, the baud rate and the device format"
     )
-    assert watch.check(9.0, 0.0, GOOD, 0) is None
-    assert watch.check(10.0, 9.9, GOOD, 0) is None
-    assert "for 3 s" in str(watch.check(12.9, 9.9, GOOD, 0))
+    assert health.check(9.0, 0.0, GOOD, 0) is None
+    assert health.check(10.0, 9.9, GOOD, 0) is None
+    assert "for 3 s" in str(health.check(12.9, 9.9, GOOD, 0))
 
 
 def test_device_status_changes_are_reported() -> None:
-    watch = DeviceHealth("/dev/x")
+    health = DeviceHealth("/dev/x")
     messages = [
-        watch.check(float(i), float(i), StreamCounts(samples=9, status=status), 0)
+        health.check(float(i), float(i), StreamCounts(samples=9, status=status), 0)
         for i, status in enumerate(
             [None, Status(0, 0, False), Status(0, 0, True), Status(0, 5, True), Status(8, 5, True), Status(8, 5, False)]
         )
@@ -64,19 +64,19 @@ def test_device_status_changes_are_reported() -> None:
 
 
 def test_restart_is_reported_once() -> None:
-    watch = DeviceHealth("/dev/x")
-    assert watch.check(0, 0, GOOD, 0) is None
-    assert watch.check(2, 2, GOOD, 1) == "the device has restarted"
-    assert watch.check(4, 4, GOOD, 1) is None
+    health = DeviceHealth("/dev/x")
+    assert health.check(0, 0, GOOD, 0) is None
+    assert health.check(2, 2, GOOD, 1) == "the device has restarted"
+    assert health.check(4, 4, GOOD, 1) is None
 
 
 def rate_messages(true_hz: float, seconds: int = 40) -> list[str]:
-    watch = DeviceHealth("/dev/x")
+    health = DeviceHealth("/dev/x")
     messages = []
     for second in range(1, seconds):
         now = second * 128 / true_hz
-        watch.add_block(block(128 * (second - 1)), now)
-        messages.append(watch.check(now, now, GOOD, 0))
+        health.add_block(block(128 * (second - 1)), now)
+        messages.append(health.check(now, now, GOOD, 0))
     return [sentence for sentence in messages if sentence]
 
 
