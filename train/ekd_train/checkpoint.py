@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file with its JSON state in the header, replaced by a single rename.
 
 Nothing is pickled. A file holds the weights of every module, the state of every optimizer, the best weights so
-far and the history, so that a run killed at any moment resumes at its last finished epoch to the same weights.
+far and the history, so that a killed run resumes from its last finished epoch and gives the same weights.
 If a file cannot be written (full disk, no permission), saving raises ConfigError and the previous file stays.
 """
 
@@ -25,7 +25,7 @@ _BEST = "best"
 
 
 def checkpoint_path(folder: Path, stage: str) -> Path:
-    """The checkpoint of an unfinished stage."""
+    """Return the path of a stage's checkpoint."""
     return folder / f"checkpoint-{stage}.safetensors"
 
 
@@ -35,7 +35,7 @@ def save_weights(path: Path, module: nn.Module, **meta: Any) -> None:
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
-    """Load what `save_weights` wrote into `module` and return its meta.
+    """Load weights that `save_weights` wrote into `module` and return their meta.
 
     Raises ConfigError if the file is missing, damaged or of another network.
     """
@@ -45,7 +45,7 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
 
 
 def load_meta(path: Path) -> dict[str, Any]:
-    """The meta of a file written here, without its tensors. Raises ConfigError if it is missing or damaged."""
+    """Return the meta of a file without its tensors. Raises ConfigError if it is missing or damaged."""
     return _read(path, tensors=False)[1]
 
 
@@ -88,7 +88,7 @@ def load_state(
 
 def _write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     header = {"ekd": json.dumps({"format": FORMAT, **meta})}
-    # not save_file: if killed it leaves a file of a random name, and its errors hide the cause
+    # save_file leaves a file of a random name if the process is killed, and its errors hide the cause
     write_whole(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata=header))
 
 
@@ -110,4 +110,6 @@ def _restore(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
     try:
         module.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        raise ConfigError(f"{path} holds another network than its run folder describes") from error
+        raise ConfigError(
+            f"{path} has the weights of another network than its run folder describes: train again"
+        ) from error

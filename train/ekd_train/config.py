@@ -1,7 +1,7 @@
 """The training configuration: frozen dataclasses, read from TOML presets, changed by dotted keys.
 
-Its sections are in `ekd_train.settings.sections`. Every setting carries its sentence and its range, see
-`ekd_train.settings.field`.
+Its sections are in `ekd_train.settings.sections`. Every setting has a help sentence and a range (see
+`ekd_train.settings.field`).
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that determines a run, apart from the data itself."""
+    """All settings of a run."""
 
     data: str = setting("synthetic", "the dataset, as for --data")
     targets: tuple[str, ...] = setting(("arousal",), "the ratings to predict")
@@ -61,19 +61,19 @@ class TrainConfig:
             raise ConfigError("targets must name at least one rating, each once, such as ['arousal']")
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; `from_json` is its exact inverse."""
+        """Return a JSON-ready dict; `from_json` is its exact inverse."""
         return dataclasses.asdict(self) | {"targets": list(self.targets)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TrainConfig":
-        """A configuration from nested tables (TOML or JSON).
+        """Return the configuration of nested tables (TOML or JSON).
 
         Raises ConfigError for unknown keys and for values of the wrong kind.
         """
         return _from_table(cls, data, "")
 
     def override(self, assignments: Sequence[str]) -> "TrainConfig":
-        """This configuration with `key=value` changes, such as `student.epochs=3`.
+        """Return this configuration with `key=value` changes, such as `student.epochs=3`.
 
         A value is read as TOML; a text that is not a TOML value is a string.
         """
@@ -108,7 +108,7 @@ def _from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     unknown = sorted(set(table) - set(hints))
     if unknown:
         raise ConfigError(
-            f"unknown setting {where}{unknown[0]}: known here are {', '.join(hints)}{did_you_mean(unknown[0], hints)}"
+            f"unknown setting {where}{unknown[0]}: choose from {', '.join(hints)}{did_you_mean(unknown[0], hints)}"
         )
     values = {name: _checked(hints[name], value, f"{where}{name}") for name, value in table.items()}
     for field_ in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -141,19 +141,19 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
 
 
 def preset_names() -> list[str]:
-    """The presets that ship with ekd."""
+    """Return the names of the presets that ekd includes."""
     folder = resources.files("ekd_train") / "presets"
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def describe_preset(name: str) -> str:
-    """The first sentence of a shipped preset's comment."""
+    """Return the first sentence of a shipped preset's comment."""
     text = (resources.files("ekd_train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     return text.splitlines()[0].removeprefix("#").strip()
 
 
 def load_preset(name: str) -> TrainConfig:
-    """The configuration of a shipped preset, or of a TOML file given by its path."""
+    """Return the configuration of a shipped preset or of a TOML file."""
     path = Path(name)
     if name in preset_names():
         text = (resources.files("ekd_train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")

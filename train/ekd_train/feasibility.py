@@ -1,4 +1,4 @@
-"""Whether data and settings fit each other, checked before windows are converted. Importable without torch."""
+"""Checks that data and settings fit each other, before windows are converted. Importable without torch."""
 
 from ekd_edge.errors import ConfigError
 from ekd_train.config import TrainConfig
@@ -10,7 +10,7 @@ __all__ = ["check_split", "check_targets"]
 
 
 def check_targets(config: TrainConfig, source: Source) -> None:
-    """Raise ConfigError where the data has no ratings of a target."""
+    """Raise ConfigError if the data has no ratings of a target."""
     for target in config.targets:
         if target not in source.targets:
             raise ConfigError(
@@ -20,7 +20,7 @@ def check_targets(config: TrainConfig, source: Source) -> None:
 
 
 def check_split(config: TrainConfig, split: Split, has_eeg: bool) -> None:
-    """Raise ConfigError where the split leaves too few subjects.
+    """Raise ConfigError if the split leaves too few subjects.
 
     Args:
         config: the settings.
@@ -34,7 +34,7 @@ def check_split(config: TrainConfig, split: Split, has_eeg: bool) -> None:
         return
     if not split.validation:
         raise ConfigError(
-            f"{len(split.train) + len(split.test)} subjects leave none for validation, which chooses the best epoch: "
+            f"{len(split.train) + len(split.test)} subjects leave none for validation, which selects the best epoch: "
             "add subjects"
         )
     if has_eeg and config.feedback.every and len(split.train) < 2:

@@ -34,20 +34,20 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method("teacher", "Teacher (EEG + GSR)", "none", (), "the teacher, before adaptive feedback"),
-        Method("student", "Student (GSR)", "none", (), "the student from the labels alone"),
+        Method("student", "Student (GSR)", "none", (), "the student, trained on the labels only"),
         Method(
             "student-compact",
             "Compact student (GSR)",
             "none",
             ("network.student=compact",),
-            "the student of kind compact, from the labels alone",
+            "the student of kind compact, trained on the labels only",
         ),
         Method(
             "student-edge",
             "Edge student (GSR)",
             "none",
             ("network.student=edge",),
-            "the student of kind edge, from the labels alone",
+            "the student of kind edge, trained on the labels only",
         ),
         Method(
             "label-smoothing",
@@ -94,10 +94,10 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             "kd-joint",
-            "KD, teacher trained on (task loss alone)",
+            "KD, teacher trained further (task loss only)",
             "teacher",
             ("feedback.quiz=0",),
-            "control for feedback: the same teacher updates, from its own task alone",
+            "control for feedback: the same teacher updates, from its own loss only",
         ),
         Method(
             "kd-feedback",
@@ -112,7 +112,7 @@ METHODS: Mapping[str, Method] = {
 
 
 def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> tuple[str, ...]:
-    """These methods in the order of `METHODS`.
+    """Return these methods in the order of `METHODS`.
 
     Raises ConfigError for an unknown or missing name, and for a method that the data or configuration does not allow.
     """
@@ -122,7 +122,7 @@ def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> 
                 f"there is no method {name!r}: choose from {', '.join(METHODS)}{did_you_mean(name, METHODS)}"
             )
         if not has_eeg and (name == "teacher" or METHODS[name].taught_by in ("teacher", "crossfit")):
-            raise ConfigError(f"the method {name} needs EEG, which this data lacks: leave it out")
+            raise ConfigError(f"the method {name} needs EEG, but the data has none: leave the method out")
         if name in ("kd-feedback", "kd-joint") and config.feedback.every == 0:
             raise ConfigError(f"the method {name} needs adaptive feedback: set feedback.every to 1 or more")
         if name == "kd-unrated" and config.split.rated == 1:
@@ -133,5 +133,5 @@ def choose_methods(names: Sequence[str], config: TrainConfig, has_eeg: bool) -> 
 
 
 def settings_of(name: str, config: TrainConfig) -> TrainConfig:
-    """The configuration with the method's changes."""
+    """Return the configuration with the method's changes."""
     return config.override(METHODS[name].settings)

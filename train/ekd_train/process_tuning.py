@@ -12,8 +12,8 @@ _LARGEST_BLOCK = 1 << 30
 def keep_freed_memory() -> None:
     """Let this process keep freed blocks of up to 1 GiB for later allocations; effective with glibc only.
 
-    Otherwise every large array is returned to the system, and the pages of the next one are mapped and cleared: 6 % of
-    a training step with feedback, and as long as the filtering in a conversion. See mallopt(3).
+    Without it every large array is returned to the system, and the pages of the next one are mapped and cleared. This
+    takes 6 % of a training step with feedback, and in a conversion as long as the filtering. See mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -12,7 +12,7 @@ from ekd_train.training.loop import EpochRecord
 __all__ = ["TerminalReporter"]
 
 QUIET_S = 10.0
-"""Least time between two lines about reading without a terminal."""
+"""Shortest time between two lines about reading without a terminal, in seconds."""
 
 
 class TerminalReporter:

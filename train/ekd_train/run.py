@@ -35,16 +35,16 @@ STUDENT_FILE = "student.safetensors"
 TEACHER_FILE = "teacher.safetensors"
 
 _READS = {"teacher": ("teacher", "compute"), "student": ("student", "distill", "feedback", "compute")}
-"""The tables of the configuration that a stage reads."""
+"""The tables of the configuration on which each stage depends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder, opened.
+    """An open run folder.
 
     source: the name of the dataset, such as "synthetic".
     identity: the dataset's identity, by which evaluation recognizes training subjects.
-    synthetic: true if no person was measured.
+    synthetic: whether the data is synthetic.
     has_eeg: false if the dataset has GSR only, so that there is no teacher.
     """
 
@@ -110,7 +110,7 @@ class Run:
     def student(self) -> Student:
         """The distilled student in inference mode."""
         if not (self.path / STUDENT_FILE).is_file():
-            raise ConfigError(f"{self.path} holds no student yet: finish it with ekd-train --resume {self.path}")
+            raise ConfigError(f"{self.path} has no student yet: finish it with ekd-train --resume {self.path}")
         student = Student(self.network)
         load_weights(self.path / STUDENT_FILE, student)
         return student.eval()
@@ -118,7 +118,7 @@ class Run:
     def teacher(self) -> Teacher:
         """The trained teacher in inference mode."""
         if not (self.path / TEACHER_FILE).is_file():
-            raise ConfigError(f"{self.path} holds no teacher yet: train it with ekd-train teacher")
+            raise ConfigError(f"{self.path} has no teacher yet: train it with ekd-train teacher")
         teacher = Teacher(self.network)
         load_weights(self.path / TEACHER_FILE, teacher)
         return teacher.eval()
@@ -141,21 +141,21 @@ class Run:
         write_json(self.path / "run.json", data)
 
     def with_results(self, **results: Any) -> "Run":
-        """This run with more results, saved."""
+        """Save this run with more results and return it."""
         run = dataclasses.replace(self, results={**self.results, **results})
         run.save()
         return run
 
     def with_config(self, config: TrainConfig) -> "Run":
-        """This run with another configuration of its remaining stages, saved.
+        """Save this run with another configuration of its remaining stages and return it.
 
         Raises ConfigError for settings of finished stages, and if an unfinished stage would change.
         """
         changed = {name for name in config.to_json() if getattr(config, name) != getattr(self.config, name)}
         for name in sorted(changed - {table for tables in _READS.values() for table in tables}):
-            raise ConfigError(f"{name} was fixed when {self.path} was started: start a new run to change it")
+            raise ConfigError(f"{name} cannot be changed after {self.path} was started: start a new run")
         if "teacher" in changed and "teacher" in self.results:
-            raise ConfigError(f"teacher is fixed since {self.path} has its teacher: start a new run to change it")
+            raise ConfigError(f"teacher cannot be changed because {self.path} has a trained teacher: start a new run")
         for stage, tables in _READS.items():
             checkpoint = checkpoint_path(self.path, stage)
             if checkpoint.is_file() and stage not in self.results and changed & set(tables):
@@ -169,7 +169,7 @@ class Run:
 
 
 def create_run(path: Path, **fields: Any) -> Run:
-    """Start a new run folder; an existing one is never overwritten."""
+    """Create a run folder. Raises ConfigError if it exists."""
     refuse_existing(path)
     run = Run(path=path, results={}, **fields)
     run.save()
@@ -183,12 +183,12 @@ def refuse_existing(path: Path) -> None:
 
 
 def default_run_path(preset: str, root: str = "runs") -> Path:
-    """A new folder under `root`, named by time and preset."""
+    """Return the path of a new folder under `root`, named by time and preset."""
     return Path(root) / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(preset).stem}"
 
 
 def newest_run(root: Path | str = "runs") -> Path:
-    """The newest run folder below `root` that holds a finished student.
+    """Return the newest run folder below `root` that has a finished student.
 
     Raises ConfigError if there is none.
     """

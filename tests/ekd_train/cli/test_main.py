@@ -89,7 +89,7 @@ def test_teacher_and_distill_commands_give_the_same_student(
     assert _train("--preset", preset, "--out", tmp_path / "both") == 0
     assert _train("teacher", "--preset", preset, "--out", tmp_path / "steps") == 0
     assert _train("distill", tmp_path / "steps", "--set", "high=at-or-above") == 2
-    assert "high was fixed when" in capsys.readouterr().err
+    assert "high cannot be changed after" in capsys.readouterr().err
     assert _train("distill", tmp_path / "steps") == 0
     assert _weights_equal(tmp_path / "both/student.safetensors", tmp_path / "steps/student.safetensors")
 
@@ -149,8 +149,8 @@ def test_resume_refuses_other_settings_of_the_run(
         (("--preset", "paper"), "leave --preset out"),
         (("--target", "valence"), "leave --target out"),
         (("--out", tmp_path / "other"), "leave --output out"),
-        (("--set", "split.kind=trial-leaky"), "split was fixed when"),
-        (("--set", "teacher.epochs=9"), "teacher is fixed since"),
+        (("--set", "split.kind=trial-leaky"), "split cannot be changed after"),
+        (("--set", "teacher.epochs=9"), "teacher cannot be changed because"),
         (("--set", "feedback.every=0"), "the student of"),
     ]:
         capsys.readouterr()
@@ -194,7 +194,7 @@ def test_gsr_recordings_train_a_student_without_teacher(
         labels += [f"r{number},p{number},calm,2,30,2", f"r{number},p{number},tense,30,59,8"]
     (folder / "labels.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
     assert _train("--preset", preset, "--data", f"recordings:{folder}", "--out", tmp_path / "run") == 0
-    assert "no teacher" in capsys.readouterr().err
+    assert "without a teacher" in capsys.readouterr().err
     run = Run.load(tmp_path / "run")
     assert not run.has_eeg
     assert not run.synthetic

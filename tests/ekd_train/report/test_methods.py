@@ -2,7 +2,7 @@ from ekd_train.report.methods import comparison_pairs, ordered, short_title, tit
 
 
 def test_titles_and_order() -> None:
-    assert title("kd-joint") == "KD, teacher trained on (task loss alone)"
+    assert title("kd-joint") == "KD, teacher trained further (task loss only)"
     assert short_title("teacher") == "Teacher"
     assert title("mixup") == "mixup"
     assert ordered(["mixup", "kd", "student", "teacher", "cutout"]) == ("teacher", "student", "kd", "mixup", "cutout")

@@ -133,8 +133,8 @@ def test_another_sweep_in_the_same_folder_is_refused(
         (["--device", "cuda:99"], "cannot be used"),
         (["--ray", "nonsense"], "write HOST:PORT"),
         (["--ray", "ray://head:10001"], "--ray auto"),
-        (["--ray", "127.0.0.1:9"], "no Ray cluster answers at 127.0.0.1:9"),
-        (["--ray", "127.0.0.1:99999"], "no Ray cluster answers at 127.0.0.1:99999"),
+        (["--ray", "127.0.0.1:9"], "no Ray cluster responds at 127.0.0.1:9"),
+        (["--ray", "127.0.0.1:99999"], "no Ray cluster responds at 127.0.0.1:99999"),
     ],
 )
 def test_bad_input_ends_in_one_sentence(

@@ -78,7 +78,7 @@ def test_stacked_folds_have_separate_cross_fitted_teachers(tmp_path: Path) -> No
 
 def test_more_teachers_than_subjects_are_refused(tmp_path: Path) -> None:
     config = TrainConfig.from_json(TINY).override(["distill.crossfit=9"])
-    with pytest.raises(ConfigError, match=r"9 cross-fitted teachers need as many training subjects, there are \d"):
+    with pytest.raises(ConfigError, match=r"9 cross-fitted teachers need as many training subjects, but there are \d"):
         run_cell(config, Cell("arousal", 0, 0), ["kd-crossfit"], tmp_path, "cpu", 1)
     with pytest.raises(ConfigError, match="at least 2"):
         config.override(["distill.crossfit=1"])

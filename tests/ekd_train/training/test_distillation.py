@@ -114,7 +114,7 @@ def test_projections_pair_the_tokens_of_a_position():
     torch.testing.assert_close(PoolProjection()(feature), expected)
     torch.testing.assert_close(LinearProjection(TINY)(feature), expected)
     assert isinstance(build_projection("pool", TINY), PoolProjection)
-    with pytest.raises(ConfigError, match="'pool' or 'linear'"):
+    with pytest.raises(ConfigError, match="choose pool or linear"):
         build_projection("sum", TINY)
 
 

@@ -1,4 +1,4 @@
-"""`ekd-train data`: list a dataset's subjects, or write one of them as a recording."""
+"""`ekd-train data`: list a dataset's subjects, or write the recordings of one subject."""
 
 import argparse
 import sys
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(source.subjects))
         return 0
     if options.output is None:
-        raise ConfigError("name the file to write with --output FILE.csv")
+        raise ConfigError("name the file to write: --output FILE.csv")
     recordings = source.dataset.read([options.subject])
     chosen = [one for one in recordings if options.recording in (None, one.name)]
     if not chosen:
@@ -60,6 +60,6 @@ def run(options: argparse.Namespace) -> int:
         write_recording(path, recording)
         print(path)
     for note in source.dataset.notes:
-        if note not in source.notes:  # found while reading
+        if note not in source.notes:  # sessions that could not be read
             print(f"ekd-train: {note}", file=sys.stderr)
     return 0

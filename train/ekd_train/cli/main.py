@@ -1,6 +1,6 @@
 """`ekd-train`: train the teacher, distill the student, compare methods in sweeps.
 
-Exit status: 0, 1 where cells of a sweep failed, 2 for a fault with one sentence on stderr, 130 on Ctrl-C.
+Exit status: 0; 1 if cells of a sweep failed; 2 for an error, with one sentence on stderr; 130 on Ctrl-C.
 """
 
 import sys
@@ -16,7 +16,7 @@ PROGRAM = Program(
     "Train the EEG + GSR teacher and distill the GSR-only student.",
     (
         Command("train", "train the teacher, then distill the student", "ekd_train.cli.train"),
-        Command("teacher", "train the teacher alone", "ekd_train.cli.teacher"),
+        Command("teacher", "train only the teacher", "ekd_train.cli.teacher"),
         Command("distill", "distill the student of a trained teacher", "ekd_train.cli.distill"),
         Command("sweep", "train every method on every fold, target and seed", "ekd_train.cli.sweep"),
         Command("report", "write and print the report of a sweep, finished or not", "ekd_train.cli.report"),

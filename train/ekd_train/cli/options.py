@@ -1,4 +1,4 @@
-"""Options that several `ekd-train` commands share, and what they print at the end."""
+"""Options and final output that several `ekd-train` commands share."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that begin a run."""
+    """Add the options of a new run."""
     parser.add_argument("--preset", help=f"a shipped preset or a .toml file (default: {DEFAULT_PRESET})")
     parser.add_argument("--data", help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER")
     parser.add_argument("--target", action="append", help="the rating to predict; repeat it for several")
@@ -66,14 +66,14 @@ def add_set_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def preset_list() -> str:
-    """The shipped presets, one a line, for a command's help."""
+    """Return the shipped presets, one per line, for a command's help."""
     width = max(map(len, preset_names()))
     lines = [f"  {name:<{width}}  {describe_preset(name)}" for name in preset_names()]
     return "\n".join(["presets:", *lines])
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
-    """The configuration that the options of `add_setup_arguments` describe. Raises ConfigError."""
+    """Return the configuration of the options of `add_setup_arguments`. Raises ConfigError."""
     from ekd_train.data.splits import parse_split
 
     config = load_preset(options.preset or DEFAULT_PRESET)
@@ -85,12 +85,12 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 
 
 def check_training_packages() -> None:
-    """Raise ConfigError where a package that training needs is not installed."""
+    """Raise ConfigError if a package that training needs is not installed."""
     require_packages("training", "torch", "safetensors", "rich")
 
 
 def resume_hint() -> int:
-    """The sentence after Ctrl-C; returns the exit status."""
+    """Print how to resume after Ctrl-C; return the exit status."""
     print("\nekd-train: stopped; --resume RUN continues from the last finished epoch", file=sys.stderr)
     return 130
 

@@ -1,4 +1,4 @@
-"""`ekd-train sweep`: all folds, targets, seeds and methods, and the report at their end."""
+"""`ekd-train sweep`: train all folds, targets, seeds and methods, and write the report."""
 
 import argparse
 import contextlib
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument(
         "--methods",
         metavar="NAMES",
-        help="such as student,kd,kd-feedback,teacher (the default; student alone without EEG)",
+        help="such as student,kd,kd-feedback,teacher (the default; only student without EEG)",
     )
     plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
     plan.add_argument(
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=1,
         metavar="N",
-        help="train N folds side by side as one: faster on a GPU (default: 1)",
+        help="train N folds together as one network, which is faster on a GPU (default: 1)",
     )
     where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: auto, HOST:PORT of its head, or local")
     where.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     plan, folder = _plan(args)
     warning = {"warning": LEAKY_WARNING} if plan.config.split.kind == "trial-leaky" else {}
     executor = _executor(args, len(plan.cells()))
-    # Only the result may go to stdout: Ray prints there what a failing node logged.
+    # Only the result may go to stdout, but Ray prints the log of a failing node there.
     try:
         with contextlib.redirect_stdout(io.StringIO()), SweepReporter() as reporter:
             for text in warning.values():
@@ -170,7 +170,9 @@ def _executor(args: argparse.Namespace, cells: int) -> "Executor":
     from ekd_train.sweeps import api
 
     if args.ray is not None and args.stack > 1:
-        raise ConfigError("--stack trains folds side by side on this machine's GPU: leave it or --ray out")
+        raise ConfigError(
+            "--stack trains folds on this machine's GPU and cannot be combined with --ray: leave one of them out"
+        )
     if args.ray is not None:
         from ekd_train.sweeps.ray_cluster import RayExecutor
 

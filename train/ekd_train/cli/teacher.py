@@ -1,4 +1,4 @@
-"""`ekd-train teacher`: train the teacher alone."""
+"""`ekd-train teacher`: train only the teacher."""
 
 import argparse
 

@@ -21,7 +21,7 @@ EXAMPLES = """\
 examples:
   ekd-train --preset smoke                          teacher and student in a few minutes, on synthetic data
   ekd-train --preset paper --data recordings:DIR    the published networks on your own data
-  ekd-train teacher --preset paper --output RUN     the teacher alone
+  ekd-train teacher --preset paper --output RUN     only the teacher
   ekd-train distill RUN                             then its student
   ekd-train --resume RUN                            continue after an interruption
   ekd-train sweep --data D --split leave-one-out    every method on every fold, and a report

@@ -12,15 +12,15 @@ SYNTHETIC = "SYNTHETIC DATA: no person was measured."
 
 
 def notice(leaky: bool, synthetic: bool, done: int, expected: int) -> str:
-    """The first line of a report: its warnings, or ""."""
-    said = [LEAKY_WARNING] if leaky else []
-    said += [f"INCOMPLETE: {done} of {expected} results."] if done < expected else []
-    said += [SYNTHETIC] if synthetic else []
-    return " ".join(said)
+    """Return the first line of a report: its warnings, or ""."""
+    sentences = [LEAKY_WARNING] if leaky else []
+    sentences += [f"INCOMPLETE: {done} of {expected} results."] if done < expected else []
+    sentences += [SYNTHETIC] if synthetic else []
+    return " ".join(sentences)
 
 
 def marks(report: Mapping[str, Any]) -> str:
-    """The warnings in short form for headings and plot titles: " [LEAKY SPLIT] [SYNTHETIC data]"."""
+    """Return the warnings in short form for headings and plot titles: " [LEAKY SPLIT] [SYNTHETIC data]"."""
     progress = report["progress"]
     incomplete = f" [INCOMPLETE: {progress['done']} of {progress['expected']}]"
     return (
@@ -31,7 +31,7 @@ def marks(report: Mapping[str, Any]) -> str:
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:
-    """The conclusion that a comparison allows about its method."""
+    """Return the conclusion about the method of a comparison."""
     if comparison["t_p_holm"] is None:
         return "cannot be tested"
     if not comparison["shown"]:
@@ -50,45 +50,46 @@ def p_value(value: float | None, name: str = "") -> str:
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
-    """The footnotes of a report whose other keys are complete."""
+    """Return the footnotes of a report whose other keys are complete."""
     split, seeds = report["sweep"]["split"], len(report["sweep"]["seeds"])
     families = {
         c["family"]: sum(c["family"] == d["family"] for d in report["comparisons"]) for c in report["comparisons"]
     }
-    said = [
+    sentences = [
         "Scores are computed for each subject and then averaged, so every subject has the same weight for any number "
         "of windows. F1 is the unweighted mean over the classes in a subject's labels or predictions.",
         f"mean ± sd: seeds ({seeds}) are averaged within a subject first; sd is over subjects. Intervals are 95 % "
-        "Student t intervals over subjects: they describe people, not windows. The spread over seeds is separate.",
+        "Student t intervals over subjects: they describe people, not windows. The spread over seeds is stated "
+        "separately.",
         "Comparisons are paired by subject, on the same windows and seeds. p (t) is from the two-sided paired t test, "
         "ranks the Holm-corrected p of Wilcoxon's signed-rank test. A difference is claimed only if the t test's p, "
         f"corrected by Holm, is below {LEVEL:g}. The corrections run over all targets and both scores: "
         f"{families.get('methods', 0)} comparisons between methods, and {families.get(LARGER_CLASS, 0)} with the "
-        "larger class. The methods' names alone decide which pairs are compared. Seeds > 0 counts the seeds whose own "
-        "mean difference is positive.",
+        "larger class. The pairs are chosen by the methods' names and not by their figures. Seeds > 0 counts the seeds "
+        "whose own mean difference is positive.",
         '"Could show" is half the width of the uncorrected interval: a smaller mean difference could not have been '
-        "distinguished from zero with these subjects. An absent proof of a difference is not a proof of its absence.",
-        "The larger class is the class of more test windows, with the same weight for every subject; to predict it "
-        "always needs no signal.",
+        "distinguished from zero with these subjects. A difference that is not shown may still exist.",
+        "The larger class is the class of more test windows, with the same weight for every subject. Always "
+        "predicting it needs no signal.",
     ]
-    said.append(_dependence(split, report["leaky"]))
+    sentences.append(_dependence(split, report["leaky"]))
     few = [target["subjects"] for target in report["targets"].values() if 1 < target["subjects"] < 6]
     if few:
-        said.append(
+        sentences.append(
             f"With {min(few)} subjects the signed-rank test cannot go below p = {2 / 2 ** min(few):.3g} for any "
             "differences."
         )
     if not report["complete"]:
-        said.append(
+        sentences.append(
             "The sweep is incomplete: subjects, seeds or methods are missing from the means, and the finished ones "
             "need not be a random sample. Figures by seed are over the subjects that every seed has."
         )
     if report["published"]:
-        said.append(
-            f"Published: {report['published']['source']}. Its split, its epochs and its kind of F1 are not "
-            "known, and it gives no spread: its figures are listed for orientation, not as a test."
+        sentences.append(
+            f"Published: {report['published']['source']}. Its split, epochs and kind of F1 are not "
+            "known, and it states no spread, so its figures are listed for orientation and are not tested."
         )
-    return said
+    return sentences
 
 
 def _dependence(split: str, leaky: bool) -> str:

@@ -1,4 +1,4 @@
-"""The plots of a report, from report.json alone: scores, training, confusion and differences of each target."""
+"""The plots of a report, made from report.json: scores, training, confusion and differences of each target."""
 
 import re
 import textwrap
@@ -111,7 +111,7 @@ def _training(report: Mapping[str, Any], target: str) -> "Figure":
 
 
 def _confusion(report: Mapping[str, Any], target: str) -> "Figure":
-    """The shares of predicted classes for each true class, one panel per method."""
+    """The fractions of predicted classes for each true class, one panel per method."""
     methods = report["targets"][target]["methods"]
     columns = min(len(methods), 4)
     rows = -(-len(methods) // columns)

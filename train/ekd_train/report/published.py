@@ -6,7 +6,7 @@ __all__ = ["published"]
 
 SOURCE = "Liu, Jia and Wang: EmotionKD, ACM Multimedia 2023, doi:10.1145/3581783.3612277"
 
-# Of each row: the method here that it corresponds to, if any.
+# The method of `ekd_train.methods` to which each row corresponds, if any.
 METHODS = {"Student (GSR)": "kd-feedback", "Teacher (EEG + GSR)": "teacher"}
 TITLES = {"Student (GSR)": "EmotionKD, distilled student (GSR)"}
 
@@ -30,10 +30,10 @@ FIGURES = {
 
 
 def published(dataset: str) -> dict[str, Any] | None:
-    """The paper's table for "deap" or "hci" as shares, JSON-ready; None for any other dataset.
+    """Return the paper's table for "deap" or "hci" as fractions, JSON-ready; None for another dataset.
 
-    The paper's student is the one that its method distilled with adaptive feedback, not one trained on labels alone:
-    "method" names the method here that a row corresponds to, or is null.
+    The paper's student was distilled with adaptive feedback. "method" names the method of `ekd_train.methods` to which
+    a row corresponds, or is null.
     """
     figures = FIGURES.get(dataset)
     if figures is None:

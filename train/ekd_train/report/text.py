@@ -1,4 +1,4 @@
-"""A report as Markdown, readable on a terminal, from report.json alone."""
+"""Rendering of report.json as Markdown that is readable on a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ SCORE_TITLES = {"accuracy": "accuracy", "macro_f1": "F1"}
 
 
 def render_text(report: Mapping[str, Any]) -> str:
-    """The whole report for a terminal. Its first line has the warnings about its figures."""
+    """Return the whole report for a terminal. Its first line has the warnings about its figures."""
     parts = [
         *([report["notice"]] if report["notice"] else []),
         f"# {_headline(report)}",
@@ -35,7 +35,7 @@ def render_text(report: Mapping[str, Any]) -> str:
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
-    """`render_text` with the plots: the content of report.md."""
+    """Return `render_text` with links to the plots, the content of report.md."""
     pictures = [f"![{name.removesuffix('.png').replace('-', ' ')}](plots/{name})" for name in plot_names(report)]
     return "\n\n".join([render_text(report), *(["## Plots" + marks(report), *pictures] if pictures else [])]) + "\n"
 
@@ -153,7 +153,7 @@ def _training(report: Mapping[str, Any]) -> str:
 
 def _missing(report: Mapping[str, Any]) -> str:
     progress = report["progress"]
-    said = [f"{progress['done']} of {progress['expected']} results are finished."]
+    paragraphs = [f"{progress['done']} of {progress['expected']} results are finished."]
     for count, names in (
         ("missing", progress["missing"]),
         ("damaged", [f"{damage['file']}: {damage['reason']}" for damage in progress["damaged"]]),
@@ -162,8 +162,10 @@ def _missing(report: Mapping[str, Any]) -> str:
     ):
         if names:
             more = [f"... and {len(names) - NAMED} more, named in report.json"] if len(names) > NAMED else []
-            said.append("\n".join([f"{len(names)} {count}:\n", *(f"- {name}" for name in [*names[:NAMED], *more])]))
-    return "## Results\n\n" + "\n\n".join(said)
+            paragraphs.append(
+                "\n".join([f"{len(names)} {count}:\n", *(f"- {name}" for name in [*names[:NAMED], *more])])
+            )
+    return "## Results\n\n" + "\n\n".join(paragraphs)
 
 
 def _protocol(report: Mapping[str, Any]) -> str:
@@ -183,8 +185,8 @@ def _protocol(report: Mapping[str, Any]) -> str:
         where = config.get("high", "above").replace("-", " ")
         lines.append(f"a window is high if its rating is {where} {config['threshold']:g}, else low")
     for name, value in sweep["about"].items():
-        said = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else value
-        lines.append(f"{name}: {said}")
+        shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else value
+        lines.append(f"{name}: {shown}")
     lines.append(f"configuration: sha256 {sweep['config_sha256']} (in full in report.json)")
     lines.append("reported with " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
     return "## Data and protocol\n\n" + "\n".join(f"- {line}" for line in lines)

@@ -1,1 +1,1 @@
-"""Settings of training: fields with a sentence and a range, and the sections of a configuration made of them."""
+"""Settings of training: fields with a help sentence and a range, and the sections of a configuration."""

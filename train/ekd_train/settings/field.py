@@ -1,7 +1,7 @@
-"""Settings: dataclass fields that carry their sentence of help and their range.
+"""Settings: dataclass fields with a help sentence and a range.
 
 A configuration class declares its fields with `setting` and calls `check_settings` in `__post_init__`, so that a value
-out of range is refused when the configuration is made, before any data is read.
+out of range raises an error when the configuration is created, before data is read.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 class SettingInfo:
     """One setting, for a listing.
 
-    key: dotted, as for `--set`. kind: its type in a word or two. default: JSON-ready. about: its sentence.
+    key: dotted, as for `--set`. kind: its type in a few words. default: JSON-ready. about: its help sentence.
     """
 
     key: str
@@ -37,7 +37,7 @@ class SettingInfo:
 
 
 def setting(default: Any, about: str, **bounds: float) -> Any:
-    """A dataclass field with its sentence of help and its range.
+    """Declare a dataclass field with a help sentence and a range.
 
     Args:
         default: the default value.
@@ -45,7 +45,7 @@ def setting(default: Any, about: str, **bounds: float) -> Any:
         bounds: any of at_least, above, below, at_most; a number must also be finite.
 
     Returns:
-        What `dataclasses.field` returns.
+        The field.
     """
     unknown = set(bounds) - set(_BOUNDS)
     assert not unknown, unknown
@@ -55,14 +55,14 @@ def setting(default: Any, about: str, **bounds: float) -> Any:
 def check_settings(config: Any, section: str) -> None:
     """Check every number of a configuration against its range.
 
-    Raises ConfigError, a sentence that names the setting, its value and its range.
+    Raises ConfigError, which names the setting, its value and its range.
     """
     for field in dataclasses.fields(config):
         check_value(field, getattr(config, field.name), f"{section}.{field.name}")
 
 
 def check_value(field: "dataclasses.Field[Any]", value: Any, key: str) -> None:
-    """Check one value against the range of its field. Raises ConfigError, a sentence that names `key`."""
+    """Check one value against the range of its field. Raises ConfigError, which names `key`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     bounds: Mapping[str, float] = field.metadata.get("bounds", {})

@@ -17,7 +17,7 @@ __all__ = ["ComputeConfig", "DistillConfig", "FeedbackConfig", "SignalConfig", "
 
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
-    """The signal chain as a researcher describes it; `gsr` and `eeg` turn it into SignalSpecs."""
+    """The settings of the signal chain; `gsr` and `eeg` convert them to SignalSpecs."""
 
     rate_hz: str = setting("128", "sample rate of the windows in Hz, such as 128 or 125/2")
     window_s: float = setting(4.0, "length of a window in seconds", above=0)
@@ -40,7 +40,7 @@ class SignalConfig:
         check_settings(self, "signal")
 
     def for_training(self, spec: SignalSpec) -> SignalSpec:
-        """The same chain with the step between training windows."""
+        """Return the same chain with the step between training windows."""
         if not self.training_hop_s:
             return spec
         return replace(spec, hop_samples=max(1, round(self.training_hop_s * spec.rate_hz)))
@@ -52,7 +52,7 @@ class SignalConfig:
             raise ConfigError(f"signal.rate_hz = {self.rate_hz!r} is not a rate: write 128 or 125/2") from None
 
     def gsr(self) -> SignalSpec:
-        """The specification of the GSR windows: the one that travels in the model_file."""
+        """Return the specification of the GSR windows, which the model file contains."""
         try:
             normalization = Normalization(self.normalization, self.time_constant_s, self.gain)  # type: ignore[arg-type]
             return gsr_spec(
@@ -67,7 +67,7 @@ class SignalConfig:
             raise ConfigError(f"[signal]: {error}") from error
 
     def eeg(self) -> SignalSpec:
-        """The specification of the teacher's EEG windows, aligned with the GSR windows."""
+        """Return the specification of the teacher's EEG windows, aligned with the GSR windows."""
         rate = self._rate()
         try:
             sos = bandpass_sos(rate, self.eeg_low_hz, self.eeg_high_hz) if self.eeg_low_hz or self.eeg_high_hz else ()
@@ -81,7 +81,7 @@ class StageConfig:
     """One stage of training with Adam: the teacher's or the student's."""
 
     epochs: int = setting(30, "passes over the training subjects' windows", at_least=1)
-    batch_size: int = setting(64, "windows a batch", at_least=2)
+    batch_size: int = setting(64, "windows per batch", at_least=2)
     learning_rate: float = setting(1e-4, "Adam's learning rate", above=0)
     patience: int = setting(0, "epochs without a better validation score that end the stage; 0 for never", at_least=0)
 
@@ -93,7 +93,7 @@ class StageConfig:
 class DistillConfig:
     """The distillation loss: e1 CE + e2 KL + e3 MSE(features); the defaults are the published e = (1, 0.1, 1), T = 1.
 
-    Raises ConfigError for a value out of its range and where all three weights are 0.
+    Raises ConfigError for a value out of its range and if all three weights are 0.
     """
 
     hard: float = setting(1.0, "weight e1 of the labels' cross entropy", at_least=0)
@@ -117,7 +117,7 @@ class DistillConfig:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackConfig:
-    """Adaptive feedback: the teacher learns from the quiz loss of a temporary student."""
+    """Adaptive feedback: the teacher is also trained on the quiz loss of a temporary student."""
 
     every: int = setting(1, "batches between feedback steps; 0 for plain distillation", at_least=0)
     inner_learning_rate: float = setting(0.05, "rate of the temporary student's single SGD step", above=0)
@@ -138,7 +138,7 @@ class FeedbackConfig:
 
 @dataclass(frozen=True, slots=True)
 class ComputeConfig:
-    """How the arithmetic is done, for a GPU; on a CPU the defaults are the fastest."""
+    """Precision and compilation on a GPU; on a CPU the defaults are the fastest."""
 
     precision: Literal["float32", "bf16"] = setting(
         "float32", "bf16 computes matrix products in bfloat16; weights, losses and optimizer stay in float32"

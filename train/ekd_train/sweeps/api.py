@@ -23,10 +23,10 @@ MOST_LOCAL_WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """A sweep that ended.
+    """A finished sweep.
 
-    path: its folder. outcome: how many results there are and which cells failed. report: as in report.json; None where
-    there is no result.
+    path: its folder. outcome: numbers of results, and the failed cells. report: as in report.json, or None if there are
+    no results.
     """
 
     path: Path
@@ -52,12 +52,12 @@ def sweep(
     Args:
         config: the settings, such as of `load_preset("paper-16hz")`.
         data: the dataset, such as "deap:FOLDER"; None for the configuration's.
-        out: the sweep's folder; None for runs/TIME-sweep. A sweep that is there is continued.
+        out: the sweep's folder; None for runs/TIME-sweep. An existing sweep is continued.
         targets: the ratings to predict, one at a time; None for the configuration's.
         split: "leave-one-out", "k-fold:K", "holdout" or "trial-leaky".
         seeds: how many seeds.
         methods: names of `ekd_train.methods.METHODS`; None for those that the data allows.
-        workers: cells at a time; None for one a core, or one on a GPU.
+        workers: number of cells trained at a time; None for one per core, or one on a GPU.
         threads: CPU threads of a worker; None for its share of the cores.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
@@ -65,7 +65,7 @@ def sweep(
         The folder, the outcome and the report.
 
     Raises:
-        EkdError: the data cannot be used, or the folder holds another sweep.
+        EkdError: the data cannot be used, or the folder has another sweep.
     """
     config = dataclasses.replace(
         config,
@@ -87,14 +87,14 @@ def run_plan(
     reporter: SweepReporter | SilentSweepReporter | None = None,
     stack: int = 1,
 ) -> SweepResult:
-    """Compute what a sweep lacks and write its report.
+    """Compute the missing results of a sweep and write its report.
 
     Args:
         plan: of the sweep.
         folder: of the sweep.
         executor: runs the cells.
         reporter: shows progress; None for silence.
-        stack: folds trained side by side.
+        stack: number of folds that are trained together as one network.
 
     Returns:
         The folder, the outcome and the report.
@@ -111,14 +111,14 @@ def run_plan(
 def local_executor(
     cells: int, *, workers: int | None = None, threads: int | None = None, device: str = "auto", stack: int = 1
 ) -> LocalExecutor:
-    """Worker processes on this machine, their number chosen by its cores and GPU.
+    """Return an executor of worker processes on this machine; their default number depends on its cores and GPU.
 
     Args:
-        cells: how many the sweep has.
+        cells: number of cells of the sweep.
         workers: cells at a time, or None.
         threads: CPU threads of a worker, or None.
         device: as for `sweep`.
-        stack: folds trained side by side.
+        stack: number of folds that are trained together as one network.
 
     Returns:
         The executor.
@@ -129,7 +129,7 @@ def local_executor(
     from ekd_train.training.device import pick_device
 
     if stack < 1:
-        raise ConfigError("stack must be at least 1")
+        raise ConfigError("stack must be at least 1: leave it out to train each fold on its own")
     on_gpu = device != "cpu" and pick_device(device).type != "cpu"
     cores = available_cores()
     chosen = workers or min(1 if on_gpu else cores, MOST_LOCAL_WORKERS, -(-cells // stack))
@@ -137,5 +137,5 @@ def local_executor(
 
 
 def new_folder(name: str) -> Path:
-    """runs/TIME-NAME."""
+    """Return runs/TIME-NAME."""
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"

@@ -17,9 +17,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as "arousal-seed0-fold03"."""
+        """The cell's name, such as "arousal-seed0-fold03"."""
         return f"{self.target}-seed{self.seed}-fold{self.fold:02d}"
 
     def settle(self, config: TrainConfig) -> TrainConfig:
-        """The configuration of this cell."""
+        """Return the configuration of this cell."""
         return replace(config, targets=(self.target,), seed=self.seed, split=replace(config.split, fold=self.fold))

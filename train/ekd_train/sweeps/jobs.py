@@ -1,4 +1,4 @@
-"""The interface of executors: jobs in, events out."""
+"""The interface of executors, which take jobs and yield events."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +17,14 @@ UNDER_WAY = ("progress", "noted")
 """The kinds of message after which a cell continues."""
 
 ATTEMPTS = 3
-"""How often a cell is started before it counts as failed."""
+"""Number of times a cell is started before it counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One cell, its missing methods, and the folder of its files.
 
-    others: cells trained side by side with it; their folders have the same parent. Events of the cell apply to them,
-    too.
+    others: cells that are stacked with it; their folders have the same parent. Events of the cell apply to them, too.
     """
 
     config: TrainConfig

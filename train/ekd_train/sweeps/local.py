@@ -1,4 +1,4 @@
-"""Cells on this machine: persistent worker processes, replaced when they die."""
+"""Training of cells in persistent worker processes on this machine. Dead processes are replaced."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ PATIENCE_S = 5.0
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -90,7 +90,7 @@ class _Worker:
     pipe: Connection
 
     def send(self, job: Job) -> None:
-        with suppress(OSError):  # it died idle: `receive` reports it
+        with suppress(OSError):  # the process died idle, which `receive` reports
             self.pipe.send(job)
 
     def receive(self) -> Message:
@@ -102,7 +102,7 @@ class _Worker:
         return message
 
     def end(self, at_once: bool) -> None:
-        """End the process: at once, or after it has seen the closed pipe. Its files are complete either way."""
+        """End the process, at once or after it has read the end of the pipe. Its files are complete in both cases."""
         self.pipe.close()
         if not at_once:
             self.process.join(PATIENCE_S)

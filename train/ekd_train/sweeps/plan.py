@@ -1,4 +1,4 @@
-"""The plan of a sweep (sweep.json): fixed when the sweep begins; only methods and seeds can be added."""
+"""The plan of a sweep (sweep.json). After the start of the sweep only methods and seeds can be added."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ NAMES = {"identity": "the content of the data", "folds": "the number of folds"}
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """All results of a sweep: one for each method in each cell.
+    """The plan of a sweep, which has one result for each method and cell.
 
     config: shared by all cells; its targets and seed are those of the sweep, and each cell has its own.
     folds: the number of folds of the split. identity, synthetic: of the dataset, as in `Run`.
@@ -48,7 +48,7 @@ class SweepPlan:
         for name in ("targets", "seeds", "methods"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
-                raise ConfigError(f"a sweep needs at least one of its {name}, each once")
+                raise ConfigError(f"a sweep needs at least one of its {name}, without duplicates: name each once")
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
             raise ConfigError(
@@ -56,16 +56,16 @@ class SweepPlan:
                 f"{did_you_mean(unknown[0], METHODS)}"
             )
         if self.folds < 1:
-            raise ConfigError("a sweep needs at least one fold")
+            raise ConfigError("a sweep needs at least one fold: choose another --split")
 
     def cells(self) -> list[Cell]:
-        """The units of work, seed by seed."""
+        """The cells, seed by seed."""
         return [
             Cell(target, seed, fold) for seed in self.seeds for target in self.targets for fold in range(self.folds)
         ]
 
     def describe(self) -> str:
-        """The plan in one line."""
+        """Return the plan in one line."""
         parts = [
             f"{self.folds} folds ({self.split})" if self.folds > 1 else self.split,
             ", ".join(self.targets),
@@ -116,7 +116,7 @@ class SweepPlan:
         write_json(folder / FILE, self.to_json())
 
     def extended(self, wanted: "SweepPlan", folder: Path) -> "SweepPlan":
-        """This plan with the additional methods and seeds of `wanted`; none is removed.
+        """Return this plan with the additional methods and seeds of `wanted`.
 
         Raises ConfigError, with the differences, if anything else differs.
         """
@@ -127,7 +127,7 @@ class SweepPlan:
         if differing:
             more = f" and {len(differing) - SHOWN_DIFFERENCES} more" if len(differing) > SHOWN_DIFFERENCES else ""
             raise ConfigError(
-                f"{folder} holds another sweep ({'; '.join(differing[:SHOWN_DIFFERENCES])}{more}): "
+                f"{folder} has another sweep ({'; '.join(differing[:SHOWN_DIFFERENCES])}{more}): "
                 f"continue that with ekd-train sweep --resume {folder}, or choose another --output for this one"
             )
         return replace(
@@ -156,11 +156,11 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def plan_sweep(config: TrainConfig, split: str, seeds: int, methods: Sequence[str] | None) -> SweepPlan:
-    """The plan for a configuration: its targets, and `seeds` seeds that count up from its own.
+    """Return the plan of a configuration with its targets and `seeds` seeds, starting with its own.
 
     methods: None for the default methods that the data allows.
 
-    Raises DataError or ConfigError where the data cannot be found or does not hold what is asked for.
+    Raises DataError or ConfigError if the data cannot be read or does not have the targets or subjects.
     """
     if seeds < 1:
         raise ConfigError("--seeds must be at least 1")

@@ -21,7 +21,7 @@ from ekd_train.sweeps.jobs import Event
 __all__ = ["SilentSweepReporter", "SweepReporter"]
 
 QUIET_S = 30.0
-"""Least time between two progress lines of a worker without a terminal."""
+"""Shortest time between two progress lines of a worker without a terminal, in seconds."""
 
 
 class SweepReporter:

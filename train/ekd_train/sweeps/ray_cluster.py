@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster. Its nodes need access to the data only: no shared folder is needed.
+"""Training of cells on a Ray cluster. Its nodes need access to the data, but no shared folder.
 
 A cell's files (results, weights, checkpoints) are sent to the node with its job, and changed files are sent back
 during training, so a lost node loses seconds of work. Each node needs ekd with the extra train and ray, and must have
@@ -29,7 +29,7 @@ __all__ = ["RayExecutor"]
 
 PATIENCE_S = 5.0
 HEAD_PATIENCE_S = 30.0
-"""Shorter than 60 s: after that time without its head node Ray ends the process."""
+"""Shorter than 60 s, because Ray ends the process after 60 s without its head node."""
 
 Files = Mapping[str, bytes | None]
 """File contents by path in the cell's folder; None for a removed file."""
@@ -88,7 +88,7 @@ class RayExecutor:
             ray.shutdown()
 
     def _needs(self, ray: Any) -> dict[str, int]:
-        """The resources of one cell."""
+        """Return the resources of one cell."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
         if self.device.startswith("cuda") and not gpus:
@@ -109,7 +109,9 @@ def _connect(address: str) -> Any:
         if not host or not port.isdigit():
             raise ConfigError(f"--ray {address}: write HOST:PORT of the cluster's head node, or auto")
         if not _is_reachable(address):  # Ray itself retries for five minutes
-            raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head, or correct --ray")
+            raise ConfigError(
+                f"no Ray cluster responds at {address}: start one with ray start --head, or correct --ray"
+            )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # errors of tasks that have ended already
     import ray
@@ -126,7 +128,7 @@ def _connect(address: str) -> Any:
 
 
 def _is_reachable(address: str) -> bool:
-    """Whether a TCP connection to HOST:PORT succeeds."""
+    """Return whether a TCP connection to HOST:PORT succeeds."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), PATIENCE_S).close()
@@ -136,7 +138,7 @@ def _is_reachable(address: str) -> bool:
 
 
 class _Capacity:
-    """How many cells the cluster can run concurrently; nodes may join and leave."""
+    """The number of cells that the cluster can run concurrently; nodes may join and leave."""
 
     def __init__(self, ray: Any, needs: Mapping[str, int]) -> None:
         self._ray = ray
@@ -147,7 +149,7 @@ class _Capacity:
         self._cells = 1
 
     def cells(self) -> int:
-        """The number, a few seconds old at most. Raises ConfigError if the head node stays unreachable."""
+        """Return the number, at most a few seconds old. Raises ConfigError if the head node stays unreachable."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= PATIENCE_S:
             self._looked_s = now_s
@@ -161,7 +163,7 @@ class _Capacity:
         return self._cells
 
     def _resources(self) -> Mapping[str, float] | None:
-        """The cluster's resources; None after a timeout: without its head node Ray's call never returns."""
+        """Return the cluster's resources, or None after a timeout: Ray's call does not return without the head node."""
         answer: SimpleQueue[Mapping[str, float]] = SimpleQueue()
         threading.Thread(target=lambda: answer.put(self._ray.cluster_resources()), daemon=True).start()
         try:
@@ -209,7 +211,7 @@ def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str)
         def train() -> None:
             messages.put(attempt(executor.work, job, folder, executor.device, executor.threads, messages.put))
 
-        threading.Thread(target=train, daemon=True).start()  # this thread sends
+        threading.Thread(target=train, daemon=True).start()  # the parcel is sent by this thread
         looked = time.monotonic()
         message = no_message
         while message[0] in UNDER_WAY:
@@ -223,8 +225,8 @@ def _remote_cell(executor: RayExecutor, job: Job, files: Files, started_in: str)
                 looked = time.monotonic()
             if changed or message != no_message:
                 yield _Parcel(node, changed, message)
-    if message[0] == "lost":  # end the process, as a local worker does: its state is unknown
-        time.sleep(1)  # let the parcel be sent
+    if message[0] == "lost":  # end the process like a local worker, because its state is unknown
+        time.sleep(1)  # wait until the parcel is sent
         os._exit(1)
 
 
@@ -237,7 +239,7 @@ def _versions(folder: Path) -> Versions:
     for path in folder.rglob("*"):
         try:
             state = path.stat()
-        except FileNotFoundError:  # replaced or removed meanwhile: found in the next pass
+        except FileNotFoundError:  # replaced or removed since; the next pass finds it
             continue
         if path.is_file() and path.suffix != ".part":
             found[path.relative_to(folder).as_posix()] = state.st_ino, state.st_mtime_ns, state.st_size
@@ -247,7 +249,7 @@ def _versions(folder: Path) -> Versions:
 def _changes(folder: Path, known: Versions) -> tuple[Files, Versions]:
     """The files that differ from `known`, and the versions with them."""
     before = _versions(folder)
-    # a result counts only if it existed before this listing: its weights exist then
+    # only results that existed before this listing, because their weights exist then
     now = {name: version for name, version in _versions(folder).items() if name in before or not name.endswith(".json")}
     changed: dict[str, bytes | None] = dict.fromkeys(known.keys() - now.keys())
     for name in sorted(name for name in now if known.get(name) != now[name]):

@@ -1,4 +1,4 @@
-"""Run a sweep: finished results are skipped, events are logged.
+"""Run a sweep. Finished results are skipped and events are logged.
 
 sweep.json                      the plan
 cells/CELL/METHOD.json          one result, next to the method's weights and checkpoints
@@ -27,7 +27,7 @@ RESULT_FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SweepOutcome:
-    """The end of a sweep.
+    """The outcome of a sweep.
 
     planned, finished: numbers of results. found: finished results of earlier runs. failed: reasons by cell name.
     """
@@ -67,14 +67,14 @@ def run_sweep(
 ) -> SweepOutcome:
     """Compute the missing results of the sweep in `folder`.
 
-    After an interruption or a kill it resumes from the finished epochs. A failed cell does not affect the others.
+    After an interruption it resumes from the finished epochs. A failed cell does not affect the others.
 
     Args:
         plan: of the sweep.
         folder: of the sweep.
         executor: runs the cells.
         reporter: shows progress.
-        stack: folds trained side by side.
+        stack: number of folds that are trained together as one network.
 
     Returns:
         Counts of results and the failed cells.
@@ -122,7 +122,7 @@ def run_sweep(
 
 
 def _jobs(plan: SweepPlan, folder: Path, missing_methods: Mapping[Cell, Sequence[str]], stack: int) -> list[Job]:
-    """A job for every cell with missing methods, or for every `stack` of them that differ only in the fold.
+    """Return a job for each cell with missing methods, or for each `stack` of such cells that differ only in the fold.
 
     Stacked cells miss the same methods, so none is trained twice.
     """

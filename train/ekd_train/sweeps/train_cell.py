@@ -1,8 +1,8 @@
-"""Training of one sweep cell: all methods for one target, seed and fold, with one teacher and one set of windows.
+"""Training of a cell: all methods for one target, seed and fold, with one teacher and one set of windows.
 
 For every finished method, a cell's folder holds METHOD.json (training history and scores on the test subjects) and
 METHOD.safetensors (weights). An interrupted cell resumes from its finished methods and epochs. Cells that differ only
-in the fold can be trained side by side as one `Stack`.
+in the fold can be trained together as one `Stack`.
 """
 
 import dataclasses
@@ -80,9 +80,9 @@ def run_stack(
     on_progress: Notify = lambda text: None,
     notify: Notify = lambda text: None,
 ) -> None:
-    """Like `run_cell`, for cells that differ only in the fold and are trained side by side.
+    """Train and evaluate cells that differ only in the fold as one stack; see `run_cell`.
 
-    Stacked cells draw other random numbers than a single cell. If one cell lacks a method, all are trained, and a cell
+    Stacked cells use other random numbers than a single cell. If one cell lacks a method, all are trained, and a cell
     that has a result keeps it. Checkpoints are in the first cell's folder; only the same cells together resume from
     them.
     """
@@ -90,7 +90,7 @@ def run_stack(
     if not missing:
         return
     if len({(cell.target, cell.seed) for cell in cells}) > 1:
-        raise ConfigError("only cells of one target and one seed can be trained side by side")
+        raise ConfigError("only cells of one target and one seed can be stacked: leave --stack out")
     where = pick_device(device, threads)
     settled = cells[0].settle(config)
     prepared = [_prepare(cell.settle(config), where, on_progress, notify) for cell in cells]
@@ -115,7 +115,7 @@ def run_stack(
 
 @dataclass(frozen=True, slots=True)
 class _CellTrainer:
-    """Trains the methods of one cell, or of several side by side."""
+    """Trains the methods of one cell or of several stacked cells."""
 
     config: TrainConfig
     cells: tuple[Cell, ...]

@@ -1,6 +1,6 @@
 """Runs cells in a worker process on this machine or on a node of a cluster.
 
-Numerical libraries read the number of threads when they are loaded, so this module imports none at the top.
+Numerical libraries read the number of threads when they are loaded, so this module does not import them at the top.
 """
 
 import importlib
@@ -69,7 +69,7 @@ def attempt(
 def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
     """The main function of a worker process: reads jobs from `pipe`, sends messages, and ends with its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.dup2(2, 1)  # stdout belongs to the driver's result
+    os.dup2(2, 1)  # only the driver's result goes to stdout
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     let_idle_threads_sleep()
     keep_freed_memory()
@@ -77,7 +77,7 @@ def serve(pipe: Connection, work: str, device: str, threads: int) -> None:
     def send(message: "Message") -> None:
         try:
             pipe.send(message)
-        except OSError:  # the parent is gone
+        except OSError:  # the parent has exited
             os._exit(1)
 
     while True:

@@ -75,7 +75,7 @@ def _groups(training_data: TrainingData, config: TrainConfig) -> list[list[str]]
     subjects, count = training_data.train.subjects, config.distill.crossfit
     if len(subjects) < count:
         raise ConfigError(
-            f"{count} cross-fitted teachers need as many training subjects, there are {len(subjects)}: "
+            f"{count} cross-fitted teachers need as many training subjects, but there are {len(subjects)}: "
             "set distill.crossfit lower"
         )
     order = np.random.default_rng(seed_of(config.seed, "crossfit")).permutation(len(subjects))

@@ -14,10 +14,10 @@ __all__ = ["Means", "Resident", "arithmetic", "batch_size", "pick_device"]
 
 
 def pick_device(name: str, threads: int | None = None) -> torch.device:
-    """The device with this name; "auto" is a GPU if there is one. threads: CPU threads, default all cores."""
+    """Return the device with this name; "auto" is a GPU if there is one. threads: CPU threads, by default all cores."""
     if threads is not None:
         if threads < 1:
-            raise ConfigError("--threads must be at least 1")
+            raise ConfigError("--threads must be at least 1: use --threads 4")
         torch.set_num_threads(threads)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -30,7 +30,7 @@ def pick_device(name: str, threads: int | None = None) -> torch.device:
 
 
 def arithmetic(device: torch.device, precision: Literal["float32", "bf16"]) -> torch.autocast:
-    """The context of one training step in this precision; see `ComputeConfig`.
+    """Return the context of one training step in this precision; see `ComputeConfig`.
 
     Use a new context for each step: autocast caches converted weights until it exits.
     """
@@ -77,7 +77,7 @@ class Means:
 
 
 def batch_size(wanted: int, available: int) -> int:
-    """The wanted batch size, at most the number of windows."""
+    """Return the configured batch size, limited to the number of windows."""
     if available < 2:
-        raise ConfigError("the training subjects give fewer than two windows: add recordings or shorten the hop")
+        raise ConfigError("the training subjects have fewer than two windows: add recordings or shorten signal.hop_s")
     return min(wanted, available)

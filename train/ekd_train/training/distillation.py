@@ -6,8 +6,8 @@ The teacher's feature is twice as long as the student's (EEG tokens, then GSR to
 cannot be computed; a projection gives both the same length. The default, pooling, has no parameters. A learned
 projection of the teacher's feature can also lower the term by discarding information, so its effect must be measured.
 
-All losses are means over a batch. Tensors may have a leading axis of networks trained side by side (see
-`ekd_train.models.stacked`); their losses are then summed, so that each network gets its own gradient.
+All losses are means over a batch. Tensors may have a leading axis of stacked networks (see
+`ekd_train.models.stacked`). The losses of the networks are then summed, so that each one gets its own gradient.
 """
 
 import math
@@ -91,7 +91,7 @@ class LinearProjection(nn.Module):
 def build_projection(kind: ProjectionKind, config: NetworkConfig) -> nn.Module:
     """The projection of this kind; raises ConfigError for an unknown kind."""
     if kind not in get_args(ProjectionKind):
-        raise ConfigError(f"Choose 'pool' or 'linear' as feature projection, not {kind!r}.")
+        raise ConfigError(f"distill.projection = {kind!r}: choose pool or linear")
     return PoolProjection() if kind == "pool" else LinearProjection(config)
 
 
@@ -109,7 +109,7 @@ def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T^2 * KL(teacher || student) of logits (..., B, targets, classes), mean over samples and targets.
 
-    Probabilities are clamped to at least 1e-7, as published; below that a class sends no gradient.
+    Probabilities are clamped to at least 1e-7, as published; a class with a lower probability has no gradient.
     """
     target = F.log_softmax(teacher / temperature, dim=-1).clamp(min=_SMALLEST)
     predicted = F.log_softmax(student / temperature, dim=-1).clamp(min=_SMALLEST)
@@ -125,7 +125,7 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def distill_loss(
     student: Output, teacher: Output, labels: Tensor, config: DistillConfig, projection: nn.Module
 ) -> DistillLoss:
-    """The three weighted terms; gradients flow into all of student, teacher and projection that require them.
+    """Compute the three weighted terms, with gradients of student, teacher and projection where they are required.
 
     A term of weight 0 is not computed.
 
@@ -148,7 +148,7 @@ def distill_loss(
 def label_step(
     student: Network, optimizer: torch.optim.Optimizer, gsr: Tensor, labels: Tensor, smoothing: float = 0.0
 ) -> DistillLoss:
-    """One optimizer step of the student from the labels alone, with its L2 penalty; returns the detached terms."""
+    """Take one optimizer step of the student on the labels, with its L2 penalty; return the detached terms."""
     hard = hard_loss(student(gsr).logits, labels, smoothing)
     optimizer.zero_grad(set_to_none=True)
     (hard + student.regularization()).backward()
@@ -166,7 +166,7 @@ def kd_step(
     config: DistillConfig,
     projection: nn.Module,
 ) -> DistillLoss:
-    """One optimizer step of the student towards fixed teacher outputs, with its L2 penalty.
+    """Take one optimizer step of the student towards fixed teacher outputs, with its L2 penalty.
 
     Args:
         student: the network.

@@ -24,7 +24,7 @@ _SETTLING_WINDOWS = 1024
 
 
 TeacherNetwork = Teacher | Student | CrossFitted
-"""The networks that a student can be distilled from."""
+"""Networks from which a student can be distilled."""
 
 
 def predictions(network: TeacherNetwork, subset: WindowSubset) -> Output:

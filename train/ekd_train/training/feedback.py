@@ -18,7 +18,7 @@ repeats the pass.
 The real and the temporary student start from the same weights and share one pass over the batch (dropout included). By
 default the student learns from the teacher outputs of the same round, so the real step uses the temporary student's
 gradient, and the teacher's update affects its next outputs. With `renewed` the updated teacher predicts the same batch
-a second time before the student's step: one teacher pass and one student backward pass more.
+a second time before the student's step, which takes one more teacher pass and one more student backward pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,7 +77,7 @@ def feedback_gradient(
 
     Both networks stay in their mode, and their batch statistics are updated as by one training pass over `batch`. The
     quiz pass has no dropout and changes no statistics. No weight and no .grad is changed. A rate of 0 gives the
-    teacher's own gradient alone.
+    gradient of the teacher's own loss without feedback.
 
     Args:
         student, teacher: both networks.

@@ -4,7 +4,7 @@
 validation windows. Test windows are in a `TestData`, which only `ekd_train.training.evaluation.evaluate_on_test`
 takes, at the very end. A `WindowSubset` gives access to its own windows only. A subset of test windows is not a
 `TrainingSubset`, so a type checker refuses it in a `TrainingData`. `StackedTrainingData` holds several folds that are
-trained side by side.
+stacked and trained together.
 
 A choice is an opaque selection of a subset's windows. `rated`, `everything` and `quiz_choice` make choices, and
 `batches` draws from one: it yields positions for `take`.
@@ -235,11 +235,11 @@ class TrainingData:
 
 
 class StackedTrainingData:
-    """The windows that stacked training of several folds may use. Raises ConfigError where folds cannot be stacked."""
+    """The windows that stacked training of several folds may use. Raises ConfigError if folds cannot be stacked."""
 
     def __init__(self, folds: Sequence[TrainingData]) -> None:
         if any((fold.train.labels == UNRATED).any() for fold in folds):
-            raise ConfigError("folds with unrated subjects cannot be trained side by side: leave --stack out")
+            raise ConfigError("folds with unrated subjects cannot be stacked: leave --stack out")
         self.folds = tuple(folds)
         self.train = StackedSubset([fold.train for fold in folds])
 
@@ -313,7 +313,7 @@ def _check_classes(targets: Sequence[str], labels: NDArray[np.int64]) -> None:
         if len(classes) == 1:
             raise DataError(
                 f"all rated training windows of this fold are {('low', 'high')[classes[0]]} in {target}, so there is "
-                "nothing to learn: choose another threshold or split, or add recordings"
+                "only one class: choose another threshold or split, or add recordings"
             )
 
 
@@ -321,7 +321,9 @@ def _without_ratings(windows: WindowSet, train: NDArray[Any], rated: float, seed
     subjects = np.unique(windows.subject[train])
     count = round(rated * len(subjects))
     if count < 1:
-        raise ConfigError(f"split.rated = {rated:g} leaves none of {len(subjects)} training subjects rated: raise it")
+        raise ConfigError(
+            f"split.rated = {rated:g} leaves none of {len(subjects)} training subjects rated: increase it"
+        )
     order = np.random.default_rng(seed_of(seed, "rated")).permutation(len(subjects))
     labels = windows.labels.copy()
     inside = np.zeros(len(windows), dtype=bool)

@@ -100,7 +100,7 @@ def train_student(
     reporter: Reporter,
     name: str = "student",
 ) -> tuple[Network, tuple[Fitted, ...]]:
-    """Train the student of each fold: from the labels alone, or by distillation where there are teachers.
+    """Train the student of each fold: from the labels, or by distillation if there are teachers.
 
     Without feedback (feedback.every = 0) the teachers predict all windows once. With feedback they are trained, too. A
     `Student` as teacher gives self-distillation.
@@ -137,7 +137,7 @@ def train_student(
     else:
         projection = _projection(config, network, teachers[0]).to(train.device)
         if folds > 1 and list(projection.parameters()):
-            raise ConfigError("a learned projection cannot be trained for folds side by side: leave --stack out")
+            raise ConfigError("a learned projection cannot be trained for stacked folds: leave --stack out")
         modules["projection"] = projection
         optimizers["student"] = _adam([*student.parameters(), *projection.parameters()], config.student.learning_rate)
         trained_teachers = [each.to(train.device) for each in teachers if isinstance(each, Teacher)]
@@ -218,7 +218,7 @@ def _compiled(network: Network, config: TrainConfig) -> Network:
     if not config.compute.compile:
         return network
     if isinstance(network, Stack):
-        raise ConfigError("folds side by side cannot be compiled: set compute.compile=false or leave --stack out")
+        raise ConfigError("stacked folds cannot be compiled: set compute.compile=false or leave --stack out")
     compiled: Network = torch.compile(network)  # type: ignore[assignment]
     return compiled
 

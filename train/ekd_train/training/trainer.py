@@ -104,7 +104,7 @@ class Training:
     def train_teacher(self) -> None:
         """Train the teacher, unless the run already has one or the data has no EEG."""
         if not self.run.has_eeg:
-            self.reporter.notify("no EEG in this data: no teacher, the student learns from the labels alone")
+            self.reporter.notify("the data has no EEG, so the student is trained from the labels without a teacher")
             return
         if self._has("teacher"):
             return
