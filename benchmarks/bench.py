@@ -1,6 +1,6 @@
-"""Shared by all benchmarks: interleaved timing, the machine's description, a table and a JSON file.
+"""Functions of all benchmarks: interleaved timing, a description of the machine, a table and a JSON file.
 
-Run a benchmark as a module, `python -m benchmarks.bench_NAME`. This module needs numpy at most.
+Run a benchmark as a module, `python -m benchmarks.bench_NAME`. This module imports only numpy.
 """
 
 import argparse
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def options_of(description: str) -> argparse.ArgumentParser:
-    """A parser with the option that all benchmarks have: --smoke."""
+    """Return a parser with --smoke, the option of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--smoke",
@@ -44,12 +44,12 @@ def interleave(cases: Mapping[str, Callable[[], object]], rounds: int, warmup: i
 
 
 def ratio(base: Sequence[float], other: Sequence[float]) -> float:
-    """Median over rounds of base / other: how many times faster `other` is, round by round."""
+    """Return the median over rounds of base / other, the speedup of `other`."""
     return statistics.median(b / o for b, o in zip(base, other, strict=True))
 
 
 def machine() -> dict[str, str | int | float]:
-    """Flat description of this machine: keys machine.cpu, .cores, .load_1min, .memory_gib, .system, .python, ..."""
+    """Return a flat description of this machine: keys machine.cpu, .cores, .load_1min, .memory_gib, .system, ..."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -71,7 +71,7 @@ def machine() -> dict[str, str | int | float]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Plain text table: the first column to the left, the others to the right; floats with three digits."""
+    """Return a text table. The first column is left-aligned, the others right-aligned; floats have three digits."""
     cells = [list(header)] + [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
     lines = [

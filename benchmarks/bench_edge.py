@@ -47,8 +47,8 @@ PROMPT_S = 32.0
 
 def main() -> None:
     parser = options_of(__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the comparison")
-    parser.add_argument("--most", type=int, default=512, help="sensors to try")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of the comparison")
+    parser.add_argument("--most", type=int, default=512, help="largest number of sensors")
     options = parser.parse_args()
     prompt_s, starts, lasting_s = PROMPT_S, 5, 60
     if options.smoke:
@@ -81,7 +81,7 @@ def rss_mb(pid: int) -> float:
 
 
 def one_sensor(model: Path, seconds: float, prompt_s: float) -> dict[str, float]:
-    """CPU, memory and latency of the three programs, side by side."""
+    """Measure CPU time, memory and latency of the three programs, side by side."""
     length = int(seconds + prompt_s) + 120
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -125,7 +125,7 @@ def one_sensor(model: Path, seconds: float, prompt_s: float) -> dict[str, float]
             process.wait()
         latencies = [json.loads(line)["latency_ms"] for line in outs["ekd-edge, frames"].read_text().splitlines()]
     hours = {program: 3600 * median(values) for program, values in shares.items()}
-    print(table(["one sensor at 128 Hz", "CPU s an hour", "MB"], [[p, hours[p], memory[p]] for p in ports]))
+    print(table(["one sensor at 128 Hz", "CPU s per hour", "MB"], [[p, hours[p], memory[p]] for p in ports]))
     cuts = quantiles(latencies, n=100)
     print(f"arrival to prediction: p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms, {len(latencies)} windows")
     return {
@@ -141,7 +141,7 @@ def one_sensor(model: Path, seconds: float, prompt_s: float) -> dict[str, float]
 
 
 def start(model: Path, times: int) -> dict[str, float]:
-    """Seconds from the start of the process to its first prediction; the device sends as fast as it is read."""
+    """Measure seconds from the start to the first prediction, of a device that sends as fast as it is read."""
     found = []
     for _ in range(times):
         with PtyDevice(Player(EkdEmulator(waveform(60)), speed=0)) as device:
@@ -157,7 +157,7 @@ def start(model: Path, times: int) -> dict[str, float]:
 
 
 class Feeder(threading.Thread):
-    """Writes the same frames to many ports, at 128 Hz each, eight samples a frame."""
+    """Writes the same frames to many ports, at 128 Hz each, with eight samples per frame."""
 
     def __init__(self, masters: list[int], seconds: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Feeder(threading.Thread):
         self.sent = 0
 
     def run(self) -> None:
-        """Until every frame is sent."""
+        """Write until every frame is sent."""
         began = time.monotonic()
         for burst in self._bursts:
             due = began + burst.samples / HZ
@@ -182,8 +182,8 @@ class Feeder(threading.Thread):
             self.sent = burst.samples
 
 
-def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float]]:
-    """Run one process with this many sensors: True if it keeps real time, and its CPU share, memory and latency."""
+def keeps_real_time(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float]]:
+    """Run one process with some sensors. Return whether it keeps real time, and its CPU share, memory and latency."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         masters, ports = [], []
@@ -222,8 +222,8 @@ def held(model: Path, sensors: int, seconds: int) -> tuple[bool, dict[str, float
     latencies = [line["latency_ms"] for line in lines[len(lines) // 2 :]]
     received = int(err.split(" samples received")[0].split()[-1]) if " samples received" in err else 0
     cuts = quantiles(latencies, n=100) if len(latencies) > 2 else [float("inf")] * 99
-    fine = feeder.full == 0 and received >= sensors * (feeder.sent - 16) and cuts[98] < LATE_MS
-    return fine, {"share": share, "mb": memory, "p50": cuts[49], "p99": cuts[98]}
+    in_time = feeder.full == 0 and received >= sensors * (feeder.sent - 16) and cuts[98] < LATE_MS
+    return in_time, {"share": share, "mb": memory, "p50": cuts[49], "p99": cuts[98]}
 
 
 def many_sensors(model: Path, most: int, seconds: int) -> dict[str, float]:
@@ -231,14 +231,23 @@ def many_sensors(model: Path, most: int, seconds: int) -> dict[str, float]:
     numbers = [n for n in (1, 8, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1000) if n <= most]
     rows, figures, best = [], {}, 0
     for sensors in numbers:
-        fine, seen = held(model, sensors, seconds)
-        if seen:
-            rows.append([sensors, 100 * seen["share"], seen["mb"], seen["p50"], seen["p99"], "yes" if fine else "no"])
-            figures[f"share_{sensors}_sensors"] = seen["share"]
-        if not fine:
+        in_time, measured = keeps_real_time(model, sensors, seconds)
+        if measured:
+            rows.append(
+                [
+                    sensors,
+                    100 * measured["share"],
+                    measured["mb"],
+                    measured["p50"],
+                    measured["p99"],
+                    "yes" if in_time else "no",
+                ]
+            )
+            figures[f"share_{sensors}_sensors"] = measured["share"]
+        if not in_time:
             break
         best = sensors
-    print(table(["sensors, one core", "CPU %", "MB", "p50 ms", "p99 ms", "held"], rows))
+    print(table(["sensors, one core", "CPU %", "MB", "p50 ms", "p99 ms", "real time"], rows))
     return {"sensors_per_core": best, **figures}
 
 

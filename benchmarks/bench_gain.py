@@ -6,7 +6,7 @@ stress-*, which need a folder written by examples/stress_predict.py. Existing re
 
     python -m benchmarks.bench_gain [--only main t2 ...] [--stress-predict FOLDER] [--seeds 5] [--workers 2]
 
-All sweeps together take about three hours on two cores. Intervals are not corrected for the number of sweeps looked at.
+All sweeps together take about three hours on two cores. Intervals are not corrected for the number of sweeps.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DISTILLED = ("kd", "kd-joint", "kd-feedback")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One sweep. origin: reuse this sweep's teachers and students; reuse all methods where the settings are equal."""
+    """One sweep. origin: the sweep whose teachers and students are reused, or all methods if the settings are equal."""
 
     methods: tuple[str, ...]
     settings: tuple[str, ...]

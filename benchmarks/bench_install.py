@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def size(target: PiOs) -> float:
-    """Megabytes of all packages, largest first on stdout."""
+    """Return the megabytes of all packages, and print them, largest first."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "wheels").mkdir()
@@ -63,7 +63,7 @@ def _unpacked_mb(wheel: Wheel) -> float:
 
 
 def start(model: Path, rounds: int) -> dict[str, float]:
-    """Seconds and megabytes, side by side."""
+    """Measure seconds and megabytes of the start, side by side."""
     imports, reads, ready = [], [], []
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
     for _ in range(rounds):
@@ -92,7 +92,7 @@ def start(model: Path, rounds: int) -> dict[str, float]:
 
 
 def first_read(model: Path) -> tuple[float, float]:
-    """Seconds from the start to the first read, and megabytes after the first prediction."""
+    """Return seconds from the start to the first read, and megabytes after the first prediction."""
     with PtyDevice(Player(EkdEmulator(waveform(60)), speed=0)) as device:
         node = os.open(device.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         most = waiting(node)
@@ -112,7 +112,7 @@ def first_read(model: Path) -> tuple[float, float]:
 
 
 def waiting(node: int) -> int:
-    """Bytes that arrived at the device node and were not read."""
+    """Return the number of bytes that arrived at the device node and were not read."""
     return int.from_bytes(fcntl.ioctl(node, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 

@@ -1,9 +1,9 @@
 """int8: size, memory, speed and accuracy of every kind of student and recipe, with peers, side by side in one run.
 
-Accuracy comes from sweeps of the published size, trained by this script where they are not there yet (about an hour and
-a half on two cores): on synthetic data, and on people with --stress-predict FOLDER, which examples/stress_predict.py
-writes. `noninferior_*` is 1 where the 95 % interval of (edge in int8 - paper in float32), paired over test subjects,
-is above -1 point of accuracy.
+Accuracy comes from sweeps of networks of the published size. This script trains missing sweeps (about an hour and a
+half on two cores) on synthetic data, and on people with --stress-predict FOLDER, which examples/stress_predict.py
+writes. `noninferior_*` is 1 if the 95 % interval of (edge in int8 - paper in float32), paired over test subjects, is
+above -1 point of accuracy.
 
     python -m benchmarks.bench_int8 [--parts speed profile export accuracy] [--stress-predict FOLDER] [--seeds 3]
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench import options_of, ratio, table, write
-from benchmarks.int8_accuracy import STUDIES, Exams, change, examine_all, mean, noninferior, spoken
+from benchmarks.int8_accuracy import STUDIES, Scores, change, evaluate_study, in_points, mean, noninferior
 from benchmarks.int8_profile import peak_gmacs, profile
 from benchmarks.int8_speed import flatbuffers, measure, untrained
 from ekd_edge.signal.blocks import SampleBlock
@@ -60,12 +60,12 @@ def main() -> None:
             if name == "stress_predict" and not options.stress_predict:
                 print("Stress-Predict is left out: it needs --stress-predict FOLDER")
                 continue
-            figures |= accuracy(name, examine_all(name, options.stress_predict, options.seeds, options.workers))
+            figures |= accuracy(name, evaluate_study(name, options.stress_predict, options.seeds, options.workers))
     print(f"written to {write('int8', figures, options.smoke)}")
 
 
 def calibration() -> NDArray[np.float32]:
-    """Synthetic windows of 32 s at 16 Hz."""
+    """Return synthetic windows of 32 s at 16 Hz."""
     spec = gsr_spec(rate_hz=Fraction(16), window_s=32, hop_s=4)
     signal = np.concatenate(list(islice(simulated_blocks(16.0, seed=9, block_samples=16 * 60), 20)))
     return np.array(Preprocessor(spec).push_batch(SampleBlock(signal, 0, Fraction(16))).values)
@@ -113,7 +113,7 @@ def speed() -> Figures:
         figures |= {f"{key}.p50_ms": each.p50_ms, f"{key}.p99_ms": each.p99_ms}
     for name in ("paper_int8", "paper_float32", "own_float32"):
         warm, cold = figures[f"speedup_vs_{name}"], figures[f"cold.speedup_vs_{name}"]
-        print(f"edge in int8 is {warm:.1f} times as fast as {name.replace('_', ' in ')}; {cold:.1f} times, caches cold")
+        print(f"edge in int8 is {warm:.1f} times as fast as {name.replace('_', ' in ')}; {cold:.1f} times, cold caches")
     return figures
 
 
@@ -141,7 +141,7 @@ def where_the_time_goes() -> Figures:
 
 
 def whole_export(run: Path | None) -> Figures:
-    """Seconds that `ekd-export --int8 --max-drop 0.01` takes, Python's start included."""
+    """Measure the seconds of `ekd-export --int8 --max-drop 0.01`, including the start of Python."""
     run = Path("build/bench/int8/run") if run is None else run
     if not (run / "run.json").exists():
         subprocess.run([_command("ekd-train"), "--preset", "edge", "--set", "teacher.epochs=2", "--set",
@@ -153,7 +153,7 @@ def whole_export(run: Path | None) -> Figures:
     return {"export_s": seconds}
 
 
-def accuracy(name: str, exams: Exams) -> Figures:
+def accuracy(name: str, exams: Scores) -> Figures:
     base, figures = exams["paper", "float32"], Figures()
     kind = "SYNTHETIC data" if name == "synthetic" else "people (Stress-Predict)"
     subjects = len({subject for subject, _ in base["accuracy"]})
@@ -162,10 +162,10 @@ def accuracy(name: str, exams: Exams) -> Figures:
     for (student, recipe), scores in exams.items():
         row: list[object] = [student, recipe]
         for score in ("accuracy", "macro_f1"):
-            row += [f"{100 * mean(scores[score]):.2f}", *spoken(change(base[score], scores[score]))]
+            row += [f"{100 * mean(scores[score]):.2f}", *in_points(change(base[score], scores[score]))]
             figures[f"{name}.{student}.{recipe}.{score}"] = mean(scores[score])
         own = exams[student, "float32"]
-        rows.append([*row, *spoken(change(own["accuracy"], scores["accuracy"]))])
+        rows.append([*row, *in_points(change(own["accuracy"], scores["accuracy"]))])
     header = ["student", "recipe", "accuracy", "change", "95 %", "macro-F1", "change", "95 %", "to own float32", "95 %"]
     print(table(header, rows))
     for recipe in ("static", "float32"):

@@ -1,11 +1,11 @@
-"""DEAP's size from its own files to windows in memory: 32 subjects x 40 trials x 15 windows of 28 EEG rows and GSR.
+"""Loading of DEAP from its files to windows in memory: 32 subjects x 40 trials x 15 windows of 28 EEG rows and GSR.
 
-The files are of DEAP's format (Python 2 pickles of 40 x 40 x 8064 float64) but hold synthetic noise; they are written
-once to build/bench/deap. Each case runs in a process of its own, the cases taking turns, with the files in the page
-cache. Memory is the process's largest resident set, mapped pages included.
+The files have DEAP's format (Python 2 pickles of 40 x 40 x 8064 float64) and contain synthetic noise. They are written
+once to build/bench/deap. Each case runs in a separate process, in turns, with the files in the page cache. Memory is
+the largest resident set of the process, including mapped pages.
 
   first    ekd with an empty cache: hash, read, convert, write the cache to disk, map it
-  cached   ekd again: to the first batch, then once over all windows
+  cached   ekd again, until the first batch and then once over all windows
   plain    the peer: pickle.load, scipy's sosfilt and lfilter, a loop that cuts windows, one array at the end. It
            computes the same values (compared before timing) but does not store them on disk.
 
@@ -37,7 +37,7 @@ CACHE = ROOT / "build" / "bench" / "cache"
 
 
 def pickled(array: np.ndarray) -> Iterator[bytes]:
-    """The instructions with which Python 2's cPickle, protocol 2, writes a float64 array."""
+    """Return a float64 array in the format of Python 2's cPickle with protocol 2."""
     raw = array.astype("<f8").tobytes()
     yield b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
     yield b"(" + b"".join(b"M" + n.to_bytes(2, "little") for n in array.shape) + b"t"
@@ -64,7 +64,7 @@ def write_subject(path: Path, number: int) -> None:
 
 
 def prepare(subjects: int) -> Path:
-    """A folder with links to the first `subjects` files, which are written where they are not there yet."""
+    """Return a folder with links to the first `subjects` files; missing files are written."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     names = [f"s{number:02d}.dat" for number in range(1, subjects + 1)]
     absent = [name for name in names if not (FOLDER / name).exists()]
@@ -143,7 +143,7 @@ def plain(folder: Path, subjects: list[str] | None = None) -> dict[str, float]:
 
 
 def largest_mb() -> float:
-    """This process's largest resident set so far, in MB of 10**6 bytes."""
+    """Return this process's largest resident set so far, in MB of 10**6 bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
@@ -163,7 +163,7 @@ def empty_cache() -> None:
 
 
 def check_same(folder: Path) -> None:
-    """The peer's windows must be ours, up to rounding."""
+    """Check that the peer's windows equal ekd's up to rounding."""
     empty_cache()
     for case in ("cached", "plain"):
         run_case(case, folder, "s01")
@@ -177,7 +177,7 @@ def measure(subjects: int, rounds: int) -> dict[str, str | int | float]:
     """Run all cases in turns, print a table, and return the figures."""
     folder = prepare(subjects)
     check_same(prepare(1))
-    for path in folder.iterdir():  # into the page cache
+    for path in folder.iterdir():  # read into the page cache
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass

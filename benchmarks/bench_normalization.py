@@ -34,7 +34,7 @@ MODES = (
     Normalization("window", 90.0, 4.0),
     Normalization("none", 90.0, 0.2),
 )
-"""The default first: the others are compared with it."""
+"""The default is the first mode; the others are compared with it."""
 WINDOWS = ((Fraction(128), 4.0, 3), (Fraction(16), 32.0, 5))
 """Rate, window in seconds, epochs."""
 BATCH, RATE = 64, 1e-3
@@ -56,12 +56,12 @@ def fit(train: WindowSet, epochs: int, samples: int) -> Student:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    settle(student, gsr)
+    recompute_statistics(student, gsr)
     return student
 
 
-def settle(student: Student, gsr: torch.Tensor) -> None:
-    """Recompute BatchNorm's statistics: after few steps its running means are still close to their start values."""
+def recompute_statistics(student: Student, gsr: torch.Tensor) -> None:
+    """Recompute BatchNorm's statistics, because the running means are close to their initial values after few steps."""
     norms = [m for m in student.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     student.eval()
     for norm in norms:

@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--rounds", type=int, default=3)
     model_of = parser.add_mutually_exclusive_group()
-    model_of.add_argument("--student", choices=get_args(StudentKind), default="edge", help="an untrained one")
+    model_of.add_argument(
+        "--student", choices=get_args(StudentKind), default="edge", help="kind of the untrained student"
+    )
     model_of.add_argument("--model", type=Path)
     arguments = parser.parse_args()
     if arguments.smoke:
@@ -97,7 +99,7 @@ def main() -> None:
 
 
 def one_round(model: ModelFile, recording: Path, path: Path) -> tuple[int, Times]:
-    """Number of windows, and the time of the command and of each stage."""
+    """Measure one round. Return the number of windows, and the time of the command and of each stage."""
     windows, before = apart(model, recording, 0)
     times = {"replay": replay(recording, path), "start": replay(recording, path, "--seconds", "1")}
     more, after = apart(model, recording, 1)
@@ -105,7 +107,7 @@ def one_round(model: ModelFile, recording: Path, path: Path) -> tuple[int, Times
 
 
 def record(hours: float) -> Path:
-    """Hours of synthetic skin conductance as CSV lines in microsiemens; kept from run to run."""
+    """Write hours of synthetic skin conductance as CSV lines in microsiemens, unless the file exists."""
     path = FOLDER / f"recording-{hours:g}h.csv"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ def record(hours: float) -> Path:
 
 
 def replay(recording: Path, model: Path, *more: str) -> tuple[float, float]:
-    """Seconds, and CPU seconds, that the real command takes."""
+    """Return the seconds and CPU seconds of the command."""
     edge = Path(sys.executable).with_name("ekd-edge")
     source = ["--replay", recording, "--format", "csv", "--rate", str(RATE), "--unit", "uS"]
     with (FOLDER / "replay.jsonl").open("w") as predictions:
@@ -167,7 +169,7 @@ def apart(model: ModelFile, recording: Path, half: int) -> tuple[int, Times]:
 
 
 def untrained_student(kind: StudentKind) -> Path:
-    """An int8 student of that kind in its default size, 128 Hz and 4 s, with random weights."""
+    """Return an int8 student of that kind with its default size, 128 Hz and 4 s, and random weights."""
     path = FOLDER / f"untrained-{kind}-int8.tflite"
     if path.exists():
         return path

@@ -1,11 +1,12 @@
 """Speed of decoders, of reading lines against pyserial's readline, and CPU share of each live device.
 
-Decoders: the bytes of an emulated device, recorded once, in reads of 4096 bytes and of 64; MB/s, and seconds of signal
-a second. `realtime_factor_bitalino_1khz` is one channel at 1000 Hz in reads of 64 bytes, `decode_mb_per_s` frame v1 in
-reads of 4096. Lines: the same CSV lines through a pseudo-terminal, read by a loop of pyserial's readline and float, and
-by ekd's device; interleaved, medians. Live: `ekd-edge` on each device at its own pace on a pseudo-terminal, CPU seconds
-of the process a second of signal, after start-up; the model is an untrained int8 student of the kind `edge`. All
-signals are synthetic.
+Decoders: MB/s, and seconds of signal per second, for the recorded bytes of an emulated device in reads of 4096 and of
+64 bytes. `realtime_factor_bitalino_1khz` is one channel at 1000 Hz in reads of 64 bytes, `decode_mb_per_s` frame v1 in
+reads of 4096 bytes.
+Lines: the same CSV lines through a pseudo-terminal, read by a loop of pyserial's readline and float and by ekd's
+device; interleaved, medians.
+Live: CPU seconds of `ekd-edge` per second of signal after start-up, for each device in real time on a pseudo-terminal.
+The model is an untrained int8 student of the kind `edge`. All signals are synthetic.
 
     python -m benchmarks.bench_serial [--seconds 20] [--rounds 5]
 """
@@ -45,7 +46,7 @@ LINES = 40_000
 
 def main() -> None:
     parser = options_of(__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of the live part")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of the live part")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     devices = LIVE
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def decoders(rounds: int) -> dict[str, float]:
-    """MB/s and times real time of each decoder."""
+    """Measure MB/s and the real-time factor of each decoder."""
     found: dict[str, float] = {}
     rows = []
     for name, wire, seconds, open_options, format in recordings():
@@ -85,7 +86,7 @@ def decoders(rounds: int) -> dict[str, float]:
 
 
 def recordings() -> Iterator[tuple[str, bytes, float, StreamOptions, str]]:
-    """(name, bytes, seconds of signal, how to decode them, format)"""
+    """Return (name, bytes, seconds of signal, decoder, format) of each device."""
     recorded = StreamOptions(live=False)
     at_1khz = StreamOptions(Fraction(1000), live=False)
     yield "ekd", *sent(find_format("ekd").emulate(waveform(128, 1200))), recorded, "ekd"
@@ -148,7 +149,7 @@ def by_device(path: str) -> int:
 
 @contextmanager
 def terminal(wire: bytes) -> Iterator[str]:
-    """A node that delivers those bytes as fast as they are read."""
+    """Open a device node that delivers these bytes as fast as they are read."""
     master, slave = os.openpty()
     tty.setraw(slave)
 
@@ -169,7 +170,7 @@ def terminal(wire: bytes) -> Iterator[str]:
 
 
 def live(seconds: float, devices: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """CPU share of `ekd-edge` on each device."""
+    """Measure the CPU share of `ekd-edge` on each device."""
     model = untrained_student("edge")
     found: dict[str, float] = {}
     for name, extra in devices.items():

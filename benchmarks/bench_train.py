@@ -1,7 +1,8 @@
-"""Cost of training: adaptive feedback, folds side by side, sweeps by several workers, loading DEAP.
+"""Time of training: adaptive feedback, stacked folds, sweeps with several workers, loading of DEAP.
 
-Every part compares in one process or one run. Parts: feedback, stack, sweep, loading (writes 3.3 GB of files in DEAP's
-format to build/bench/deap once), loso (a whole DEAP-sized leave-one-subject-out: hours on a CPU; for a GPU).
+Every part compares its cases in one process or one run. The parts are feedback, stack, sweep, loading (writes 3.3 GB of
+files in DEAP's format to build/bench/deap once) and loso (a whole leave-one-subject-out of the size of DEAP, for a GPU;
+on a CPU it takes hours).
 
     python -m benchmarks.bench_train [--parts feedback stack sweep loading] [--threads 1]
     python -m benchmarks.bench_train --parts stack loso --device cuda --precision bf16 --folds 32
@@ -38,14 +39,14 @@ DEAP_SUBJECTS, DEAP_WINDOWS, EPOCHS = 32, 600, 30
 Figures = dict[str, str | int | float]
 
 
-class Networks:
-    """A student and a teacher with their optimizers and random windows: one of each, or `folds` of each."""
+class TrainingSteps:
+    """Training steps of a student and a teacher, or of stacks of `folds` of each, on random windows."""
 
     def __init__(self, options: argparse.Namespace, folds: int = 0) -> None:
         self.device, self.precision, self.batch_size = options.where, options.precision, options.batch
         self.student, self.teacher = self._network(Student, folds), self._network(Teacher, folds)
         self.optimizers = [torch.optim.Adam(n.parameters(), lr=1e-4, fused=True) for n in (self.student, self.teacher)]
-        self.lesson, self.quiz = self._batch(folds), self._batch(folds)
+        self.batch, self.quiz = self._batch(folds), self._batch(folds)
 
     def _network(self, kind: type[Student] | type[Teacher], folds: int) -> Network:
         members = [kind(CONFIG).to(self.device) for _ in range(max(1, folds))]
@@ -56,37 +57,37 @@ class Networks:
         eeg, gsr = torch.randn(*shape, CONFIG.eeg_rows, 512), torch.randn(*shape, 512)
         return Batch(*(x.to(self.device) for x in (eeg, gsr, torch.randint(0, 2, (*shape, 1)))))
 
-    def teach(self) -> Output:
-        """One training step of the teacher on its own task."""
+    def train_teacher(self) -> Output:
+        """Take one training step of the teacher on its own loss."""
         with arithmetic(self.device, self.precision):
-            output = self.teacher(self.lesson.eeg, self.lesson.gsr)
-            loss = hard_loss(output.logits, self.lesson.labels) + self.teacher.regularization()
+            output = self.teacher(self.batch.eeg, self.batch.gsr)
+            loss = hard_loss(output.logits, self.batch.labels) + self.teacher.regularization()
             self.optimizers[1].zero_grad()
             loss.backward()
             self.optimizers[1].step()
         return output
 
-    def joint(self) -> None:
-        """A step of distillation while the teacher trains on."""
-        output, (_, gsr, labels) = self.teach(), self.lesson
+    def distill_jointly(self) -> None:
+        """Take one step of the teacher on its own loss, and one step of distillation from its outputs."""
+        output, (_, gsr, labels) = self.train_teacher(), self.batch
         with arithmetic(self.device, self.precision):
             kd_step(self.student, self.optimizers[0], gsr, labels, output, DistillConfig(), PoolProjection())
 
-    def feedback(self, renewed: bool = False, quiz: Batch | None = None) -> None:
-        """A step of distillation with adaptive feedback."""
+    def distill_with_feedback(self, renewed: bool = False, quiz: Batch | None = None) -> None:
+        """Take one step of distillation with adaptive feedback."""
         with arithmetic(self.device, self.precision):
             feedback_step(
-                self.student, self.teacher, *self.optimizers, self.lesson, quiz or self.quiz, 0.05,
+                self.student, self.teacher, *self.optimizers, self.batch, quiz or self.quiz, 0.05,
                 DistillConfig(), PoolProjection(), FeedbackConfig(), renewed,
             )  # fmt: skip
 
-    def every(self, k: int) -> None:
-        """k steps, of which one has feedback."""
-        self.feedback()
+    def distill_with_one_feedback_step(self, k: int) -> None:
+        """Take k steps, one of them with feedback."""
+        self.distill_with_feedback()
         for _ in range(k - 1):
-            self.joint()
+            self.distill_jointly()
 
-    def waits(self, call: Callable[[], object]) -> Callable[[], None]:
+    def synchronized(self, call: Callable[[], object]) -> Callable[[], None]:
         """A call that returns when the device has finished."""
 
         def run() -> None:
@@ -98,21 +99,21 @@ class Networks:
 
 
 def bench_feedback(options: argparse.Namespace, figures: Figures) -> None:
-    networks = Networks(options)
-    half = Batch(*(part[: options.batch // 2] for part in networks.quiz))
+    steps = TrainingSteps(options)
+    half = Batch(*(part[: options.batch // 2] for part in steps.quiz))
     cases = {
-        "KD, teacher trains jointly": networks.joint,
-        "feedback": networks.feedback,
-        "feedback, quiz of half the size": lambda: networks.feedback(quiz=half),
-        "feedback, renewed answers": lambda: networks.feedback(renewed=True),
-        "8 joint steps": lambda: [networks.joint() for _ in range(8)],
-        "8 steps, feedback in one": lambda: networks.every(8),
+        "KD, teacher trains jointly": steps.distill_jointly,
+        "feedback": steps.distill_with_feedback,
+        "feedback, quiz of half the size": lambda: steps.distill_with_feedback(quiz=half),
+        "feedback, renewed teacher outputs": lambda: steps.distill_with_feedback(renewed=True),
+        "8 joint steps": lambda: [steps.distill_jointly() for _ in range(8)],
+        "8 steps, feedback in one": lambda: steps.distill_with_one_feedback_step(8),
     }
-    seconds = interleave({n: networks.waits(c) for n, c in cases.items()}, rounds=options.rounds, warmup=1)
+    seconds = interleave({n: steps.synchronized(c) for n, c in cases.items()}, rounds=options.rounds, warmup=1)
     keys = {
         "feedback": "feedback_overhead_k1",
         "feedback, quiz of half the size": "feedback_overhead_k1_half_quiz",
-        "feedback, renewed answers": "feedback_overhead_k1_renewed",
+        "feedback, renewed teacher outputs": "feedback_overhead_k1_renewed",
         "8 steps, feedback in one": "feedback_overhead_k8",
     }
     rows = []
@@ -125,33 +126,37 @@ def bench_feedback(options: argparse.Namespace, figures: Figures) -> None:
 
 
 def bench_stack(options: argparse.Namespace, figures: Figures) -> None:
-    """Folds one by one against side by side, and the projected time of a DEAP-sized leave-one-subject-out."""
-    one, several = (Networks(options, n) for n in (0, options.folds))
+    """Compare separate with stacked folds, and project the time of a leave-one-subject-out of the size of DEAP."""
+    one, several = (TrainingSteps(options, n) for n in (0, options.folds))
     cases = {
-        "teacher, one by one": lambda: [one.teach() for _ in range(options.folds)],
-        "teacher, side by side": several.teach,
-        "feedback, one by one": lambda: [one.feedback() for _ in range(options.folds)],
-        "feedback, side by side": several.feedback,
+        "teacher, one by one": lambda: [one.train_teacher() for _ in range(options.folds)],
+        "teacher, stacked": several.train_teacher,
+        "feedback, one by one": lambda: [one.distill_with_feedback() for _ in range(options.folds)],
+        "feedback, stacked": several.distill_with_feedback,
     }
-    seconds = interleave({n: one.waits(c) for n, c in cases.items()}, rounds=max(3, options.rounds // 2), warmup=1)
+    seconds = interleave(
+        {n: one.synchronized(c) for n, c in cases.items()}, rounds=max(3, options.rounds // 2), warmup=1
+    )
     rows = [[name, 1000 * statistics.median(times)] for name, times in seconds.items()]
     print(table([f"{options.folds} folds, one step each", "ms"], rows))
     figures["stack_folds"] = options.folds
     for step in ("teacher", "feedback"):
-        gain = ratio(seconds[f"{step}, one by one"], seconds[f"{step}, side by side"])
+        gain = ratio(seconds[f"{step}, one by one"], seconds[f"{step}, stacked"])
         figures[f"stack_speedup_{step}"] = round(gain, 3)
     steps = (DEAP_SUBJECTS - 1) * DEAP_WINDOWS * 0.8 // BATCH * EPOCHS * DEAP_SUBJECTS / options.folds
     best = [
-        min(statistics.median(seconds[f"{step}, {way}"]) for way in ("one by one", "side by side"))
+        min(statistics.median(seconds[f"{step}, {way}"]) for way in ("one by one", "stacked"))
         for step in ("teacher", "feedback")
     ]
     minutes = steps * (best[0] + 0.8 * best[1]) / 60
     figures["loso_projected_min"] = round(minutes, 1)
-    print(f"a DEAP-sized leave-one-subject-out would take about {minutes:.0f} min here (only the training steps)\n")
+    print(
+        f"the training steps of a leave-one-subject-out of the size of DEAP would take about {minutes:.0f} min here\n"
+    )
 
 
 def bench_sweep(options: argparse.Namespace, figures: Figures) -> None:
-    """The whole command with one worker and with two, in turns; windows come from the cache in both."""
+    """Run the whole command with one worker and with two workers, in turns. Both read windows from the cache."""
     command = [
         sys.executable, "-m", "ekd_train.cli.main", "sweep", "--preset", "smoke", "--data", "synthetic?subjects=12",
         "--methods", "student", "--split", "k-fold:4", "--seeds", "2", "--set", "student.epochs=10", "--device", "cpu",
@@ -202,14 +207,14 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(parts), default=[name for name in parts if name != "loso"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
-    parser.add_argument("--folds", type=int, default=4, help="trained side by side")
+    parser.add_argument("--folds", type=int, default=4, help="number of stacked folds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     options.batch = BATCH
     if options.smoke:
         options.parts, options.rounds, options.folds, options.batch = ["feedback", "stack"], 1, 2, 2
-    keep_freed_memory()  # as ekd-train does
+    keep_freed_memory()  # like ekd-train
     options.where = pick_device(options.device, options.threads)
     torch.manual_seed(0)
     figures: Figures = {"device": options.device, "precision": options.precision, "threads": options.threads}

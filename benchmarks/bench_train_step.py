@@ -83,7 +83,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainScore(nn.Module):
-    """Score gate, applied."""
+    """Tokens multiplied by their score gate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def plain_classifier(feature: int) -> nn.Sequential:
 
 
 class PlainStudent(nn.Module):
-    """A straightforward port of the published student: the peer."""
+    """The peer: a straightforward port of the published student."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class PlainStudent(nn.Module):
 
 
 class PlainTeacher(nn.Module):
-    """A straightforward port of the published teacher, dead block included: the peer."""
+    """The peer: a straightforward port of the published teacher with its unused block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,29 +171,29 @@ def our_step(network: Student | Teacher, inputs: tuple[Tensor, ...], labels: Ten
 
 
 def distillation(batch: int) -> dict[str, Callable[[], object]]:
-    """One student step from a frozen teacher; the same with the teacher trained along; the same with feedback."""
+    """Return student steps by name: from a frozen teacher, with a teacher step each, and with feedback."""
     student, teacher, projection = Student(CONFIG), Teacher(CONFIG), build_projection("pool", CONFIG)
     frozen = Teacher(CONFIG).eval()
     optimizers = [torch.optim.Adam(n.parameters(), lr=1e-4, fused=True) for n in (student, teacher)]
-    lesson, quiz = (
+    train, quiz = (
         Batch(torch.randn(batch, 28, 512), torch.randn(batch, 512), torch.randint(0, 2, (batch, 1))) for _ in range(2)
     )
     weights, balance = DistillConfig(), FeedbackConfig()
 
     def kd(source: Teacher) -> None:
         with torch.no_grad():
-            taught = source(lesson.eeg, lesson.gsr)
-        kd_step(student, optimizers[0], lesson.gsr, lesson.labels, taught, weights, projection)
+            teacher_output = source(train.eeg, train.gsr)
+        kd_step(student, optimizers[0], train.gsr, train.labels, teacher_output, weights, projection)
 
     def joint() -> None:
-        output = teacher(lesson.eeg, lesson.gsr)
+        output = teacher(train.eeg, train.gsr)
         optimizers[1].zero_grad()
-        (F.cross_entropy(output.logits.flatten(0, 1), lesson.labels.flatten()) + teacher.regularization()).backward()
+        (F.cross_entropy(output.logits.flatten(0, 1), train.labels.flatten()) + teacher.regularization()).backward()
         optimizers[1].step()
-        kd_step(student, optimizers[0], lesson.gsr, lesson.labels, output, weights, projection)
+        kd_step(student, optimizers[0], train.gsr, train.labels, output, weights, projection)
 
     def feedback() -> None:
-        feedback_step(student, teacher, *optimizers, lesson, quiz, 1e-3, weights, projection, balance)
+        feedback_step(student, teacher, *optimizers, train, quiz, 1e-3, weights, projection, balance)
 
     return {"frozen teacher": lambda: kd(frozen), "joint training": joint, "feedback": feedback}
 

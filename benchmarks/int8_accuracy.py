@@ -29,7 +29,7 @@ from ekd_train.sweeps.cell import Cell
 from ekd_train.sweeps.plan import SweepPlan
 from ekd_train.training.trainer import network_of, training_windows
 
-__all__ = ["STUDIES", "Exams", "Study", "change", "examine_all", "mean"]
+__all__ = ["STUDIES", "Scores", "Study", "change", "evaluate_study", "mean"]
 
 FOLDER = Path("build/bench/int8")
 EPOCHS = ("teacher.epochs=15", "teacher.patience=5", "student.epochs=40", "student.patience=8")
@@ -37,7 +37,7 @@ RATES = ("teacher.learning_rate=3e-4", "student.learning_rate=3e-4")
 ALL_RECIPES = ("float32", "static", "dynamic", "float16", "static-per-tensor", "static-percentile")
 Key = tuple[str, str]
 """(method, recipe)"""
-Exams = Mapping[Key, Mapping[str, Mapping[tuple[str, int], float]]]
+Scores = Mapping[Key, Mapping[str, Mapping[tuple[str, int], float]]]
 """(method, recipe) -> "accuracy" or "macro_f1" -> (subject, seed) -> score."""
 
 
@@ -77,7 +77,7 @@ STUDIES = {
 }
 
 
-def examine_all(name: str, stress: str, seeds: int, workers: int) -> Exams:
+def evaluate_study(name: str, stress: str, seeds: int, workers: int) -> Scores:
     """Train the missing parts of a study, and evaluate every student of every cell by every recipe."""
     study, folder = STUDIES[name], FOLDER / name
     chosen = (*EPOCHS, *RATES, *study.settings)
@@ -94,7 +94,7 @@ def examine_all(name: str, stress: str, seeds: int, workers: int) -> Exams:
     windows = training_windows(source, plan.cells()[0].settle(plan.config))
     scores: dict[Key, dict[str, dict[tuple[str, int], float]]] = {}
     for cell in plan.cells():
-        for key, found in _examine(study, cell, folder / "cells" / cell.name, plan.config, windows).items():
+        for key, found in _evaluate_cell(study, cell, folder / "cells" / cell.name, plan.config, windows).items():
             for score, by_subject in found.items():
                 kept = scores.setdefault(key, {}).setdefault(score, {})
                 kept.update({(subject, cell.seed): value for subject, value in by_subject.items()})
@@ -102,12 +102,12 @@ def examine_all(name: str, stress: str, seeds: int, workers: int) -> Exams:
 
 
 def mean(scores: Mapping[tuple[str, int], float]) -> float:
-    """Over subjects, each of whom is first averaged over seeds."""
+    """Return the mean over subjects. The scores of a subject are averaged over seeds first."""
     return float(np.mean(list(_by_subject(scores).values())))
 
 
 def change(first: Mapping[tuple[str, int], float], second: Mapping[tuple[str, int], float]) -> Difference:
-    """Second minus first, paired over subjects, each of whom is first averaged over seeds."""
+    """Return second minus first, paired over subjects. The scores of a subject are averaged over seeds first."""
     return paired_difference(_by_subject(first), _by_subject(second))
 
 
@@ -116,16 +116,16 @@ def _by_subject(scores: Mapping[tuple[str, int], float]) -> dict[str, float]:
     return {name: float(np.mean([v for (subject, _), v in scores.items() if subject == name])) for name in subjects}
 
 
-def _examine(
+def _evaluate_cell(
     study: Study, cell: Cell, folder: Path, config: TrainConfig, windows: WindowSet
 ) -> dict[Key, dict[str, dict[str, float]]]:
-    settled = cell.settle(config)
-    found = sides(make_split(settled.split, settled.seed, windows.subjects), windows)
+    configured = cell.settle(config)
+    found = sides(make_split(configured.split, configured.seed, windows.subjects), windows)
     train, test = windows.select(found.train), windows.select(found.test)
-    calibration = calibration_windows(train, settled.seed)
+    calibration = calibration_windows(train, configured.seed)
     results = {}
     for kind, method in study.students.items():
-        own = settings_of(method, settled)
+        own = settings_of(method, configured)
         student = Student(network_of(windows, own))
         load_weights(folder / f"{method}.safetensors", student)
         student.eval()
@@ -142,7 +142,7 @@ def _examine(
 def _logits(
     student: Student, name: str, calibration: NDArray[np.float32], windows: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Logits (n, targets, classes) of the recipe's flatbuffer in LiteRT."""
+    """Return the logits (n, targets, classes) of the recipe's flatbuffer in LiteRT."""
     recipe = RECIPES[name]
     converted = convert(fold(student, integer=recipe.kind == "int8"), windows.shape[1])
     with quiet():
@@ -176,12 +176,12 @@ def _real(values: NDArray[np.generic], about: Mapping[str, object]) -> NDArray[n
 
 
 def noninferior(difference: Difference, margin: float) -> bool:
-    """True if the whole 95 % interval is above -margin."""
+    """Return whether the whole 95 % interval is above -margin."""
     return difference.low is not None and difference.low > -margin
 
 
-def spoken(difference: Difference) -> Sequence[str]:
-    """Mean and interval in points."""
+def in_points(difference: Difference) -> Sequence[str]:
+    """Return mean and interval in points as text."""
     low, high = difference.low, difference.high
     interval = "" if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
     return f"{100 * difference.mean:+.2f}", interval

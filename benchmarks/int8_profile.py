@@ -1,4 +1,4 @@
-"""Time of each operation of a model, and its throughput as a share of the int8 kernels' peak.
+"""Time of each operation of a model, and its throughput as a fraction of the int8 kernels' peak.
 
 A model is cut after each of its operations, and the cuts are timed in turns: the time of an operation is the difference
 between its cut and the one before. XNNPACK runs a whole cut, as it runs the whole model.
@@ -25,7 +25,7 @@ RUNS, WARM_UP = 400, 20
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An operation: its name, what it writes, microseconds it adds, multiplications with weights (0 for others)."""
+    """An operation: its name, its output, the microseconds it adds, its multiplications with weights (0 for others)."""
 
     operation: str
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Cost:
 
 
 def profile(flatbuffer: bytes) -> list[Cost]:
-    """The operations in order. A difference of two medians: one that costs little may come out below zero."""
+    """Measure the operations in order. A time is a difference of two medians, so a short one can be negative."""
     with quiet():
         from ai_edge_litert import schema_py_generated as schema
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -53,7 +53,7 @@ def profile(flatbuffer: bytes) -> list[Cost]:
 
 
 def peak_gmacs(size: int = 512) -> float:
-    """Int8 multiply-adds a second, in thousand millions, of one large dense layer in LiteRT on one thread."""
+    """Return the int8 multiply-adds per second, in 10^9, of one large dense layer in LiteRT on one thread."""
     rows = 256
 
     class Dense(torch.nn.Module):
@@ -90,7 +90,7 @@ def _parse(flatbuffer: bytes):  # type: ignore[no-untyped-def]
 
 
 def _cut(flatbuffer: bytes, last: int) -> bytes:
-    """The model up to and with its operation of this number, whose output becomes the model's."""
+    """Return the model truncated after the operation of this number, whose output becomes the model's."""
     import flatbuffers
 
     model = _parse(flatbuffer)

@@ -1,4 +1,4 @@
-"""Size, arena and latency: student x recipe x runtime and peers, all cases taking turns in one process."""
+"""Size, arena and latency of every student, recipe and runtime, and of peers, in turns in one process."""
 
 import tempfile
 import time
@@ -23,7 +23,7 @@ __all__ = ["Timed", "flatbuffers", "measure"]
 
 WINDOW = 512
 TURNS, WARM_UP, RUNS = 40, 5, 10
-"""A turn of a case: a first run with others in the caches, further ones to warm up, then those that count."""
+"""Runs in a turn of a case: one with cold caches, some to warm up, and the measured ones."""
 TIMED_RECIPES = ("float32", "float16", "dynamic", "static")
 
 
@@ -33,9 +33,9 @@ Case = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One line of the table; size and arena are None where there is no such thing.
+    """One line of the table; size and arena are None where they do not exist.
 
-    ms: of every warm run, turn after turn. cold_ms: of the first run of every turn.
+    ms: of every warm run, in order. cold_ms: of the first run of every turn.
     """
 
     student: str
@@ -48,22 +48,22 @@ class Timed:
 
     @property
     def turns_ms(self) -> list[float]:
-        """The median of every turn."""
+        """The median of every turn in milliseconds."""
         return [float(np.median(self.ms[i : i + RUNS])) for i in range(0, len(self.ms), RUNS)]
 
     @property
     def p50_ms(self) -> float:
-        """Median."""
+        """Median in milliseconds."""
         return float(np.median(self.ms))
 
     @property
     def p99_ms(self) -> float:
-        """99th percentile."""
+        """99th percentile in milliseconds."""
         return float(np.percentile(self.ms, 99))
 
 
 def untrained(kind: str) -> Student:
-    """A student of the published teacher's size with random weights: weights change neither size nor speed."""
+    """Return a student for the published teacher's size with random weights, which do not affect size or speed."""
     torch.manual_seed(0)
     student = Student(NetworkConfig(student=kind))  # type: ignore[arg-type]
     for module in student.modules():
@@ -74,7 +74,7 @@ def untrained(kind: str) -> Student:
 
 
 def flatbuffers(student: Student, calibration: NDArray[np.float32]) -> dict[str, bytes]:
-    """The flatbuffer of a student by timed recipe."""
+    """Return the flatbuffers of a student by recipe."""
     made = {}
     for name in TIMED_RECIPES:
         recipe = RECIPES[name]
@@ -84,7 +84,7 @@ def flatbuffers(student: Student, calibration: NDArray[np.float32]) -> dict[str,
 
 
 def measure(calibration: NDArray[np.float32]) -> list[Timed]:
-    """Every student, recipe and runtime, and the peers, one window at a time on one thread."""
+    """Measure every student, recipe and runtime, and the peers, one window at a time on one thread."""
     torch.set_num_threads(1)
     about: dict[Case, tuple[int | None, int | None]] = {}
     calls: dict[Case, Callable[[], object]] = {}
@@ -126,7 +126,7 @@ def take_turns(calls: Mapping[Case, Callable[[], object]]) -> tuple[dict[Case, l
 
 
 def litert(flatbuffer: bytes, delegate: bool = True) -> Callable[[], object]:
-    """One invocation in LiteRT; without its default delegate where that is asked for."""
+    """Return a function that invokes the model in LiteRT, with or without its default delegate."""
     with quiet():
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -138,7 +138,7 @@ def litert(flatbuffer: bytes, delegate: bool = True) -> Callable[[], object]:
 
 
 def micro(flatbuffer: bytes, window: NDArray[np.float32]) -> Callable[[], object]:
-    """One invocation in TFLite Micro, whose kernels on a PC are the plain reference ones."""
+    """Return a function that invokes the model in TFLite Micro, which has reference kernels on a PC."""
     with quiet():
         from tflite_micro.python.tflite_micro.runtime import Interpreter
 
@@ -149,7 +149,7 @@ def micro(flatbuffer: bytes, window: NDArray[np.float32]) -> Callable[[], object
 
 
 def eager(student: Student, window: NDArray[np.float32]) -> Callable[[], object]:
-    """The folded student in PyTorch."""
+    """Return a function that runs the folded student in PyTorch."""
     folded, values = fold(student, integer=False), torch.tensor(window[None])
 
     def call() -> object:
@@ -160,7 +160,7 @@ def eager(student: Student, window: NDArray[np.float32]) -> Callable[[], object]
 
 
 def onnx_models(student: Student, calibration: NDArray[np.float32]) -> Mapping[str, bytes]:
-    """The float ONNX of a student, and onnxruntime's own static int8 (QDQ, per channel) of it."""
+    """Return the float ONNX model of a student, and its static int8 model by onnxruntime (QDQ, per channel)."""
     with quiet(), tempfile.TemporaryDirectory() as folder:
         from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -186,7 +186,7 @@ def onnx_models(student: Student, calibration: NDArray[np.float32]) -> Mapping[s
 
 
 def onnxruntime(model: bytes, window: NDArray[np.float32]) -> Callable[[], object]:
-    """One run in onnxruntime."""
+    """Return a function that runs the model in onnxruntime."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

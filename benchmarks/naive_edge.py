@@ -2,8 +2,8 @@
 
     python -m benchmarks.naive_edge PORT MODEL RATE_HZ
 
-The peer of `bench_edge.py`: CSV lines in uS from a port, every second the whole last window is filtered, resampled
-to the model's rate, normalized and classified, and the probabilities are printed as JSON.
+The peer of `bench_edge.py`. It reads CSV lines in uS from a port. Every second it filters the whole last window,
+resamples it to the model's rate, normalizes and classifies it, and prints the probabilities as JSON.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""A week of a sensor, simulated, and the faults injected into it."""
+"""A simulated week of a sensor with injected faults."""

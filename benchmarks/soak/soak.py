@@ -22,7 +22,7 @@ WARM = 0.1
 
 
 def schedule(seconds: int, every_s: int) -> list[Fault]:
-    """A fault an hour, in turns; from the middle on one bit in ten million flips."""
+    """Return one fault per hour, of each kind in turn; from the middle on one bit in ten million flips."""
     kinds = cycle([Fault("unplug", 0.2), Fault("reset"), Fault("stall", 0.5)])
     faults = [
         Fault(fault.kind, fault.value, float(at_s))
@@ -81,7 +81,7 @@ def main() -> int:
         "sentences": sentences,
         "rss_growth_kb": (warm[-1] - warm[0]) if warm else 0,
         "rss_mb": round(warm[-1] / 1024, 1) if warm else 0,
-        # An open port takes five: the most in the second half against the most in the first.
+        # An open port takes five files. The maximum of the second half is compared with that of the first.
         "descriptor_growth": (max(files[half:]) - max(files[:half])) if half else 0,
         "wall_s": round(wall_s, 1),
         "times_real_time": round(seconds / wall_s),
