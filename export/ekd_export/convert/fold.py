@@ -161,7 +161,7 @@ def _first_term(values: Tensor) -> Tensor:
 
 
 class MixingStudent(nn.Module):
-    """A student without attention in inference form: convolutions with constant weights on tokens (1, F, 1, T)."""
+    """A student without attention in inference form: convolutions with constant weights on tokens (B, F, 1, T)."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -186,8 +186,8 @@ class MixingStudent(nn.Module):
         self.eval()
 
     def forward(self, window: Tensor) -> Tensor:
-        """(1, window_samples) -> (1, targets * classes)."""
-        tokens = self.spatial(F.relu(self.stem(window.view(1, 1, 1, -1))))
+        """(B, window_samples) -> (B, targets * classes)."""
+        tokens = self.spatial(F.relu(self.stem(window.view(-1, 1, 1, window.shape[1]))))
         gated = []
         for block, score in zip(self.blocks, self.scores, strict=True):
             tokens = block(tokens)
