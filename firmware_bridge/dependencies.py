@@ -47,6 +47,7 @@ _OPTIONAL = {
     "pandas": ("pandas", "bridges"),
     "litert_torch": ("litert-torch", "export"),
     "ai_edge_quantizer": ("ai-edge-quantizer", "export"),
+    "torchao": ("torchao", "export"),
     "edfio": ("edfio", "edf"),
     "packaging": ("packaging", "bundle"),
     "pip": ("pip", "bundle"),

@@ -69,8 +69,8 @@ def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str]
     if recipe.tuned:
         notify("fine-tuning for int8, distilled from the float student ...")
         folded = fine_tune(
-            folded, inputs.train.gsr, inputs.validation.gsr, seed=run.config.seed, notify=notify, recipe=recipe,
-            classes=run.network.classes,
+            folded, calibration, inputs.train.gsr, inputs.validation.gsr, seed=run.config.seed, notify=notify,
+            recipe=recipe, classes=run.network.classes,
         )  # fmt: skip
     notify("converting to TFLite ...")
     float_flatbuffer = convert(folded, run.network.window_samples)

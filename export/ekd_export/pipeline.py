@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import DataError
+from ekd_edge.errors import DataError, ExportError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.candidate import Candidate, build_candidate, float_manifest
@@ -18,6 +18,7 @@ from ekd_export.convert.tflite import student_logits
 from ekd_export.evaluation.latency import Latency, measure_latency
 from ekd_export.evaluation.signoff import Verdict, judge
 from ekd_export.inputs import LABELS, ExportInputs, read_inputs
+from ekd_export.quantization.annotate import check_tunable
 from ekd_export.quantization.audit import Audit
 from ekd_export.quantization.layer_errors import LayerError, layer_errors
 from ekd_export.quantization.micro import arena_bytes
@@ -115,7 +116,7 @@ def _choose_recipe(
     """Choose between static and qat on validation subjects; returns the candidate and the reason, JSON-ready.
 
     qat is tried where validation subjects cannot show the loss of static to be within the allowance, and taken where
-    its lowest bound is higher. Test subjects are not used.
+    its lowest bound is higher. A student that qat cannot fine-tune stays static. Test subjects are not used.
     """
     try:
         first = _judge(inputs, static, inputs.validation, "validation subjects", max_drop)
@@ -124,12 +125,17 @@ def _choose_recipe(
     if first.passed:
         why = "validation subjects show the loss of static to be within the allowance"
         return static, {"entered_qat": False, "chosen": "static", "why": why}
-    notify("validation subjects cannot show the loss of static to be within the allowance: trying qat")
+    why = "validation subjects cannot show the loss of static to be within the allowance"
+    try:
+        check_tunable(fold(inputs.student, integer=True), inputs.run.network.window_samples)
+    except ExportError as error:
+        notify(f"{why}, and {error}")
+        return static, {"entered_qat": False, "chosen": "static", "why": f"{why}, and {error}"}
+    notify(f"{why}: trying qat")
     tuned = build_candidate(inputs, RECIPES["qat"], notify)
     second = _judge(inputs, tuned, inputs.validation, "validation subjects", max_drop)
     bounds = {"static": _lowest_bound(first), "qat": _lowest_bound(second)}
     name = "qat" if bounds["qat"] > bounds["static"] else "static"
-    why = "validation subjects cannot show the loss of static to be within the allowance"
     choice = {"entered_qat": True, "chosen": name, "why": why, "lower_bounds": bounds}
     return (tuned if name == "qat" else static), choice
 

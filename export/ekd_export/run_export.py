@@ -55,7 +55,7 @@ def export(
         check_max_drop(max_drop)
         if chosen.kind == "float32":
             raise ConfigError("an allowed drop is a limit on what quantization costs: export with --int8")
-    require_packages("ekd-export", "litert_torch", "ai_edge_quantizer", "torch", "safetensors", "matplotlib")
+    require_packages("ekd-export", "litert_torch", "ai_edge_quantizer", "torchao", "torch", "safetensors", "matplotlib")
     if onnx:
         require_packages("--onnx", "onnx", "onnxscript", "onnxruntime")
     opened = open_run(run) if isinstance(run, str | Path) else run

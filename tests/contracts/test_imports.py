@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"torch", "tensorflow", "jax", "onnx", "litert_torch", "ai_edge_quantizer", "matplotlib", "rich"}
+FRAMEWORKS = {
+    "torch",
+    "tensorflow",
+    "jax",
+    "onnx",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "torchao",
+    "matplotlib",
+    "rich",
+}
 RUNTIMES = {"ai_edge_litert", "tflite_runtime"}
 SIGNATURES = {"cryptography"}
 PACKAGES = {"firmware_bridge", "ekd_edge", "ekd_train", "ekd_export"}

@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,10 +66,9 @@ def windows(config: TrainConfig) -> WindowSet:
 def run(
     config: TrainConfig, windows: WindowSet, random_student: MakeStudent, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    source, signal = open_dataset(SOURCE), config.signal.gsr()
-    shape = config.network
+    shape, folder = config.network, tmp_path_factory.mktemp("work") / "runs" / "tiny"
     network = NetworkConfig(
-        window_samples=signal.window_samples,
+        window_samples=config.signal.gsr().window_samples,
         targets=TARGETS,
         filters=shape.filters,
         heads=shape.heads,
@@ -76,10 +76,27 @@ def run(
         ffn=shape.ffn,
         depth=shape.depth,
     )
+    return _run(folder, config, network, random_student(network, windows.gsr))
+
+
+@pytest.fixture(scope="session")
+def edge_run(
+    config: TrainConfig, windows: WindowSet, random_student: MakeStudent, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """The same run with a student without attention."""
+    samples, folder = config.signal.gsr().window_samples, tmp_path_factory.mktemp("work") / "runs" / "edge"
+    network = NetworkConfig(
+        window_samples=samples, targets=TARGETS, filters=16, depth=2, student="edge", student_filters=12
+    )
+    return _run(folder, config, network, random_student(network, windows.gsr))
+
+
+def _run(folder: Path, config: TrainConfig, network: NetworkConfig, student: Student) -> Run:
+    source = open_dataset(SOURCE)
     made = create_run(
-        tmp_path_factory.mktemp("work") / "runs" / "tiny",
+        folder,
         config=config,
-        signal=signal,
+        signal=config.signal.gsr(),
         eeg_signal=None,
         network=network,
         source=SOURCE,
@@ -87,7 +104,7 @@ def run(
         synthetic=source.synthetic,
         split=SPLIT,
     )
-    save_weights(made.path / STUDENT_FILE, random_student(network, windows.gsr))
+    save_weights(made.path / STUDENT_FILE, student)
     return made
 
 

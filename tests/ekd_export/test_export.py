@@ -130,7 +130,12 @@ def test_notes_on_the_data_are_printed(run: Run, tmp_path, monkeypatch, capsys) 
 
 @pytest.mark.parametrize(
     ("package", "options", "name"),
-    [("torch", [], "torch"), ("litert_torch", [], "litert-torch"), ("onnx", ["--onnx"], "onnx")],
+    [
+        ("torch", [], "torch"),
+        ("litert_torch", [], "litert-torch"),
+        ("torchao", [], "torchao"),
+        ("onnx", ["--onnx"], "onnx"),
+    ],
 )
 def test_missing_package_is_refused_before_any_work(
     package: str, options: list[str], name: str, run: Run, monkeypatch, capsys

@@ -9,6 +9,7 @@ import ekd_export.save
 from ekd_edge.errors import ModelFileError
 from ekd_edge.model.file import load_model_file
 from ekd_export.cli.main import main
+from ekd_export.quantization.audit import audit
 from ekd_train.run import Run
 
 
@@ -37,8 +38,25 @@ def test_loss_not_shown_exits_with_3(run: Run, tmp_path: Path, capsys: pytest.Ca
     assert not manifest.signoff.passed
     assert manifest.evaluation is not None
     assert manifest.evaluation["layer_errors"]
-    assert manifest.evaluation["validation"]["chosen"] in ("static", "qat")
-    assert ("trying qat" in err) == manifest.evaluation["validation"]["entered_qat"]
+    choice = manifest.evaluation["validation"]
+    assert (choice["entered_qat"], choice["chosen"]) == (False, "static")
+    assert choice["why"] in err
+    assert choice["why"].endswith("in int8: use the recipe static or dynamic")
+
+
+def test_qat_is_tried_where_validation_subjects_cannot_show_the_loss(
+    edge_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.tflite"
+    assert main([str(edge_run.path), "--int8", "--max-drop", "0.00001", "-o", str(output)]) in (0, 3)
+    manifest = load_model_file(output).manifest
+    assert manifest.evaluation is not None
+    choice = manifest.evaluation["validation"]
+    assert choice["entered_qat"]
+    assert choice["chosen"] == manifest.recipe
+    bounds = choice["lower_bounds"]
+    assert choice["chosen"] == ("qat" if bounds["qat"] > bounds["static"] else "static")
+    assert "trying qat" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["1", "0", "-0.1", "nan"])
@@ -55,7 +73,7 @@ def test_max_drop_needs_quantization(run: Run, tmp_path: Path, capsys: pytest.Ca
     assert "--int8" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("recipe", "kind"), [("dynamic", "dynamic"), ("float16", "float16"), ("qat", "int8")])
+@pytest.mark.parametrize(("recipe", "kind"), [("dynamic", "dynamic"), ("float16", "float16")])
 def test_recipe_is_named_in_file_and_output(
     recipe: str, kind: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +84,29 @@ def test_recipe_is_named_in_file_and_output(
     assert (manifest.recipe, manifest.kind) == (recipe, kind)
     assert f"recipe {recipe}" in capsys.readouterr().out
     assert output.with_suffix(".onnx").exists() == bool(onnx)
+
+
+def test_tuned_file_has_the_operations_of_the_static_one(
+    edge_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for recipe in ("static", "qat"):
+        output = tmp_path / f"{recipe}.tflite"
+        assert main([str(edge_run.path), "--recipe", recipe, "-o", str(output)]) == 0
+        files.append(load_model_file(output))
+    assert [file.manifest.recipe for file in files] == ["static", "qat"]
+    static, tuned = (audit(file.flatbuffer, "int8") for file in files)
+    assert (static.operations, static.tensors) == (tuned.operations, tuned.tensors)
+    assert files[0].flatbuffer != files[1].flatbuffer
+    assert "fine-tuning" in capsys.readouterr().err
+
+
+def test_qat_is_refused_for_a_student_with_attention(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), "--recipe", "qat", "-o", str(tmp_path / "a.tflite")]) == 2
+    assert "the recipe qat cannot fine-tune this student" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_write_leaves_no_file(
