@@ -110,7 +110,7 @@ def test_wrong_baud_rate_is_reported(wire: Wire, model_path: Path, format: str) 
         out, err = process.communicate(timeout=300)
         ended.set()
         sender.join()
-    refused(subprocess.CompletedProcess([], process.returncode, out, err), "--baud")
+    refused(subprocess.CompletedProcess([], process.returncode, out, err), "check the baud rate")
 
 
 def test_once_ends_the_command_when_the_device_is_unplugged(model_path: Path) -> None:
@@ -182,11 +182,15 @@ def test_recording_in_another_unit_gets_no_label(tmp_path: Path, model_path: Pat
     [
         ("", [], ["is empty"]),
         ("# only\n# comments\n", [], ["is not a recording"]),
-        ("5.1\n5.2\n5.3\n" * 100, ["--unit", "uS"], ["--rate"]),
-        ("512\n513\n514\n" * 100, ["--rate", "32"], ["--unit"]),
-        ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "--adc-bits"]),
+        ("5.1\n5.2\n5.3\n" * 100, ["--unit", "uS"], ["do not state the sampling rate"]),
+        ("512\n513\n514\n" * 100, ["--rate", "32"], ["do not state their unit"]),
+        ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "give its resolution"]),
         ("hello\nworld\n" * 2000, [], ["neither frames nor CSV"]),
-        ("5.1\n5.2\n5.3\n" * 100 + "nan\n5.2\n", ["--rate", "32", "--unit", "uS"], ["'nan'", "sample 300", "repair"]),
+        (
+            "5.1\n5.2\n5.3\n" * 100 + "nan\n5.2\n",
+            ["--rate", "32", "--unit", "uS"],
+            ["'nan'", "sample 300", "correct or remove"],
+        ),
     ],
     ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
 )
