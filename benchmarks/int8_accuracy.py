@@ -91,7 +91,7 @@ def evaluate_study(name: str, stress: str, seeds: int, workers: int) -> Scores:
         raise SystemExit(f"the sweep {name} failed")
     plan = SweepPlan.load(folder)
     source = open_dataset(plan.config.data)
-    windows = training_windows(source, plan.cells()[0].settle(plan.config))
+    windows = training_windows(source, plan.cells()[0].configure(plan.config))
     scores: dict[Key, dict[str, dict[tuple[str, int], float]]] = {}
     for cell in plan.cells():
         for key, found in _evaluate_cell(study, cell, folder / "cells" / cell.name, plan.config, windows).items():
@@ -119,7 +119,7 @@ def _by_subject(scores: Mapping[tuple[str, int], float]) -> dict[str, float]:
 def _evaluate_cell(
     study: Study, cell: Cell, folder: Path, config: TrainConfig, windows: WindowSet
 ) -> dict[Key, dict[str, dict[str, float]]]:
-    configured = cell.settle(config)
+    configured = cell.configure(config)
     found = sides(make_split(configured.split, configured.seed, windows.subjects), windows)
     train, test = windows.select(found.train), windows.select(found.test)
     calibration = calibration_windows(train, configured.seed)

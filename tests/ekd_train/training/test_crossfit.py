@@ -35,7 +35,7 @@ def quiet(text: str) -> None: ...
 
 
 def test_predictions_come_from_a_teacher_that_was_not_trained_on_the_subject(tmp_path: Path) -> None:
-    config = Cell("arousal", 0, 1).settle(TrainConfig.from_json(TINY))
+    config = Cell("arousal", 0, 1).configure(TrainConfig.from_json(TINY))
     training_data, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
     train = training_data.train
     (cross_fitted,) = cross_fit(training_data, network, config, tmp_path, [tmp_path], Silent())

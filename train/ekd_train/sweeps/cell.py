@@ -20,6 +20,6 @@ class Cell:
         """The cell's name, such as "arousal-seed0-fold03"."""
         return f"{self.target}-seed{self.seed}-fold{self.fold:02d}"
 
-    def settle(self, config: TrainConfig) -> TrainConfig:
+    def configure(self, config: TrainConfig) -> TrainConfig:
         """Return the configuration of this cell."""
         return replace(config, targets=(self.target,), seed=self.seed, split=replace(config.split, fold=self.fold))

@@ -92,15 +92,15 @@ def run_stack(
     if len({(cell.target, cell.seed) for cell in cells}) > 1:
         raise ConfigError("only cells of one target and one seed can be stacked: leave --stack out")
     where = pick_device(device, threads)
-    settled = cells[0].settle(config)
-    prepared = [_prepare(cell.settle(config), where, on_progress, notify) for cell in cells]
+    configured = cells[0].configure(config)
+    prepared = [_prepare(cell.configure(config), where, on_progress, notify) for cell in cells]
     training_data = [training_data for training_data, _, _ in prepared]
     network = prepared[0][2]
-    chosen = choose_methods(missing, settled, training_data[0].train.has_eeg)
+    chosen = choose_methods(missing, configured, training_data[0].train.has_eeg)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     trainer = _CellTrainer(
-        config=settled,
+        config=configured,
         cells=tuple(cells),
         folders=tuple(folders),
         training_data=training_data[0] if len(cells) == 1 else StackedTrainingData(training_data),
