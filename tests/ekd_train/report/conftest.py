@@ -1,4 +1,4 @@
-"""Synthetic sweep folders: subjects, methods with effects, and noise of training."""
+"""Synthetic sweep folders with subjects, effects of methods, and training noise."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ def make_sweep(
     gains: Mapping[str, float] = GAINS,
     **changes: Any,
 ) -> Path:
-    """A finished sweep of `people` subjects, divided among the folds; a leaky split tests all in every fold."""
+    """Write a finished sweep of `people` subjects, divided among the folds; a leaky split tests all in every fold."""
     plan = plan_entry(**changes)
     write_json(folder / "sweep.json", plan)
     subjects = [f"s{number:02d}" for number in range(1, people + 1)]
@@ -148,7 +148,7 @@ def sweep(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def cell() -> Callable[..., Path]:
-    """(folder, target, seed, fold, method) -> the file of that result."""
+    """Return the file of a result: (folder, target, seed, fold, method)."""
     return cell_path
 
 
@@ -166,5 +166,5 @@ def edit() -> Callable[[Path, Callable[[Any], Any]], None]:
 
 @pytest.fixture
 def entry() -> Callable[[str, Confusion], dict[str, Any]]:
-    """A test subject's entry from its confusion matrix."""
+    """Return a test subject's entry from its confusion matrix."""
     return subject_entry

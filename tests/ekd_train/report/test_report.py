@@ -1,4 +1,4 @@
-"""Reports: figures, warnings, verdicts, and rendering from report.json alone."""
+"""Reports: figures, warnings, verdicts, and rendering from report.json."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def first_line(text: str) -> str:
 
 @pytest.fixture
 def report_of():
-    """The report of a folder as parsed JSON, without plots."""
+    """Return the report of a folder as parsed JSON, without plots."""
     return lambda folder: json.loads(json.dumps(build_report(read_sweep(folder)), allow_nan=False))
 
 

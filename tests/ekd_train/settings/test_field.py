@@ -1,4 +1,4 @@
-"""Settings: each has a sentence and a range, and a value out of range is refused when the configuration is made."""
+"""Settings have a help sentence and a range, and values out of range are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A sweep of stand-in cells: what it was ordered to do, and what it computed."""
+"""A sweep of stand-in cells, with their orders and a log of what they compute."""
 
 import io
 import json
@@ -23,13 +23,13 @@ WORK = f"{STANDIN}.standin_cells:run"
 
 @dataclass(frozen=True)
 class Bench:
-    """The folders of a sweep and of the stand-in's files."""
+    """The folder of a sweep and the folder of the stand-in's files."""
 
     folder: Path
     scratch: Path
 
     def order(self, **orders: str) -> None:
-        """What the cells of these folds (fold01="kill") are to do in their second epoch."""
+        """Order the cells of these folds to do something in their second epoch, such as fold01="kill"."""
         named = {f"arousal-seed0-{fold}": order for fold, order in orders.items()}
         (self.scratch / "orders.json").write_text(json.dumps(named))
 
@@ -63,7 +63,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.fixture
 def make_plan() -> Callable[..., SweepPlan]:
-    """A plan of three folds, with changes."""
+    """Return a plan of three folds, with changes."""
 
     def make(**changes: Any) -> SweepPlan:
         fields: dict[str, Any] = {

@@ -33,8 +33,8 @@ def _until(condition: object, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-def _in_the_thick_of_it(bench: Bench, process: subprocess.Popen[str]) -> set[int]:
-    """Wait until two cells are finished and two are running; returns the workers."""
+def _wait_until_two_cells_run(bench: Bench, process: subprocess.Popen[str]) -> set[int]:
+    """Wait until two cells are finished and two are running; return the workers."""
     waiting = ("arousal-seed0-fold02", "arousal-seed0-fold03")
     _until(lambda: all(bench.epochs_of(cell) == [0, 1] for cell in waiting) and len(bench.results()) == 2, process)
     workers = {int(row["pid"]) for row in bench.computed()}
@@ -50,8 +50,8 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _goes_on(bench: Bench) -> None:
-    """The sweep resumes from the finished epochs and completes."""
+def _assert_resumes(bench: Bench) -> None:
+    """Assert that the sweep resumes from the finished epochs and completes."""
     bench.order()
     with _start(bench, "--resume", str(bench.folder), "--device", "cpu") as process:
         out, err = process.communicate(timeout=300)
@@ -72,7 +72,7 @@ def waiting(bench: Bench) -> Bench:
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "kill -INT"])
 def test_ctrl_c_ends_the_workers_and_keeps_finished_results(waiting: Bench, whole_group: bool) -> None:
     with _start(waiting, *ARGUMENTS, "--out", str(waiting.folder)) as process:
-        workers = _in_the_thick_of_it(waiting, process)
+        workers = _wait_until_two_cells_run(waiting, process)
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=300)
     assert process.returncode == 130
@@ -81,16 +81,16 @@ def test_ctrl_c_ends_the_workers_and_keeps_finished_results(waiting: Bench, whol
     assert "Traceback" not in err
     assert not any(_alive(pid) for pid in workers)
     assert waiting.results() == {f"arousal-seed0-fold0{fold}/student.json" for fold in (0, 1)}
-    _goes_on(waiting)
+    _assert_resumes(waiting)
 
 
 def test_workers_end_with_a_killed_driver(waiting: Bench) -> None:
     with _start(waiting, *ARGUMENTS, "--out", str(waiting.folder)) as process:
-        workers = _in_the_thick_of_it(waiting, process)
+        workers = _wait_until_two_cells_run(waiting, process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=300)  # their ends of the pipes close with them
     end = time.monotonic() + 300
     while any(_alive(pid) for pid in workers):
         assert time.monotonic() < end, "workers outlived their driver"
         time.sleep(0.01)
-    _goes_on(waiting)
+    _assert_resumes(waiting)

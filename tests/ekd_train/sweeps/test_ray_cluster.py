@@ -24,7 +24,7 @@ NAMESPACES = [
 ]  # fmt: skip
 HEAD, OTHER = "127.0.0.1", "127.0.0.2"
 
-pytestmark = pytest.mark.timeout(600)  # whichever test is the first waits for both sweeps
+pytestmark = pytest.mark.timeout(600)  # the first test waits for both sweeps
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def became(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
     }
-    with tempfile.TemporaryDirectory(prefix="ekd-") as short:  # Ray's socket paths are long already
+    with tempfile.TemporaryDirectory(prefix="ekd-") as short:  # Ray's socket paths are long
         command = [*NAMESPACES, sys.executable, "-m", f"{STANDIN}.cluster", str(here), short]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False

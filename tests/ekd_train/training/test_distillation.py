@@ -1,4 +1,4 @@
-"""The distillation loss equals the published one; steps with it."""
+"""The distillation loss and its gradients equal the published ones."""
 
 import math
 

@@ -49,7 +49,7 @@ def networks_and_batches(config=NO_DROPOUT, dtype=torch.float64, seed=1):
 
 
 def reference_loss(student, teacher, batch, quiz, rate, weights, projection, balance, create_graph=True):
-    """The teacher's loss, differentiable through the temporary student's step by double backward."""
+    """Return the teacher's loss, differentiable through the temporary student's step by double backward."""
     parameters = dict(student.named_parameters())
 
     def call(values, gsr):
@@ -108,7 +108,7 @@ def test_gradient_equals_central_differences(seed):
     directions += [d / d.norm() for d in torch.randn(3, feedback.numel(), dtype=torch.float64, generator=generator)]
 
     def shifted(direction, step):
-        """The quiz term of the teacher's loss at another teacher."""
+        """Return the quiz term of the teacher's loss at shifted teacher weights."""
         parts = direction.split([p.numel() for p in parameters])
         moved = copy.deepcopy(teacher)
         with torch.no_grad():

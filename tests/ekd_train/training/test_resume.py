@@ -55,7 +55,7 @@ def together(cells: Sequence[Cell], root: Path, tell: Callable[[str], None] = la
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """All weights, and all results without their times."""
+    """Return all weights, and all results without their times."""
     assert not list(folder.glob("checkpoint-*"))
     found = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
     for path in folder.glob("*.json"):

@@ -129,7 +129,7 @@ def test_one_class_is_refused_in_training() -> None:
     lopsided = people(counts, one_class="bc")
     assert len(sides(lopsided).train) == 18
     with pytest.raises(DataError, match="are high in arousal"):
-        sides(lopsided, rated=0.4)  # of c alone
+        sides(lopsided, rated=0.4)  # only ratings of c are used
 
 
 @pytest.mark.parametrize(

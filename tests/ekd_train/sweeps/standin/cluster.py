@@ -1,6 +1,6 @@
-"""In namespaces of its own: a Ray cluster of two nodes, a sweep on both, and two during which one of them is killed.
+"""Run sweeps on a Ray cluster of two nodes in namespaces: one on both nodes, and two in which a node is killed.
 
-Prints one JSON object: what became of them.
+Prints one JSON object with the outcomes.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def kill_in_the_middle(folder: Path, mark: str) -> None:
-    """Kill all processes with `mark` in their command line, once cells 0 and 1 have come back with a checkpoint."""
+    """Kill all processes with `mark` in their command line after cells 0 and 1 have sent a checkpoint."""
     for fold in (0, 1):
         standin_cells.wait_for(folder / f"cells/arousal-seed0-fold0{fold}/checkpoint-student.safetensors")
     started = [event["worker"] for event in lines(folder / "events.jsonl") if event["worker"].startswith(mark)]
@@ -73,7 +73,7 @@ def both_nodes(folder: Path) -> dict[str, Any]:
 
 
 def real(folder: Path) -> dict[str, Any]:
-    """Two real cells, one on each node."""
+    """Train two real cells, one on each node."""
     plan = plan_sweep(TrainConfig.from_json(standin_cells.REAL), "k-fold:2", 1, ["student"])
     executor = ray_cluster.RayExecutor(f"{HEAD}:{PORT}", device="cpu")
     with contextlib.redirect_stdout(io.StringIO()), SweepReporter(Console(file=io.StringIO())) as reporter:
@@ -100,7 +100,7 @@ def head_killed(folder: Path) -> dict[str, Any]:
     answers = ray_cluster._is_reachable
 
     def answers_and_is_killed(address: str) -> bool:
-        """The worst moment: it was there when it was looked for."""
+        """The node is killed after it responded to the check whether it is reachable."""
         there = answers(address)
         if there and len(list(folder.glob("cells/*/checkpoint-student.safetensors"))) == 2:
             kill_in_the_middle(folder, "gcs_server")

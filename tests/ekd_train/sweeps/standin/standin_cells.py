@@ -1,7 +1,7 @@
-"""A stand-in for the training of a cell: quick, obedient, and it writes down what it computes.
+"""A stand-in for the training of a cell. It is fast, follows orders and logs what it computes.
 
-The folder that EKD_STANDIN names holds orders.json, the orders by cell ("NAME" or, while it lasts, "NAME once"), and
-gets computed.jsonl, one line for each thing computed.
+The folder EKD_STANDIN has orders.json, the orders by cell ("NAME", or "NAME once" for a single order), and gets
+computed.jsonl, with one line for each computed epoch or result.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ REAL = {
     "network": {"filters": 8, "kernel": 16, "depth": 2, "heads": 2, "key_size": 4, "ffn": 8},
     "student": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3},
 }
-"""The configuration of a cell that is really trained, in a second or two."""
+"""The configuration of a cell that can be trained in a second or two."""
 
 
 def scratch() -> Path:
@@ -128,13 +128,13 @@ def result(cell: Cell, method: str) -> dict[str, Any]:
 
 
 def idle(*_: object) -> None:
-    """Computes nothing."""
+    """Compute nothing."""
 
 
 def environment(
     config: TrainConfig, cell: Cell, methods: Sequence[str], folder: Path, device: str, threads: int, *_: object
 ) -> None:
-    """Writes down how many threads its libraries use, and prints as a library may."""
+    """Log the number of threads that the libraries use, and print to stdout like some libraries."""
     import torch
 
     print("what a library prints", flush=True)
