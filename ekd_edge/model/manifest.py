@@ -18,6 +18,7 @@ __all__ = [
     "Target",
     "TensorQuantization",
     "Training",
+    "unstated_state",
 ]
 
 FORMAT_VERSION = 2
@@ -36,6 +37,11 @@ sensor's stream, or restarted at each trial."""
 
 _TRIAL_DATASETS = ("deap", "hci")
 """Datasets whose trials restarted the running mean before model files stated its state."""
+
+
+def unstated_state(source: str) -> NormalizationState:
+    """Return the state in which versions that did not state it trained on this source, such as "deap:DEAP"."""
+    return "restarted" if source.partition(":")[0] in _TRIAL_DATASETS else "carried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,7 @@ class Training:
     @property
     def restarted(self) -> bool:
         """Whether the running mean of the normalization restarted at each trial in training."""
-        if self.normalization_state is None:
-            return self.source.partition(":")[0] in _TRIAL_DATASETS
-        return self.normalization_state == "restarted"
+        return (self.normalization_state or unstated_state(self.source)) == "restarted"
 
     @property
     def seen_subjects(self) -> frozenset[str]:

@@ -63,3 +63,12 @@ def test_raw_eeg_can_be_band_passed() -> None:
     assert len(SignalConfig(eeg_low_hz=4.0, eeg_high_hz=45.0).eeg().sos) == 4
     with pytest.raises(ConfigError, match=r"\[signal\]: a filter of 45 and 4 Hz"):
         SignalConfig(eeg_low_hz=45.0, eeg_high_hz=4.0).eeg()
+
+
+@pytest.mark.parametrize(("data", "state"), [("deap:DEAP", "restarted"), ("recordings:mine", "carried")])
+def test_saved_configuration_of_an_earlier_version_describes_that_version(data: str, state: str) -> None:
+    saved = TrainConfig(data=data).to_json()
+    assert TrainConfig.from_saved(saved) == TrainConfig(data=data)
+    del saved["signal"]["normalization_state"], saved["signal"]["keep_bad_windows"]
+    signal = TrainConfig.from_saved(saved).signal
+    assert (signal.normalization_state, signal.keep_bad_windows) == (state, True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ekd_edge.errors import ConfigError
-from ekd_edge.model.manifest import HighRule
+from ekd_edge.model.manifest import HighRule, unstated_state
 from ekd_train.data.splits import SplitConfig
 from ekd_train.models.config import NetworkShape
 from ekd_train.settings.field import check_settings, check_value, setting, settings_of_class
@@ -71,6 +71,17 @@ class TrainConfig:
         Raises ConfigError for unknown keys and for values of the wrong kind.
         """
         return _from_table(cls, data, "")
+
+    @classmethod
+    def from_saved(cls, data: Mapping[str, Any]) -> "TrainConfig":
+        """The configuration of a run or sweep, which an earlier version of ekd may have saved.
+
+        Settings of the signal that it lacks get the values that describe that version. Raises TypeError where it is no
+        table, else as `from_json`.
+        """
+        source = data["data"] if "data" in data else ""
+        earlier = {"normalization_state": unstated_state(str(source)), "keep_bad_windows": True}
+        return cls.from_json({**data, "signal": earlier | (data["signal"] if "signal" in data else {})})
 
     def override(self, assignments: Sequence[str]) -> "TrainConfig":
         """Return this configuration with `key=value` changes, such as `student.epochs=3`.

@@ -79,7 +79,7 @@ class Run:
             eeg = data["eeg_signal"]
             return cls(
                 path=path,
-                config=TrainConfig.from_json(data["config"]),
+                config=TrainConfig.from_saved(data["config"]),
                 signal=SignalSpec.from_json(data["signal"]),
                 eeg_signal=SignalSpec.from_json(eeg) if eeg else None,
                 network=NetworkConfig(**network),

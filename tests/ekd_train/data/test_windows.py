@@ -14,7 +14,8 @@ from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.data.band_power import BANDS, EegFeatures, band_power, band_power_spec
-from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
+from ekd_train.data.convert import Cutting, convert
+from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose
 
 GSR = gsr_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
 EEG = eeg_spec(rate_hz=Fraction(16), window_s=4.0, hop_s=1.0, settle_s=2.0)
@@ -35,12 +36,12 @@ def cut_windows(
     high: HighRule = "above",
 ) -> WindowSet:
     """Return the labeled windows of one recording."""
-    return choose(convert(recording, gsr, eeg, eeg_features), targets, high=high, notify=notify)
+    return choose(convert(recording, Cutting(gsr, eeg, eeg_features)), targets, high=high, notify=notify)
 
 
 def joined(sessions: list[Recording]) -> Conversion:
     """Return the conversion of several recordings, as the cache stores it for a dataset."""
-    parts = [convert(session, GSR, EEG) for session in sessions]
+    parts = [convert(session, Cutting(GSR, EEG)) for session in sessions]
     return Conversion(
         np.concatenate([part.gsr for part in parts]),
         np.concatenate([part.eeg for part in parts if part.eeg is not None]),
@@ -178,7 +179,7 @@ def test_arrays_of_unequal_length_are_refused(small_sessions: list[Recording]) -
         replace(windows, trial=windows.trial[1:])
     with pytest.raises(ValueError, match="one rating"):
         replace(windows, targets=("a", "b"))
-    conversion = convert(small_sessions[0], GSR, None)
+    conversion = convert(small_sessions[0], Cutting(GSR))
     with pytest.raises(ValueError, match="its arrays have another number"):
         replace(conversion, trials=conversion.trials[1:])
 
@@ -209,7 +210,7 @@ def test_unrated_trial_is_left_out_at_any_position(small_sessions: list[Recordin
     whole = cut_windows(small_sessions[0], GSR, EEG, ("arousal",))
     assert_equal(cut_windows(recording, GSR, EEG, ("arousal",)), whole.select(whole.trial != "t01"))
     assert set(cut_windows(recording, GSR, EEG, ("valence",)).trial) == {"t00", "t01", "t02", "t03"}
-    assert len(choose(convert(recording, GSR, None), ("joy",))) == 0
+    assert len(choose(convert(recording, Cutting(GSR)), ("joy",))) == 0
 
 
 @pytest.mark.parametrize(("high", "labels"), [("above", [0, 0, 1]), ("at-or-above", [0, 1, 1])])

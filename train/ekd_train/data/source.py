@@ -22,17 +22,19 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ekd_edge.errors import DataError
-from ekd_edge.model.manifest import HighRule
+from ekd_edge.model.manifest import HighRule, NormalizationState
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.band_power import EegFeatures
 from ekd_train.data.cache.fingerprint import cache_folder, workers
 from ekd_train.data.cache.row_files import RowArray, Rows
 from ekd_train.data.cache.store import Converted, entry_key, fetch
+from ekd_train.data.convert import Cutting, GsrChain, convert
 from ekd_train.data.datasets.deap import DEAP_OPTIONS, DeapDataset
 from ekd_train.data.datasets.hci_tagging import HCI_OPTIONS, HciTaggingDataset
 from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
-from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose, convert
+from ekd_train.data.left_out import share_of
+from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose
 from ekd_train.process_tuning import keep_freed_memory
 from firmware_bridge.suggestions import did_you_mean
 
@@ -113,12 +115,15 @@ class Source:
         subjects: Sequence[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
         high: HighRule = "above",
+        state: NormalizationState = "carried",
+        keep_bad: bool = False,
+        device_hop_samples: int | None = None,
     ) -> WindowSet:
         """Return the labeled windows of some subjects, in the order of `self.subjects` and in order of time.
 
         A window belongs to a trial if it is entirely inside the trial. The windows of all subjects are converted once
         and stored in the cache (`ekd_train.data.cache.store`). Later calls map them, and copy only windows that are
-        not contiguous. Sentences about trials and recordings that were left out are added to `notes`.
+        not contiguous. Sentences about trials, recordings and windows that were left out are added to `notes`.
 
         Args:
             gsr_spec: the signal chain of GSR.
@@ -129,6 +134,9 @@ class Source:
             subjects: the subjects, by default all.
             progress: called with the numbers of subjects read and of all subjects; not called for cached windows.
             high: whether a rating at the threshold counts as high.
+            state: of the running mean of the normalization, see `ekd_train.data.convert`.
+            keep_bad: keep windows whose label a device withholds for their signal quality.
+            device_hop_samples: step between a device's windows, None for that of gsr_spec.
 
         Raises:
             DataError: for unknown targets or subjects, if there are no windows, and if all labels of a target are of
@@ -141,10 +149,19 @@ class Source:
             fault = f"{self.name} has no subject {unknown[0]!r}" if unknown else f"no subject of {self.name} is chosen"
             hint = did_you_mean(unknown[0], self.subjects) if unknown else ""
             raise DataError(f"{fault}: choose from {', '.join(self.subjects)}{hint}")
-        conversion = self._conversion(names, gsr_spec, eeg_spec, eeg_features, progress)
+        cutting = Cutting(gsr_spec, eeg_spec, eeg_features, device_hop_samples, state, keep_bad)
+        conversion = self._conversion(names, cutting, progress)
         for note in conversion.notes:
             self._note(note)
         windows = choose(conversion, targets, threshold, high, names, self._note)
+        bad = sum(trial.windows for trial in windows.left_out)
+        if bad and not len(windows):
+            raise DataError(
+                f"all {bad} windows of {self.name} were left out for their signal quality: check the unit of GSR and "
+                "the electrodes, or keep the windows with --keep-bad-windows"
+            )
+        if bad:
+            self._note(f"left out for signal quality: {share_of(bad, bad + len(windows), ' windows')}")
         if not len(windows):
             notes = f" ({'; '.join(conversion.notes)})" if conversion.notes else ""
             raise DataError(
@@ -162,9 +179,7 @@ class Source:
     def _conversion(
         self,
         names: Sequence[str],
-        gsr_spec: SignalSpec,
-        eeg_spec: SignalSpec | None,
-        eeg_features: EegFeatures,
+        cutting: Cutting,
         progress: Callable[[int, int], None] | None,
     ) -> Conversion:
         """Return the windows of all subjects from the cache, or those of `names` in memory if there is no cache."""
@@ -183,8 +198,13 @@ class Source:
             keep_freed_memory()
             with ThreadPoolExecutor(workers()) as pool:
                 for done, subject in enumerate(subjects, start=1):
+                    chain = GsrChain(cutting)
                     for recording in self._read(subject, eeg is not None):
-                        pending.append(pool.submit(convert, recording, gsr_spec, eeg_spec, eeg_features))
+                        windows = None
+                        if cutting.state == "carried":
+                            chain = chain if recording.continues else GsrChain(cutting)
+                            windows = chain.push(recording)
+                        pending.append(pool.submit(convert, recording, cutting, windows))
                         if len(pending) > workers():
                             append_oldest()
                     if progress is not None:
@@ -201,16 +221,16 @@ class Source:
 
         if cache_folder() is not None and not self._cache_failed:
             fingerprint = self.dataset.fingerprint()
-            key = entry_key(fingerprint, gsr_spec, eeg_spec, eeg_features)
-            cached = fetch(key, self.name, gsr_spec.window_s, eeg_spec is not None, convert_unchanged, self._note)
+            key, with_eeg = entry_key(fingerprint, cutting), cutting.eeg is not None
+            cached = fetch(key, self.name, cutting.gsr.window_s, with_eeg, convert_unchanged, self._note)
             if cached is not None:
                 return cached
             self._cache_failed = True
         wanted = [subject for subject in self.subjects if subject in names]
-        gsr, eeg = RowArray(), RowArray() if eeg_spec is not None else None
+        gsr, eeg = RowArray(), RowArray() if cutting.eeg is not None else None
         converted = convert_all(wanted, gsr, eeg)
         return Conversion(
-            gsr.array(), None if eeg is None else eeg.array(), converted.trials, gsr_spec.window_s, converted.notes
+            gsr.array(), None if eeg is None else eeg.array(), converted.trials, cutting.gsr.window_s, converted.notes
         )
 
     def _read(self, subject: str, eeg: bool) -> Iterator[Recording]:

@@ -29,6 +29,8 @@ __all__ = [
     "leave_one_subject_out",
     "make_split",
     "parse_split",
+    "side_of_left_out",
+    "side_of_windows",
     "sides",
     "split_from_json",
     "split_to_json",
@@ -118,25 +120,47 @@ def sides(split: Split, windows: WindowSet) -> Sides:
 
     Raises DataError if a side is empty.
     """
-    if isinstance(split, SubjectSplit):
-        masks = [np.isin(windows.subject, side) for side in (split.train, split.validation, split.test)]
-    else:
-        side = _leaky_sides(split, windows)
-        masks = [side == number for number in range(3)]
-    found = Sides(*(np.flatnonzero(mask).astype(np.int64) for mask in masks))
-    for name, indices in found._asdict().items():
+    side = side_of_windows(split, windows)
+    found = Sides(*(np.flatnonzero(side == number).astype(np.int64) for number in range(3)))
+    for number, (name, indices) in enumerate(found._asdict().items()):
         if len(indices) == 0:
             names = f" ({', '.join(getattr(split, name))})" if isinstance(split, SubjectSplit) else ""
+            if number in side_of_left_out(split, windows):
+                raise DataError(
+                    f"all windows on the {name} side of the split{names} were left out for their signal quality: add "
+                    "subjects with a better signal, or keep the windows with --keep-bad-windows"
+                )
             raise DataError(f"the {name} side of the split{names} has no windows: add subjects, trials or ratings")
     return found
 
 
-def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> NDArray[np.int64]:
-    """Return the side of each window: 0 is train, 1 validation, 2 test, -1 a window of another subject."""
-    side = np.full(len(windows), -1)
+def side_of_windows(split: Split, windows: WindowSet) -> NDArray[np.int64]:
+    """Return the side of each window: 0 is train, 1 validation, 2 test, -1 none."""
+    if not isinstance(split, SubjectSplit):
+        return _leaky_sides(split, windows)[0]
+    side = np.full(len(windows), -1, np.int64)
+    for number, subjects in enumerate((split.train, split.validation, split.test)):
+        side[np.isin(windows.subject, subjects)] = number
+    return side
+
+
+def side_of_left_out(split: Split, windows: WindowSet) -> tuple[int, ...]:
+    """Return the side of each entry of `windows.left_out`: 0 is train, 1 validation, 2 test, -1 none."""
+    if not isinstance(split, SubjectSplit):
+        return tuple(_leaky_sides(split, windows)[1].tolist())
+    side = {subject: k for k, of in enumerate((split.train, split.validation, split.test)) for subject in of}
+    return tuple(side.get(trial.subject, -1) for trial in windows.left_out)
+
+
+def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the side of each window and of each entry of left_out: 0 is train, 1 validation, 2 test, -1 none."""
+    side = np.full(len(windows) + len(windows.left_out), -1)
+    subjects = np.concatenate((windows.subject, [trial.subject for trial in windows.left_out]))
+    everything = [f"{r}\0{t}" for r, t in zip(windows.recording, windows.trial, strict=True)]
+    everything += [f"{trial.recording}\0{trial.trial}" for trial in windows.left_out]
     for number, subject in enumerate(split.subjects):
-        mine = np.flatnonzero(windows.subject == subject)
-        names = [f"{r}\0{t}" for r, t in zip(windows.recording[mine], windows.trial[mine], strict=True)]
+        mine = np.flatnonzero(subjects == subject)
+        names = [everything[k] for k in mine.tolist()]
         trials, of = np.unique(names, return_inverse=True)
         rank = np.random.default_rng((split.seed, number)).permutation(len(trials))
         test = rank % split.folds == split.fold
@@ -144,7 +168,7 @@ def _leaky_sides(split: LeakyTrialSplit, windows: WindowSet) -> NDArray[np.int64
         trial_side = np.where(test, 2, 0)
         trial_side[rest[: max(1, round(split.validation * len(rest)))]] = 1
         side[mine] = trial_side[of]
-    return side
+    return side[: len(windows)], side[len(windows) :]
 
 
 def parse_split(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Recordings, and the labeled windows that the device's `Preprocessor` cuts from them.
 
-`convert` cuts the windows. This takes long and does not depend on the targets, so the cache stores its `Conversion`.
-`choose` selects subjects and targets and turns ratings into labels.
+`ekd_train.data.convert` cuts the windows. This takes long and does not depend on the targets, so the cache stores its
+`Conversion`. `choose` selects subjects and targets and turns ratings into labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,27 +12,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import DataError, SignalError
+from ekd_edge.errors import DataError
 from ekd_edge.model.manifest import HighRule
-from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
-from ekd_edge.signal.spec import SignalSpec
-from ekd_train.data.band_power import EegFeatures, band_power, band_power_spec
 from ekd_train.data.cache.row_files import gather
+from firmware_bridge.units import Unit
 
 __all__ = [
     "Conversion",
     "ConvertedTrial",
     "GsrUnit",
+    "LeftOut",
     "Recording",
     "Trial",
     "WindowSet",
     "choose",
-    "convert",
 ]
-
-_EDGE_S = 1e-6
-
 
 GsrUnit = Literal["uS", "relative"]
 """Unit of a recording's GSR.
@@ -61,6 +55,9 @@ class Recording:
 
     gsr: float64 (n,) in gsr_unit, see `GsrUnit`. eeg: float64 (channels, n) in microvolts at the same rate, or None.
     channels: names of the EEG rows. rate_hz: true sampling rate, exact. trials: the rated intervals.
+    continues: whether the recording is of the same sitting as the subject's recording before it, such as the next trial
+    of an experiment: a device carries the running mean of its normalization from one to the other.
+    readings, unit: the converter's readings that gsr was computed from, float64 (n,), and their unit; else None.
     """
 
     name: str
@@ -71,6 +68,9 @@ class Recording:
     eeg: NDArray[np.float64] | None = None
     channels: tuple[str, ...] = ()
     gsr_unit: GsrUnit = "uS"
+    continues: bool = False
+    readings: NDArray[np.float64] | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class ConvertedTrial:
     """A trial whose windows were cut.
 
     ratings: by target name. end_s: time at which each window ends, in seconds since the recording's first sample.
+    left_out: number of further windows that were left out for their signal quality.
     """
 
     subject: str
@@ -85,6 +86,7 @@ class ConvertedTrial:
     name: str
     ratings: Mapping[str, float]
     end_s: tuple[float, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,16 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The number of windows of a trial that were left out for their signal quality."""
+
+    subject: str
+    recording: str
+    trial: str
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSet:
     """Labeled windows. Every array has one entry per window and is read-only.
 
@@ -118,6 +130,7 @@ class WindowSet:
     targets: names of the columns of ratings and labels.
     subject, trial, recording: str (n,).
     end_s: float64 (n,), time at which the window ends, in seconds since the recording's first sample.
+    left_out: the trials of which windows were left out for their signal quality; `select` does not change it.
     """
 
     gsr: NDArray[np.float32]
@@ -129,6 +142,7 @@ class WindowSet:
     trial: NDArray[np.str_]
     recording: NDArray[np.str_]
     end_s: NDArray[np.float64]
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.gsr)
@@ -168,63 +182,13 @@ class WindowSet:
         if missing:
             raise DataError(f"subject {missing[0]!r} has no windows: choose from {', '.join(self.subjects)}")
         index = np.flatnonzero(np.isin(self.subject, wanted))
+        mine = replace(self, left_out=tuple(trial for trial in self.left_out if trial.subject in wanted))
         if len(index) and index[-1] - index[0] + 1 == len(index):
-            return self.select(slice(int(index[0]), int(index[-1]) + 1))
-        return self.select(index)
+            return mine.select(slice(int(index[0]), int(index[-1]) + 1))
+        return mine.select(index)
 
 
-_ARRAYS = tuple(field.name for field in fields(WindowSet) if field.name != "targets")
-
-
-def convert(
-    recording: Recording,
-    gsr_spec: SignalSpec,
-    eeg_spec: SignalSpec | None,
-    eeg_features: EegFeatures = "raw",
-) -> Conversion:
-    """Cut one recording into windows and keep those that are entirely inside a trial.
-
-    The whole recording is one block for the `Preprocessor`, which gives the same bits as the blocks of a live sensor.
-
-    Args:
-        recording: the recording.
-        gsr_spec: the signal chain of GSR.
-        eeg_spec: the signal chain of EEG, or None for windows without EEG.
-        eeg_features: the form of the EEG rows.
-
-    Returns:
-        The windows, trial by trial.
-
-    Raises:
-        DataError: for missing EEG, values that are not finite, specifications with different timing, and relative GSR
-            with a normalization that needs absolute conductance.
-    """
-    mode = gsr_spec.normalization.mode
-    if recording.gsr_unit == "relative" and mode != "ema-zscore":
-        raise DataError(
-            f"recording {recording.name} has relative skin conductance, but {mode} normalization needs absolute "
-            "conductance: set signal.normalization=ema-zscore"
-        )
-    if eeg_spec is not None and _timing(eeg_spec) != _timing(gsr_spec):
-        raise DataError(
-            "the specifications of GSR and EEG differ in rate, window, hop or settle time: use the same for both"
-        )
-    windows = _push(recording, recording.gsr, gsr_spec)
-    begins, ends = windows.end_s - gsr_spec.window_s, windows.end_s
-    kept: list[int] = []
-    trials: list[ConvertedTrial] = []
-    for trial in recording.trials:
-        inside = np.flatnonzero((begins >= trial.start_s - _EDGE_S) & (ends <= trial.end_s + _EDGE_S))
-        kept += inside.tolist()
-        end_s = tuple(ends[inside].tolist())
-        trials.append(ConvertedTrial(recording.subject, recording.name, trial.name, trial.ratings, end_s))
-    eeg = None
-    if eeg_spec is not None:
-        eeg_windows = _eeg_windows(recording, eeg_spec, eeg_features)
-        if not np.array_equal(eeg_windows.end_s, windows.end_s):
-            raise AssertionError(f"GSR and EEG windows of {recording.name} end at different times")
-        eeg = eeg_windows.values[kept]
-    return Conversion(windows.values[kept], eeg, tuple(trials), gsr_spec.window_s)
+_ARRAYS = tuple(field.name for field in fields(WindowSet) if field.name not in ("targets", "left_out"))
 
 
 def choose(
@@ -255,11 +219,16 @@ def choose(
     if notify is not None:
         _notify_omissions(conversion, mine, rated, targets, notify)
     trials: list[ConvertedTrial] = []
+    left_out: list[LeftOut] = []
     spans: list[tuple[int, int]] = []
     end = 0
     for trial, is_mine, is_rated in zip(conversion.trials, mine, rated, strict=True):
         begin, end = end, end + len(trial.end_s)
-        if not (is_mine and is_rated and trial.end_s):
+        if not (is_mine and is_rated):
+            continue
+        if trial.left_out:
+            left_out.append(LeftOut(trial.subject, trial.recording, trial.name, trial.left_out))
+        if not trial.end_s:
             continue
         trials.append(trial)
         if spans and spans[-1][1] == begin:
@@ -283,6 +252,7 @@ def choose(
         trial=named(trial.name for trial in trials),
         recording=named(trial.recording for trial in trials),
         end_s=np.array([end_s for trial in trials for end_s in trial.end_s], dtype=np.float64),
+        left_out=tuple(left_out),
     )
 
 
@@ -297,29 +267,7 @@ def _notify_omissions(
     for trial, is_mine, is_rated in zip(conversion.trials, mine, rated, strict=True):
         if is_mine and not is_rated:
             unrated[trial.recording] = unrated.get(trial.recording, 0) + 1
-        elif is_mine and not trial.end_s:
+        elif is_mine and not trial.end_s and not trial.left_out:
             notify(f"trial {trial.name} of {trial.recording} is shorter than a window of {conversion.window_s:g} s")
     for recording, count in unrated.items():
         notify(f"{count} trials of {recording} have no rating of {', '.join(targets)}")
-
-
-def _timing(spec: SignalSpec) -> tuple[Fraction, int, int, float]:
-    return spec.rate_hz, spec.window_samples, spec.hop_samples, spec.settle_s
-
-
-def _push(recording: Recording, values: NDArray[np.float64], spec: SignalSpec) -> WindowBatch:
-    try:
-        return Preprocessor(spec).push_batch(SampleBlock(values, 0, recording.rate_hz))
-    except SignalError as error:
-        raise DataError(f"recording {recording.name}: {error}") from error
-
-
-def _eeg_windows(recording: Recording, spec: SignalSpec, features: EegFeatures) -> WindowBatch:
-    if recording.eeg is None:
-        raise DataError(
-            f"recording {recording.name} has no EEG: add columns named eeg_NAME, or train the student without a teacher"
-        )
-    if features == "raw":
-        return _push(recording, recording.eeg, spec)
-    power = band_power(recording.eeg, recording.rate_hz)
-    return _push(recording, power, band_power_spec(spec))

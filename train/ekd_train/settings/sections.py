@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ekd_edge.errors import ConfigError, SignalError
+from ekd_edge.model.manifest import NormalizationState
 from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.settings.field import check_settings, setting
@@ -30,6 +31,12 @@ class SignalConfig:
     normalization: str = setting("log-ema", "normalization of GSR, see ekd_edge.signal.spec.Normalization")
     time_constant_s: float = setting(240.0, "time constant of the running mean in seconds", above=0)
     gain: float = setting(8.0, "factor of the normalized GSR", above=0)
+    normalization_state: NormalizationState = setting(
+        "carried", "running mean in training: carried from trial to trial of a subject, or restarted at each trial"
+    )
+    keep_bad_windows: bool = setting(
+        False, "train and test also on windows whose label a device withholds for their signal quality"
+    )
     eeg_features: Literal["raw", "bandpower"] = setting(
         "raw", "EEG channels themselves, or their alpha and beta band power, which a low rate leaves of EEG"
     )

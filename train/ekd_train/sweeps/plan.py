@@ -99,7 +99,7 @@ class SweepPlan:
             raise ConfigError(f"{path} was written by another version of ekd: continue it with that one")
         try:
             return cls(
-                config=TrainConfig.from_json(data["config"]),
+                config=TrainConfig.from_saved(data["config"]),
                 targets=tuple(data["targets"]),
                 seeds=tuple(data["seeds"]),
                 folds=data["folds"],

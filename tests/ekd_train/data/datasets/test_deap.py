@@ -84,6 +84,27 @@ def test_trial_is_a_recording(subject: Write, deap: Path) -> None:
     assert next(dataset.read(["s01"], eeg=False)).eeg is None
 
 
+def test_recordings_are_in_order_of_presentation_where_the_table_is_there(subject: Write, deap: Path) -> None:
+    subject()
+    by_video = list(DeapDataset(deap).read(["s01"], eeg=False))
+    assert [recording.continues for recording in by_video] == [False] + [True] * 39
+    before = DeapDataset(deap).fingerprint()
+    order = np.random.default_rng(1).permutation(40) + 1
+    rows = "".join(f"1,{place},{video}\n" for place, video in enumerate(order.tolist(), 1))
+    table = deap / "participant_ratings.csv"
+    table.write_text(f"Participant_id,Trial,Experiment_id\n{rows}")
+    dataset = DeapDataset(deap)
+    assert dataset.fingerprint() != before
+    shown = list(dataset.read(["s01"], eeg=False))
+    assert [recording.name for recording in shown] == [f"s01-t{number:02d}" for number in order]
+    assert [recording.continues for recording in shown] == [False] + [True] * 39
+    np.testing.assert_array_equal(shown[2].gsr, by_video[order[2] - 1].gsr)
+    assert shown[2].trials == by_video[order[2] - 1].trials
+    table.write_text("Participant_id,Trial,Experiment_id\n" + "".join(f"2,{k},{k}\n" for k in range(1, 41)))
+    with pytest.raises(DataError, match=r"participant_ratings.csv has no rows of s01"):
+        DeapDataset(deap)
+
+
 def test_28_channels_are_those_outside_the_midline() -> None:
     assert len(EEG_28) == 28
     assert set(EEG_32) - set(EEG_28) == {"Oz", "Pz", "Fz", "Cz"}

@@ -26,11 +26,10 @@ from typing import Any
 import numpy as np
 
 from ekd_edge.atomic_files import sync_folder
-from ekd_edge.signal.spec import SignalSpec
-from ekd_train.data.band_power import EegFeatures
 from ekd_train.data.cache.fingerprint import CODE, cache_folder
 from ekd_train.data.cache.lock import is_held, locked
 from ekd_train.data.cache.row_files import RowFile, Rows, WriteError, map_rows
+from ekd_train.data.convert import Cutting
 from ekd_train.data.windows import Conversion, ConvertedTrial
 
 __all__ = [
@@ -46,7 +45,7 @@ __all__ = [
     "read_entry",
 ]
 
-FORMAT = 1
+FORMAT = 2
 ENTRY, _GSR, _EEG = "entry.json", "gsr.npy", "eeg.npy"
 NAME = re.compile(r"[0-9a-f]{64}(\..+\.part)?")
 """Pattern of the folders that the cache creates. The cache does not delete other folders."""
@@ -68,19 +67,9 @@ class DamagedError(Exception):
     """An entry of the cache is damaged."""
 
 
-def entry_key(
-    fingerprint: str, gsr_spec: SignalSpec, eeg_spec: SignalSpec | None, eeg_features: EegFeatures, code: str = CODE
-) -> str:
+def entry_key(fingerprint: str, cutting: Cutting, code: str = CODE) -> str:
     """Return the key of the entry: a digest of the data, the specifications and the code."""
-    contents = {
-        "format": FORMAT,
-        "data": fingerprint,
-        "gsr": gsr_spec.to_json(),
-        "eeg": eeg_spec.to_json() if eeg_spec is not None else None,
-        "eeg_features": eeg_features if eeg_spec is not None else None,
-        "code": code,
-    }
-    return _digest(contents)
+    return _digest({"format": FORMAT, "data": fingerprint, "code": code, **cutting.to_json()})
 
 
 def fetch(
@@ -186,6 +175,7 @@ def _write_entry(path: Path, key: str, data: str, shapes: list[tuple[int, ...]],
                 "name": trial.name,
                 "ratings": {target: float(rating) for target, rating in trial.ratings.items()},
                 "end_s": list(trial.end_s),
+                "left_out": trial.left_out,
             }
             for trial in converted.trials
         ],

@@ -8,6 +8,10 @@ description page.
 Each trial becomes a recording of 63 s. The rated video is the last 60 s; the 3 s before it let the causal signal chain
 settle. EEG (rows 0..31, uV) is already band-passed to 4-45 Hz and average-referenced. Row 36 is GSR.
 
+A subject's recordings continue each other, so the running mean of the normalization is carried through them. They are
+in order of presentation if participant_ratings.csv is in PATH or its parent (`deap_order`), else in the order of the
+file, which is that of the videos.
+
 Options, as in `deap:PATH?gsr=relative&channels=32`:
   gsr       auto (default), ohm or relative. The files give resistance in Ohm. For some subjects a baseline was
             subtracted, so values are negative and cannot be inverted to conductance. `ohm` inverts to uS and raises an
@@ -27,6 +31,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError
 from ekd_train.data.cache.fingerprint import hash_files
+from ekd_train.data.datasets.deap_order import find_ratings_file, read_order
 from ekd_train.data.datasets.montage import CHANNELS, EEG_32, conductance_us, is_resistance
 from ekd_train.data.safe_pickle.reader import read_arrays
 from ekd_train.data.windows import GsrUnit, Recording, Trial
@@ -92,6 +97,10 @@ class DeapDataset:
             )
         elif gsr == "relative":
             self._unit = "relative"
+        ratings_file = find_ratings_file(folder)
+        self._order = {} if ratings_file is None else read_order(ratings_file, _TRIALS)
+        if ratings_file is not None and (missing := [name for name in found if name not in self._order]):
+            raise DataError(f"{ratings_file} has no rows of {missing[0]}: copy it again or remove it")
         self.notes: tuple[str, ...] = tuple(notes)
         self.settings: str = f"baseline={baseline}&channels={channels}&gsr={self._unit}"
 
@@ -112,10 +121,11 @@ class DeapDataset:
 
     def fingerprint(self) -> str:
         """Return a digest of the settings and every file's content. Raises DataError for a file that cannot be read."""
-        return f"deap {self.settings} {hash_files(self._folder, [path for (path,) in self.files.values()])}"
+        order = sorted(self._order.items()) or "file"
+        return f"deap {self.settings} {order} {hash_files(self._folder, [path for (path,) in self.files.values()])}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """Yield the 40 recordings of each of these subjects, one per trial.
+        """Yield the 40 recordings of each of these subjects, one per trial, in the order that the module describes.
 
         Raises DataError for an unknown subject and for values that are not finite numbers.
         """
@@ -124,7 +134,9 @@ class DeapDataset:
                 raise DataError(f"there is no subject {subject!r}: known are {', '.join(self.subjects)}")
             (path,) = self.files[subject]
             data, labels = _subject(path)
-            for number, (trial, ratings) in enumerate(zip(data, labels.tolist(), strict=True), start=1):
+            order = self._order.get(subject, range(1, _TRIALS + 1))
+            for position, number in enumerate(order):
+                trial, ratings = data[number - 1], labels[number - 1].tolist()
                 name = f"t{number:02d}"
                 yield Recording(
                     name=f"{subject}-{name}",
@@ -142,6 +154,7 @@ class DeapDataset:
                     eeg=self._eeg(trial, f"EEG of trial {number} in {path}") if eeg else None,
                     channels=self._channels if eeg else (),
                     gsr_unit=self._unit,
+                    continues=position > 0,
                 )
 
     def _gsr(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

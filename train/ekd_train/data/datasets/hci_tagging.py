@@ -19,7 +19,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +120,7 @@ class HciTaggingDataset:
         return f"hci {self.settings} {content} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
     def read(self, subjects: Sequence[str], eeg: bool = True) -> Iterator[Recording]:
-        """Yield one recording per session.
+        """Yield one recording per session, in the order of their numbers, which is that of the experiment.
 
         Raises DataError for an unknown subject and at the first damaged BDF file.
         """
@@ -128,12 +128,14 @@ class HciTaggingDataset:
             if subject not in self._sessions:
                 raise DataError(f"there is no subject {subject!r}: known are {', '.join(self.subjects)}")
             left_out: dict[str, list[str]] = defaultdict(list)
+            continues = False
             for session in self._sessions[subject]:
                 recording = _recording(session, self._channels if eeg else ())
                 if isinstance(recording, str):
                     left_out[recording].append(session.name)
                 else:
-                    yield recording
+                    yield replace(recording, continues=continues)
+                    continues = True
             total = f"{len(self._sessions[subject])} sessions of {subject}"
             fresh = [_note(reason, names, total) for reason, names in left_out.items()]
             self._notes += [note for note in fresh if note not in self._notes]

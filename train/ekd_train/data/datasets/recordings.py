@@ -29,7 +29,7 @@ from ekd_train.data.datasets.labels import LABELS, REQUIRED, Labels, append_labe
 from ekd_train.data.windows import Recording
 from firmware_bridge.devices.csv.layout import columns_of, declared_by, estimate_rate, is_number, layout_of
 from firmware_bridge.devices.stream import Declared
-from firmware_bridge.units import parse_unit
+from firmware_bridge.units import Unit, parse_unit
 
 __all__ = ["RecordingsDataset", "write_recording"]
 
@@ -199,15 +199,18 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
                 f"{length_s:.6g} s: correct end_s or the rate"
             )
     relative = (layout.declared.unit or "").lower() == "relative"
+    unit = None if relative else _unit(layout)
     return Recording(
         name=name,
         subject=labels.subject_of[name],
-        gsr=table[:, 0].copy() if relative else _microsiemens(layout, table[:, 0].copy()),
+        gsr=table[:, 0].copy() if unit is None else _microsiemens(layout, unit, table[:, 0].copy()),
         rate_hz=rate_hz,
         trials=labels.trials[name],
         eeg=np.ascontiguousarray(table[:, 1 : 1 + len(channels)].T) if channels else None,
         channels=channels,
         gsr_unit="relative" if relative else "uS",
+        readings=None if unit is None else table[:, 0].copy(),
+        unit=unit,
     )
 
 
@@ -246,10 +249,17 @@ def _estimated_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
     return rate
 
 
-def _microsiemens(layout: _Layout, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(layout: _Layout) -> Unit:
     declared = layout.declared
     try:
-        values = parse_unit(declared.unit or "uS", adc_bits=declared.adc_bits or 10).to_microsiemens(raw)
+        return parse_unit(declared.unit or "uS", adc_bits=declared.adc_bits or 10)
+    except SignalError as error:
+        raise DataError(f"{layout.path}: {error}") from error
+
+
+def _microsiemens(layout: _Layout, unit: Unit, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        values = unit.to_microsiemens(raw)
     except SignalError as error:
         raise DataError(f"{layout.path}: {error}") from error
     median = float(np.median(values))
