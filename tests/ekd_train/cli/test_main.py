@@ -74,6 +74,17 @@ def test_train_command_trains_teacher_and_student(
     assert 0 <= result["student"]["test"]["accuracy"] <= 1
     assert run.synthetic
     assert run.student().config == run.network
+    states = result["student"]["test"]["states"]
+    assert states["carried"]["accuracy"] == result["student"]["test"]["accuracy"]
+    assert 0 <= states["restarted"]["accuracy"] <= 1
+    assert "states" not in result["teacher"]["test"]
+    quality = result["signal_quality"]
+    assert quality["keep_bad_windows"] is False
+    assert {side: counts["left_out"] for side, counts in quality["sides"].items()} == {
+        "training": 0,
+        "validation": 0,
+        "test": 0,
+    }
     assert set(run.split.train).isdisjoint(run.split.test)
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in lines] == [
@@ -132,7 +143,7 @@ def test_weights_without_their_result_are_completed(
         assert _train("--preset", preset, "--out", run, *SHORT) == 130
     assert (run / f"{stage}.safetensors").is_file()
     assert _train("--resume", run) == 0
-    assert Run.load(run).results.keys() == {"teacher", "student"}
+    assert Run.load(run).results.keys() == {"signal_quality", "teacher", "student"}
     assert not list(run.glob("checkpoint-*"))
 
 
@@ -189,12 +200,23 @@ def test_gsr_recordings_train_a_student_without_teacher(
     labels = ["recording,subject,trial,start_s,end_s,arousal"]
     for number in range(4):
         values = 5 + np.cumsum(rng.normal(0, 0.01, 60 * 32)).clip(-2, 2)
+        values[40 * 32 : 42 * 32] = 0.0  # the electrodes are off
         lines = "\n".join(f"{value:.5f}" for value in values)
         (folder / f"r{number}.csv").write_text(f"# rate_hz: 32\ngsr_us\n{lines}\n", encoding="utf-8")
         labels += [f"r{number},p{number},calm,2,30,2", f"r{number},p{number},tense,30,59,8"]
     (folder / "labels.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
-    assert _train("--preset", preset, "--data", f"recordings:{folder}", "--out", tmp_path / "run") == 0
-    assert "without a teacher" in capsys.readouterr().err
+    data = ("--preset", preset, "--data", f"recordings:{folder}")
+    assert _train(*data, "--out", tmp_path / "run") == 0
+    out, err = capsys.readouterr()
+    assert "without a teacher" in err
+    lines = out.splitlines()
+    assert "left out for signal quality: 8 of 112 windows (7.1%)" in err.splitlines()
+    assert any(line.startswith("left out for signal quality: 8 of 112 windows (7.1%): training ") for line in lines)
+    assert any(line.startswith("  running mean carried from trial to trial: accuracy ") for line in lines)
+    assert any(line.startswith("  running mean restarted at each trial: accuracy ") for line in lines)
+    assert _train(*data, "--out", tmp_path / "all", "--keep-bad-windows", *SHORT) == 0
+    assert "no window was left out for signal quality (signal.keep_bad_windows)" in capsys.readouterr().out
+    assert Run.load(tmp_path / "all").config.signal.keep_bad_windows
     run = Run.load(tmp_path / "run")
     assert not run.has_eeg
     assert not run.synthetic

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,6 +216,37 @@ def test_published_figures_appear_for_deap_and_hci_only(sweep, report_of) -> Non
         report = report_of(sweep(dataset, dataset=dataset))
         assert report["published"] is None
         assert "ublished" not in render_text(report)
+
+
+def test_states_and_windows_left_out_are_reported(sweep, cell, edit, report_of) -> None:
+    folder = sweep(methods=["student", "kd"], seeds=[0])
+
+    def measured(data: dict[str, Any]) -> None:
+        subjects = len(data["test"]["subjects"])
+        data["test"]["states"] = {
+            "carried": {"accuracy": 0.7, "macro_f1": 0.6, "windows": 100, "subjects": subjects},
+            "restarted": {
+                "accuracy": 0.5 + data["fold"] / 10,
+                "macro_f1": 0.4,
+                "loss": 0.6,
+                "windows": 90,
+                "subjects": 2,
+            },
+        }
+        sides = {side: {"left_out": 3, "windows": 100} for side in ("training", "validation", "test")}
+        data["signal_quality"] = {"keep_bad_windows": False, "sides": sides}
+
+    for fold in range(4):
+        edit(cell(folder, "arousal", 0, fold, "student"), measured)
+    report = report_of(folder)
+    target = report["targets"]["arousal"]
+    assert target["methods"]["student"]["states"]["restarted"]["accuracy"] == pytest.approx(0.65)
+    assert target["methods"]["kd"]["states"] == {}
+    assert target["signal_quality"]["test"] == {"left_out": 12, "windows": 400}
+    text = render_text(report)
+    row = next(line for line in text.splitlines() if line.startswith("| arousal | Student (GSR) | 70.0 / 60.0"))
+    assert "65.0 / 40.0" in row
+    assert "left out for signal quality: 36 of 1,200 windows (3.0%): training 12 of 400 (3.0%)" in text
 
 
 def test_report_of_one_subject_one_seed_and_one_method(sweep) -> None:

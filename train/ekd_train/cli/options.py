@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PRESET",
     "add_compute_arguments",
+    "add_keep_bad_argument",
     "add_setup_arguments",
     "check_training_packages",
     "config_of",
@@ -42,6 +43,7 @@ def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", help="holdout (default), leave-one-out, k-fold:K, or trial-leaky (overstates accuracy)"
     )
+    add_keep_bad_argument(parser)
     add_set_argument(parser)
     parser.add_argument(
         "-o",
@@ -51,6 +53,16 @@ def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="the run folder (default: runs/TIME-PRESET)",
+    )
+
+
+def add_keep_bad_argument(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """`--keep-bad-windows`."""
+    parser.add_argument(
+        "--keep-bad-windows",
+        action="store_true",
+        help="train and test also on windows whose label a device withholds for their signal quality (default: leave "
+        "them out)",
     )
 
 
@@ -81,6 +93,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
     changes += [f"targets={json.dumps(options.target)}"] if options.target else []
     if options.split:
         changes += [f"split.{key}={value}" for key, value in parse_split(options.split).items()]
+    changes += ["signal.keep_bad_windows=true"] if options.keep_bad_windows else []
     return config.override(changes + options.set)
 
 
@@ -97,6 +110,8 @@ def resume_hint() -> int:
 
 def print_run(run: "Run", next_command: str, as_json: bool) -> None:
     """Print a run's results: as one JSON object, or as text with the next command."""
+    from ekd_edge.formatting import origin as mark
+    from ekd_train.data.left_out import STATE_TITLES, describe_quality
     from ekd_train.data.splits import LEAKY_WARNING, SubjectSplit
 
     leaky = not isinstance(run.split, SubjectSplit)
@@ -113,4 +128,11 @@ def print_run(run: "Run", next_command: str, as_json: bool) -> None:
                 f"{name}: accuracy {test['accuracy']:.1%}, macro-F1 {test['macro_f1']:.1%}"
                 f" ({origin}{test['subjects']} {'subjects, leaky split' if leaky else 'held-out subjects'})"
             )
+        for state, scores in run.results.get(name, {}).get("test", {}).get("states", {}).items():
+            print(
+                f"  running mean {STATE_TITLES[state]}: accuracy {scores['accuracy']:.1%}, "
+                f"macro-F1 {scores['macro_f1']:.1%}{mark(run.synthetic)}"
+            )
+    if quality := run.results.get("signal_quality"):
+        print(f"{describe_quality(quality)}{mark(run.synthetic)}")
     print(f"\nrun folder: {run.path}\nnext: {next_command}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.errors import ConfigError
-from ekd_train.cli.options import DEFAULT_PRESET, check_training_packages, preset_list
+from ekd_train.cli.options import DEFAULT_PRESET, add_keep_bad_argument, check_training_packages, preset_list
 from ekd_train.methods import METHODS
 from firmware_bridge.cli.arguments import count
 from firmware_bridge.dependencies import require_packages
@@ -33,7 +33,7 @@ On a cluster each node needs ekd with train and ray, and the data under the same
 """
 
 DEFAULT_SPLIT = "leave-one-out"
-PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "set", "output")
+PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "keep_bad_windows", "set", "output")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="such as student,kd,kd-feedback,teacher (the default; only student without EEG)",
     )
+    add_keep_bad_argument(plan)
     plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as student.epochs=3")
     plan.add_argument(
         "-o",
@@ -142,10 +143,11 @@ def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     from ekd_train.sweeps.api import new_folder
     from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 
-    given = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [])]
+    given = [name for name in PLAN_OPTIONS if getattr(args, name) not in (None, [], False)]
     if args.resume is not None and given:
         raise ConfigError(
-            f"--resume continues a sweep with its own settings: leave --{given[0]} out, or write --output {args.resume}"
+            f"--resume continues a sweep with its own settings: leave --{given[0].replace('_', '-')} out, or write "
+            f"--output {args.resume}"
         )
     for assignment in args.set:
         if assignment.partition("=")[0].strip() in ("split.kind", "split.folds", "split.fold"):
@@ -156,6 +158,7 @@ def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     config = load_preset(args.preset or DEFAULT_PRESET) if args.preset or known is None else known.config
     changes = [f"data={json.dumps(args.data)}"] if args.data else []
     changes += [f"targets={json.dumps(args.target)}"] if args.target else []
+    changes += ["signal.keep_bad_windows=true"] if args.keep_bad_windows else []
     methods = [name.strip() for name in args.methods.split(",")] if args.methods is not None else None
     plan = plan_sweep(
         config.override(changes + args.set),

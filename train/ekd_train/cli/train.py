@@ -27,7 +27,7 @@ examples:
   ekd-train sweep --data D --split leave-one-out    every method on every fold, and a report
 
 """
-_FIXED_OPTIONS = ("preset", "data", "target", "split", "output")
+_FIXED_OPTIONS = ("preset", "data", "target", "split", "keep_bad_windows", "output")
 """Options that a run fixes when it begins."""
 
 
@@ -51,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
             if options.resume is not None:
                 for name in _FIXED_OPTIONS:
                     if getattr(options, name, None):
-                        raise ConfigError(f"--resume continues a run with its own settings: leave --{name} out")
+                        raise ConfigError(
+                            f"--resume continues a run with its own settings: leave --{name.replace('_', '-')} out"
+                        )
                 done = resume(
                     options.resume, options.set, device=options.device, threads=options.threads, reporter=reporter
                 )

@@ -112,7 +112,17 @@ def _target(tested: Confusions, larger: int | None, by_method: Mapping[str, Sequ
         if larger is None
         else {"label": ("low", "high")[larger], **_scores(always(tested, larger))},
         "methods": {method: _method(cells) for method, cells in by_method.items() if cells},
+        "signal_quality": _signal_quality(by_method),
     }
+
+
+def _signal_quality(by_method: Mapping[str, Sequence[Cell]]) -> dict[str, dict[str, int]] | None:
+    """By side, the sums over seeds and folds of the windows and of those left out; None where all were kept."""
+    known = [cell for cells in by_method.values() for cell in cells if cell.left_out is not None]
+    counts = list({(cell.seed, cell.fold): cell.left_out or {} for cell in known}.values())
+    if not counts:
+        return None
+    return {side: {key: sum(each[side][key] for each in counts) for key in counts[0][side]} for side in counts[0]}
 
 
 def _scores(counts: Confusions) -> dict[str, Any]:
@@ -142,6 +152,7 @@ def _method(cells: Sequence[Cell]) -> dict[str, Any]:
             for subject, mean in by_subject(windows).items()
         ],
         "confusion": [list(row) for row in total(counts.values())],
+        "states": _states(cells),
         "test_loss": _mean(cell.loss for cell in cells),
         "training": {
             "runs": len(cells),
@@ -152,6 +163,19 @@ def _method(cells: Sequence[Cell]) -> dict[str, Any]:
             "curve": _curve(cells, first),
         },
     }
+
+
+def _states(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """Mean scores over the test subjects of all cells, by state of the normalization."""
+    means = {}
+    for state in sorted({name for cell in cells for name in cell.states}):
+        each = [cell.states[state] for cell in cells if state in cell.states]
+        subjects = sum(scores.subjects for scores in each)
+        means[state] = {
+            name: math.fsum(getattr(scores, name) * scores.subjects for scores in each) / subjects
+            for name in ("accuracy", "macro_f1")
+        }
+    return means
 
 
 def _curve(cells: Sequence[Cell], first: int) -> list[dict[str, Any]]:

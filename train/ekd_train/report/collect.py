@@ -13,7 +13,18 @@ import numpy as np
 from ekd_edge.errors import ConfigError, DataError
 from ekd_edge.metrics import accuracy, macro_f1
 
-__all__ = ["Cell", "Confusion", "Damage", "Epoch", "Plan", "SubjectResult", "Sweep", "read_sweep", "scores_of"]
+__all__ = [
+    "Cell",
+    "Confusion",
+    "Damage",
+    "Epoch",
+    "Plan",
+    "StateScores",
+    "SubjectResult",
+    "Sweep",
+    "read_sweep",
+    "scores_of",
+]
 
 FORMAT = 1
 LEAKY = "trial-leaky"
@@ -73,8 +84,22 @@ class SubjectResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StateScores:
+    """Means over a cell's test subjects in one state of the normalization."""
+
+    accuracy: float
+    macro_f1: float
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One method trained and tested once. loss: on the test windows; it may be infinite or NaN."""
+    """One method trained and tested once.
+
+    loss: on the test windows; it may be infinite or NaN. states: mean scores by state of the normalization.
+    left_out: by side, numbers of windows and of those left out for signal quality, None where all were kept. Cells of
+    earlier versions have neither.
+    """
 
     target: str
     seed: int
@@ -85,6 +110,8 @@ class Cell:
     loss: float
     history: tuple[Epoch, ...]
     subjects: tuple[SubjectResult, ...]
+    states: Mapping[str, StateScores] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +223,8 @@ def _read_cell(path: Path, target: str, seed: int, fold: int, method: str, leaky
             loss=_number(test["loss"], "the test loss"),
             history=tuple(_epoch(entry) for entry in _value(data, "history", list)),
             subjects=subjects,
+            states={name: _state(entry) for name, entry in test.get("states", {}).items()},
+            left_out=_left_out(data.get("signal_quality")),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(_reason(error)) from error
@@ -208,6 +237,18 @@ def _epoch(entry: Mapping[str, Any]) -> Epoch:
         losses={name: _number(value, name) for name, value in _value(entry, "losses", dict).items()},
         validation={name: _number(validation[name], name) for name in ("loss", "accuracy", "macro_f1")},
     )
+
+
+def _state(entry: Mapping[str, Any]) -> StateScores:
+    accuracy_mean, f1_mean = (_number(entry[name], name) for name in ("accuracy", "macro_f1"))
+    return StateScores(accuracy_mean, f1_mean, _whole(entry["subjects"], "subjects"))
+
+
+def _left_out(entry: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, int]] | None:
+    if entry is None or _value(entry, "keep_bad_windows", bool):
+        return None
+    sides = _value(entry, "sides", dict)
+    return {side: {key: _whole(count[key], key) for key in ("left_out", "windows")} for side, count in sides.items()}
 
 
 def _subject(entry: Mapping[str, Any]) -> SubjectResult:

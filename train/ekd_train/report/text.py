@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ekd_edge.formatting import interval, origin, percent, points
+from ekd_train.data.left_out import STATE_TITLES, describe_left_out
 from ekd_train.report.comparisons import LARGER_CLASS
 from ekd_train.report.methods import short_title, title
 from ekd_train.report.notes import marks, p_value, verdict
@@ -26,6 +27,7 @@ def render_text(report: Mapping[str, Any]) -> str:
         _certainty(report),
         *_comparisons(report),
         _larger_class(report),
+        _states(report),
         _training(report),
         _missing(report),
         _protocol(report),
@@ -122,6 +124,26 @@ def _larger_class(report: Mapping[str, Any]) -> str:
     return f"{heading}\n\n{_table(header, rows)}" if rows else ""
 
 
+def _states(report: Mapping[str, Any]) -> str:
+    rows = [
+        [name, title(method), *(_state(scores["states"].get(state)) for state in STATE_TITLES)]
+        for name, target in report["targets"].items()
+        for method, scores in target["methods"].items()
+        if scores.get("states")
+    ]
+    header = ["target", "method", *STATE_TITLES.values()]
+    heading = f"## Accuracy / F1 by running mean of the normalization, %{marks(report)}"
+    about = (
+        "A sensor's stream carries the running mean on; restarted at each trial, it is as in the first minutes after "
+        "the start."
+    )
+    return f"{heading}\n\n{about}\n\n{_table(header, rows)}" if rows else ""
+
+
+def _state(scores: Mapping[str, float] | None) -> str:
+    return NOTHING if scores is None else " / ".join(f"{100 * scores[score]:.1f}" for score in SCORE_TITLES)
+
+
 def _training(report: Mapping[str, Any]) -> str:
     rows = []
     for name, target in report["targets"].items():
@@ -181,6 +203,12 @@ def _protocol(report: Mapping[str, Any]) -> str:
         lines.append(
             f"windows: {signal['window_s']:g} s at {signal['rate_hz']} Hz" + (f", every {hop:g} s" if hop else "")
         )
+    for name, target in report["targets"].items():
+        if target.get("signal_quality"):
+            counts = describe_left_out(target["signal_quality"])
+            lines.append(f"{name}, over all seeds and folds: {counts}")
+    if signal.get("keep_bad_windows"):
+        lines.append("no window was left out for signal quality (signal.keep_bad_windows)")
     if "threshold" in config:
         where = config.get("high", "above").replace("-", " ")
         lines.append(f"a window is high if its rating is {where} {config['threshold']:g}, else low")

@@ -18,6 +18,7 @@ from ekd_edge.atomic_files import write_json
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
+from ekd_train.data.left_out import count_left_out
 from ekd_train.data.source import open_dataset
 from ekd_train.data.splits import make_split
 from ekd_train.data.windows import WindowSet
@@ -31,9 +32,9 @@ from ekd_train.training.crossfit import cross_fit
 from ekd_train.training.device import Resident, pick_device
 from ekd_train.training.evaluation import TeacherNetwork, evaluate_on_test
 from ekd_train.training.loop import EpochRecord, Fitted
-from ekd_train.training.partitions import StackedTrainingData, TestData, TrainingData, partition
+from ekd_train.training.partitions import StackedTrainingData, TestData, TrainingData, partition, with_states
 from ekd_train.training.stages import train_student, train_teacher
-from ekd_train.training.trainer import network_of, training_windows
+from ekd_train.training.trainer import network_of, other_state_windows, training_windows
 
 __all__ = ["FORMAT", "Cell", "run_cell", "run_stack"]
 
@@ -94,8 +95,8 @@ def run_stack(
     where = pick_device(device, threads)
     configured = cells[0].configure(config)
     prepared = [_prepare(cell.configure(config), where, on_progress, notify) for cell in cells]
-    training_data = [training_data for training_data, _, _ in prepared]
-    network = prepared[0][2]
+    training_data = [each.training_data for each in prepared]
+    network = prepared[0].network
     chosen = choose_methods(missing, configured, training_data[0].train.has_eeg)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,8 @@ def run_stack(
         cells=tuple(cells),
         folders=tuple(folders),
         training_data=training_data[0] if len(cells) == 1 else StackedTrainingData(training_data),
-        test_data=tuple(test_data for _, test_data, _ in prepared),
+        test_data=tuple(each.test_data for each in prepared),
+        signal_quality=tuple(each.signal_quality for each in prepared),
         network=network,
         reporter=_ProgressLines(on_progress),
     )
@@ -122,6 +124,7 @@ class _CellTrainer:
     folders: tuple[Path, ...]
     training_data: TrainingData | StackedTrainingData
     test_data: tuple[TestData, ...]
+    signal_quality: tuple[dict[str, Any], ...]
     network: NetworkConfig
     reporter: "_ProgressLines"
 
@@ -146,15 +149,15 @@ class _CellTrainer:
             trained, fits = train_student(self.training_data, network, config, teachers, here, self.reporter, name)
         members = list(trained.members()) if isinstance(trained, Stack) else [trained]
         seconds = (time.monotonic() - started + fits[0].earlier_s) / len(members)
-        trained_each = list(zip(self.cells, self.folders, members, fits, self.test_data, strict=True))
-        for cell, folder, member, fitted, test_data in reversed(trained_each):  # the checkpoint's cell is finished last
+        data = zip(self.test_data, self.signal_quality, strict=True)
+        trained_each = list(zip(self.cells, self.folders, members, fits, data, strict=True))
+        # the checkpoint's cell is finished last
+        for cell, folder, member, fitted, (test_data, quality) in reversed(trained_each):
             if (folder / f"{name}.json").is_file():
                 continue
             save_weights(folder / f"{name}.safetensors", member)
-            write_json(
-                folder / f"{name}.json",
-                _result(name, cell, fitted, evaluate_on_test(member, test_data), test_data, seconds),
-            )
+            result = _result(name, cell, fitted, evaluate_on_test(member, test_data), test_data, seconds)
+            write_json(folder / f"{name}.json", result | {"signal_quality": quality})
         checkpoint_path(here, name).unlink(missing_ok=True)
 
     def _trained(self, name: str) -> list[Teacher | Student]:
@@ -188,34 +191,48 @@ def _result(
     }
 
 
-_Data = tuple[tuple[str, ...], WindowSet, Resident]
-"""Subjects, windows, and windows on the device."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A cell's data, and the shape of its networks. signal_quality: see `describe_quality`."""
 
-_cached: dict[tuple[TrainConfig, torch.device], _Data] = {}
+    training_data: TrainingData
+    test_data: TestData
+    network: NetworkConfig
+    signal_quality: dict[str, Any]
 
 
-def _windows(config: TrainConfig, device: torch.device, on_progress: Notify, notify: Notify) -> _Data:
+_Data = tuple[tuple[str, ...], WindowSet, Resident, WindowSet | None]
+"""Subjects, windows, windows on the device, and windows in the other state of the normalization."""
+
+_cached: dict[tuple[TrainConfig, torch.device, bool], _Data] = {}
+
+
+def _windows(
+    config: TrainConfig, device: torch.device, both_states: bool, on_progress: Notify, notify: Notify
+) -> _Data:
     """The windows of a configuration without seed and fold, cached for the next cells with the same data."""
-    if (config, device) not in _cached:
+    key = config, device, both_states
+    if key not in _cached:
         _cached.clear()
         source = open_dataset(config.data)
         windows = training_windows(source, config, lambda done, total: on_progress(f"reading subjects {done}/{total}"))
         for text in source.notes:
             notify(text)
-        _cached[config, device] = source.subjects, windows, Resident.of(windows, device)
-    return _cached[config, device]
+        other = other_state_windows(source, config, notify) if both_states else None
+        _cached[key] = source.subjects, windows, Resident.of(windows, device), other
+    return _cached[key]
 
 
-def _prepare(
-    config: TrainConfig, device: torch.device, on_progress: Notify, notify: Notify
-) -> tuple[TrainingData, TestData, NetworkConfig]:
+def _prepare(config: TrainConfig, device: torch.device, on_progress: Notify, notify: Notify) -> "_Prepared":
     base = TrainConfig(
         data=config.data, targets=config.targets, threshold=config.threshold, high=config.high, signal=config.signal
     )
-    subjects, windows, pool = _windows(base, device, on_progress, notify)
+    subjects, windows, pool, other = _windows(base, device, config.split.kind != "trial-leaky", on_progress, notify)
     split = make_split(config.split, config.seed, subjects)
     training_data, test_data = partition(windows, pool, split, config.split.rated, config.seed)
-    return training_data, test_data, network_of(windows, config)
+    test_data = with_states(test_data, split, config.signal.normalization_state, other)
+    quality = {"keep_bad_windows": config.signal.keep_bad_windows, "sides": count_left_out(split, windows)}
+    return _Prepared(training_data, test_data, network_of(windows, config), quality)
 
 
 @dataclass(frozen=True, slots=True)

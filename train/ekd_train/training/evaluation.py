@@ -72,10 +72,17 @@ def _validate(network: Student | Teacher, training_data: TrainingData) -> dict[s
 def evaluate_on_test(network: Student | Teacher, test_data: TestData) -> dict[str, Any]:
     """Scores on the test windows, JSON-ready: the means as of `validate`, and every subject's scores for each target.
 
-    "confusion" has one row for each true class and one column for each predicted class.
+    "confusion" has one row for each true class and one column for each predicted class. "states" has the means of a
+    student, with the numbers of windows and subjects, in each state of the normalization, if they are known.
     """
     means, targets = _score(network, test_data.subset)
-    return {**means, "subjects": len(test_data.subset.subjects), "targets": targets}
+    states = {
+        state: {**_score(network, subset)[0], "windows": len(subset), "subjects": len(subset.subjects)}
+        for state, subset in test_data.states.items()
+        if isinstance(network, Student)
+    }
+    result = {**means, "subjects": len(test_data.subset.subjects), "targets": targets}
+    return result | ({"states": states} if states else {})
 
 
 def _score(network: Student | Teacher, subset: WindowSubset) -> tuple[dict[str, float], dict[str, Any]]:

@@ -11,8 +11,8 @@ A choice is an opaque selection of a subset's windows. `rated`, `everything` and
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ekd_edge.errors import ConfigError, DataError
+from ekd_edge.model.manifest import NormalizationState
 from ekd_train.data.splits import Split, SubjectSplit, sides
 from ekd_train.data.windows import WindowSet
 from ekd_train.training.device import Resident
@@ -38,6 +39,7 @@ __all__ = [
     "WindowSubset",
     "endless",
     "partition",
+    "with_states",
 ]
 
 SubsetT = TypeVar("SubsetT", bound="WindowSubset")
@@ -246,13 +248,17 @@ class StackedTrainingData:
 
 @dataclass(frozen=True, slots=True)
 class TestData:
-    """The test windows. leaky: see `LeakyTrialSplit`."""
+    """The test windows.
+
+    leaky: see `LeakyTrialSplit`. states: a student is tested on these as well, by the state of the normalization.
+    """
 
     __test__: ClassVar[bool] = False
     """pytest must not collect this class."""
 
     subset: WindowSubset
     leaky: bool
+    states: Mapping[NormalizationState, WindowSubset] = field(default_factory=dict)
 
 
 def partition(
@@ -286,6 +292,19 @@ def partition(
     return TrainingData(train, validation, leaky), TestData(
         _subset(WindowSubset, windows, labels, pool, found.test), leaky
     )
+
+
+def with_states(test_data: TestData, split: Split, own: NormalizationState, other: WindowSet | None) -> TestData:
+    """Return the test data in both states: the run's own, and that of the dataset's windows `other`, if any."""
+    if other is None or not isinstance(split, SubjectSplit):
+        return test_data
+    windows = other.select(np.isin(other.subject, split.test))
+    if not len(windows):
+        return test_data
+    pool = Resident.of(windows, test_data.subset.device)
+    subset = _subset(WindowSubset, windows, windows.labels, pool, np.arange(len(windows)))
+    second: NormalizationState = "restarted" if own == "carried" else "carried"
+    return replace(test_data, states={own: test_data.subset, second: subset})
 
 
 def endless(subset: WindowSubset | StackedSubset, choice: Tensor, size: int) -> Iterator[Batch]:

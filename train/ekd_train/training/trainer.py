@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from ekd_edge.atomic_files import lock_folder
-from ekd_edge.errors import ConfigError
+from ekd_edge.errors import ConfigError, DataError
+from ekd_edge.model.manifest import NormalizationState
 from ekd_train.checkpoint import checkpoint_path, load_weights, save_weights
 from ekd_train.config import TrainConfig
+from ekd_train.data.left_out import count_left_out
 from ekd_train.data.source import Source, open_dataset
 from ekd_train.data.splits import LEAKY_WARNING, LeakyTrialSplit, Split, SubjectSplit, make_split, parse_split
 from ekd_train.data.windows import WindowSet
@@ -23,29 +25,52 @@ from ekd_train.run import STUDENT_FILE, TEACHER_FILE, Run, create_run, default_r
 from ekd_train.training.device import Resident, pick_device
 from ekd_train.training.evaluation import evaluate_on_test
 from ekd_train.training.loop import Fitted, RunReporter, SilentReporter
-from ekd_train.training.partitions import TestData, TrainingData, partition
+from ekd_train.training.partitions import TestData, TrainingData, partition, with_states
 from ekd_train.training.stages import train_student, train_teacher
 
-__all__ = ["Training", "network_of", "resume", "train", "training_windows"]
+__all__ = ["Training", "network_of", "other_state_windows", "resume", "train", "training_windows"]
 
 
 def training_windows(
-    source: Source, config: TrainConfig, progress: Callable[[int, int], None] | None = None
+    source: Source, config: TrainConfig, progress: Callable[[int, int], None] | None = None, eeg: bool = True
 ) -> WindowSet:
-    """All windows of a source, made by the configuration's signal settings for training; with EEG if it has any.
+    """All windows of a source, made by the configuration's signal settings for training.
 
-    progress(done, total): see `Source.windows`.
+    progress(done, total): see `Source.windows`. eeg: with EEG, if the source has any.
     """
-    signal = config.signal
+    signal, device = config.signal, config.signal.gsr()
     return source.windows(
-        signal.for_training(signal.gsr()),
-        signal.for_training(signal.eeg()) if source.has_eeg else None,
+        signal.for_training(device),
+        signal.for_training(signal.eeg()) if source.has_eeg and eeg else None,
         config.targets,
         config.threshold,
         signal.eeg_features,
         progress=progress,
         high=config.high,
+        state=signal.normalization_state,
+        keep_bad=signal.keep_bad_windows,
+        device_hop_samples=device.hop_samples,
     )
+
+
+def other_state_windows(source: Source, config: TrainConfig, notify: Callable[[str], None]) -> WindowSet | None:
+    """Return all GSR windows in the other state of the normalization than the configuration's.
+
+    None where the normalization has no running mean, and, with a sentence, where there are no such windows.
+    """
+    signal = config.signal
+    if signal.normalization in ("window", "none"):
+        return None
+    state: NormalizationState = "restarted" if signal.normalization_state == "carried" else "carried"
+    other = dataclasses.replace(config, signal=dataclasses.replace(signal, normalization_state=state))
+    notes = list(source.notes)
+    try:
+        return training_windows(source, other, eeg=False)
+    except DataError as error:
+        notify(f"the student is not tested with the running mean {state}: {error}")
+        return None
+    finally:
+        source.notes[:] = notes
 
 
 def network_of(windows: WindowSet, config: TrainConfig) -> NetworkConfig:
@@ -125,6 +150,9 @@ class Training:
         run = self.run
         student, (fitted,) = train_student(training_data, run.network, run.config, teachers, run.path, self.reporter)
         assert isinstance(student, Student)
+        if isinstance(run.split, SubjectSplit):
+            other = other_state_windows(self._source, run.config, self.reporter.notify)
+            test_data = with_states(test_data, run.split, run.config.signal.normalization_state, other)
         save_weights(run.path / STUDENT_FILE, student)
         self._finish("student", fitted, evaluate_on_test(student, test_data))
 
@@ -137,8 +165,11 @@ class Training:
         return self._partitioned
 
     def _partition(self, windows: WindowSet) -> None:
-        config, pool = self.run.config, Resident.of(windows, self.device)
-        self._partitioned = partition(windows, pool, self.run.split, config.split.rated, config.seed)
+        run, pool = self.run, Resident.of(windows, self.device)
+        self._partitioned = partition(windows, pool, run.split, run.config.split.rated, run.config.seed)
+        quality = {"keep_bad_windows": run.config.signal.keep_bad_windows, "sides": count_left_out(run.split, windows)}
+        if run.results.get("signal_quality") != quality:
+            self.run = run.with_results(signal_quality=quality)
 
     def _teacher(self) -> Teacher:
         path = self.run.path / TEACHER_FILE
