@@ -118,6 +118,7 @@ def float_manifest(inputs: ExportInputs) -> Manifest:
             test_subjects=hash_subjects(run.identity, split.test),
             threshold=run.config.threshold,
             high=run.config.high,
+            normalization_state=run.config.signal.normalization_state,
         ),
         made_by=f"ekd {version('ekd')}",
     )

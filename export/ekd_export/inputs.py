@@ -10,6 +10,7 @@ from ekd_edge.errors import DataError, ExportError
 from ekd_export.evaluation.leakage import check_disjoint
 from ekd_export.evaluation.signoff import check_classes_present
 from ekd_export.quantization.quantize import calibration_windows
+from ekd_train.data.left_out import Counts, count_left_out
 from ekd_train.data.source import open_dataset
 from ekd_train.data.windows import WindowSet
 from ekd_train.models.student import Student
@@ -26,7 +27,8 @@ class ExportInputs:
     """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
 
     calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test is used for
-    the final verdict only; nothing is chosen by it.
+    the final verdict only; nothing is chosen by it. left_out: the numbers of windows that were left out for their
+    signal quality, by side.
     """
 
     run: Run
@@ -35,6 +37,7 @@ class ExportInputs:
     validation: WindowSet
     test: WindowSet
     calibration: NDArray[np.float32]
+    left_out: Counts
 
 
 def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
@@ -61,9 +64,22 @@ def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
     train, validation, test = (
         windows.select(np.isin(windows.subject, subjects)) for subjects in (split.train, split.validation, split.test)
     )
+    left_out = count_left_out(split, windows)
+    _check_remaining(left_out)
     check_disjoint((train, validation), test)
     check_classes_present(windows.targets, test.labels, LABELS)
-    return ExportInputs(run, student, train, validation, test, calibration_windows(train, run.config.seed))
+    return ExportInputs(run, student, train, validation, test, calibration_windows(train, run.config.seed), left_out)
+
+
+def _check_remaining(left_out: Counts) -> None:
+    """Raise DataError where all windows that calibrate or judge were left out for their signal quality."""
+    for side, purpose in (("training", "calibrate int8"), ("test", "judge the loss")):
+        counts = left_out[side]
+        if counts["left_out"] and counts["left_out"] == counts["windows"]:
+            raise DataError(
+                f"all {counts['windows']} windows of the {side} subjects, which {purpose}, were left out for their "
+                "signal quality: check the unit of GSR and the electrodes, or train with --keep-bad-windows"
+            )
 
 
 def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], None]) -> WindowSet:
@@ -72,8 +88,21 @@ def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], N
         raise DataError(f"the data of {run.source} changed since {run.path} was trained on it: train again")
     config = run.config
     windows = source.windows(
-        run.signal, None, run.network.targets, config.threshold, subjects=subjects, high=config.high
+        run.signal,
+        None,
+        run.network.targets,
+        config.threshold,
+        subjects=subjects,
+        high=config.high,
+        state=config.signal.normalization_state,
+        keep_bad=config.signal.keep_bad_windows,
     )
     for note in source.notes:
         notify(note)
+    if config.signal.normalization_state == "restarted" and run.signal.normalization.mode not in ("window", "none"):
+        notify(
+            f"{run.path} was trained on trials that each restart the running mean of the normalization, which a "
+            "sensor's stream does not do: its accuracy on a device is not that of the report; train again with "
+            "signal.normalization_state=carried"
+        )
     return windows

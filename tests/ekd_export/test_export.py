@@ -11,12 +11,15 @@ import torch
 
 import ekd_export
 import ekd_export.candidate
-from ekd_edge.errors import ConfigError, ExportError
+from ekd_edge.errors import ConfigError, DataError, ExportError
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.subject_hash import hash_subjects
 from ekd_edge.signal.spec import SignalSpec
+from ekd_export.candidate import float_manifest
 from ekd_export.cli.main import main
+from ekd_export.inputs import read_inputs
 from ekd_export.quantization.quantize import calibration_windows, fingerprint
+from ekd_train.data.windows import LeftOut
 from ekd_train.run import Run
 from tests.helpers.packages import hide_packages
 
@@ -46,6 +49,7 @@ def test_manifest_describes_the_run(exports, windows) -> None:
     training = manifest.training
     assert (training.source, training.dataset, training.synthetic) == (run.source, run.identity, True)
     assert (training.threshold, training.high) == (5.0, "at-or-above")
+    assert training.normalization_state == "carried"
     assert training.train_subjects == hash_subjects(run.identity, ["s000", "s001"])
     assert training.seen_subjects == set(hash_subjects(run.identity, ["s000", "s001", "s002"]))
     calibration = manifest.calibration
@@ -88,6 +92,15 @@ def test_json_has_the_report(exports) -> None:
     assert result["synthetic"] is True
     assert [each["target"] for each in result["verdict"]["targets"]] == ["arousal", "valence"]
     assert "converting" in err
+    quality = result["signal_quality"]
+    assert quality["keep_bad_windows"] is False
+    assert {side: counts["left_out"] for side, counts in quality["sides"].items()} == {
+        "training": 0,
+        "validation": 0,
+        "test": 0,
+    }
+    assert quality["sides"]["test"]["windows"] == result["windows"]["test"]
+    assert result["normalization_state"] == "carried"
 
 
 def _fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -95,6 +108,27 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     return err.splitlines()[-1]
+
+
+def test_run_of_restarted_trials_is_exported_with_a_warning(run: Run) -> None:
+    signal = replace(run.config.signal, normalization_state="restarted")
+    notes: list[str] = []
+    inputs = read_inputs(replace(run, config=replace(run.config, signal=signal)), notes.append)
+    assert "was trained on trials that each restart the running mean" in notes[-1]
+    assert "signal.normalization_state=carried" in notes[-1]
+    assert float_manifest(inputs).training.restarted
+
+
+@pytest.mark.parametrize(("side", "purpose"), [("training", "calibrate int8"), ("test", "judge the loss")])
+def test_subjects_with_bad_windows_alone_are_refused(
+    run: Run, windows, monkeypatch: pytest.MonkeyPatch, side: str, purpose: str
+) -> None:
+    subjects = run.subject_split.train if side == "training" else run.subject_split.test
+    left_out = tuple(LeftOut(name, name, "t00", 20) for name in subjects)
+    remaining = replace(windows.select(~np.isin(windows.subject, subjects)), left_out=left_out)
+    monkeypatch.setattr("ekd_export.inputs._read_windows", lambda *_: remaining)
+    with pytest.raises(DataError, match=rf"all {20 * len(subjects)} windows of the {side} subjects, which {purpose}"):
+        read_inputs(run, lambda _: None)
 
 
 def test_missing_run_student_or_folder_is_refused(run: Run, tmp_path, monkeypatch, capsys) -> None:

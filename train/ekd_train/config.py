@@ -76,12 +76,11 @@ class TrainConfig:
     def from_saved(cls, data: Mapping[str, Any]) -> "TrainConfig":
         """The configuration of a run or sweep, which an earlier version of ekd may have saved.
 
-        Settings of the signal that it lacks get the values that describe that version. Raises TypeError where it is no
-        table, else as `from_json`.
+        Settings of the signal that it lacks get the values that describe that version. Raises AttributeError or TypeError
+        if it is not a table, and ConfigError as `from_json`.
         """
-        source = data["data"] if "data" in data else ""
-        earlier = {"normalization_state": unstated_state(str(source)), "keep_bad_windows": True}
-        return cls.from_json({**data, "signal": earlier | (data["signal"] if "signal" in data else {})})
+        earlier = {"normalization_state": unstated_state(str(data.get("data", ""))), "keep_bad_windows": True}
+        return cls.from_json({**data, "signal": earlier | data.get("signal", {})})
 
     def override(self, assignments: Sequence[str]) -> "TrainConfig":
         """Return this configuration with `key=value` changes, such as `student.epochs=3`.

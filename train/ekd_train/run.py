@@ -89,7 +89,7 @@ class Run:
                 split=split_from_json(data["split"]),
                 results=data["results"],
             )
-        except (KeyError, TypeError, SignalError) as error:
+        except (AttributeError, KeyError, TypeError, SignalError) as error:
             raise ConfigError(f"{path / 'run.json'} is incomplete: {error}") from error
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ekd_edge.formatting import interval, origin, percent, points
+from ekd_train.data.left_out import describe_quality
 
 if TYPE_CHECKING:
     from ekd_export.evaluation.intervals import Change
@@ -40,6 +41,7 @@ def _lines(result: "ExportResult") -> Iterator[str]:
     latency = result.latency
     p99 = "" if latency.p99_ms is None else f", p99 {latency.p99_ms:.3f} ms"
     yield f"latency    p50 {latency.p50_ms:.3f} ms{p99} on {latency.machine}, {latency.runs} runs"
+    yield f"windows    {describe_quality(result.report['signal_quality'])}{source}"
     choice = result.report["validation"]
     if choice is not None:
         yield f"validation {choice['why']}; chosen: {choice['chosen']}"

@@ -61,6 +61,11 @@ def build_report(
             "validation": len(inputs.validation),
             "test": len(inputs.test),
         },
+        "signal_quality": {
+            "keep_bad_windows": run.config.signal.keep_bad_windows,
+            "sides": {side: dict(counts) for side, counts in inputs.left_out.items()},
+        },
+        "normalization_state": run.config.signal.normalization_state,
         "validation_agreement": dict(validation_agreement),
         "validation": None if choice is None else dict(choice),
         "verdict": verdict.to_json(),

@@ -6,6 +6,7 @@ from typing import Any
 
 from ekd_edge.formatting import interval, origin, percent, points
 from ekd_export.report.plots import layers_plot, logits_plot, reliability_plot, subjects_plot
+from ekd_train.data.left_out import STATE_TITLES, describe_quality
 
 __all__ = ["render_page"]
 
@@ -81,6 +82,8 @@ def _data_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     subjects, windows = report["subjects"], report["windows"]
     yield "subjects", ", ".join(f"{subjects[group]} {group}" for group in ("training", "validation", "test"))
     yield "windows", ", ".join(f"{windows[group]} {group}" for group in ("calibration", "validation", "test"))
+    yield "signal quality", describe_quality(report["signal_quality"])
+    yield "running mean of the normalization", STATE_TITLES[report["normalization_state"]]
     for target, share in report["validation_agreement"].items():
         yield f"{target}: same class on validation windows", percent(share)
 

@@ -25,6 +25,8 @@ def report(max_drop: float | None, **changes: Any) -> dict[str, Any]:
         "size_bytes": 70000, "audit": {"operations": {"ADD": 3}}, "data": {"source": "<script>alert(1)</script>"},
         "subjects": {"training": 3, "validation": 2, "test": 6},
         "windows": {"calibration": 9, "validation": 5, "test": 240}, "validation_agreement": {"arousal": 0.98},
+        "signal_quality": {"keep_bad_windows": False, "sides": {"test": {"left_out": 12, "windows": 345}}},
+        "normalization_state": "carried",
         "validation": {"chosen": "static", "why": "because"}, "verdict": verdict.to_json(), "arena_bytes": None,
         "latency": {"p50_ms": 0.1, "p99_ms": None, "runs": 30, "machine": "a machine"}, "layer_errors": [layer, layer],
     }  # fmt: skip
@@ -93,6 +95,12 @@ def test_missing_figures_are_marked_not_measured() -> None:
     page = render_page(report(None, synthetic=False, layer_errors=None))
     assert "synthetic data" not in page
     assert "error by layer" not in page
+
+
+def test_page_counts_the_windows_left_out_for_signal_quality() -> None:
+    words = " ".join(Page(render_page(report(0.01))).words)
+    assert "left out for signal quality: 12 of 345 windows (3.5%): test 12 of 345 (3.5%)" in words
+    assert "carried from trial to trial" in words
 
 
 def test_page_is_deterministic() -> None:
