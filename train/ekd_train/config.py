@@ -76,8 +76,8 @@ class TrainConfig:
     def from_saved(cls, data: Mapping[str, Any]) -> "TrainConfig":
         """The configuration of a run or sweep, which an earlier version of ekd may have saved.
 
-        Settings of the signal that it lacks get the values that describe that version. Raises AttributeError or TypeError
-        if it is not a table, and ConfigError as `from_json`.
+        Settings of the signal that it lacks get the values that describe that version. Raises ConfigError as
+        `from_json`, and AttributeError or TypeError if it is not a table.
         """
         earlier = {"normalization_state": unstated_state(str(data.get("data", ""))), "keep_bad_windows": True}
         return cls.from_json({**data, "signal": earlier | data.get("signal", {})})
