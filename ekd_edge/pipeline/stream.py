@@ -1,6 +1,6 @@
 """The loop from sample blocks to predictions, the same for live sensors, replays and offline runs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ekd_edge.errors import SignalError
 from ekd_edge.model.interpreter import Classifier, softmax
 from ekd_edge.model.manifest import Manifest
+from ekd_edge.pipeline.input_range import InputRangeCounter
 from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
@@ -17,7 +18,15 @@ from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import Quality, assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 
-__all__ = ["PendingWindows", "SensorPipeline", "check_sensor_signal", "predict", "predict_stream", "restart_warning"]
+__all__ = [
+    "PendingWindows",
+    "SensorPipeline",
+    "check_sensor_signal",
+    "predict",
+    "predict_blocks",
+    "predict_stream",
+    "restart_warning",
+]
 
 _WINDOWS_PER_CALL = 64
 """Upper limit of windows per inference call, so that a day of samples in one block can be interrupted."""
@@ -40,18 +49,27 @@ class PendingWindows:
 
 
 class SensorPipeline:
-    """The state of one sensor between blocks: preprocessing, signal quality and smoothing.
+    """The state of one sensor between blocks: preprocessing, signal quality, smoothing and the range of the input.
+
+    input_range: counts the samples that an int8 model clips; None for models without an int8 input.
 
     Args:
         manifest: of the model that classifies the windows.
         smoothing: of probabilities and labels; None for no smoothing.
         source: the sensor's port, copied into each prediction; None where there is only one sensor.
+        notify: called with one sentence where too much of the input is clipped; None for no messages.
 
     Raises:
         SignalError: the model was trained on a signal other than skin conductance.
     """
 
-    def __init__(self, manifest: Manifest, smoothing: Smoothing | None = None, source: str | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        smoothing: Smoothing | None = None,
+        source: str | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
         check_sensor_signal(manifest)
         self._spec = manifest.signal
         self._preprocessor = Preprocessor(manifest.signal)
@@ -60,6 +78,9 @@ class SensorPipeline:
         self._held: list[SampleBlock] = []
         self._missing, self._rate_hz = 0, 1.0
         self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
+        self.input_range: InputRangeCounter | None = None
+        if manifest.quantization is not None:
+            self.input_range = InputRangeCounter(manifest.quantization.input, manifest.signal, notify)
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[PendingWindows]:
         """The windows that the block completes, a limited number at a time.
@@ -111,6 +132,8 @@ class SensorPipeline:
         """
         found = []
         batch = pending.batch
+        if self.input_range is not None:
+            self.input_range.count(batch)
         rows_of = zip(logits.tolist(), pending.qualities, batch.first_index.tolist(), batch.end_s.tolist(), strict=True)
         for rows, quality, first_index, end_s in rows_of:
             probabilities, labels = self._smoother(
@@ -179,12 +202,25 @@ def predict_stream(
         SignalError: at once where the model's input is not skin conductance; during iteration where the samples cannot
             be processed. Errors of the iteration over `blocks` pass through.
     """
-    return _predictions(blocks, SensorPipeline(manifest, smoothing), classifier)
+    return predict_blocks(blocks, SensorPipeline(manifest, smoothing), classifier)
 
 
-def _predictions(
+def predict_blocks(
     blocks: Iterable[SampleBlock], pipeline: SensorPipeline, classifier: Classifier
 ) -> Iterator[Prediction]:
+    """As `predict_stream`, with a pipeline of the caller's.
+
+    Args:
+        blocks: the samples of the pipeline's sensor.
+        pipeline: for the model that `classifier` runs.
+        classifier: the model.
+
+    Yields:
+        One Prediction for each window.
+
+    Raises:
+        SignalError: the samples cannot be processed. Errors of the iteration over `blocks` pass through.
+    """
     for block in blocks:
         arrived_s = perf_counter()
         for pending in pipeline.push(block, arrived_s):
