@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from ekd_edge.cli.arguments import sensor_options
-from ekd_edge.cli.messages import banner, closing_line, notify
+from ekd_edge.cli.messages import banner, clipped_input, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping
 from ekd_edge.errors import EkdError
 from ekd_edge.model.file import ModelFile
@@ -97,6 +97,7 @@ def run_ports(
                 line += f"; {recorded} samples recorded, {lost} not"
             if unprinted := sum(sink.dropped for sink in sinks):
                 line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
+            line += clipped_input(session.pipeline for session in sessions)
             print(line, file=sys.stderr)
 
 
@@ -116,7 +117,9 @@ def _session(
         folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
         recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
-    pipeline = SensorPipeline(model_file.manifest, smoothing, name)
+    pipeline = SensorPipeline(
+        model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port}: {problem}")
+    )
     baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, notify_and_mark)
     policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)
     try:

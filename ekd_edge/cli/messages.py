@@ -1,13 +1,16 @@
 """Messages of `ekd-edge` on stderr: the first line, the last line and notices in between."""
 
 import sys
+from collections.abc import Iterable
 
+from ekd_edge.formatting import percent
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
+from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.sinks.sink_group import SinkGroup
 
-__all__ = ["banner", "closing_line", "notify"]
+__all__ = ["banner", "clipped_input", "closing_line", "notify"]
 
 
 def notify(message: str) -> None:
@@ -40,3 +43,13 @@ def closing_line(dropped: int, rejected: int, output: SinkGroup, manifest: Manif
         needed_s = manifest.signal.settle_s + manifest.signal.window_s
         line += f": the first window takes {needed_s:g} s of uninterrupted signal"
     return line
+
+
+def clipped_input(pipelines: Iterable[SensorPipeline]) -> str:
+    """The end of the last line: the share of the input that an int8 model clipped; empty where it clipped none."""
+    found = [each.input_range.statistics() for each in pipelines if each.input_range is not None]
+    clipped = sum(each.clipped for each in found)
+    if clipped == 0:
+        return ""
+    share = clipped / sum(each.samples for each in found)
+    return f"; {percent(share)} of the model's input was outside the range that it was calibrated on"

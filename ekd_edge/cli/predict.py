@@ -22,14 +22,14 @@ from ekd_edge.cli.arguments import (
     trust_of,
 )
 from ekd_edge.cli.live import run_ports
-from ekd_edge.cli.messages import banner, closing_line, notify
+from ekd_edge.cli.messages import banner, clipped_input, closing_line, notify
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream, restart_warning
+from ekd_edge.pipeline.stream import SensorPipeline, check_sensor_signal, predict_blocks, restart_warning
 from ekd_edge.recording.replay import choose_smoothing, open_recording
 from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
@@ -195,10 +195,11 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
         print(banner(model_file, str(options.replay)), file=sys.stderr)
         output = SinkGroup([sink], sys.stdout)
         blocks = output.observing(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
+        pipeline = SensorPipeline(manifest, smoothing)
         reason = None
         try:
             with output:
-                for prediction in predict_stream(blocks, manifest, classifier, smoothing):
+                for prediction in predict_blocks(blocks, pipeline, classifier):
                     output.write(prediction)
                     reason = prediction.quality.reason
                     if stop.event.is_set():
@@ -207,7 +208,8 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
             pass
         finally:
             counts = source.counts
-            print(closing_line(counts.dropped, counts.rejected, output, manifest), file=sys.stderr)
+            line = closing_line(counts.dropped, counts.rejected, output, manifest)
+            print(line + clipped_input([pipeline]), file=sys.stderr)
         if 0 < output.predicted == output.withheld:
             raise SignalError(
                 f"no window of {options.replay} has a usable signal (the last: {reason}): check --unit, --adc-bits and "

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ekd_edge.errors import EkdError
+from ekd_edge.formatting import percent
 from ekd_edge.service.status_file import alive, read_statuses, status_folder
 
 __all__ = ["add_arguments", "find_problems", "run"]
@@ -75,6 +76,8 @@ def _port_problems(port: dict[str, Any]) -> list[str]:
         problems.append(f"{recording['lost']} samples could not be recorded")
     if port["connected"] and last is not None and last["reason"]:
         problems.append(last["reason"])
+    if (model_input := port.get("input")) is not None and model_input["problem"]:
+        problems.append(model_input["problem"])
     return problems
 
 
@@ -93,10 +96,21 @@ def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[st
         )
         if (recording := port["recording"]) is not None:
             lines.append(f"    {recording['recorded']} recorded, {recording['lost']} not, now in {recording['file']}")
+        if (model_input := port.get("input")) is not None and model_input["hour_samples"]:
+            lines.append(f"    input: {_input_line(model_input)}")
         if (last := port["last"]) is not None:
             labels = ", ".join(f"{name} {label or '-'}" for name, label in last["labels"].items())
             lines.append(f"    last: {labels}, signal {last['quality']:.0%}, {last['latency_ms']:.1f} ms")
     return lines + [f"  ! {problem}" for problem in problems]
+
+
+def _input_line(model_input: dict[str, Any]) -> str:
+    share = model_input["hour_clipped"] / model_input["hour_samples"]
+    (low, high), (lowest, highest) = model_input["calibrated"], model_input["hour_seen"]
+    return (
+        f"{percent(share)} of the last hour's samples are outside the range that the model was calibrated on "
+        f"({low:.2f} to {high:.2f}; seen {lowest:.2f} to {highest:.2f})"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -79,6 +79,7 @@ class SensorSession:
             "rejected": counts.rejected,
             "predicted": self.predicted,
             "withheld": self.withheld,
+            "input": None if (counter := self.pipeline.input_range) is None else counter.statistics().to_json(),
             "last": None,
             "recording": None if self.recorder is None else self.recorder.describe(),
         }

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,11 @@ def wait_until_read(device: PtyDevice, quiet_s: float = 1.5, timeout_s: float = 
             sent, since = device.sent_bytes, time.monotonic()
 
 
+def counts_line(err: str) -> str:
+    """The last line of stderr without the share of clipped input: it depends on the model's calibration."""
+    return re.sub(r"; [\d.]+% of the model's input was .*", "", err.splitlines()[-1])
+
+
 def last_line(samples: int, windows: int) -> str:
     return f"ekd-edge: {samples} samples received, 0 dropped, 0 rejected; {windows} windows predicted, 0 withheld"
 
@@ -132,11 +138,11 @@ def test_real_recording_gives_the_same_predictions_live_offline_and_by_replay(in
     found, err, status = live(paced, bursts(), signal.SIGTERM, *EDA_OPTIONS, "--model", int8_model)
     assert time.monotonic() - began > 20
     assert found == expected
-    assert (status, err.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
+    assert (status, counts_line(err)) == (0, last_line(len(counts), len(expected)))
 
     again = replay(EDA, *EDA_OPTIONS, "--model", int8_model)
     assert predictions(again.stdout) == expected
-    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, last_line(len(counts), len(expected)))
+    assert (again.returncode, counts_line(again.stderr)) == (0, last_line(len(counts), len(expected)))
 
 
 @needs_eda
@@ -168,11 +174,11 @@ def test_frames_over_a_device_node_give_the_offline_predictions(
 
     found, err, ended = live(flat_out, frame_bursts([counts], hello), number, "--model", int8_model)
     assert found == expected
-    assert (ended, err.splitlines()[-1]) == (status, last_line(10_000, len(expected)))
+    assert (ended, counts_line(err)) == (status, last_line(10_000, len(expected)))
 
     again = replay(recorded, "--model", int8_model)
     assert predictions(again.stdout) == expected
-    assert again.stderr.splitlines()[-1] == last_line(10_000, len(expected))
+    assert counts_line(again.stderr) == last_line(10_000, len(expected))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +217,7 @@ def test_simulated_sensor_gives_the_offline_predictions(int8_model: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert predictions(done.stdout) == expected
     assert len(expected) == 35
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, last_line(5120, 35))
+    assert (done.returncode, counts_line(done.stderr)) == (0, last_line(5120, 35))
 
 
 @needs_eda
@@ -234,7 +240,7 @@ def test_simulated_firmware_gives_the_offline_predictions(
     *_, counted, gone = done.stderr.splitlines()
     received = int(counted.removeprefix("ekd-edge: ").split()[0])
     assert samples <= received <= len(went_in)
-    assert counted == last_line(received, len(found))
+    assert counts_line(counted) == last_line(received, len(found))
     assert "went away: check the plug" in gone
 
 

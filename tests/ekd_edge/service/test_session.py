@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ekd_edge.recording.replay import find_recordings
@@ -20,7 +22,7 @@ from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.synthesis import simulated_blocks
 from tests.helpers.edge_command import EDGE, predictions
-from tests.helpers.numbered_sensor import Edge, until
+from tests.helpers.numbered_sensor import HZ, Edge, until
 
 
 def player(seconds: int, seed: int, faults: tuple[Fault, ...] = (), speed: float = 8) -> Player:
@@ -114,6 +116,38 @@ def test_stuck_stdout_reader_does_not_block_recording(
     process.stdout.close()
     process.stderr.close()
     assert 2000 < dropped < 3995
+
+
+def test_input_outside_the_calibrated_range_is_reported(tmp_path: Path) -> None:
+    """The conductance jumps between 2 and 20 uS every 20 s for 15 minutes, which the demo model's int8 input clips."""
+    jumps = (np.full(HZ * 20, 20.0 if number % 2 else 2.0) for number in range(45))
+    device = Player(EkdEmulator(Waveform(jumps, Fraction(HZ))), 0)
+    arguments = ("--port", tmp_path / "s", "--model", "demo", "--json", "--record", tmp_path / "r")
+    with PtyDevice(device, tmp_path / "s"), Edge(tmp_path, *arguments) as process:
+        until(lambda: process.samples == HZ * 900 and len(process.out) > 870)
+
+        def about_input() -> dict[str, Any]:
+            state = process.status()
+            assert state is not None
+            found: dict[str, Any] = state["ports"][0]["input"]
+            return found
+
+        until(lambda: about_input()["samples"] == 16 * (len(process.out) + 15))
+        found = about_input()
+        assert found["hour_clipped"] > 0.05 * found["hour_samples"]
+        assert found["hour_seen"][1] > found["calibrated"][1]
+        shown = status(process.environment)
+        assert shown.returncode == 1
+        share = f"{found['hour_clipped'] / found['hour_samples']:.1%} of the last hour's"
+        assert f"    input: {share} samples are outside the range that the model was calibrated on" in shown.stdout
+        assert f"! {tmp_path}/s: {share} input is outside the range" in shown.stdout
+        assert process.stop() == 0
+        (message,) = [line for line in process.err.splitlines() if "check the electrodes and the unit" in line]
+        assert message.startswith(f"ekd-edge: {tmp_path}/s: ")
+        closing = f"{share.split()[0]} of the model's input was outside the range that it was calibrated on"
+        assert process.err.endswith(f"; {closing}\n")
+    replay = edge(process.environment, "--replay", tmp_path / "r", "--model", "demo", "--json")
+    assert replay.communicate(timeout=300)[1].endswith(f"; {closing}\n")
 
 
 def test_wearers_that_do_not_match_the_ports_are_refused(model_path: Path, environment: dict[str, str]) -> None:

@@ -30,10 +30,23 @@ def port(**changes: Any) -> dict[str, Any]:
         "rejected": 0,
         "predicted": 4,
         "withheld": 0,
+        "input": None,
         "last": {"labels": {"arousal": "low"}, "quality": 1.0, "reason": None, "latency_ms": 0.8},
         "recording": {"file": "r.ekdrec", "recorded": 1280, "lost": 0, "failing": None},
     }
     return state | changes
+
+
+def model_input(**changes: Any) -> dict[str, Any]:
+    return {
+        "calibrated": [-3.9, 3.87],
+        "samples": 2000,
+        "clipped": 30,
+        "hour_samples": 1000,
+        "hour_clipped": 20,
+        "hour_seen": [-4.0, 3.96],
+        "problem": None,
+    } | changes
 
 
 def status(*ports: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -63,8 +76,23 @@ def test_status_file_exists_while_the_process_runs(folder: Path, capsys: pytest.
         shown = capsys.readouterr().out
         assert "/dev/ttyUSB0: ekd 01: 128 Hz, clock +31 ppm, for 90 s, opened 1 times" in shown
         assert "last: arousal low, signal 100%, 0.8 ms" in shown
+        assert "input: " not in shown
     assert list(folder.iterdir()) == []
     assert messages == []
+
+
+def test_input_is_shown_next_to_the_calibrated_range(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unused = model_input(hour_samples=0, hour_clipped=0, hour_seen=None)
+    with StatusFile(folder, lambda: status(port(input=model_input()), port(input=unused)), print):
+        until_written(folder)
+        assert main(["status"]) == 0
+        shown = [line for line in capsys.readouterr().out.splitlines() if "input: " in line]
+        assert shown == [
+            "    input: 2.0% of the last hour's samples are outside the range that the model was calibrated on "
+            "(-3.90 to 3.87; seen -4.00 to 3.96)"
+        ]
+        assert main(["status", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["ports"][0]["input"] == model_input()
 
 
 def until_written(folder: Path) -> None:
@@ -84,6 +112,7 @@ def until_written(folder: Path) -> None:
         ),
         ({"recording": {"file": "r", "recorded": 1, "lost": 7, "failing": None}}, "7 samples could not be recorded"),
         ({"last": {"labels": {}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
+        ({"input": model_input(problem="12.0% of the last hour's input is outside")}, "USB0: 12.0% of the last hour"),
     ],
 )
 def test_port_problems_are_reported(changes: dict[str, Any], words: str, folder: Path) -> None:
