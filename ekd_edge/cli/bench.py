@@ -17,7 +17,7 @@ from ekd_edge.diagnostics.machine import Condition, emulator
 from ekd_edge.diagnostics.pick import Choice, check_real, pick
 from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import ModelFile, load_model_file
-from ekd_edge.model.find import default_model, find_model
+from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import Trust
 from firmware_bridge.cli.arguments import count, share
 
@@ -132,10 +132,17 @@ def _lines(measured: Bench, choice: Choice | None) -> Iterator[str]:
     yield f"p50, p99     {windows} consecutive windows of a simulated sensor [synthetic data]"
     yield "paced        the median with a pause before each window, as in ekd-edge"
     yield f"CPU s/h      {INCLUDES}"
+    yield from _signoff_lines(measured)
     yield from _condition_lines(measured)
     if choice is not None:
         yield ""
         yield from _choice_lines(choice)
+
+
+def _signoff_lines(measured: Bench) -> Iterator[str]:
+    for path, manifest in {each.model_file.path: each.model_file.manifest for each in measured.timings}.items():
+        if state := describe_signoff(manifest):
+            yield f"sign-off     {path}: {state}"
 
 
 def _condition_lines(measured: Bench) -> Iterator[str]:
@@ -172,10 +179,10 @@ def _choice_lines(choice: Choice) -> Iterator[str]:
 
 
 def _none_allowed(max_drop: float | None) -> str:
-    condition = "was signed off" if max_drop is None else f"is shown to lose at most {max_drop:g}"
+    condition = "passed its sign-off" if max_drop is None else f"is shown to change by at most {max_drop:g}"
     return (
-        f"none of these models {condition}: run `ekd-export --int8 --max-drop {max_drop or 0.01:g}`, or name a float32 "
-        "model as well"
+        f"none of these models {condition}: run `ekd-export --int8 --max-drop {max_drop or 0.01:g}`, follow its "
+        "advice, or name a float32 model as well"
     )
 
 

@@ -78,6 +78,7 @@ class Timing:
             "student": manifest.student,
             "kind": manifest.kind,
             "recipe": manifest.recipe,
+            "signoff": None if manifest.signoff is None else manifest.signoff.result,
             "size_bytes": manifest.size_bytes,
             "hop_s": manifest.signal.hop_s,
             "threads": self.threads,

@@ -120,7 +120,7 @@ def check_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Find
     import numpy as np
 
     from ekd_edge.model.file import load_model_file
-    from ekd_edge.model.find import default_model, describe_signoff, find_model
+    from ekd_edge.model.find import SIGNOFF_REMEDY, default_model, describe_signoff, find_model
     from ekd_edge.model.interpreter import open_classifier
     from ekd_edge.model.signature import read_trust, trust_from_environment
     from ekd_edge.pipeline.stream import check_sensor_signal
@@ -140,7 +140,9 @@ def check_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Find
     signoff = describe_signoff(model_file.manifest)
     message = f"{path}, {model_file.manifest.kind}, {took_ms:.1f} ms for the first window"
     if signoff:
-        yield Finding("model", "warning", f"{message}; {signoff}", "export it again: ekd-export --int8 --max-drop 0.01")
+        never = model_file.manifest.signoff is None
+        remedy = "export it again: ekd-export --int8 --max-drop 0.01" if never else SIGNOFF_REMEDY
+        yield Finding("model", "warning", f"{message}; {signoff}", remedy)
     else:
         yield Finding("model", "ok", message)
 

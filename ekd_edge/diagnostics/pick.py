@@ -1,4 +1,4 @@
-"""Picks the fastest of several measured models whose loss of accuracy is shown to be within the limit."""
+"""Picks the fastest of several measured models whose change of accuracy is shown to be within the limit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ekd_edge.diagnostics.bench import Timing
 from ekd_edge.errors import ConfigError
-from ekd_edge.formatting import points
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
 
@@ -67,8 +66,8 @@ def pick(timings: Sequence[Timing], max_drop: float | None = None) -> Choice:
 def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
     """The reason against a model, in a few words; None where it is allowed.
 
-    A float32 model loses no accuracy. Any other must be signed off for max_drop or less, or the intervals in its file
-    must show that its loss is at most max_drop. Without max_drop, its own sign-off decides.
+    A float32 model changes nothing. Any other must be signed off for max_drop or less, or the figures in its file must
+    show that its change is within max_drop. Without max_drop, its own sign-off decides.
     """
     signoff = manifest.signoff
     if manifest.kind == "float32":
@@ -79,28 +78,18 @@ def why_not(manifest: Manifest, max_drop: float | None = None) -> str | None:
         return None
     shown = shown_drop(manifest)
     if shown is None:
-        judged = "signed off" if signoff.passed else "refused sign-off"
-        return f"{judged} for --max-drop {signoff.max_drop:g}, and the file has no intervals for another limit"
+        judged = f"sign-off {signoff.result.upper()} for --max-drop {signoff.max_drop:g}"
+        return f"{judged}, and the file shows no other limit"
     if shown <= max_drop + _ROUNDING:
         return None
-    return (
-        f"may change by {points(-shown)} points (lower end of the widest interval), and {points(-max_drop)} is allowed"
-    )
+    return f"is shown to change by at most {100 * shown:g} points, and {100 * max_drop:g} is allowed"
 
 
 def shown_drop(manifest: Manifest) -> float | None:
-    """The largest loss, as a share, within the intervals of the file; None where an interval is missing.
-
-    The intervals are those of the sign-off: accuracy and macro-F1 of every target, by both methods.
-    """
+    """The smallest allowance that the file's figures pass, as a share; None where it has none."""
     try:
-        verdicts = {each["target"]: each for each in (manifest.evaluation or {})["verdict"]["targets"]}
-        lows = [
-            float(verdicts[target.name][score][method]["low"])
-            for target in manifest.targets
-            for score in ("accuracy", "macro_f1")
-            for method in ("student_t", "bootstrap")
-        ]
-    except (KeyError, TypeError, ValueError):
+        shown = (manifest.evaluation or {})["verdict"]["shown_within"]
+    except (KeyError, TypeError):
         return None
-    return max(0.0, -min(lows)) if all(map(math.isfinite, lows)) else None
+    usable = type(shown) is float and math.isfinite(shown) and 0 < shown <= 1
+    return shown if usable else None

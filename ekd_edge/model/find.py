@@ -10,12 +10,19 @@ from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust
 from firmware_bridge.suggestions import closest
 
-__all__ = ["DEMO", "DEMO_FILE", "default_model", "describe_signoff", "find_model"]
+__all__ = ["DEMO", "DEMO_FILE", "SIGNOFF_REMEDY", "default_model", "describe_signoff", "find_model"]
 
 DEMO = "demo"
 """The name of the shipped demo model, which was trained on synthetic data."""
 
 DEMO_FILE = Path(__file__).parent / "demo" / "student-int8.tflite"
+
+
+SIGNOFF_REMEDY = (
+    "export it again with more test subjects or another --recipe, or export the float32 student (its .html report says "
+    "which)"
+)
+"""What to do about a model whose sign-off is FAILED or UNDECIDED."""
 
 
 def find_model(name: Path | str) -> Path:
@@ -43,7 +50,7 @@ def default_model(
     """The model that EKD_MODEL names, else the newest export: `*.tflite` here or in one of `runs/*`.
 
     The newest file determines the folder; the result is the newest int8 model in it, else the newest model. Files are
-    skipped if they are not valid model files, are not trusted, or were refused sign-off. Raises ConfigError if no
+    skipped if they are not valid model files, are not trusted, or did not pass their sign-off. Raises ConfigError if no
     file remains.
     """
     named = environment.get("EKD_MODEL")
@@ -56,7 +63,7 @@ def default_model(
         try:
             manifest = load_model_file(path, trust).manifest
             if manifest.signoff is not None and not manifest.signoff.passed:
-                faults.append(f"{path} was {describe_signoff(manifest)}: name it with --model to run it anyway")
+                faults.append(f"{path}: {describe_signoff(manifest)}; {SIGNOFF_REMEDY}")
             else:
                 valid.append((path.stat().st_mtime, path, manifest.kind))
         except (ModelFileError, OSError) as error:
@@ -79,4 +86,4 @@ def describe_signoff(manifest: Manifest) -> str:
         return "" if manifest.kind == "float32" else "never signed off"
     if signoff.passed:
         return ""
-    return f"refused sign-off for --max-drop {signoff.max_drop:g}"
+    return f"sign-off {signoff.result.upper()} for --max-drop {signoff.max_drop:g}"

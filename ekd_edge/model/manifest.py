@@ -8,6 +8,7 @@ from ekd_edge.signal.spec import SignalSpec
 
 __all__ = [
     "FORMAT_VERSION",
+    "SIGNOFF_VERSION",
     "Calibration",
     "HighRule",
     "Kind",
@@ -15,6 +16,7 @@ __all__ = [
     "NormalizationState",
     "Quantization",
     "SignOff",
+    "SignOffResult",
     "Target",
     "TensorQuantization",
     "Training",
@@ -24,9 +26,16 @@ __all__ = [
 FORMAT_VERSION = 2
 """Rises with every change of the manifest's fields or of the container around it."""
 
+SIGNOFF_VERSION = 2
+"""Of the fields of `SignOff`. Version 1 has no number, and says `passed` in place of `result`."""
+
 Kind = Literal["int8", "dynamic", "float16", "float32"]
 """int8: every tensor is an integer, input and output included. The others have float32 inputs and outputs: dynamic has
 int8 weights, float16 has float16 weights, float32 is float32 throughout."""
+
+SignOffResult = Literal["passed", "failed", "undecided"]
+"""passed: the change is shown to be within the allowance. failed: a loss or a shift beyond it is shown. undecided:
+neither is shown."""
 
 HighRule = Literal["above", "at-or-above"]
 """Whether a rating equal to the threshold is high; studies use both rules."""
@@ -119,13 +128,19 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """The result of `ekd-export --max-drop`: whether the loss of accuracy was shown to be at most max_drop.
+    """The result of `ekd-export --max-drop`: whether the change of accuracy was shown to be within max_drop.
 
-    max_drop: share of windows; 0.01 is one percentage point of accuracy.
+    max_drop: share of windows; 0.01 is one percentage point of accuracy. version: of these fields.
     """
 
     max_drop: float
-    passed: bool
+    result: SignOffResult
+    version: int = SIGNOFF_VERSION
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result is "passed"."""
+        return self.result == "passed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The manifest's JSON form. `encode_manifest` and `parse_manifest` are exact inverses.
+"""The manifest's JSON form. `encode_manifest` and `parse_manifest` are exact inverses, but for an older sign-off.
 
 Parsing treats the JSON as untrusted: the type and range of every field are checked, and unknown fields are rejected.
 """
@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ekd_edge.errors import ModelFileError, SignalError
 from ekd_edge.model.manifest import (
     FORMAT_VERSION,
+    SIGNOFF_VERSION,
     Calibration,
     HighRule,
     Kind,
@@ -16,6 +17,7 @@ from ekd_edge.model.manifest import (
     NormalizationState,
     Quantization,
     SignOff,
+    SignOffResult,
     Target,
     TensorQuantization,
     Training,
@@ -33,6 +35,7 @@ MAX_DEPTH = 32
 
 _HIGH_RULES: dict[str, HighRule] = {rule: rule for rule in get_args(HighRule)}
 _STATES: dict[str, NormalizationState] = {state: state for state in get_args(NormalizationState)}
+_RESULTS: dict[str, SignOffResult] = {result: result for result in get_args(SignOffResult)}
 _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
 
@@ -85,7 +88,7 @@ def parse_manifest(encoded: bytes) -> Manifest:
         student=root.name("student"),
         quantization=_quantization(Fields("quantization", quantization)) if quantization is not None else None,
         calibration=_calibration(Fields("calibration", calibration)) if calibration is not None else None,
-        signoff=_signoff(Fields("signoff", signoff)) if signoff is not None else None,
+        signoff=_signoff(signoff) if signoff is not None else None,
         evaluation=evaluation,
         made_by=root.text("made_by"),
         sha256=root.text("sha256"),
@@ -185,12 +188,26 @@ def _calibration(fields: Fields) -> Calibration:
     return calibration
 
 
-def _signoff(fields: Fields) -> SignOff:
-    signoff = SignOff(max_drop=fields.number("max_drop"), passed=fields.flag("passed"))
+def _signoff(data: dict[str, Any]) -> SignOff:
+    """The sign-off; "not passed" of version 1 did not say whether a loss was shown, so it is "undecided"."""
+    fields = Fields("signoff", data)
+    max_drop = fields.number("max_drop")
+    if "version" in data:
+        version = fields.integer("version", 1)
+        if version != SIGNOFF_VERSION:
+            raise ModelFileError(
+                f"manifest: signoff.version is {version}, and this ekd reads {SIGNOFF_VERSION}: upgrade with "
+                "`pip install -U ekd`"
+            )
+        result = _RESULTS.get(fields.text("result"))
+        if result is None:
+            raise ModelFileError(f"manifest: signoff.result must be one of {', '.join(_RESULTS)}")
+    else:
+        result = "passed" if fields.flag("passed") else "undecided"
     fields.done()
-    if not 0 <= signoff.max_drop <= 1:
+    if not 0 <= max_drop <= 1:
         raise ModelFileError("manifest: signoff.max_drop must be between 0 and 1")
-    return signoff
+    return SignOff(max_drop, result)
 
 
 def _check_hashed(figures: Any, name: str = "", depth: int = 0) -> None:

@@ -24,7 +24,7 @@ from ekd_export.quantization.qat import fine_tune
 from ekd_export.quantization.quantize import fingerprint, quantize
 from ekd_export.quantization.recipes import Recipe
 
-__all__ = ["Candidate", "build_candidate", "float_manifest"]
+__all__ = ["Candidate", "build_candidate", "float_manifest", "float_model_file", "requantized"]
 
 _CONVERSION_TOLERANCE = 1e-3
 _CONVERSION_WINDOWS = 16
@@ -123,6 +123,18 @@ def float_manifest(inputs: ExportInputs) -> Manifest:
         made_by=f"ekd {version('ekd')}",
     )
     return with_window_hashes(manifest, (inputs.train, inputs.validation))
+
+
+def float_model_file(inputs: ExportInputs, candidate: Candidate) -> ModelFile:
+    """The float model that the candidate was quantized from, as a verified model file, to measure it side by side."""
+    return _verified(candidate.float_flatbuffer, float_manifest(inputs))
+
+
+def requantized(candidate: Candidate, recipe: Recipe, calibration: NDArray[np.float32]) -> Candidate:
+    """The candidate's float model, quantized by the same recipe with other calibration windows (n, window_samples)."""
+    flatbuffer = quantize(candidate.float_flatbuffer, recipe, calibration)
+    manifest = replace(candidate.model_file.manifest, quantization=read_quantization(flatbuffer))
+    return Candidate(_verified(flatbuffer, manifest), candidate.audit, candidate.float_flatbuffer)
 
 
 def _check_conversion(student: nn.Module, flatbuffer: bytes, manifest: Manifest, windows: NDArray[np.float32]) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import DataError, ExportError
+from ekd_export.convert.tflite import student_logits
 from ekd_export.evaluation.leakage import check_disjoint
 from ekd_export.evaluation.signoff import check_classes_present
+from ekd_export.evaluation.temperature import Temperature, fit_temperatures, with_temperatures
 from ekd_export.quantization.quantize import calibration_windows
 from ekd_train.data.left_out import Counts, count_left_out
 from ekd_train.data.source import open_dataset
@@ -26,6 +28,8 @@ LABELS = ("low", "high")
 class ExportInputs:
     """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
 
+    student: its logits are divided by the temperatures already, one a target.
+
     calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test is used for
     the final verdict only; nothing is chosen by it. left_out: the numbers of windows that were left out for their
     signal quality, by side.
@@ -38,6 +42,7 @@ class ExportInputs:
     test: WindowSet
     calibration: NDArray[np.float32]
     left_out: Counts
+    temperatures: tuple[Temperature, ...]
 
 
 def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
@@ -68,7 +73,13 @@ def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
     _check_remaining(left_out)
     check_disjoint((train, validation), test)
     check_classes_present(windows.targets, test.labels, LABELS)
-    return ExportInputs(run, student, train, validation, test, calibration_windows(train, run.config.seed), left_out)
+    calibration = calibration_windows(train, run.config.seed)
+    temperatures = fit_temperatures(validation, _logits(student, validation), LABELS)
+    for each in temperatures:
+        if each.why_not is not None:
+            notify(each.why_not)
+    scaled = with_temperatures(student, {each.target: each.value for each in temperatures})
+    return ExportInputs(run, scaled, train, validation, test, calibration, left_out, temperatures)
 
 
 def _check_remaining(left_out: Counts) -> None:
@@ -80,6 +91,13 @@ def _check_remaining(left_out: Counts) -> None:
                 f"all {counts['windows']} windows of the {side} subjects, which {purpose}, were left out for their "
                 "signal quality: check the unit of GSR and the electrodes, or train with --keep-bad-windows"
             )
+
+
+def _logits(student: Student, windows: WindowSet) -> NDArray[np.float32]:
+    """Logits (n, targets, classes), also of no window."""
+    if len(windows) == 0:
+        return np.zeros((0, len(windows.targets), len(LABELS)), np.float32)
+    return student_logits(student, windows.gsr)
 
 
 def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], None]) -> WindowSet:

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import DataError, ExportError
+from ekd_edge.errors import ExportError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.subject_hash import hash_subject
-from ekd_export.candidate import Candidate, build_candidate, float_manifest
+from ekd_export.candidate import Candidate, build_candidate, float_manifest, float_model_file
 from ekd_export.convert.fold import fold
 from ekd_export.convert.onnx import encode_onnx
 from ekd_export.convert.tflite import student_logits
+from ekd_export.evaluation.disagreement import by_subject
+from ekd_export.evaluation.equivalence import limits
 from ekd_export.evaluation.latency import Latency, measure_latency
 from ekd_export.evaluation.signoff import Verdict, judge
 from ekd_export.inputs import LABELS, ExportInputs, read_inputs
+from ekd_export.other_subjects import disagreement_of_others
 from ekd_export.quantization.annotate import check_tunable
 from ekd_export.quantization.audit import Audit
 from ekd_export.quantization.layer_errors import LayerError, layer_errors
@@ -25,7 +28,6 @@ from ekd_export.quantization.micro import arena_bytes
 from ekd_export.quantization.recipes import RECIPES, Recipe
 from ekd_export.report.build import build_report
 from ekd_export.save import check_output, onnx_path, page_path, write_export
-from ekd_train.data.windows import WindowSet
 from ekd_train.run import Run
 
 __all__ = ["ExportResult", "default_output", "export_run"]
@@ -40,8 +42,8 @@ class ExportResult:
 
     agreement: share of validation windows, by target, on which the file and the float student predict the same
     class; empty where the split has no validation subjects. verdict: the file against the float student on the run's
-    test subjects. layer_errors: int8 errors layer by layer, measured only where a loss could not be shown to be within
-    the allowance. report: all figures, JSON-ready; page: the HTML report; onnx: the ONNX file, where one was requested.
+    test subjects. layer_errors: int8 errors layer by layer, measured only where the verdict is FAILED or UNDECIDED.
+    report: all figures, JSON-ready; page: the HTML report; onnx: the ONNX file, where one was requested.
     """
 
     model_file: ModelFile
@@ -79,8 +81,8 @@ def export_run(
     candidate, choice = build_candidate(inputs, recipe, notify), None
     if max_drop is not None and recipe.name == "static":
         candidate, choice = _choose_recipe(inputs, candidate, max_drop, notify)
-    notify("comparing with the float student on test subjects ...")
-    verdict = _judge(inputs, candidate, inputs.test, "test subjects", max_drop)
+    notify("comparing with the float student ..." if recipe.kind != "float32" else "evaluating on test subjects ...")
+    verdict = _judge(inputs, candidate, max_drop)
     errors = None
     if verdict.passed is False and recipe.kind == "int8":
         notify("measuring the error of each layer ...")
@@ -88,9 +90,15 @@ def export_run(
         errors = layer_errors(candidate.float_flatbuffer, candidate.model_file.flatbuffer, few)
     notify("measuring latency ...")
     latency = measure_latency(candidate.model_file, inputs.calibration)
+    float_latency = None
+    if recipe.kind != "float32":
+        float_latency = measure_latency(float_model_file(inputs, candidate), inputs.calibration)
     arena = arena_bytes(candidate.model_file.flatbuffer) if recipe.kind == "int8" else None
     agreement = _agreement(inputs, candidate)
-    report = build_report(inputs, candidate, agreement, verdict, latency, choice, errors, arena)
+    report = build_report(
+        inputs, candidate, agreement, verdict, latency, float_latency=float_latency, choice=choice, layer_errors=errors,
+        arena_bytes=arena,
+    )  # fmt: skip
     encoded = None
     if onnx:
         notify("converting to ONNX ...")
@@ -115,53 +123,53 @@ def _choose_recipe(
 ) -> tuple[Candidate, dict[str, Any]]:
     """Choose between static and qat on validation subjects; returns the candidate and the reason, JSON-ready.
 
-    qat is tried where validation subjects cannot show the loss of static to be within the allowance, and taken where
-    its lowest bound is higher. A student that qat cannot fine-tune stays static. Test subjects are not used.
+    qat is tried where static changes the class of more windows of a validation subject than the sign-off allows and the
+    student can be tuned, and taken where it changes fewer. Test subjects are not used.
     """
-    try:
-        first = _judge(inputs, static, inputs.validation, "validation subjects", max_drop)
-    except DataError as error:
-        return static, {"entered_qat": False, "chosen": "static", "why": f"no choice was possible: {error}"}
-    if first.passed:
-        why = "validation subjects show the loss of static to be within the allowance"
+    if len(inputs.validation) == 0:
+        return static, {"entered_qat": False, "chosen": "static", "why": "there are no validation subjects"}
+    counts = [len(part.subjects) for part in (inputs.test, inputs.train, inputs.validation)]
+    limit = limits(max_drop, counts[0], sum(counts)).disagreement
+    shares = {"static": _disagreement(inputs, static)}
+    if max(shares["static"]) <= limit:
+        why = f"static changes the class of at most {limit:.1%} of each validation subject's windows"
         return static, {"entered_qat": False, "chosen": "static", "why": why}
-    why = "validation subjects cannot show the loss of static to be within the allowance"
+    why = f"static changes the class of {max(shares['static']):.1%} of a validation subject's windows"
     try:
         check_tunable(fold(inputs.student, integer=True), inputs.run.network.window_samples)
     except ExportError as error:
         notify(f"{why}, and {error}")
         return static, {"entered_qat": False, "chosen": "static", "why": f"{why}, and {error}"}
-    notify(f"{why}: trying qat")
+    notify(f"{why}, and at most {limit:.1%} is allowed: trying qat")
     tuned = build_candidate(inputs, RECIPES["qat"], notify)
-    second = _judge(inputs, tuned, inputs.validation, "validation subjects", max_drop)
-    bounds = {"static": _lowest_bound(first), "qat": _lowest_bound(second)}
-    name = "qat" if bounds["qat"] > bounds["static"] else "static"
-    choice = {"entered_qat": True, "chosen": name, "why": why, "lower_bounds": bounds}
+    shares["qat"] = _disagreement(inputs, tuned)
+    means = {name: float(np.mean(each)) for name, each in shares.items()}
+    name = "qat" if means["qat"] < means["static"] else "static"
+    choice = {"entered_qat": True, "chosen": name, "why": why, "mean_disagreement": means}
     return (tuned if name == "qat" else static), choice
 
 
-def _lowest_bound(verdict: Verdict) -> float:
-    """The lowest of the interval bounds that the verdict depends on; -1, the lowest possible, without intervals."""
-    changes = [change for each in verdict.targets for change in (each.accuracy, each.macro_f1) if change is not None]
-    return min((interval.low for change in changes for interval in change.intervals.values()), default=-1.0)
+def _disagreement(inputs: ExportInputs, candidate: Candidate) -> list[float]:
+    """The disagreement of every validation subject and target."""
+    windows = inputs.validation
+    found = by_subject(windows.subject, student_logits(inputs.student, windows.gsr), candidate.predict(windows.gsr))
+    return [share for each in found for share in each.values()]
 
 
-def _judge(
-    inputs: ExportInputs, candidate: Candidate, windows: WindowSet, group: str, max_drop: float | None
-) -> Verdict:
-    """Judge the candidate against the run's own float student on windows of one group of subjects.
-
-    group: its name in messages. Raises DataError where it has no window or lacks a class, as validation subjects may.
-    """
+def _judge(inputs: ExportInputs, candidate: Candidate, max_drop: float | None) -> Verdict:
+    """Judge the candidate against the run's own float student; names are replaced by hashes."""
+    windows, run = inputs.test, inputs.run
+    recipe = RECIPES[candidate.model_file.manifest.recipe]
+    others = () if recipe.kind == "float32" else disagreement_of_others(inputs, candidate, recipe)
     return judge(
         windows.targets,
         windows.labels,
-        _pseudonyms(inputs.run, windows.subject),
+        _pseudonyms(run, windows.subject),
         student_logits(inputs.student, windows.gsr),
         candidate.predict(windows.gsr),
         max_drop,
         LABELS,
-        group,
+        [{hash_subject(run.identity, name): share for name, share in each.items()} for each in others],
     )
 
 

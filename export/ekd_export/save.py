@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ekd_edge.atomic_files import cannot_write, pending_file
+from ekd_edge.atomic_files import cannot_write, pending_file, write_whole
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import SignOff
 from ekd_export.candidate import Candidate
 from ekd_export.report.html import render_page
 
-__all__ = ["check_output", "json_path", "onnx_path", "page_path", "write_export"]
+__all__ = ["check_output", "json_path", "onnx_path", "page_path", "write_export", "write_signer"]
 
 
 def page_path(output: Path) -> Path:
@@ -63,8 +63,7 @@ def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], 
             file remains.
     """
     others = {
-        page_path(output): render_page(report).encode(),
-        json_path(output): (json.dumps(report, indent=1) + "\n").encode(),
+        **_reports(output, report),
         **({} if onnx is None else {onnx_path(output): onnx}),
     }
     manifest = replace(candidate.model_file.manifest, evaluation=_without_plots(report), signoff=_signoff(report))
@@ -82,6 +81,19 @@ def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], 
     return load_model_file(output)
 
 
+def write_signer(output: Path, report: Mapping[str, Any], signer: str) -> None:
+    """Add the key that signed the model file `output` to its .html and .json; raises ConfigError as `write_whole`."""
+    for path, data in _reports(output, {**report, "signer": signer}).items():
+        write_whole(path, data)
+
+
+def _reports(output: Path, report: Mapping[str, Any]) -> dict[Path, bytes]:
+    return {
+        page_path(output): render_page(report, output.name).encode(),
+        json_path(output): (json.dumps(report, indent=1) + "\n").encode(),
+    }
+
+
 def _without_plots(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report without the data that only plots need, to keep the model file small."""
     verdict = dict(report["verdict"])
@@ -91,4 +103,4 @@ def _without_plots(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _signoff(report: Mapping[str, Any]) -> SignOff | None:
     verdict = report["verdict"]
-    return None if verdict["passed"] is None else SignOff(verdict["max_drop"], verdict["passed"])
+    return None if verdict["max_drop"] is None else SignOff(verdict["max_drop"], verdict["result"])

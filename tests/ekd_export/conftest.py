@@ -23,11 +23,11 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.student import Student
 from ekd_train.run import STUDENT_FILE, Run, create_run
 
-SOURCE = "synthetic?subjects=6&trials=4&trial_s=60&seed=5"
+SOURCE = "synthetic?subjects=10&trials=4&trial_s=60&seed=5"
 TARGETS = ("arousal", "valence")
 MakeStudent = Callable[[NetworkConfig, NDArray[np.float32]], Student]
 _OPTIONS: dict[Kind, list[str]] = {"float32": ["--json"], "int8": ["--int8"]}
-SPLIT = SubjectSplit(("s000", "s001"), ("s002",), ("s003", "s004", "s005"))
+SPLIT = SubjectSplit(("s000", "s001"), ("s002",), tuple(f"s{number:03d}" for number in range(3, 10)))
 
 
 @dataclass(frozen=True)

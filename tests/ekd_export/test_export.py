@@ -25,7 +25,10 @@ from tests.helpers.packages import hide_packages
 
 
 def test_float_file_has_the_student_logits(exports, windows) -> None:
-    expected = exports.run.student()(torch.tensor(windows.gsr[:40])).logits.detach().numpy()
+    assert exports.float32.manifest.evaluation is not None
+    values = [each["value"] for each in exports.float32.manifest.evaluation["temperatures"]]
+    logits = exports.run.student()(torch.tensor(windows.gsr[:40])).logits.detach().numpy()
+    expected = logits / np.array(values, np.float32)[:, None]
     np.testing.assert_allclose(open_classifier(exports.float32).predict(windows.gsr[:40]), expected, atol=2e-5)
 
 
@@ -74,7 +77,12 @@ def test_int8_file_is_smaller_and_the_summary_says_synthetic(exports) -> None:
     out, err = exports.printed["int8"]
     assert "0 float tensors" in out
     assert "same class as the float student on" in out
-    assert "ekd-edge --model runs/tiny/student-int8.tflite" in out
+    assert "next       sign it off before it runs" in out
+    assert "kB float32" in next(line for line in out.splitlines() if line.startswith("size"))
+    assert "ms float32" in next(line for line in out.splitlines() if line.startswith("latency"))
+    accuracies = [line for line in out.splitlines() if "test subjects: accuracy" in line]
+    assert len(accuracies) == 2
+    assert all("always the larger class: " in line for line in accuracies)
     figures = [line for line in out.splitlines() if "%" in line]
     assert figures
     assert all("[synthetic data]" in line for line in figures)

@@ -57,7 +57,7 @@ def _to_text(report: EvaluationReport) -> str:
         f"unseen subjects{excluded}",
         "",
     ]
-    width = max(len(str(model_file.path)) for model_file in report.model_files)
+    width = max(len("always the larger class"), *(len(str(each.path)) for each in report.model_files))
     for column, target in enumerate(report.model_files[0].manifest.targets):
         lines.append(f"{target.name}, mean over subjects{origin(report.synthetic)}")
         lines.append(f"  {'':{width}}  {'kind':<7}  {'accuracy':>8}  {'macro-F1':>8}  predicted")
@@ -70,6 +70,8 @@ def _to_text(report: EvaluationReport) -> str:
                 f"  {model_file.path!s:{width}}  {model_file.manifest.kind:<7}  {percent(score.accuracy):>8}  "
                 f"{percent(score.macro_f1):>8}  {predicted}"
             )
+        yardstick = percent(report.larger_class_accuracy[column])
+        lines.append(f"  {'always the larger class':{width}}  {'':<7}  {yardstick:>8}")
         for model_file, comparison in zip(report.model_files[1:], report.comparisons, strict=True):
             each = comparison[column]
             lines += [

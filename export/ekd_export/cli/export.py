@@ -1,4 +1,4 @@
-"""`ekd-export [RUN]`: write a run's student as one model file, with a verdict on what quantization costs."""
+"""`ekd-export [RUN]`: write a run's student as one model file, with a verdict on what quantization changes."""
 
 import argparse
 import json
@@ -14,15 +14,16 @@ from ekd_export.cli.summary import to_json, to_text
 from ekd_export.convert.c_source import write_c_source
 from ekd_export.quantization.recipes import RECIPES
 from ekd_export.run_export import export, open_run
+from ekd_export.save import write_signer
 from ekd_export.signing import new_key, read_private_key, sign, sign_in_place
 from ekd_train.process_tuning import let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["NOT_SHOWN", "add_arguments", "run"]
+__all__ = ["NOT_PASSED", "add_arguments", "run"]
 
-NOT_SHOWN = 3
+NOT_PASSED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         metavar="FRACTION",
         type=float,
-        help="sign off: the accuracy and macro-F1 that quantization may cost, such as 0.01 for one point; exit status "
-        "3 where the loss cannot be shown to be within it",
+        help="sign off: the change of accuracy and macro-F1 that is allowed, such as 0.01 for one point; exit status 3 "
+        "where the verdict is FAILED or UNDECIDED",
     )
     parser.add_argument("--onnx", action="store_true", help="also write the float student as ONNX, next to the file")
     parser.add_argument(
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, or run the command of an old spelling; returns 3 where the loss is not shown to be within --max-drop."""
+    """Export, or run the command of an old spelling; returns 3 where the verdict is not PASSED."""
     let_idle_threads_sleep()
     if options.new_key is not None:
         _notify_old_spelling("--new-key KEY", f"new-key {options.new_key}")
@@ -93,12 +94,14 @@ def run(options: argparse.Namespace) -> int:
         print("\nekd-export: stopped, nothing was written", file=sys.stderr)
         return 130
     if key is not None:
-        _notify(signed_line(sign_in_place(result.path, key)))
+        signed = sign_in_place(result.path, key)
+        write_signer(result.path, result.report, signed.signer)
+        _notify(signed_line(signed))
     if options.c_source:
         arena_bytes = measured_arena(result.model_file.flatbuffer)
         _notify(c_source_line(write_c_source(result.model_file, arena_bytes=arena_bytes)))
     print(json.dumps(to_json(result)) if options.json else to_text(result))
-    return NOT_SHOWN if result.verdict.passed is False else 0
+    return NOT_PASSED if result.verdict.passed is False else 0
 
 
 def _process_model_file(options: argparse.Namespace, key: "Ed25519PrivateKey | None") -> int:

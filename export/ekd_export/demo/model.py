@@ -19,7 +19,8 @@ __all__ = ["LARGEST_BYTES", "PRESET", "build_demo_model", "main"]
 
 PRESET = "demo"
 LARGEST_BYTES = 80_000
-_MAX_DROP = 0.01
+_MAX_DROP = 0.02
+"""48 subjects can show a change of two points at most, not of one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,8 +46,8 @@ def build_demo_model(folder: Path, output: Path, settings: Sequence[str] = ()) -
         settings: changes of the preset, each KEY=VALUE.
 
     Raises:
-        ExportError: training fails, the data is not synthetic, the file is too large, or the loss of int8 cannot be
-            shown to be within one point.
+        ExportError: training fails, the data is not synthetic, the file is too large, or the sign-off for two points
+            does not pass.
         EkdError: the export fails.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,7 +63,10 @@ def build_demo_model(folder: Path, output: Path, settings: Sequence[str] = ()) -
     if size > LARGEST_BYTES:
         raise ExportError(f"{result.path} has {size} bytes, and the limit is {LARGEST_BYTES}: use a smaller student")
     if not result.verdict.passed and not settings:
-        raise ExportError(f"the loss of {result.path} is not shown to be within {_MAX_DROP:g}: train longer")
+        raise ExportError(
+            f"the sign-off of {result.path} is {result.verdict.result.upper()} for {_MAX_DROP:g}: train longer, or "
+            "with more subjects"
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result.path, output)
 

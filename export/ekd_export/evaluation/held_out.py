@@ -15,6 +15,7 @@ from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.evaluation.leakage import check_unseen
+from ekd_export.evaluation.target_figures import larger_class_accuracy
 from ekd_train.data.source import Source, open_dataset
 
 __all__ = ["EvaluationReport", "check_comparable", "evaluate", "unseen_subjects"]
@@ -25,7 +26,8 @@ class EvaluationReport:
     """Scores of each model file on the same windows, and a comparison of every further file with the first.
 
     source: the data as named; subjects: the evaluated ones; excluded: subjects left out because a model was trained,
-    validated or calibrated on them. windows: how many were evaluated.
+    validated or calibrated on them. windows: how many were evaluated. larger_class_accuracy: of each target, see
+    `ekd_export.evaluation.target_figures.larger_class_accuracy`.
     """
 
     source: str
@@ -33,6 +35,7 @@ class EvaluationReport:
     subjects: tuple[str, ...]
     excluded: tuple[str, ...]
     windows: int
+    larger_class_accuracy: tuple[float, ...]
     model_files: tuple[ModelFile, ...]
     scores: tuple[metrics.Scores, ...]
     comparisons: tuple[tuple[metrics.Comparison, ...], ...]
@@ -55,6 +58,10 @@ class EvaluationReport:
             "subjects": list(self.subjects),
             "excluded_subjects": list(self.excluded),
             "windows": self.windows,
+            "larger_class_accuracy": {
+                target.name: share
+                for target, share in zip(self.model_files[0].manifest.targets, self.larger_class_accuracy, strict=True)
+            },
             "models": models,
             "comparisons": changes,
         }
@@ -98,6 +105,9 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
         subjects=windows.subjects,
         excluded=excluded,
         windows=len(windows),
+        larger_class_accuracy=tuple(
+            larger_class_accuracy(column, windows.subject, manifest.n_classes) for column in windows.labels.T
+        ),
         model_files=model_files,
         scores=tuple(scores),
         comparisons=tuple(metrics.compare(scores[0], score, logits[0], each) for score, each in further),

@@ -1,13 +1,16 @@
-"""Sign-off: a non-inferiority test of what quantization costs, with statistics over subjects.
+"""Sign-off: an equivalence test of what quantization changes, with statistics over subjects.
 
-An interval of the mean change over subjects that is wholly above -max_drop shows the loss to be within the allowance.
-The test requires this for accuracy and macro-F1, for every target, and for both intervals of `Change`. As all of them
-must hold, more criteria do not make a false PASSED more likely (an intersection-union test: Berger, Technometrics 24,
-1982), and no correction for multiple comparisons is needed.
+PASSED needs all criteria of `ekd_export.evaluation.criteria`, for every target: the 95 % t intervals of accuracy and
+macro-F1 are within +-max_drop, and the test of `ekd_export.evaluation.equivalence` rejects a mean loss and a mean gain
+of max_drop or more. As all of them must hold, more criteria do not make a false PASSED more likely (an
+intersection-union test: Berger, Technometrics 24, 1982), and no correction for multiple comparisons is needed.
+
+FAILED needs a loss or a shift that is shown: a 95 % interval wholly outside the allowance, or a mean disagreement whose
+95 % interval is wholly above the limit. Everything else is UNDECIDED.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,108 +18,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import ConfigError, DataError, ExportError
-from ekd_edge.formatting import points
-from ekd_edge.metrics import TargetScores, compare, evaluate
-from ekd_export.evaluation.intervals import METHODS, Change, change_over_subjects
-from ekd_export.evaluation.window_metrics import (
-    ClassBalance,
-    Flips,
-    LogitSample,
-    Reliability,
-    class_balance,
-    flips,
-    logit_sample,
-    reliability,
-    sqnr_db,
-)
+from ekd_edge.model.manifest import SignOffResult
+from ekd_export.evaluation.criteria import Shortfall, decide, limits_of, shortfalls
+from ekd_export.evaluation.equivalence import ERROR, LARGEST_LOSS
+from ekd_export.evaluation.target_figures import TargetFigures, target_figures
 
 __all__ = [
     "LARGEST_MAX_DROP",
+    "METHODS",
     "Result",
-    "SubjectChange",
-    "TargetVerdict",
     "Verdict",
     "check_classes_present",
     "check_max_drop",
     "judge",
 ]
 
+Result = SignOffResult | Literal["not judged"]
+
 LARGEST_MAX_DROP = 0.5
-_ROUNDING = 1e-9
+METHODS = {
+    "intervals": "95 %, paired Student t over test subjects",
+    "rare losses": f"e-value of the test subjects' changes, at least {1 / ERROR:g}, with a limit on every subject's "
+    f"disagreement; it assumes that no person loses more than {100 * LARGEST_LOSS:g} points (3 times the allowance, "
+    "where that is more)",
+}
+"""The statistics by name."""
 
-Result = Literal["passed", "not shown", "not judged"]
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectChange:
-    """One subject's scores before and after.
-
-    macro_f1_before, macro_f1_after: None where the subject's labels lack a class. Macro-F1 is not informative there:
-    with one class, the first wrong window halves it, and the second hardly changes it.
-    """
-
-    subject: str
-    windows: int
-    accuracy_before: float
-    accuracy_after: float
-    macro_f1_before: float | None
-    macro_f1_after: float | None
-
-    @property
-    def accuracy_change(self) -> float:
-        """After minus before."""
-        return self.accuracy_after - self.accuracy_before
-
-
-@dataclass(frozen=True, slots=True)
-class TargetVerdict:
-    """One target: the quantized model (after) against the float one (before), on the same windows.
-
-    accuracy_before, accuracy_after: means over all subjects. macro_f1_before, macro_f1_after, macro_f1: over the
-    subjects whose labels have every class, None without such subjects; one_class_subjects: number of the others.
-    agreement: share of windows that get the same class. worst: the subject with the largest loss of accuracy. logits:
-    a sample for plots. output_sqnr_db: see `sqnr_db`.
-    """
-
-    target: str
-    windows: int
-    accuracy_before: float
-    accuracy_after: float
-    accuracy: Change
-    macro_f1_before: float | None
-    macro_f1_after: float | None
-    macro_f1: Change | None
-    one_class_subjects: int
-    agreement: float
-    flips: Flips
-    classes: ClassBalance
-    reliability_before: Reliability
-    reliability_after: Reliability
-    output_sqnr_db: float | None
-    worst: SubjectChange
-    subjects: tuple[SubjectChange, ...]
-    logits: LogitSample
+_ALLOWANCES = tuple(step / 1000 for step in (*range(1, 50), *range(50, 501, 10)))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of the sign-off. passed: None where no max_drop was set. reasons: why a loss is not shown."""
+    """The result of the sign-off.
+
+    result: "passed", "failed", "undecided", or "not judged" where no max_drop was set. reasons: why it did not pass.
+    test_subjects: how many test subjects like these would pass, with other subjects in proportion; None where no number
+    would, or it passed. shown_within: the smallest allowance that these subjects would pass, None above 0.5.
+    disagreement_limit: for any subject, by the allowance.
+    """
 
     max_drop: float | None
-    passed: bool | None
+    result: Result
     reasons: tuple[str, ...]
+    test_subjects: int | None
+    shown_within: float | None
+    disagreement_limit: float | None
     class_names: tuple[str, ...]
-    targets: tuple[TargetVerdict, ...]
+    targets: tuple[TargetFigures, ...]
 
     @property
-    def result(self) -> Result:
-        """`passed` as text."""
-        return "not judged" if self.passed is None else "passed" if self.passed else "not shown"
+    def passed(self) -> bool | None:
+        """Whether the result is "passed"; None where nothing was judged."""
+        return None if self.result == "not judged" else self.result == "passed"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict without NaN or infinity, with `result` and the names of the intervals."""
-        data = {"result": self.result, "intervals": METHODS, **asdict(self)}
-        plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
+        """A JSON-ready dict without NaN or infinity, with the names of the methods."""
+        plain: dict[str, Any] = json.loads(json.dumps({"methods": METHODS, **asdict(self)}, allow_nan=False))
         return plain
 
 
@@ -152,9 +109,9 @@ def judge(
     after_logits: NDArray[np.float32],
     max_drop: float | None,
     class_names: Sequence[str] = ("low", "high"),
-    group: str = "test subjects",
+    others: Sequence[Mapping[str, float]] = (),
 ) -> Verdict:
-    """Judge the model after quantization against the model before, on the same n windows.
+    """Judge the model after quantization against the model before, on the same n windows of test subjects.
 
     Args:
         targets: names of the targets.
@@ -162,9 +119,10 @@ def judge(
         subjects: (n,), names to show in reports; each is one person.
         before_logits: float32 (n, targets, classes).
         after_logits: float32 (n, targets, classes).
-        max_drop: the allowed drop of accuracy and macro-F1 as a fraction; None gives figures without a verdict.
+        max_drop: the allowed change of accuracy and macro-F1, either way, as a fraction; None gives figures without a
+            verdict.
         class_names: in the order of the logits.
-        group: the name of the group of subjects in messages.
+        others: disagreement of each subject who is not a test subject, one mapping a target; empty for none.
 
     Returns:
         The verdict with the figures of every target.
@@ -176,84 +134,41 @@ def judge(
     """
     if max_drop is not None:
         check_max_drop(max_drop)
-    check_classes_present(targets, labels, class_names, group)
+    check_classes_present(targets, labels, class_names)
     if not (np.isfinite(before_logits).all() and np.isfinite(after_logits).all()):
         raise ExportError("the model computes NaN or infinite logits: its training diverged, train again")
-    judged = tuple(
-        _judge_target(target, labels[:, [c]], subjects, before_logits[:, [c]], after_logits[:, [c]])
+    figures = tuple(
+        target_figures(
+            target, labels[:, [c]], subjects, before_logits[:, [c]], after_logits[:, [c]], others[c] if others else {}
+        )
         for c, target in enumerate(targets)
     )
-    reasons = () if max_drop is None else tuple(reason for each in judged for reason in _reasons(each, max_drop))
-    return Verdict(max_drop, None if max_drop is None else not reasons, reasons, tuple(class_names), judged)
-
-
-def _judge_target(
-    target: str,
-    labels: NDArray[np.int64],
-    subjects: NDArray[np.str_],
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-) -> TargetVerdict:
-    """labels (n, 1), logits (n, 1, classes)."""
-    classes = before.shape[2]
-    first, second = (evaluate((target,), labels, subjects, logits) for logits in (before, after))
-    (comparison,) = compare(first, second, before, after)
-    (one,), (two,) = first.targets, second.targets
-    complete = [s for s in np.unique(subjects) if len(np.unique(labels[subjects == s])) == classes]
-    kept = np.isin(subjects, complete)
-    f1 = [_macro_f1(target, labels[kept], subjects[kept], logits[kept]) for logits in (before, after)]
-    changes = tuple(
-        SubjectChange(a.subject, a.windows, a.accuracy, b.accuracy, f1[0].get(a.subject), f1[1].get(a.subject))
-        for a, b in zip(one.subjects, two.subjects, strict=True)
-    )
-    predictions, column = (before[:, 0].argmax(-1), after[:, 0].argmax(-1)), labels[:, 0]
-    return TargetVerdict(
-        target=target,
-        windows=len(labels),
-        accuracy_before=one.accuracy,
-        accuracy_after=two.accuracy,
-        accuracy=change_over_subjects(_accuracies(one), _accuracies(two)),
-        macro_f1_before=float(np.mean(list(f1[0].values()))) if complete else None,
-        macro_f1_after=float(np.mean(list(f1[1].values()))) if complete else None,
-        macro_f1=change_over_subjects(*f1) if complete else None,
-        one_class_subjects=len(changes) - len(complete),
-        agreement=comparison.agreement,
-        flips=flips(column, *predictions),
-        classes=class_balance(column, *predictions, classes),
-        reliability_before=reliability(column, before[:, 0]),
-        reliability_after=reliability(column, after[:, 0]),
-        output_sqnr_db=sqnr_db(before, after),
-        worst=min(changes, key=lambda each: (each.accuracy_change, each.subject)),
-        subjects=changes,
-        logits=logit_sample(before[:, 0], after[:, 0]),
+    result: Result = "not judged"
+    found: tuple[Shortfall, ...] = ()
+    if max_drop is not None:
+        result, found = decide(figures, max_drop)
+    needed = [each.test_subjects for each in found]
+    return Verdict(
+        max_drop=max_drop,
+        result=result,
+        reasons=tuple(each.reason for each in found),
+        test_subjects=None if not needed or None in needed else max(each for each in needed if each is not None),
+        shown_within=_shown_within(figures),
+        disagreement_limit=None if max_drop is None else limits_of(figures[0], max_drop).disagreement,
+        class_names=tuple(class_names),
+        targets=figures,
     )
 
 
-def _accuracies(scores: TargetScores) -> dict[str, float]:
-    return {each.subject: each.accuracy for each in scores.subjects}
+def _shown_within(figures: Sequence[TargetFigures]) -> float | None:
+    """The smallest allowance that passes, with every larger one; None where 0.5 does not.
 
-
-def _macro_f1(
-    target: str, labels: NDArray[np.int64], subjects: NDArray[np.str_], logits: NDArray[np.float32]
-) -> dict[str, float]:
-    if len(labels) == 0:
-        return {}
-    (scores,) = evaluate((target,), labels, subjects, logits).targets
-    return {each.subject: each.macro_f1 for each in scores.subjects}
-
-
-def _reasons(target: TargetVerdict, max_drop: float) -> list[str]:
-    reasons = []
-    for score, change in (("accuracy", target.accuracy), ("macro-F1", target.macro_f1)):
-        if change is None:
-            reasons.append(f"{target.target}: no subject has windows of every class, so {score} cannot be judged")
-            continue
-        if not change.intervals:
-            reasons.append(f"{target.target}: the loss of {score} needs two or more subjects, and there is one")
-        for method, interval in change.intervals.items():
-            if interval.low < -max_drop - _ROUNDING:
-                reasons.append(
-                    f"{target.target}: {score} may change by {points(interval.low)} points (lower bound of the 95% "
-                    f"{method} interval, {change.subjects} subjects), and at most {points(-max_drop)} is allowed"
-                )
-    return reasons
+    Steps are of 0.001 up to 0.05, then of 0.01. It is a confidence limit: below the true mean change it needs a false
+    PASSED at the largest step below that change.
+    """
+    shown = None
+    for allowance in reversed(_ALLOWANCES):
+        if any(shortfalls(each, allowance) for each in figures):
+            break
+        shown = allowance
+    return shown

@@ -1,4 +1,4 @@
-"""Metrics of single windows before and after quantization: flips, class balance, calibration, noise of the logits."""
+"""Metrics of single windows before and after quantization: flips, class balance, calibration, error of the margin."""
 
 import math
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ __all__ = [
     "ClassBalance",
     "Flips",
     "LogitSample",
+    "MarginError",
     "Reliability",
     "class_balance",
     "flips",
     "logit_sample",
+    "margin_error",
     "reliability",
     "sqnr_db",
 ]
@@ -74,6 +76,19 @@ class LogitSample:
     after: tuple[tuple[float, ...], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MarginError:
+    """Error of the margin, the logit of the last class minus that of the first: its sign is the class of two.
+
+    sqnr_db: signal to noise ratio of the margin, see `sqnr_db`. mean_absolute: mean of |after - before|.
+    mean_absolute_margin: mean of |before|, for comparison.
+    """
+
+    sqnr_db: float | None
+    mean_absolute: float
+    mean_absolute_margin: float
+
+
 def flips(labels: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]) -> Flips:
     """Count flips; labels and the classes predicted before and after, each (n,)."""
     from scipy.special import bdtr
@@ -119,7 +134,7 @@ def reliability(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Relia
 
 
 def sqnr_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
-    """Signal to quantization noise ratio (SQNR) of the logits in decibels; both arrays have the same shape.
+    """Signal to quantization noise ratio (SQNR) in decibels; both arrays have the same shape.
 
     None where either power is zero: logits that did not change have an infinite ratio, logits of zero have none.
     """
@@ -127,6 +142,16 @@ def sqnr_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | 
     signal = float(np.square(exact).sum())
     noise = float(np.square(after - exact).sum())
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+
+
+def margin_error(before: NDArray[np.float32], after: NDArray[np.float32]) -> MarginError:
+    """The error of the margin; logits (n, classes), n at least 1."""
+    first, second = (each[:, -1] - each[:, 0] for each in (before, after))
+    return MarginError(
+        sqnr_db=sqnr_db(first, second),
+        mean_absolute=float(np.abs(second - first).mean()),
+        mean_absolute_margin=float(np.abs(first).mean()),
+    )
 
 
 def logit_sample(before: NDArray[np.float32], after: NDArray[np.float32]) -> LogitSample:

@@ -193,8 +193,8 @@ def test_banner_states_the_sign_off(tmp_path: Path, write_model: WriteModel) -> 
     source = recording(tmp_path / "a.csv")
     for signoff, about in (
         (None, "(dynamic, never signed off)"),
-        (SignOff(0.01, True), "(dynamic)"),
-        (SignOff(0.01, False), "(dynamic, refused sign-off for --max-drop 0.01)"),
+        (SignOff(0.01, "passed"), "(dynamic)"),
+        (SignOff(0.01, "failed"), "(dynamic, sign-off FAILED for --max-drop 0.01)"),
     ):
         model = write_model(tmp_path / "a.tflite", kind="dynamic", recipe="dynamic", signoff=signoff)
         done = edge("--model", model, "--replay", source, *CSV)

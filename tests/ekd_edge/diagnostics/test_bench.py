@@ -166,22 +166,24 @@ def test_command_prints_json_or_text(model_path: Path, capsys: pytest.CaptureFix
 def test_pick_option_sets_report_and_exit_status(
     write_model: WriteModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = str(write_model(tmp_path / "good.tflite", signoff=SignOff(0.01, True), **DYNAMIC))
-    bad = str(write_model(tmp_path / "bad.tflite", signoff=SignOff(0.01, False), **DYNAMIC))
+    good = str(write_model(tmp_path / "good.tflite", signoff=SignOff(0.01, "passed"), **DYNAMIC))
+    bad = str(write_model(tmp_path / "bad.tflite", signoff=SignOff(0.01, "undecided"), **DYNAMIC))
     briefly = ["--threads", "1", "--windows", "1", "--pick", "--json"]
     assert main(["bench", good, bad, *briefly, "--max-drop", "0.01"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["picked"] == {"file": good, "threads": 1}
     assert list(report["reasons"]) == [bad]
+    assert main(["bench", bad, "--threads", "1", "--windows", "1"]) == 0
+    assert f"{bad}: sign-off UNDECIDED for --max-drop 0.01" in capsys.readouterr().out
     assert main(["bench", bad, *briefly]) == 3
     out, err = capsys.readouterr()
     assert json.loads(out)["picked"] is None
     assert err == (
-        "ekd-edge bench: none of these models was signed off: run `ekd-export --int8 --max-drop 0.01`, or name a "
-        "float32 model as well\n"
+        "ekd-edge bench: none of these models passed its sign-off: run `ekd-export --int8 --max-drop 0.01`, "
+        "follow its advice, or name a float32 model as well\n"
     )
     assert main(["bench", good, *briefly, "--max-drop", "0.002"]) == 3
-    assert "none of these models is shown to lose at most 0.002" in capsys.readouterr().err
+    assert "none of these models is shown to change by at most 0.002" in capsys.readouterr().err
 
 
 def test_all_models_next_to_the_newest_are_measured_by_default(

@@ -86,14 +86,14 @@ def test_missing_model_names_the_command_that_creates_one(tmp_path: Path) -> Non
 
 
 def test_models_without_sign_off_are_skipped(tmp_path: Path, write_model: WriteModel) -> None:
-    refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, False))
-    with pytest.raises(ConfigError, match=r"student-int8.tflite was refused sign-off for --max-drop 0.01: name it"):
+    refused = write_model(in_run(tmp_path, "b", "student-int8.tflite"), **INT8, signoff=SignOff(0.01, "failed"))
+    with pytest.raises(ConfigError, match=r"student-int8.tflite: sign-off FAILED for --max-drop 0.01; export it again"):
         default_model(tmp_path, {})
     never = aged(write_model(in_run(tmp_path, "a", "student-int8.tflite"), **INT8), 2000)
     assert default_model(tmp_path, {}) == never
     neighbor = aged(write_model(refused.with_name("student-float32.tflite")), 3000)
     assert default_model(tmp_path, {}) == neighbor
-    write_model(refused, **INT8, signoff=SignOff(0.01, True))
+    write_model(refused, **INT8, signoff=SignOff(0.01, "passed"))
     assert default_model(tmp_path, {}) == refused
 
 
@@ -103,8 +103,8 @@ def test_sign_off_is_described_in_a_few_words(tmp_path: Path, write_model: Write
 
     assert said() == ""
     assert said(**INT8) == "never signed off"
-    assert said(**INT8, signoff=SignOff(0.015, True)) == ""
-    assert said(**INT8, signoff=SignOff(0.015, False)) == "refused sign-off for --max-drop 0.015"
+    assert said(**INT8, signoff=SignOff(0.015, "passed")) == ""
+    assert said(**INT8, signoff=SignOff(0.015, "undecided")) == "sign-off UNDECIDED for --max-drop 0.015"
 
 
 def test_unsigned_models_are_skipped_with_trust(tmp_path: Path, write_model: WriteModel, signing_key) -> None:

@@ -38,7 +38,7 @@ def int8_manifest(gsr_manifest: Manifest) -> Manifest:
         recipe="static",
         quantization=QUANTIZATION,
         calibration=CALIBRATION,
-        signoff=SignOff(0.01, True),
+        signoff=SignOff(0.01, "passed"),
         evaluation=evaluation,
     )
 
@@ -46,9 +46,15 @@ def int8_manifest(gsr_manifest: Manifest) -> Manifest:
 def test_encoding_and_parsing_are_inverses(gsr_manifest: Manifest, int8_manifest: Manifest) -> None:
     other_rule = replace(gsr_manifest, training=replace(gsr_manifest.training, high="at-or-above"))
     others = [replace(gsr_manifest, kind=kind, recipe=kind, student="edge") for kind in ("dynamic", "float16")]
-    refused = replace(int8_manifest, recipe="qat", signoff=SignOff(0.0, False))
+    refused = replace(int8_manifest, recipe="qat", signoff=SignOff(0.0, "failed"))
     for manifest in (gsr_manifest, int8_manifest, other_rule, *others, refused):
         assert parse_manifest(encode_manifest(manifest)) == manifest
+
+
+def test_sign_off_of_version_1_is_read(int8_manifest: Manifest) -> None:
+    for passed, result in ((True, "passed"), (False, "undecided")):
+        data = int8_manifest.to_json() | {"signoff": {"max_drop": 0.01, "passed": passed}}
+        assert parse_manifest(json.dumps(data).encode()).signoff == SignOff(0.01, result)
 
 
 @given(people=st.lists(names, min_size=3, max_size=9, unique=True), labels=st.lists(names, min_size=2, unique=True))
@@ -129,7 +135,8 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("signoff", to={}), "max_drop"),
         (_set("signoff", "max_drop", to=1.5), "max_drop"),
         (_set("signoff", "max_drop", to=-0.5), "max_drop"),
-        (_set("signoff", "passed", to=1), "passed"),
+        (_set("signoff", "result", to="good"), "result must be one of passed, failed, undecided"),
+        (_set("signoff", "version", to=3), "version is 3"),
         (_set("signoff", "surprise", to=1), "unknown fields: surprise"),
         (_set("surprise", to=1), "unknown fields: surprise"),
         (_set("signal", "surprise", to=1), "signal"),

@@ -27,15 +27,21 @@ def test_loss_within_the_allowance_is_signed_off(run: Run, tmp_path: Path, capsy
     assert "logits" not in manifest.evaluation["verdict"]["targets"][0], "plot data must not be in the model file"
 
 
-def test_loss_not_shown_exits_with_3(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_undecided_exits_with_3_and_the_next_line_is_advice(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "a.tflite"
     assert main([str(run.path), "--int8", "--max-drop", "0.00001", "-o", str(output)]) == 3
     out, err = capsys.readouterr()
-    assert "NOT SHOWN" in out
+    assert "verdict    UNDECIDED: a change beyond 0.001 points is neither shown nor excluded" in out
+    assert "next       try another recipe: --recipe" in out
+    assert "--recipe float32" in out
+    assert "ekd-edge --model" not in out
     assert "layers     that add most quantization error" in out
     manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
-    assert not manifest.signoff.passed
+    assert manifest.signoff.result == "undecided"
+    assert "UNDECIDED" in output.with_suffix(".html").read_text()
     assert manifest.evaluation is not None
     assert manifest.evaluation["layer_errors"]
     choice = manifest.evaluation["validation"]
