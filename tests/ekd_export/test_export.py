@@ -146,7 +146,7 @@ def test_missing_run_student_or_folder_is_refused(run: Run, tmp_path, monkeypatc
     assert "does not exist" in _fails(capsys, run.path, "-o", tmp_path / "none" / "a.tflite")
     empty = tmp_path / "empty"
     replace(run, path=empty).save()
-    assert "holds no student" in _fails(capsys, empty)
+    assert "has no student" in _fails(capsys, empty)
     assert list(empty.glob("*.tflite")) == []
 
 

@@ -113,7 +113,7 @@ def test_ratings_at_the_threshold_are_labeled_as_in_training(exports, tmp_path) 
         for high in ("at-or-above", "above")
     }
     assert evaluate([Path(files["at-or-above"])]).windows == len(rated)
-    with pytest.raises(DataError, match=rf"are at or below {threshold:g}, which is one class only"):
+    with pytest.raises(DataError, match=rf"are at or below {threshold:g}, so there is only one class"):
         evaluate([Path(files["above"])])
 
 
