@@ -111,6 +111,8 @@ def _signal(data: dict[str, Any]) -> SignalSpec:
     normalization.text("mode")
     for key in ("time_constant_s", "gain"):
         normalization.number(key)
+    if normalization.optional_text("bound") is not None:
+        normalization.number("limit")
     normalization.done()
     fields.done()
     try:

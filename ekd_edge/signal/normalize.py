@@ -8,6 +8,9 @@ M(y)_n = s_n / w_n, s_n = a s_(n-1) + (1 - a) y_n, w_n = a w_(n-1) + 1 - a, a = 
   ema-zscore  g d / sqrt(M(d d) + 1e-6),  d = x - M(x)
   window      g (x - mean of x over its window)
   none        g x
+
+The bound "algebraic" with the limit L maps each result y to y / sqrt(1 + (y / L)^2), which is about y near 0 and never
+exceeds L. Division and square root are rounded exactly by IEEE 754, so that every processor computes the same bits.
 """
 
 import math
@@ -34,13 +37,14 @@ _WINDOWS_AT_ONCE: Final = 1024
 class Normalizer:
     """One `Normalization` along the last axis, block by block.
 
-    In mode "window", `push` returns the samples unchanged and `finish` subtracts each window's mean.
+    In mode "window", `push` returns the samples unchanged and `finish` centers and bounds each window.
     """
 
     def __init__(self, normalization: Normalization, rate_hz: Fraction) -> None:
         self._mode = normalization.mode
         self._gain = normalization.gain
         self._time_constant_s = normalization.time_constant_s
+        self._limit = normalization.limit if normalization.bound == "algebraic" else None
         decay = math.exp(-1.0 / (normalization.time_constant_s * float(rate_hz)))
         self._mean = _RunningMean(decay)
         self._variance = _RunningMean(decay)
@@ -59,12 +63,12 @@ class Normalizer:
         if self._mode == "window":
             return x
         if self._mode == "none" or x.shape[-1] == 0:
-            return self._gain * x
+            return self._bounded(self._gain * x)
         y = compressed(x) if self._mode == "log-ema" else x
         deviation = y - self._mean.push(y)
         if self._mode == "ema-zscore":
             deviation /= np.sqrt(self._variance.push(deviation * deviation) + VARIANCE_FLOOR)
-        return self._gain * deviation
+        return self._bounded(self._gain * deviation)
 
     def finish(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Complete windows, shape (k, ..., window); in mode "window" their mean is subtracted and the gain applied."""
@@ -74,8 +78,15 @@ class Normalizer:
         for i in range(0, len(windows), _WINDOWS_AT_ONCE):
             rows = np.ascontiguousarray(windows[i : i + _WINDOWS_AT_ONCE], dtype=np.float64)
             means = np.add.reduce(rows, axis=-1, keepdims=True) / rows.shape[-1]
-            centered[i : i + _WINDOWS_AT_ONCE] = self._gain * (rows - means)
+            centered[i : i + _WINDOWS_AT_ONCE] = self._bounded(self._gain * (rows - means))
         return centered
+
+    def _bounded(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._limit is None:
+            return y
+        relative = y / self._limit
+        bounded: NDArray[np.float64] = y / np.sqrt(1.0 + relative * relative)
+        return bounded
 
 
 def compressed(x: NDArray[np.float64]) -> NDArray[np.float64]:

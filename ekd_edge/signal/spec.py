@@ -8,28 +8,52 @@ from typing import Any, Literal, get_args
 
 from ekd_edge.errors import SignalError
 
-__all__ = ["Normalization", "NormalizationMode", "SignalSpec"]
+__all__ = ["Bound", "Normalization", "NormalizationMode", "SignalSpec"]
 
 NormalizationMode = Literal["log-ema", "ema", "ema-zscore", "window", "none"]
 """How filtered samples become network input; `ekd_edge.signal.normalize` defines each by its formula."""
 
+Bound = Literal["none", "algebraic"]
+"""How the normalized samples are limited; `ekd_edge.signal.normalize` has the formula."""
+
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """A causal normalization: its named mode, time constant (seconds, for the ema modes) and gain."""
+    """A causal normalization and the bound of its output.
+
+    mode: see `NormalizationMode`.
+    time_constant_s: of the running mean, in seconds, for the ema modes.
+    gain: factor of the normalized samples.
+    bound: see `Bound`. A bounded input has one int8 scale for all people: a contact that slips cannot exceed it.
+    limit: largest magnitude of a bounded sample; without effect where bound is "none".
+
+    Raises SignalError for an unknown name and for a number that is not positive.
+    """
 
     mode: NormalizationMode = "log-ema"
     time_constant_s: float = 240.0
     gain: float = 8.0
+    bound: Bound = "none"
+    limit: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(NormalizationMode):
-            known = ", ".join(get_args(NormalizationMode))
-            raise SignalError(f"unknown normalization {self.mode!r}: choose one of {known}")
+        for name, value, kinds in (("normalization", self.mode, NormalizationMode), ("bound", self.bound, Bound)):
+            if value not in get_args(kinds):
+                raise SignalError(
+                    f"this version of ekd does not know the {name} {value!r}: choose one of "
+                    f"{', '.join(get_args(kinds))}, or update ekd for a model of a later version"
+                )
         if not (math.isfinite(self.time_constant_s) and self.time_constant_s > 0):
             raise SignalError("normalization time_constant_s must be a positive number of seconds")
         if not (math.isfinite(self.gain) and self.gain > 0):
             raise SignalError("normalization gain must be a positive number")
+        if not (math.isfinite(self.limit) and self.limit > 0):
+            raise SignalError("normalization limit must be a positive number")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; bound and limit are left out where there is no bound, as in earlier versions."""
+        unbounded = ("bound", "limit") if self.bound == "none" else ()
+        return {name: value for name, value in asdict(self).items() if name not in unbounded}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +109,11 @@ class SignalSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` is its exact inverse."""
-        return asdict(self) | {"rate_hz": str(self.rate_hz), "sos": [list(section) for section in self.sos]}
+        return asdict(self) | {
+            "rate_hz": str(self.rate_hz),
+            "sos": [list(section) for section in self.sos],
+            "normalization": self.normalization.to_json(),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SignalSpec":

@@ -76,11 +76,12 @@ class TrainConfig:
     def from_saved(cls, data: Mapping[str, Any]) -> "TrainConfig":
         """The configuration of a run or sweep, which an earlier version of ekd may have saved.
 
-        Settings of the signal that it lacks get the values that describe that version. Raises ConfigError as
+        Settings that it lacks get the values that describe that version. Raises ConfigError as
         `from_json`, and AttributeError or TypeError if it is not a table.
         """
-        earlier = {"normalization_state": unstated_state(str(data.get("data", ""))), "keep_bad_windows": True}
-        return cls.from_json({**data, "signal": earlier | data.get("signal", {})})
+        state = unstated_state(str(data.get("data", "")))
+        signal = {"bound": "none", "normalization_state": state, "keep_bad_windows": True}
+        return cls.from_json({**data, "signal": signal | data.get("signal", {})})
 
     def override(self, assignments: Sequence[str]) -> "TrainConfig":
         """Return this configuration with `key=value` changes, such as `student.epochs=3`.

@@ -122,6 +122,8 @@ extern const double ekd_filter_start[EKD_SECTIONS + 1][2];
 #define EKD_GAIN {_double(spec.normalization.gain)}
 #define EKD_LOG_FLOOR {_double(LOG_FLOOR)}
 #define EKD_VARIANCE_FLOOR {_double(VARIANCE_FLOOR)}
+#define EKD_BOUNDED {int(spec.normalization.bound != "none")} /* 1: y / sqrt(1 + (y / EKD_LIMIT)^2) after the gain */
+#define EKD_LIMIT {_double(spec.normalization.limit)}
 
 #ifdef __cplusplus
 }}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ekd_edge.errors import SignalError
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR, Normalizer
 from ekd_edge.signal.spec import Normalization, NormalizationMode
 
@@ -80,6 +81,29 @@ def test_window_mode_centers_each_window_separately(count):
     np.testing.assert_allclose(finished, 2 * (exact - exact.mean(axis=1, keepdims=True)), atol=1e-5)
     alone = [Normalizer(Normalization("window", gain=2.0), RATE).finish(row[None])[0] for row in windows[:9]]
     assert np.array_equal(np.stack(alone), finished[:9])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(seed=st.integers(0, 2**32 - 1), limit=st.floats(0.5, 20), scale=st.sampled_from([0.01, 1.0, 1e6]))
+def test_algebraic_bound_computes_its_formula_and_is_never_exceeded(mode, seed, limit, scale):
+    x = scale * np.random.default_rng(seed).lognormal(sigma=2, size=200)
+    free, bounded = (Normalizer(Normalization(mode, 90.0, 8.0, bound, limit), RATE) for bound in ("none", "algebraic"))
+    y, z = (each.finish(each.push(x)[None].astype(np.float32)).astype(np.float64) for each in (free, bounded))
+    assert np.abs(z).max() <= np.float32(limit)
+    np.testing.assert_allclose(z, y / np.sqrt(1 + (y / limit) ** 2), rtol=1e-5, atol=1e-6)
+
+
+def test_unbounded_normalization_has_the_json_of_earlier_versions():
+    assert Normalization().to_json() == {"mode": "log-ema", "time_constant_s": 240.0, "gain": 8.0}
+    bounded = Normalization(bound="algebraic", limit=6.0)
+    assert bounded.to_json() == {**Normalization().to_json(), "bound": "algebraic", "limit": 6.0}
+
+
+def test_unknown_bound_is_refused_with_the_known_ones():
+    with pytest.raises(SignalError, match="does not know the bound 'cubic': choose one of none, algebraic, or update"):
+        Normalization(bound="cubic")
+    with pytest.raises(SignalError, match="limit must be a positive number"):
+        Normalization(bound="algebraic", limit=0.0)
 
 
 @pytest.mark.parametrize("mode", MODES)

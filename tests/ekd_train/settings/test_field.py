@@ -17,6 +17,7 @@ BAD = {
     "signal.settle_s": [-1],
     "signal.time_constant_s": [0],
     "signal.gain": [0, "nan"],
+    "signal.limit": [0, -4, "inf"],
     "signal.eeg_low_hz": [-1],
     "signal.eeg_high_hz": [-1],
     "network.filters": [0],

@@ -31,6 +31,8 @@ class SignalConfig:
     normalization: str = setting("log-ema", "normalization of GSR, see ekd_edge.signal.spec.Normalization")
     time_constant_s: float = setting(240.0, "time constant of the running mean in seconds", above=0)
     gain: float = setting(8.0, "factor of the normalized GSR", above=0)
+    bound: str = setting("algebraic", "bound of the normalized GSR: algebraic or none, see ekd_edge.signal.spec.Bound")
+    limit: float = setting(4.0, "largest magnitude of the bounded GSR", above=0)
     normalization_state: NormalizationState = setting(
         "carried", "running mean in training: carried from trial to trial of a subject, or restarted at each trial"
     )
@@ -61,7 +63,13 @@ class SignalConfig:
     def gsr(self) -> SignalSpec:
         """Return the specification of the GSR windows, which the model file contains."""
         try:
-            normalization = Normalization(self.normalization, self.time_constant_s, self.gain)  # type: ignore[arg-type]
+            normalization = Normalization(
+                mode=self.normalization,  # type: ignore[arg-type]
+                time_constant_s=self.time_constant_s,
+                gain=self.gain,
+                bound=self.bound,  # type: ignore[arg-type]
+                limit=self.limit,
+            )
             return gsr_spec(
                 rate_hz=self._rate(),
                 window_s=self.window_s,

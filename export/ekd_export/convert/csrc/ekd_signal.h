@@ -80,11 +80,22 @@ static inline double ekd_filter(ekd_signal *s, double x)
     return x;
 }
 
+/* The algebraic bound: within EKD_LIMIT for every input. */
+static inline double ekd_bounded(double y)
+{
+#if EKD_BOUNDED
+    const double relative = y / EKD_LIMIT;
+    return y / sqrt(1.0 + relative * relative);
+#else
+    return y;
+#endif
+}
+
 static inline double ekd_normalize(ekd_signal *s, double x)
 {
 #if EKD_NORMALIZATION == EKD_NONE
     (void)s;
-    return EKD_GAIN * x;
+    return ekd_bounded(EKD_GAIN * x);
 #elif EKD_NORMALIZATION == EKD_WINDOW_MEAN
     (void)s; /* the window's mean is subtracted when the window is complete */
     return x;
@@ -96,7 +107,7 @@ static inline double ekd_normalize(ekd_signal *s, double x)
 #if EKD_NORMALIZATION == EKD_EMA_ZSCORE
     x /= sqrt(ekd_running_mean(&s->variance, &s->variance_weight, x * x) + EKD_VARIANCE_FLOOR);
 #endif
-    return EKD_GAIN * x;
+    return ekd_bounded(EKD_GAIN * x);
 #endif
 }
 
@@ -132,7 +143,7 @@ static inline void ekd_signal_window(const ekd_signal *s, float *window)
         }
         mean /= EKD_WINDOW_SAMPLES;
         for (i = 0; i < EKD_WINDOW_SAMPLES; i++) {
-            window[i] = (float)(EKD_GAIN * ((double)window[i] - mean));
+            window[i] = (float)ekd_bounded(EKD_GAIN * ((double)window[i] - mean));
         }
     }
 #endif
