@@ -69,6 +69,10 @@ def test_raw_eeg_can_be_band_passed() -> None:
 def test_saved_configuration_of_an_earlier_version_describes_that_version(data: str, state: str) -> None:
     saved = TrainConfig(data=data).to_json()
     assert TrainConfig.from_saved(saved) == TrainConfig(data=data)
-    del saved["signal"]["normalization_state"], saved["signal"]["keep_bad_windows"]
-    signal = TrainConfig.from_saved(saved).signal
-    assert (signal.normalization_state, signal.keep_bad_windows) == (state, True)
+    for name in ("normalization_state", "keep_bad_windows", "bound"):
+        del saved["signal"][name]
+    del saved["network"]["student_noise"]
+    config = TrainConfig.from_saved(saved)
+    assert (config.signal.normalization_state, config.signal.keep_bad_windows) == (state, True)
+    assert config.signal.gsr().normalization.bound == "none"
+    assert config.network.student_noise == 0

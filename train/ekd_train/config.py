@@ -81,7 +81,10 @@ class TrainConfig:
         """
         state = unstated_state(str(data.get("data", "")))
         signal = {"bound": "none", "normalization_state": state, "keep_bad_windows": True}
-        return cls.from_json({**data, "signal": signal | data.get("signal", {})})
+        network = {"student_noise": 0.0}
+        return cls.from_json(
+            {**data, "signal": signal | data.get("signal", {}), "network": network | data.get("network", {})}
+        )
 
     def override(self, assignments: Sequence[str]) -> "TrainConfig":
         """Return this configuration with `key=value` changes, such as `student.epochs=3`.

@@ -10,14 +10,15 @@ from ekd_train.models.config import NetworkConfig
 from ekd_train.models.mixing import MixBlock, MixEncoder, TokenMixing
 from ekd_train.models.student import Student
 
-WITHOUT_DROPOUT = NetworkConfig(
-    student="edge", filters=6, ffn=10, depth=3, head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0
-)
+DETERMINISTIC = NetworkConfig(
+    student="edge", filters=6, ffn=10, depth=3, head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0,
+    student_noise=0.0,
+)  # fmt: skip
 
 
 @given(mix=st.sampled_from([1, 3, 5, 9]), tokens=st.integers(1, 20))
 def test_mixing_is_a_zero_padded_depthwise_correlation(mix: int, tokens: int) -> None:
-    mixing = TokenMixing(replace(WITHOUT_DROPOUT, student_mix=mix)).eval()
+    mixing = TokenMixing(replace(DETERMINISTIC, student_mix=mix)).eval()
     values = torch.randn(2, tokens, 6)
     padded = torch.nn.functional.pad(values, (0, 0, mix // 2, mix // 2))
     expected = torch.stack(
@@ -27,7 +28,7 @@ def test_mixing_is_a_zero_padded_depthwise_correlation(mix: int, tokens: int) ->
 
 
 def test_token_depends_only_on_tokens_within_the_kernel() -> None:
-    encoder = MixEncoder(replace(WITHOUT_DROPOUT, student_mix=5)).eval()
+    encoder = MixEncoder(replace(DETERMINISTIC, student_mix=5)).eval()
     tokens = torch.randn(1, 30, 6)
     changed = tokens.clone()
     changed[0, 15] += 1
@@ -37,7 +38,7 @@ def test_token_depends_only_on_tokens_within_the_kernel() -> None:
 
 
 def test_block_output_is_near_its_input_at_initialization() -> None:
-    block = MixBlock(WITHOUT_DROPOUT).train()
+    block = MixBlock(DETERMINISTIC).train()
     tokens = torch.randn(8, 20, 6)
     assert block(tokens).shape == tokens.shape
     with torch.no_grad():

@@ -18,9 +18,9 @@ from ekd_train.sweeps.train_cell import Cell, run_cell, run_stack
 from ekd_train.training.distillation import build_projection, hard_loss, kd_step, label_step
 from ekd_train.training.feedback import Batch, feedback_step
 
-WITHOUT_DROPOUT = NetworkConfig(
+DETERMINISTIC = NetworkConfig(
     window_samples=40, filters=8, kernel=16, heads=2, key_size=4, ffn=8, eeg_rows=3, targets=("valence", "arousal"),
-    head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0,
+    head_dropout=0.0, block_dropout=0.0, classifier_dropout=0.0, student_noise=0.0,
 )  # fmt: skip
 MEMBERS = 3
 WEIGHTS = DistillConfig(1.0, 0.7, 0.9, 2.0)
@@ -34,7 +34,7 @@ def batch() -> Batch:
     )
 
 
-def networks(kind: type[Student] | type[Teacher], config: NetworkConfig = WITHOUT_DROPOUT) -> list[Student | Teacher]:
+def networks(kind: type[Student] | type[Teacher], config: NetworkConfig = DETERMINISTIC) -> list[Student | Teacher]:
     return [kind(config).double() for _ in range(MEMBERS)]
 
 
@@ -65,12 +65,12 @@ def test_stack_outputs_and_statistics_equal_those_of_each_member(training: bool)
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_stack_steps_equal_those_of_each_member(kind: StudentKind) -> None:
     torch.manual_seed(1)
-    config = replace(WITHOUT_DROPOUT, student=kind, student_filters=0 if kind == "paper" else 6)
+    config = replace(DETERMINISTIC, student=kind, student_filters=0 if kind == "paper" else 6)
     students, teachers, training, quiz = networks(Student, config), networks(Teacher), batch(), batch()
-    student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", WITHOUT_DROPOUT)
+    student, teacher, pool = Stack(students), Stack(teachers), build_projection("pool", DETERMINISTIC)
     balance, one_by_one = (
         FeedbackConfig(hard=0.8, quiz=1.3),
-        torch.randn(MEMBERS, 6, WITHOUT_DROPOUT.teacher_feature).double(),
+        torch.randn(MEMBERS, 6, DETERMINISTIC.teacher_feature).double(),
     )
     teacher_output = Output(torch.randn(MEMBERS, 6, 2, 2).double(), one_by_one)
     feedback_step(student, teacher, sgd(student), sgd(teacher), training, quiz, 0.3, WEIGHTS, pool, balance)
@@ -93,7 +93,7 @@ def test_stack_loss_is_the_sum_over_members() -> None:
 
 
 def test_dropout_differs_by_member_and_is_off_in_evaluation() -> None:
-    config = replace(WITHOUT_DROPOUT, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
+    config = replace(DETERMINISTIC, head_dropout=0.3, block_dropout=0.1, classifier_dropout=0.5)
     torch.manual_seed(2)
     stack = Stack([Student(config).double()] * MEMBERS)
     same = torch.randn(1, 6, 40, dtype=torch.float64).expand(MEMBERS, 6, 40)

@@ -35,6 +35,7 @@ BAD = {
     "network.student_key_size": [-1],
     "network.student_ffn": [-1],
     "network.student_mix": [0, 4],
+    "network.student_noise": [-1, 256, "nan"],
     "split.folds": [1],
     "split.fold": [-1],
     "split.validation": [0.0, 1.0],

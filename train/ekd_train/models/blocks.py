@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ekd_edge.errors import ConfigError
 from ekd_train.models.config import NetworkConfig
-from ekd_train.models.layers import Dropout, Gate, dense, glorot, kernel_penalty
+from ekd_train.models.layers import Dropout, Gate, RoundingNoise, dense, glorot, kernel_penalty
 
 __all__ = [
     "Attention",
@@ -48,9 +48,10 @@ class Head(nn.Module):
     without folding, its gradient would consist of rounding errors.
     """
 
-    def __init__(self, config: NetworkConfig, rows: int) -> None:
+    def __init__(self, config: NetworkConfig, rows: int, noise_steps: float = 0.0) -> None:
         super().__init__()
         filters, kernel = config.filters, config.kernel
+        self.noise = RoundingNoise(noise_steps)
         self.temporal_conv = nn.Conv2d(1, filters, (1, kernel), stride=(1, config.stride))
         self.bn = nn.BatchNorm2d(filters, eps=_BN_EPSILON, momentum=_BN_UPDATE)
         self.spatial_conv = nn.Conv2d(filters, filters, (rows, 1))
@@ -71,9 +72,9 @@ class Head(nn.Module):
         return tokens
 
     def _train(self, signal: Tensor) -> Tensor:
-        hidden = self._normed_patches(signal)
+        hidden = self.noise(self._normed_patches(signal))
         spatial = self.spatial_conv.weight.squeeze(3).transpose(1, 2).flatten(1)
-        dropped: Tensor = self.dropout(F.linear(hidden, spatial, self.spatial_conv.bias))
+        dropped: Tensor = self.dropout(self.noise(F.linear(hidden, spatial, self.spatial_conv.bias)))
         return dropped
 
     def _normed_patches(self, signal: Tensor) -> Tensor:
@@ -212,8 +213,9 @@ class Encoder(nn.Module):
 class Score(nn.Module):
     """Score gate: tokens (B, T, F) -> factors (B, T, F): dense, batch norm, ReLU, dense, batch norm, gate."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, noise_steps: float = 0.0) -> None:
         super().__init__()
+        self.noise = RoundingNoise(noise_steps)
         self.dense1 = dense(config.filters, config.filters)
         self.bn1 = batch_norm(config.filters)
         self.dense2 = dense(config.filters, config.filters)
@@ -222,8 +224,9 @@ class Score(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
-        flat = tokens.flatten(0, 1)
-        score: Tensor = self.gate(self.bn2(self.dense2(F.relu(self.bn1(self.dense1(flat))))))
+        hidden = F.relu(self.bn1(self.dense1(tokens.flatten(0, 1))))
+        hidden = self.noise(hidden.view_as(tokens)).flatten(0, 1)
+        score: Tensor = self.gate(self.bn2(self.dense2(hidden)))
         return score.view_as(tokens)
 
 

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from ekd_train.models.config import GateKind
 
-__all__ = ["Dropout", "Gate", "dense", "glorot", "kernel_penalty"]
+__all__ = ["Dropout", "Gate", "RoundingNoise", "dense", "glorot", "kernel_penalty"]
+
+_INT8_STEPS = 255
 
 
 def glorot(weight: Tensor, fan_in: int, fan_out: int) -> None:
@@ -48,6 +50,31 @@ class Dropout(nn.Dropout):
         bits = torch.randint(-(2**63), 2**63 - 1, ((input.numel() + 3) // 4,), device=input.device)
         kept = bits.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))
+
+
+class RoundingNoise(nn.Module):
+    """Uniform noise in training that imitates the rounding of an activation to int8; nothing in inference.
+
+    An int8 step is the range of the batch's values, zero included, divided by 255. The noise of a channel is the same
+    at all tokens of a window, because rounding errors of a slow signal hardly differ between its tokens, so that their
+    mean does not cancel them. Students trained with it have margins that exceed the errors of int8, and narrow ranges.
+
+    steps: width of the noise in int8 steps; 0 for none.
+    """
+
+    def __init__(self, steps: float) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, tokens, channels), or (B, channels)."""
+        if not self.training or self.steps == 0:
+            return values
+        known = values.detach()
+        step = (known.amax().clamp(min=0) - known.amin().clamp(max=0)) / _INT8_STEPS
+        shape = (values.shape[0], 1, values.shape[2]) if values.dim() == 3 else values.shape
+        noise = torch.rand(shape, dtype=values.dtype, device=values.device) - 0.5
+        return values + noise * (self.steps * step)
 
 
 class _Softsign(torch.autograd.Function):

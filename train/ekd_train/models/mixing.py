@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ekd_train.models.blocks import batch_norm
 from ekd_train.models.config import NetworkConfig
-from ekd_train.models.layers import Dropout, dense, glorot
+from ekd_train.models.layers import Dropout, RoundingNoise, dense, glorot
 
 __all__ = ["MixBlock", "MixEncoder", "TokenMixing"]
 
@@ -44,13 +44,16 @@ class MixBlock(nn.Module):
         self.dense2 = dense(config.ffn, config.filters)
         self.bn2 = batch_norm(config.filters)
         self.dropout = Dropout(config.block_dropout)
+        self.noise = RoundingNoise(config.student_noise)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
-        tokens = tokens + self.dropout(self.mixing(tokens))
-        flat = tokens.flatten(0, 1)
-        hidden: Tensor = self.bn2(self.dense2(F.relu(self.bn1(self.dense1(flat)))))
-        mixed: Tensor = tokens + self.dropout(hidden.view_as(tokens))
+        batch, length, _ = tokens.shape
+        tokens = self.noise(tokens + self.dropout(self.noise(self.mixing(tokens))))
+        hidden = F.relu(self.bn1(self.dense1(tokens.flatten(0, 1))))
+        hidden = self.noise(hidden.view(batch, length, -1)).flatten(0, 1)
+        hidden = self.bn2(self.dense2(hidden)).view_as(tokens)
+        mixed: Tensor = self.noise(tokens + self.dropout(self.noise(hidden)))
         return mixed
 
 

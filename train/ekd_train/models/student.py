@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ekd_train.models.blocks import Classifiers, Encoder, Head, LinearClassifier, Score
 from ekd_train.models.config import NetworkConfig, Output
-from ekd_train.models.layers import dense
+from ekd_train.models.layers import RoundingNoise, dense
 from ekd_train.models.mixing import MixEncoder
 
 __all__ = ["DepthFusion", "Student"]
@@ -16,17 +16,18 @@ __all__ = ["DepthFusion", "Student"]
 class DepthFusion(nn.Module):
     """The sum over depths i of score_i(x_i) * x_i."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, noise_steps: float = 0.0) -> None:
         super().__init__()
+        self.noise = RoundingNoise(noise_steps)
         for number in range(1, config.depth + 1):
-            self.add_module(f"score{number}", Score(config))
+            self.add_module(f"score{number}", Score(config, noise_steps))
 
     def forward(self, depths: Sequence[Tensor]) -> Tensor:
         """Tensors (B, T, F), first block first -> (B, T, F)."""
         fused = torch.zeros(())
         for number, tokens in enumerate(depths, start=1):
-            gated = self.get_submodule(f"score{number}")(tokens) * tokens
-            fused = gated if number == 1 else fused + gated
+            gated = self.noise(self.get_submodule(f"score{number}")(tokens) * tokens)
+            fused = gated if number == 1 else self.noise(fused + gated)
         return fused
 
 
@@ -36,15 +37,19 @@ class Student(nn.Module):
     With the kind "paper" and one target it is the published student: 993,986 weights without the key biases, which
     have no effect. The other kinds classify the mean over tokens. If their tokens differ in width from the teacher's, a
     dense layer maps them to that width for the feature. Only distillation uses this layer; it is not exported.
+    The kind "edge" is trained with `RoundingNoise` at every activation that int8 rounds.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.shape = config, config.of_student
         shape = self.shape
-        self.gsr_head = Head(shape, rows=1)
-        self.gsr_encoder = MixEncoder(shape) if shape.student == "edge" else Encoder(shape, shape.depth)
-        self.depth_fusion = DepthFusion(shape)
+        edge = shape.student == "edge"
+        noise_steps = shape.student_noise if edge else 0.0
+        self.noise = RoundingNoise(noise_steps)
+        self.gsr_head = Head(shape, rows=1, noise_steps=noise_steps)
+        self.gsr_encoder = MixEncoder(shape) if edge else Encoder(shape, shape.depth)
+        self.depth_fusion = DepthFusion(shape, noise_steps)
         self.pooled = shape.student != "paper"
         if self.pooled:
             self.classifier = Classifiers(shape, shape.filters, LinearClassifier)
@@ -54,8 +59,9 @@ class Student(nn.Module):
 
     def forward(self, gsr: Tensor) -> Output:
         """Float windows (B, window_samples), normalized -> Output."""
-        tokens = self.depth_fusion(self.gsr_encoder(self.gsr_head(gsr.unsqueeze(1))))
-        logits = self.classifier(tokens.mean(1) if self.pooled else tokens.flatten(1))
+        noisy = self.noise(gsr.unsqueeze(2)).transpose(1, 2)
+        tokens = self.depth_fusion(self.gsr_encoder(self.gsr_head(noisy)))
+        logits = self.classifier(self.noise(tokens.mean(1)) if self.pooled else tokens.flatten(1))
         return Output(logits, self.to_teacher(tokens).flatten(1))
 
     def regularization(self) -> Tensor:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ekd_train.models.config import Output
+from ekd_train.models.layers import RoundingNoise
 from ekd_train.models.stacked import Network
 from ekd_train.settings.sections import DistillConfig, FeedbackConfig
 from ekd_train.training.distillation import DistillLoss, distill_loss, hard_loss
@@ -76,7 +77,7 @@ def feedback_gradient(
     """The exact gradient of the teacher's loss through one plain gradient step of a temporary student.
 
     Both networks stay in their mode, and their batch statistics are updated as by one training pass over `batch`. The
-    quiz pass has no dropout and changes no statistics. No weight and no .grad is changed. A rate of 0 gives the
+    quiz pass has no noise and no dropout, and changes no statistics. No weight and no .grad is changed. A rate of 0 gives the
     gradient of the teacher's own loss without feedback.
 
     Args:
@@ -107,7 +108,7 @@ def feedback_gradient(
     )
     pairs = list(zip(parameters.items(), gradient_steps, strict=False))
     temporary = {name: (p - rate * step).detach().requires_grad_() for (name, p), step in pairs}
-    with _without_dropout(student), torch.set_grad_enabled(has_feedback):
+    with _without_noise(student), torch.set_grad_enabled(has_feedback):
         quiz_loss = hard_loss(_call(student, temporary, quiz.gsr).logits, quiz.labels)
 
     if has_feedback:
@@ -193,8 +194,9 @@ def _call(student: Network, parameters: Mapping[str, Tensor], gsr: Tensor) -> Ou
 
 
 @contextmanager
-def _without_dropout(network: nn.Module) -> Iterator[None]:
-    active = [m for m in network.modules() if isinstance(m, nn.Dropout) and m.training]
+def _without_noise(network: nn.Module) -> Iterator[None]:
+    """Switch dropout and rounding noise off."""
+    active = [m for m in network.modules() if isinstance(m, nn.Dropout | RoundingNoise) and m.training]
     for module in active:
         module.eval()
     try:
