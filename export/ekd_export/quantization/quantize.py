@@ -13,9 +13,8 @@ from ekd_export.quantization.recipes import Recipe
 from ekd_train.data.windows import WindowSet
 from firmware_bridge.dependencies import install_command
 
-__all__ = ["CALIBRATION_METHOD", "CALIBRATION_WINDOWS", "calibration_windows", "fingerprint", "quantize"]
+__all__ = ["CALIBRATION_WINDOWS", "calibration_windows", "fingerprint", "quantize"]
 
-CALIBRATION_METHOD = "min-max"
 CALIBRATION_WINDOWS = 512
 
 

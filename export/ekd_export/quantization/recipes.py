@@ -4,7 +4,7 @@ BENCHMARKS.md has the size, speed and accuracy of each, and the reasons for the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -58,27 +58,46 @@ class Recipe:
         return self.kind == "int8"
 
 
+_STATIC = Recipe(
+    "static",
+    "int8",
+    "integers only; one scale for each channel of a weight; ranges that exclude the outermost 0.01 % of the calibrated "
+    "values",
+    ranges="percentile",
+    percentile=99.99,
+)
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            Recipe("static", "int8", "integers only; one scale for each channel of a weight, min-max ranges"),
-            Recipe("qat", "int8", "as static, with weights fine-tuned for quantization first", tuned=True),
+            _STATIC,
+            replace(
+                _STATIC,
+                name="qat",
+                about="as static, with weights fine-tuned for quantization first",
+                tuned=True,
+            ),
             Recipe("dynamic", "dynamic", "int8 weights; float activations, quantized at run time for matrix products"),
             Recipe("float16", "float16", "float16 weights, float arithmetic"),
             Recipe("float32", "float32", "as converted"),
-            Recipe("static-per-tensor", "int8", "as static, with one scale for each weight", weights="per-tensor"),
-            Recipe(
-                "static-percentile",
-                "int8",
-                "as static, with ranges that exclude the outermost 0.1 % of the calibrated values",
-                ranges="percentile",
+            replace(
+                _STATIC,
+                name="static-per-tensor",
+                about="as static, with one scale for each weight",
+                weights="per-tensor",
+            ),
+            Recipe("static-min-max", "int8", "as static, with ranges of all calibrated values"),
+            replace(
+                _STATIC,
+                name="static-percentile",
+                about="as static, with ranges that exclude the outermost 0.1 % of the calibrated values",
                 percentile=99.9,
             ),
         )
     }
 )
-"""Every recipe by its name; `ekd-export --int8` uses "static". The last two serve comparisons."""
+"""Every recipe by its name; `ekd-export --int8` uses "static". The last three serve comparisons."""
 
 
 def find_recipe(name: str) -> Recipe:

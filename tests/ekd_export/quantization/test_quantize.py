@@ -121,7 +121,7 @@ def test_percentile_narrows_a_range_widened_by_an_outlying_window(integer, windo
     close = replace(RECIPES["static-percentile"], percentile=95.0)
     widened, cut, usual = (
         Graph(quantize(integer, recipe, values))
-        for recipe, values in ((RECIPES["static"], planted), (close, planted), (close, windows.gsr[:64]))
+        for recipe, values in ((RECIPES["static-min-max"], planted), (close, planted), (close, windows.gsr[:64]))
     )
     wide, narrow, plain = (graph.scales(graph.input)[0] for graph in (widened, cut, usual))
     assert wide > 5 * narrow

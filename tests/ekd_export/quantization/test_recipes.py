@@ -10,7 +10,7 @@ from ekd_export.quantization.recipes import RECIPES, Recipe
 def test_recipes_are_keyed_by_their_names() -> None:
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert {"static", "qat", "dynamic", "float16", "float32"} < RECIPES.keys()
-    assert RECIPES["static"] == Recipe("static", "int8", RECIPES["static"].about, "per-channel", "min-max", 100.0)
+    assert RECIPES["static"] == Recipe("static", "int8", RECIPES["static"].about, "per-channel", "percentile", 99.99)
     assert [name for name, recipe in RECIPES.items() if recipe.tuned] == ["qat"]
 
 

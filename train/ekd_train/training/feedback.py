@@ -77,8 +77,8 @@ def feedback_gradient(
     """The exact gradient of the teacher's loss through one plain gradient step of a temporary student.
 
     Both networks stay in their mode, and their batch statistics are updated as by one training pass over `batch`. The
-    quiz pass has no noise and no dropout, and changes no statistics. No weight and no .grad is changed. A rate of 0 gives the
-    gradient of the teacher's own loss without feedback.
+    quiz pass has no noise, no dropout and changes no statistics. No weight and no .grad is changed. A rate of 0 gives
+    the gradient of the teacher's own loss without feedback.
 
     Args:
         student, teacher: both networks.
