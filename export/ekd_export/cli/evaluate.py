@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ekd_edge.formatting import change, origin, percent
 from ekd_export.evaluation.held_out import EvaluationReport, evaluate
+from ekd_train.data.left_out import share_of
 from firmware_bridge.cli.arguments import count
 from firmware_bridge.cli.program import Command, Program, run_program
 
@@ -55,6 +56,8 @@ def _to_text(report: EvaluationReport) -> str:
     lines = [
         f"{report.source}{origin(report.synthetic)}: {report.windows} windows of {len(report.subjects)} "
         f"unseen subjects{excluded}",
+        f"left out for signal quality: {share_of(report.left_out, report.left_out + report.windows, ' windows')}"
+        f"{origin(report.synthetic)}",
         "",
     ]
     width = max(len("always the larger class"), *(len(str(each.path)) for each in report.model_files))

@@ -26,7 +26,8 @@ class EvaluationReport:
     """Scores of each model file on the same windows, and a comparison of every further file with the first.
 
     source: the data as named; subjects: the evaluated ones; excluded: subjects left out because a model was trained,
-    validated or calibrated on them. windows: how many were evaluated. larger_class_accuracy: of each target, see
+    validated or calibrated on them. windows: how many were evaluated. left_out: how many more were left out for their
+    signal quality, because a device withholds their labels. larger_class_accuracy: of each target, see
     `ekd_export.evaluation.target_figures.larger_class_accuracy`.
     """
 
@@ -35,6 +36,7 @@ class EvaluationReport:
     subjects: tuple[str, ...]
     excluded: tuple[str, ...]
     windows: int
+    left_out: int
     larger_class_accuracy: tuple[float, ...]
     model_files: tuple[ModelFile, ...]
     scores: tuple[metrics.Scores, ...]
@@ -58,6 +60,7 @@ class EvaluationReport:
             "subjects": list(self.subjects),
             "excluded_subjects": list(self.excluded),
             "windows": self.windows,
+            "windows_left_out_for_signal_quality": self.left_out,
             "larger_class_accuracy": {
                 target.name: share
                 for target, share in zip(self.model_files[0].manifest.targets, self.larger_class_accuracy, strict=True)
@@ -105,6 +108,7 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
         subjects=windows.subjects,
         excluded=excluded,
         windows=len(windows),
+        left_out=sum(trial.windows for trial in windows.left_out),
         larger_class_accuracy=tuple(
             larger_class_accuracy(column, windows.subject, manifest.n_classes) for column in windows.labels.T
         ),

@@ -75,6 +75,7 @@ def test_text_has_a_table_with_intervals(exports, capsys) -> None:
     assert main([str(exports.float32.path), str(exports.int8.path)]) == 0
     out = capsys.readouterr().out
     assert "7 unseen subjects; 3 left out" in out
+    assert "left out for signal quality: 0 of " in out
     assert "95% interval" in out
     assert out.count("[synthetic data]") >= 5
     assert "agreement" in out

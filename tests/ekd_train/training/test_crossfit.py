@@ -36,7 +36,8 @@ def quiet(text: str) -> None: ...
 
 def test_predictions_come_from_a_teacher_that_was_not_trained_on_the_subject(tmp_path: Path) -> None:
     config = Cell("arousal", 0, 1).configure(TrainConfig.from_json(TINY))
-    training_data, _, network = _prepare(config, torch.device("cpu"), quiet, quiet)
+    prepared = _prepare(config, torch.device("cpu"), quiet, quiet)
+    training_data, network = prepared.training_data, prepared.network
     train = training_data.train
     (cross_fitted,) = cross_fit(training_data, network, config, tmp_path, [tmp_path], Silent())
     assert sorted(name for names in cross_fitted.held_out_subjects for name in names) == list(train.subjects)
