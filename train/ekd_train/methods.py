@@ -46,7 +46,7 @@ METHODS: Mapping[str, Method] = {
             "student-edge",
             "Edge student (GSR)",
             "none",
-            ("network.student=edge",),
+            ("network.student=edge", "student.choose_by=loss"),
             "the student of kind edge, trained on the labels only",
         ),
         Method(
@@ -75,7 +75,7 @@ METHODS: Mapping[str, Method] = {
             "kd-edge",
             "KD, edge student",
             "teacher",
-            (*_FIXED_TEACHER, "network.student=edge"),
+            (*_FIXED_TEACHER, "network.student=edge", "student.choose_by=loss"),
             "the student of kind edge, distilled",
         ),
         Method(

@@ -13,7 +13,11 @@ from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import Normalization, SignalSpec
 from ekd_train.settings.field import check_settings, setting
 
-__all__ = ["ComputeConfig", "DistillConfig", "FeedbackConfig", "SignalConfig", "StageConfig"]
+__all__ = ["ComputeConfig", "DistillConfig", "EpochScore", "FeedbackConfig", "SignalConfig", "StageConfig"]
+
+
+EpochScore = Literal["macro_f1", "loss"]
+"""The validation score by which a stage chooses its best epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,9 @@ class StageConfig:
     epochs: int = setting(30, "passes over the training subjects' windows", at_least=1)
     batch_size: int = setting(64, "windows per batch", at_least=2)
     learning_rate: float = setting(1e-4, "Adam's learning rate", above=0)
+    choose_by: EpochScore = setting(
+        "macro_f1", "validation score that chooses the epoch: the highest macro-F1 or the lowest loss"
+    )
     patience: int = setting(0, "epochs without a better validation score that end the stage; 0 for never", at_least=0)
 
     def __post_init__(self) -> None:

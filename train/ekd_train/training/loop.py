@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ekd_edge.atomic_files import append_line
 from ekd_train.checkpoint import checkpoint_path, load_meta, load_state, save_state
+from ekd_train.settings.sections import EpochScore
 
 __all__ = ["EpochRecord", "Fitted", "Reporter", "RunReporter", "SilentReporter", "Stage", "fit", "seed_of"]
 
@@ -80,10 +81,11 @@ class Stage:
         batches and dropout masks as long as they make the same draws.
     identity: hash of everything that the weights depend on; a checkpoint with another identity is ignored.
     modules, optimizers: everything with state that a checkpoint must hold, by name.
-    keep: the module whose best epoch, by validation macro-F1 then loss, is the stage's result.
+    keep: the module whose best epoch, by `choose_by`, is the stage's result.
     run_epoch: (epoch, on_batch) -> mean losses; draws all randomness from torch's global generator.
     validate: () -> scores of each trained network, at least "macro_f1" and "loss".
     patience: epochs without a better score after which the stage ends early; 0 means never.
+    choose_by: the validation score of the best epoch: the highest macro-F1 (then the lowest loss), or the lowest loss.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Stage:
     run_epoch: Callable[[int, Callable[[], None]], Mapping[str, float]]
     validate: Callable[[], Sequence[Mapping[str, float]]]
     patience: int = 0
+    choose_by: EpochScore = "macro_f1"
 
 
 def seed_of(*parts: object) -> int:
@@ -154,7 +157,8 @@ def fit(stage: Stage, folder: Path, seed: int, reporter: Reporter) -> tuple[Fitt
         for number, (history, validation) in enumerate(zip(histories, scores, strict=True)):
             if _is_over(stage, history, epoch):
                 continue
-            better = not history or _rank(validation) > _rank(_best(history).validation)
+            rank = _rank(validation, stage.choose_by)
+            better = not history or rank > _rank(_best(history).validation, stage.choose_by)
             history.append(EpochRecord(stage.name, epoch, dict(losses), dict(validation), better))
             new_records.append(history[-1])
             if better:
@@ -194,8 +198,9 @@ def _keep(best: dict[str, Tensor], network: nn.Module, member: int | None) -> No
 
 
 def _best(history: Sequence[EpochRecord]) -> EpochRecord:
-    return max(history, key=lambda record: _rank(record.validation))
+    return next(record for record in reversed(history) if record.best)
 
 
-def _rank(validation: Mapping[str, float]) -> tuple[float, float]:
-    return validation["macro_f1"], -validation["loss"]
+def _rank(validation: Mapping[str, float], choose_by: EpochScore) -> tuple[float, float]:
+    loss = -validation["loss"]
+    return (validation["macro_f1"], loss) if choose_by == "macro_f1" else (loss, 0.0)

@@ -87,6 +87,7 @@ def train_teacher(
         run_epoch=run_epoch,
         validate=lambda: validate(teacher, training_data),
         patience=config.teacher.patience,
+        choose_by=config.teacher.choose_by,
     )
     return teacher, fit(stage, folder, config.seed, reporter)
 
@@ -174,6 +175,7 @@ def train_student(
         run_epoch=run_epoch,
         validate=lambda: validate(student, training_data),
         patience=config.student.patience,
+        choose_by=config.student.choose_by,
     )
     return student, fit(stage, folder, config.seed, reporter)
 
