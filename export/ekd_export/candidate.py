@@ -20,6 +20,7 @@ from ekd_export.convert.tflite import convert, student_logits, torch_logits
 from ekd_export.evaluation.leakage import with_window_hashes
 from ekd_export.inputs import LABELS, ExportInputs
 from ekd_export.quantization.audit import Audit, audit, check_classes, read_quantization
+from ekd_export.quantization.bias_correction import correct_bias
 from ekd_export.quantization.qat import fine_tune
 from ekd_export.quantization.quantize import fingerprint, quantize
 from ekd_export.quantization.recipes import Recipe
@@ -34,8 +35,8 @@ _CONVERSION_WINDOWS = 16
 class Candidate:
     """A verified model whose manifest has no evaluation yet.
 
-    audit: the contents of its flatbuffer. float_flatbuffer: the float model that was quantized, or the model itself
-    where the recipe does not quantize.
+    audit: the contents of its flatbuffer. float_flatbuffer: the float model before bias correction and quantization, or
+    the model itself where the recipe does not quantize.
     """
 
     model_file: ModelFile
@@ -79,9 +80,21 @@ def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str]
     if recipe.calibrated:
         subjects = len(inputs.train.subjects)
         notify(f"quantizing to int8 with {len(calibration)} windows of {subjects} training subjects ...")
-    flatbuffer = quantize(float_flatbuffer, recipe, calibration)
-    audited = audit(flatbuffer, recipe.kind)
     manifest = replace(manifest, kind=recipe.kind, recipe=recipe.name)
+    candidate = _quantized(inputs, recipe, manifest, float_flatbuffer)
+    exact = student_logits(inputs.student, calibration)
+    if recipe.kind == "int8":
+        corrected = correct_bias(folded, candidate.predict(calibration), exact)
+        again = convert(corrected, run.network.window_samples)
+        candidate = replace(_quantized(inputs, recipe, manifest, again), float_flatbuffer=float_flatbuffer)
+    check_classes(run.network.targets, exact, candidate.predict(calibration))
+    return candidate
+
+
+def _quantized(inputs: ExportInputs, recipe: Recipe, manifest: Manifest, float_flatbuffer: bytes) -> Candidate:
+    """Quantize the float model, audit and verify the result."""
+    run, calibration = inputs.run, inputs.calibration
+    flatbuffer = quantize(float_flatbuffer, recipe, calibration)
     if recipe.kind == "int8":
         manifest = replace(
             manifest,
@@ -94,9 +107,7 @@ def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str]
                 sha256=fingerprint(calibration),
             ),
         )
-    candidate = Candidate(_verified(flatbuffer, manifest), audited, float_flatbuffer)
-    check_classes(run.network.targets, student_logits(inputs.student, calibration), candidate.predict(calibration))
-    return candidate
+    return Candidate(_verified(flatbuffer, manifest), audit(flatbuffer, recipe.kind), float_flatbuffer)
 
 
 def float_manifest(inputs: ExportInputs) -> Manifest:
@@ -131,7 +142,10 @@ def float_model_file(inputs: ExportInputs, candidate: Candidate) -> ModelFile:
 
 
 def requantized(candidate: Candidate, recipe: Recipe, calibration: NDArray[np.float32]) -> Candidate:
-    """The candidate's float model, quantized by the same recipe with other calibration windows (n, window_samples)."""
+    """The candidate's float model, quantized by the same recipe with other calibration windows (n, window_samples).
+
+    Its bias is not corrected, so that it changes no fewer classes than the candidate does for unseen people.
+    """
     flatbuffer = quantize(candidate.float_flatbuffer, recipe, calibration)
     manifest = replace(candidate.model_file.manifest, quantization=read_quantization(flatbuffer))
     return Candidate(_verified(flatbuffer, manifest), candidate.audit, candidate.float_flatbuffer)
