@@ -51,7 +51,7 @@ def config() -> TrainConfig:
         "data": SOURCE,
         "targets": list(TARGETS),
         "high": "at-or-above",
-        "signal": {"rate_hz": "16", "window_s": 16.0, "hop_s": 4.0},
+        "signal": {"rate_hz": "16", "window_s": 16.0, "hop_s": 4.0, "bound": "none"},
         "network": {"filters": 16, "heads": 2, "key_size": 8, "ffn": 16, "depth": 2},
     }
     return TrainConfig.from_json(tables)

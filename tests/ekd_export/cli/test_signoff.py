@@ -17,12 +17,12 @@ from ekd_train.run import Run
 
 def test_loss_within_the_allowance_is_signed_off(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "a.tflite"
-    assert main([str(run.path), "--int8", "--max-drop", "0.4", "-o", str(output), "--json"]) == 0
+    assert main([str(run.path), "--int8", "--max-drop", "0.5", "-o", str(output), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["verdict"]["result"] == "passed"
     manifest = load_model_file(output).manifest
     assert manifest.signoff is not None
-    assert (manifest.signoff.passed, manifest.signoff.max_drop) == (True, 0.4)
+    assert (manifest.signoff.passed, manifest.signoff.max_drop) == (True, 0.5)
     assert json.loads(output.with_suffix(".json").read_text())["verdict"] == result["verdict"]
     assert "PASSED" in output.with_suffix(".html").read_text()
     assert manifest.evaluation is not None
