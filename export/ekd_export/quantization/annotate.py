@@ -15,6 +15,7 @@ from torch.fx import GraphModule, Node
 
 from ekd_edge.errors import ExportError
 from ekd_edge.native_output import quiet
+from ekd_export.quantization.ranges import has_scale
 from ekd_export.quantization.recipes import Recipe
 from firmware_bridge.dependencies import install_command
 
@@ -74,18 +75,29 @@ class FakeQuantized:
         self.weights: dict[str, Tensor] = dict(self.module.named_parameters())
         for weight in self.weights.values():
             weight.requires_grad_(True)
+        self._percentile = recipe.percentile
+        self._activations = [each for each in self._quantizers() if each.qscheme == torch.per_tensor_affine]
+        for each in self._activations:
+            each.disable_observer()
         self.enable(False)
 
     def measure(self, windows: Tensor) -> None:
-        """Measure the ranges of all activations on these windows, in float, as calibration does; then round again."""
-        activations = list(self._activations())
-        for each in activations:
-            each.activation_post_process.reset_min_max_vals()
-            each.enable_observer()
+        """Set the scales of all activations from these windows, computed in float, as calibration does; then round.
+
+        All values are kept until the quantiles are taken: about 200 MB for 512 windows and the student `edge`.
+        """
+        seen: dict[nn.Module, list[Tensor]] = {each: [] for each in self._activations}
+
+        def keep(module: nn.Module, values: tuple[Tensor]) -> None:
+            seen[module].append(values[0].flatten())
+
+        hooks = [each.register_forward_pre_hook(keep) for each in self._activations]
         self.enable(False)
         self.logits(windows)
-        for each in activations:
-            each.disable_observer()
+        for hook in hooks:
+            hook.remove()
+        for quantizer, parts in seen.items():
+            _set_scale(quantizer, *_range(torch.cat(parts), self._percentile))
         self.enable(True)
 
     def copy_weights(self) -> dict[str, Tensor]:
@@ -101,9 +113,6 @@ class FakeQuantized:
         """Round weights and activations, or compute in float."""
         for each in self._quantizers():
             each.enable_fake_quant(enabled)
-
-    def _activations(self) -> Iterator[Any]:
-        return (each for each in self._quantizers() if each.qscheme == torch.per_tensor_affine)
 
     def _quantizers(self) -> Iterator[Any]:
         return (each for each in self.module.modules() if hasattr(each, "fake_quant_enabled"))
@@ -165,6 +174,24 @@ class _Annotations:
             spec(observer.MinMaxObserver, -128, torch.per_tensor_affine),
             spec(watcher, -127, scheme, **current),
         )
+
+
+def _range(values: Tensor, percentile: float) -> tuple[float, float]:
+    """The range of values (n,), as `ekd_export.quantization.ranges` computes it."""
+    count = 1 + int((1 - percentile / 100) / 2 * len(values))
+    low, high = -float((-values).topk(count).values[-1]), float(values.topk(count).values[-1])
+    return (low, high) if has_scale(low, high) else (float(values.min()), float(values.max()))
+
+
+def _set_scale(quantizer: Any, low: float, high: float) -> None:
+    """Set scale and zero point as ai-edge-quantizer does, in float64.
+
+    torchao computes them in float32, which puts the zero point of a symmetric range, such as that of hardtanh, one off.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / 255, _SMALLEST_SCALE)
+    quantizer.scale.fill_(scale)
+    quantizer.zero_point.fill_(max(-128, min(127, round(-128 - low / scale))))
 
 
 def _exported(student: nn.Module, window_samples: int, batch: Any) -> GraphModule:

@@ -23,9 +23,9 @@ from ekd_export.quantization.recipes import RECIPES, Recipe
 __all__ = ["EPOCHS", "fake_quantized_logits", "fine_tune"]
 
 EPOCHS = 8
-_BATCH = 64
+_BATCH = 32
 _WINDOWS = 4096
-_RATE = 3e-4
+_RATE = 1e-4
 _FAR = 0.05
 """Weight of a window whose margin is far from zero; one with a margin of zero weighs 1 more."""
 _LINEAR = 0.1
@@ -51,8 +51,8 @@ def fine_tune(
 
     The loss is the error of margins, the differences of a target's logits: smooth L1 between the fake-quantized and the
     float student, with a higher weight on windows whose margin is near zero, since rounding changes the class of
-    these. No label is used. Activation ranges are the minima and maxima on the calibration windows, measured
-    before every epoch. The epoch with the lowest loss on the validation windows is kept; epoch 0, the untuned student,
+    these. No label is used. Activation ranges are those of the recipe on the calibration windows, measured before every
+    epoch. The epoch with the lowest loss on the validation windows is kept; epoch 0, the untuned student,
     is one of the choices.
 
     Args:

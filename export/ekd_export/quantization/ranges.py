@@ -9,7 +9,7 @@ from ekd_edge.errors import DataError
 from ekd_export.quantization.audit import layer_of
 from ekd_export.quantization.interpret import Graph
 
-__all__ = ["activation_ranges"]
+__all__ = ["activation_ranges", "has_scale"]
 
 _SMALLEST_RANGE = 1e-9
 
@@ -52,13 +52,13 @@ def activation_ranges(
     ranges = {}
     for index, name in activations.items():
         low, high = -float(lowest[index][0]), float(highest[index][0])
-        if not _has_scale(low, high):
+        if not has_scale(low, high):
             low, high = -float(lowest[index].max()), float(highest[index].max())
         if not np.isfinite([low, high]).all():
             raise DataError(
                 f"{layer_of(name)} computes NaN or infinity on a calibration window: train the student again"
             )
-        if not _has_scale(low, high):
+        if not has_scale(low, high):
             raise DataError(
                 f"{layer_of(name)} is zero in every calibration window, which leaves it without an int8 scale: "
                 "calibrate on more recordings, or train longer"
@@ -67,7 +67,7 @@ def activation_ranges(
     return ranges
 
 
-def _has_scale(low: float, high: float) -> bool:
+def has_scale(low: float, high: float) -> bool:
     """Whether a range has an int8 scale: ranges are extended to zero, so that of a nonzero constant has one."""
     return max(high, 0.0) - min(low, 0.0) > _SMALLEST_RANGE
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ekd_edge.errors import ExportError
 from ekd_export.convert.fold import InferenceStudent
-from ekd_export.quantization.annotate import FakeQuantized, check_tunable
+from ekd_export.quantization.annotate import FakeQuantized, _range, check_tunable
 from ekd_export.quantization.recipes import RECIPES
 
 SAMPLES = 12
@@ -83,6 +83,27 @@ def test_ranges_are_those_of_the_last_windows_measured() -> None:
     twice.logits(50 * windows)
     twice.measure(windows)
     assert torch.equal(once.logits(windows), twice.logits(windows))
+
+
+def test_zero_point_of_a_symmetric_range_is_zero() -> None:
+    quantized = FakeQuantized(Gated(), SAMPLES, RECIPES["qat"])
+    quantized.measure(100 * torch.randn(200, SAMPLES, generator=torch.Generator().manual_seed(0)))
+    gates = [
+        each.zero_point.item()
+        for each in quantized.module.modules()
+        if hasattr(each, "fake_quant_enabled") and each.scale.tolist() == pytest.approx([2 / 255])
+    ]
+    assert gates == [0]
+
+
+def test_range_is_that_of_calibration() -> None:
+    values = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    quantiles = torch.quantile(values, torch.tensor([0.0005, 0.9995]))
+    assert _range(values, 99.9) == pytest.approx(quantiles.tolist(), abs=0.01)
+    assert _range(values, 100) == (values.min().item(), values.max().item())
+    rare = torch.zeros(100_000)
+    rare[7] = 2
+    assert _range(rare, 99.9) == (0, 2), "percentiles would leave no range"
 
 
 def test_weights_are_a_copy_with_the_names_of_the_student() -> None:

@@ -76,7 +76,7 @@ def student() -> Hard:
 @pytest.fixture(scope="module")
 def tuned(student) -> tuple[Hard, list[str]]:
     lines: list[str] = []
-    return _tune(student, notify=lines.append, epochs=16), lines
+    return _tune(student, notify=lines.append, epochs=40), lines
 
 
 def test_tuning_reduces_the_margin_error(student, tuned) -> None:
@@ -91,9 +91,9 @@ def test_tuning_reduces_the_margin_error(student, tuned) -> None:
 def test_tuned_student_is_closer_to_the_float_one_in_int8(student, tuned) -> None:
     exact = torch_logits(student, VALIDATION)
     before, after = (_run(quantize(convert(each, 64), RECIPE, TRAIN), VALIDATION) for each in (student, tuned[0]))
-    assert _noise(_margins(exact), _margins(after)) < 0.9 * _noise(_margins(exact), _margins(before))
+    assert _noise(_margins(exact), _margins(after)) < 0.6 * _noise(_margins(exact), _margins(before))
     same = [(_pairs(exact).argmax(2) == _pairs(logits).argmax(2)).mean() for logits in (before, after)]
-    assert same[1] >= same[0]
+    assert same[1] >= same[0] - 0.02
     assert same[0] < 0.95, "the student is not hard to quantize"
 
 
@@ -130,14 +130,15 @@ def test_edge_student_is_tuned(windows, random_student) -> None:
     shape = NetworkConfig(student="edge", window_samples=samples, targets=targets, student_filters=12, depth=2)
     folded = fold(random_student(shape, windows.gsr), integer=True)
     train, validation = windows.gsr[::2], windows.gsr[1::4]
-    tuned = fine_tune(folded, train, train, validation, seed=0, notify=str)
+    tuned = fine_tune(folded, train, train, validation, seed=0, notify=str, epochs=20)
     assert not any(weight.requires_grad for weight in tuned.parameters())
     rounded = fake_quantized_logits(folded, train, validation)
     real = _run(quantize(convert(folded, samples), RECIPES["static"], train), validation)
     exact = torch_logits(folded, validation)
     assert _noise(rounded, real) < 0.5 * _noise(exact, real)
     after = fake_quantized_logits(tuned, train, validation)
-    assert _noise(_margins(exact), _margins(after)) < _noise(_margins(exact), _margins(rounded))
+    before, after = (_noise(_margins(exact), _margins(logits)) for logits in (rounded, after))
+    assert after < 0.9 * before, (before, after)
 
 
 def test_missing_windows_are_refused(student) -> None:
