@@ -5,7 +5,10 @@ half on two cores) on synthetic data, and on people with --stress-predict FOLDER
 writes. `noninferior_*` is 1 if the 95 % interval of (edge in int8 - paper in float32), paired over test subjects, is
 above -1 point of accuracy.
 
-    python -m benchmarks.bench_int8 [--parts speed profile export accuracy] [--stress-predict FOLDER] [--seeds 3]
+The part `agreement` trains and exports the preset edge on five random splits of each dataset (about 15 minutes);
+`signoff` simulates the sign-off on models that harm a few people.
+
+    python -m benchmarks.bench_int8 [--parts PART ...] [--stress-predict FOLDER] [--seeds 3]
 """
 
 import subprocess
@@ -20,14 +23,16 @@ from numpy.typing import NDArray
 
 from benchmarks.bench import options_of, ratio, table, write
 from benchmarks.int8_accuracy import STUDIES, Scores, change, evaluate_study, in_points, mean, noninferior
+from benchmarks.int8_agreement import SPLITS, average, evaluate_splits
 from benchmarks.int8_profile import peak_gmacs, profile
 from benchmarks.int8_speed import flatbuffers, measure, untrained
+from benchmarks.signoff_simulation import SCENARIOS, SUBJECTS, false_pass_rate
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from firmware_bridge.synthesis import simulated_blocks
 
-PARTS = ("speed", "profile", "export", "accuracy")
+PARTS = ("speed", "profile", "export", "agreement", "signoff", "accuracy")
 MARGIN = 0.01
 STRESS_PREDICT = "build/stress_predict"
 Figures = dict[str, str | int | float]
@@ -55,6 +60,12 @@ def main() -> None:
         figures |= where_the_time_goes()
     if "export" in options.parts:
         figures |= whole_export(options.run)
+    if "agreement" in options.parts:
+        figures |= agreement("synthetic", "synthetic?subjects=40", "arousal")
+        if options.stress_predict:
+            figures |= agreement("stress_predict", f"recordings:{options.stress_predict}", "stress")
+    if "signoff" in options.parts:
+        figures |= false_pass()
     if "accuracy" in options.parts:
         for name in STUDIES:
             if name == "stress_predict" and not options.stress_predict:
@@ -151,6 +162,47 @@ def whole_export(run: Path | None) -> Figures:
     seconds = time.perf_counter() - start
     print(f"convert, quantize and sign off: {seconds:.1f} s")
     return {"export_s": seconds}
+
+
+def agreement(name: str, data: str, target: str) -> Figures:
+    """Compare int8 with the float student, and today's preset with the earlier settings, on test subjects."""
+    earlier, today = evaluate_splits(name, data, target)
+    figures: Figures = {}
+    kind = "SYNTHETIC data" if name == "synthetic" else "people (Stress-Predict)"
+    print(f"\nint8 and float32 of the edge student on test subjects, {kind}, {SPLITS} random splits")
+    rows: list[list[object]] = []
+    for settings, found in (("earlier settings", earlier), ("preset edge", today)):
+        same = average(found.same)
+        rows.append(
+            [settings, *in_points(same), f"{100 * min(found.same.values()):.2f}",
+             *in_points(change(found.accuracy, found.int8_accuracy)),
+             *in_points(change(found.macro_f1, found.int8_macro_f1)),
+             f"{100 * average(found.accuracy).mean:.2f}", f"{100 * average(found.macro_f1).mean:.2f}"]
+        )  # fmt: skip
+    header = [
+        "", "same class %", "95 %", "worst", "accuracy int8 - float", "95 %", "macro-F1 int8 - float", "95 %",
+        "accuracy", "macro-F1",
+    ]  # fmt: skip
+    print(table(header, rows))
+    for score in ("accuracy", "macro_f1"):
+        change_of_float = change(getattr(earlier, score), getattr(today, score))
+        figures[f"float_{score}_change_{name}"] = change_of_float.mean
+        print(f"float student, preset against earlier settings, {score}: {' '.join(in_points(change_of_float))} points")
+        figures[f"{score}_change_{name}"] = change(getattr(today, score), getattr(today, f"int8_{score}")).mean
+    same = average(today.same)
+    assert same.low is not None
+    figures |= {f"agreement_{name}": same.mean, f"agreement_{name}_low": same.low}
+    if name == "stress_predict":
+        figures["agreement_worst_person"] = min(today.same.values())
+    return figures
+
+
+def false_pass(draws: int = 1000) -> Figures:
+    """Simulate the sign-off where some people lose much and the mean loss exceeds the allowance."""
+    skewed = [name for name, scenario in SCENARIOS.items() if scenario.normal_sd is None]
+    worst = max(false_pass_rate(name, subjects, draws) for name in skewed for subjects in SUBJECTS)
+    print(f"\nsign-off: PASSED in at most {worst:.2%} of {draws} draws of a harmful model, by scenario (limit 2.5 %)")
+    return {"false_pass_skewed": worst}
 
 
 def accuracy(name: str, exams: Scores) -> Figures:
