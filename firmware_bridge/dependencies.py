@@ -48,6 +48,7 @@ _OPTIONAL = {
     "litert_torch": ("litert-torch", "export"),
     "ai_edge_quantizer": ("ai-edge-quantizer", "export"),
     "torchao": ("torchao", "export"),
+    "ai_edge_litert": ("ai-edge-litert", "export"),
     "edfio": ("edfio", "edf"),
     "packaging": ("packaging", "bundle"),
     "pip": ("pip", "bundle"),
@@ -58,7 +59,9 @@ _OPTIONAL = {
     "ray": ("ray", "cluster"),
     "shtab": ("shtab", "completion"),
 }
-"""Maps the import name of each optional package to its distribution name and the extra of ekd that installs it."""
+"""Maps the import name of each optional package to its distribution name and the extra of ekd that installs it.
+
+The TFLite runtime of the device is in `PACKAGES`: an import error of ai_edge_litert names the extra of the device."""
 
 _PROCESSORS = {3: "32-bit x86", 40: "32-bit ARM", 62: "x86-64", 183: "64-bit ARM", 243: "RISC-V"}
 _ELF_MACHINE = slice(18, 20)
@@ -116,7 +119,8 @@ def require_packages(purpose: str, *packages: str) -> None:
     """
     missing = [package for package in packages if PathFinder.find_spec(package) is None]
     if missing:
-        names = " and ".join(_OPTIONAL[package][0] for package in missing)
+        *others, last = (_OPTIONAL[package][0] for package in missing)
+        names = f"{', '.join(others)} and {last}" if others else last
         is_or_are = "is" if len(missing) == 1 else "are"
         extra = _OPTIONAL[missing[0]][1]
         raise ConfigError(f"{purpose} needs {names}, which {is_or_are} not installed: run `{install_command(extra)}`")

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["export", "open_run"]
 
 _RUNS = "runs"
+_PACKAGES = (
+    "litert_torch",
+    "ai_edge_quantizer",
+    "torchao",
+    "ai_edge_litert",
+    "torch",
+    "safetensors",
+    "matplotlib",
+)
+"""Import names of the packages of the extra `export`."""
 
 
 def export(
@@ -55,7 +65,7 @@ def export(
         check_max_drop(max_drop)
         if chosen.kind == "float32":
             raise ConfigError("an allowed drop is a limit on what quantization costs: export with --int8")
-    require_packages("ekd-export", "litert_torch", "ai_edge_quantizer", "torchao", "torch", "safetensors", "matplotlib")
+    require_packages("ekd-export", *_PACKAGES)
     if onnx:
         require_packages("--onnx", "onnx", "onnxscript", "onnxruntime")
     opened = open_run(run) if isinstance(run, str | Path) else run
@@ -68,9 +78,10 @@ def export(
 def open_run(path: Path | str | None = None) -> "Run":
     """Open a run folder; None is the newest one in runs/.
 
-    Raises ConfigError where there is none, with the nearest name in runs/, and where torch is not installed.
+    Raises ConfigError where there is none, with the nearest name in runs/, and where a package of the extra `export`
+    is not installed.
     """
-    require_packages("ekd-export", "torch", "safetensors")
+    require_packages("ekd-export", *_PACKAGES)
     with quiet():
         from ekd_train.run import Run, newest_run
     if path is None:

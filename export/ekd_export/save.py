@@ -5,14 +5,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ekd_edge.atomic_files import cannot_write, pending_file, write_whole
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile, load_model_file, save_model_file
 from ekd_edge.model.manifest import SignOff
-from ekd_export.candidate import Candidate
 from ekd_export.report.html import render_page
+
+if TYPE_CHECKING:
+    from ekd_export.candidate import Candidate
 
 __all__ = ["check_output", "json_path", "onnx_path", "page_path", "write_export", "write_signer"]
 
@@ -44,7 +46,9 @@ def check_output(output: Path, onnx: bool = False) -> None:
             raise ConfigError(f"{path} is a folder, where a file would be written: name another one with -o")
 
 
-def write_export(output: Path, candidate: Candidate, report: Mapping[str, Any], onnx: bytes | None = None) -> ModelFile:
+def write_export(
+    output: Path, candidate: "Candidate", report: Mapping[str, Any], onnx: bytes | None = None
+) -> ModelFile:
     """Write the model file, the report as .html and .json, and the ONNX file.
 
     All files are written under temporary names and synced before the first rename, which is the model file's.

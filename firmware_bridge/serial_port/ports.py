@@ -27,6 +27,7 @@ PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 _HANDLERS = "firmware_bridge.emulation.serial_urls"
 _READ_S, _WRITE_S = 0.1, 1.0
 _READ_BYTES = 1 << 16
+_SIMULATED = "sim://"
 _BUSY = (errno.EAGAIN, errno.EBUSY)
 
 
@@ -82,7 +83,8 @@ def check_port(url: str) -> None:
         return
     path = Path(url)
     if not path.exists():
-        raise PortError(f"{url} does not exist; {_ports_here()}")
+        simulated = f"; did you mean {_SIMULATED}?" if url.rstrip(":/") == "sim" else ""
+        raise PortError(f"{url} does not exist; {_ports_here()}{simulated}")
     if not path.is_char_device():
         raise PortError(f"{url} is not a serial port: name a port, or replay the file as a recording")
     if not os.access(path, os.R_OK | os.W_OK):
@@ -100,7 +102,8 @@ def open_port(url: str, baud: int) -> Any:
     try:
         return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=_WRITE_S, exclusive=True)
     except ValueError as error:
-        raise PortError(f"cannot open {url}: {error}; check the port and the baud rate") from error
+        remedy = "" if url.startswith("sim://") else "; check the port and the baud rate"
+        raise PortError(f"cannot open {url}: {error}{remedy}") from error
     except PORT_FAULTS as error:
         raise PortError(_why(url, error)) from error
 

@@ -176,6 +176,7 @@ def test_notes_on_the_data_are_printed(run: Run, tmp_path, monkeypatch, capsys) 
         ("torch", [], "torch"),
         ("litert_torch", [], "litert-torch"),
         ("torchao", [], "torchao"),
+        ("ai_edge_litert", [], "ai-edge-litert"),
         ("onnx", ["--onnx"], "onnx"),
     ],
 )

@@ -140,6 +140,10 @@ def test_require_packages_names_all_that_are_missing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(ConfigError, match=r"^--onnx needs onnx and onnxscript, which are not installed"):
         require_packages("--onnx", "onnx", "onnxscript")
+    with pytest.raises(ConfigError, match=r"^training needs torch, safetensors and rich, which are not installed"):
+        require_packages("training", "torch", "safetensors", "rich")
+    with pytest.raises(ConfigError, match=r"^an export needs ai-edge-litert, which is .*\[export\]'`$"):
+        require_packages("an export", "ai_edge_litert")
     with pytest.raises(ConfigError, match=r"^--ray needs ray, which is not installed: run `.*\[cluster\]'`$"):
         require_packages("--ray", "ray")
 

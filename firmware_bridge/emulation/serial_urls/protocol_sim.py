@@ -26,11 +26,14 @@ from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.rates import exact_rate
+from firmware_bridge.suggestions import did_you_mean
 from firmware_bridge.synthesis import simulated_blocks
 
 __all__ = ["Serial"]
 
 _WAITING_BYTES = 1 << 16
+_KEYS = {"rate", "seed", "speed", "format", "seconds"}
+_USAGE = "write sim:// or sim://?rate=128&seed=1&speed=1&format=ekd&seconds=60"
 _BLOCK_SAMPLES = 64
 
 
@@ -118,8 +121,11 @@ class Serial(SerialBase):  # type: ignore[misc]
 def _parse(url: str) -> _Simulation:
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    if parts.netloc or parts.path.strip("/") or given.keys() - {"rate", "seed", "speed", "format", "seconds"}:
-        raise ValueError("write sim:// or sim://?rate=128&seed=1&speed=1&format=ekd&seconds=60")
+    unknown = sorted(given.keys() - _KEYS)
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r}: {_USAGE}{did_you_mean(unknown[0], sorted(_KEYS))}")
+    if parts.netloc or parts.path.strip("/"):
+        raise ValueError(_USAGE)
     default = _Simulation()
     try:
         simulation = _Simulation(

@@ -70,7 +70,8 @@ def test_link_to_a_port_opens(node: str, tmp_path: Path) -> None:
         ("sim://?speed=-1", "must not be negative"),
         ("sim://?format=xml", "unknown format"),
         ("sim://?seconds=0", "seconds of sim://"),
-        ("sim://?volume=11", "write sim://"),
+        ("sim://?volume=11", "unknown option 'volume': write sim://"),
+        ("sim://?sed=4", r"unknown option 'sed': write sim:// .*; did you mean seed\?$"),
         ("sim://somewhere", "write sim://"),
     ],
 )
@@ -78,6 +79,12 @@ def test_invalid_urls_are_refused(url: str, reason: str) -> None:
     check_port(url)
     with pytest.raises(PortError, match=reason):
         open_port(url, 115200)
+
+
+@pytest.mark.parametrize("name", ["sim", "sim:", "sim:/"])
+def test_incomplete_name_of_the_simulated_sensor_is_completed(name: str) -> None:
+    with pytest.raises(PortError, match=r"does not exist; .*; did you mean sim://\?$"):
+        check_port(name)
 
 
 def test_impossible_baud_rate_is_refused(node: str) -> None:
