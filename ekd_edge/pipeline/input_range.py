@@ -25,10 +25,10 @@ _MINUTES: Final = 60
 """The last hour: bounds the memory to one entry a minute."""
 
 _PROBLEM_SHARE, _END_SHARE = 0.05, 0.025
-"""Share of clipped samples above which the input has a problem, and below which a new problem is notified again."""
+"""Share of clipped samples above which the input has a problem, and below which the next problem is notified."""
 
 _LEAST_MINUTES: Final = 10
-"""Length of the signal from which the share is judged."""
+"""Shortest signal, in minutes, whose share is compared with `_PROBLEM_SHARE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ class InputStatistics:
 
 
 class InputRangeCounter:
-    """Counts clipped samples in one sensor's windows; each sample once, though windows overlap.
+    """Counts the clipped samples of one sensor's windows; a sample of several windows is counted once.
 
-    Time is the signal's: gaps and pauses of the sensor are not part of the hour. `count` is called by one thread;
+    The hour is an hour of signal, without gaps and pauses of the sensor. `count` is called by one thread;
     `statistics` by any.
 
     Args:
         quantization: of the model's input; its scale is positive in float32, as that of every model that runs.
-        spec: of the windows.
+        spec: specification of the windows.
         notify: called with one sentence when the share of clipped samples exceeds 5 %, and again only after it was
             below 2.5 %; None for no messages.
     """
@@ -92,7 +92,7 @@ class InputRangeCounter:
         self._segment, self._end_s = -1, 0.0
 
     def count(self, batch: WindowBatch) -> None:
-        """Count the samples of consecutive windows that no earlier window had.
+        """Count the samples of consecutive windows, without those of earlier windows.
 
         batch: windows of one channel that follow the batch before, or start after a gap or in a new segment.
         """
@@ -126,7 +126,7 @@ class InputRangeCounter:
             )
 
     def _new_samples(self, batch: WindowBatch) -> int:
-        """Number of the first window's samples that lie behind the last window that was counted."""
+        """Number of the first window's samples that come after the last window that was counted."""
         new = self._window
         if batch.segment == self._segment:
             passed = round((float(batch.end_s[0]) - self._end_s) * self._rate_hz)
@@ -186,7 +186,8 @@ class _Minute:
 def _unclipped(quantization: TensorQuantization) -> tuple[float, float]:
     """The lowest and the highest float32 that `ekd_edge.model.interpreter` does not clip.
 
-    Each is searched from the middle between two steps, which rounding moves by a few units in the last place.
+    The search starts at the midpoint between two int8 steps; float32 rounding puts the exact limit a few units in the
+    last place from it.
     """
     scale, zero = np.float32(quantization.scale), quantization.zero_point
 

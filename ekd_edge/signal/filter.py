@@ -21,7 +21,7 @@ class CausalFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Discard the state: the next sample is the first."""
+        """Discard the state, as before the first sample."""
         self._states: list[NDArray[np.float64]] = []
 
     def push(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ class Normalizer:
         return self._bounded(self._gain * deviation)
 
     def finish(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Complete windows, shape (k, ..., window); in mode "window" their mean is subtracted and the gain applied."""
+        """The final windows, shape (k, ..., window): centered, scaled and bounded in mode "window", else unchanged."""
         if self._mode != "window":
             return windows
         centered = np.empty(windows.shape, np.float32)
@@ -90,7 +90,7 @@ class Normalizer:
 
 
 def compressed(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logarithm l of the module's docstring."""
+    """log(max(x, 0.01)), the l of the module's docstring; x in microsiemens."""
     logarithms: NDArray[np.float64] = np.log(np.maximum(x, LOG_FLOOR))
     return logarithms
 
@@ -109,7 +109,7 @@ class _RunningMean:
         self._weight_settled = False
 
     def begin(self, mean: float, weight: float) -> None:
-        """Continue as after values of one channel with this mean and with weights of this sum."""
+        """Set the state of one channel: M is `mean`, and the sum of the weights w is `weight`."""
         self._state = self._decay * np.array([[mean * weight], [weight]])
         self._weight = weight
 
@@ -118,7 +118,7 @@ class _RunningMean:
         from scipy.signal import lfilter  # the import takes a second: only where a mean runs
 
         n = y.shape[-1]
-        # The weights pass the same recursion as one more row, until they no longer change.
+        # w is filtered as an additional row of ones, until it is constant.
         rows = y.reshape(-1, n)
         if not self._weight_settled:
             rows = np.concatenate((rows, np.ones((1, n))))

@@ -19,7 +19,7 @@ from ekd_edge.signal.window import Windower
 
 __all__ = ["Preprocessor", "WindowBatch"]
 
-_STEP: Final = 2**15  # samples processed at once, which limits the memory for a day of samples in one block
+_STEP: Final = 2**15  # samples processed at once: bounds the memory for a day of samples in one block
 
 _LARGEST: Final = 1e30  # above the range of every unit, within that of float32
 
@@ -72,7 +72,7 @@ class Preprocessor:
         self._segment = 0
         self._channels: tuple[int, ...] = ()
         self._origin = 0  # sensor index at which the resampled stream begins
-        self._expected = 0  # sensor index that would continue it
+        self._expected = 0  # sensor index of the next sample, if there is no gap
         self._restart(0)
         self._normalizer.reset()
 

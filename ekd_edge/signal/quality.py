@@ -25,7 +25,7 @@ discard 5 s around such a change; here one such change makes the whole window un
 
 ACCEPTABLE: Final = 0.8
 """The lowest score of a window whose label is shown. In the second window after a fault began, at least one of the four
-latest hops has the fault, which brings the score below this value."""
+latest hops has the fault, so the score is below this value."""
 
 _FLAT: Final = 1e-6  # of the level: the rounding error of a constant in float32
 _ROWS: Final = 1024
@@ -51,12 +51,12 @@ _JUMP: Final = Quality(0.0, f"jumps by more than {STEEPEST_US_PER_S:g} uS a seco
 _FAULTS: Final = (
     "saturated: the reading is at an end of the converter's range",
     "stuck: the reading has stopped changing",
-    "an electrode is off, the device says",
+    "the device reports that an electrode is off",
 )
 
 
 def assess(window: Window, spec: SignalSpec) -> Quality:
-    """The quality of a window of skin conductance by its values alone."""
+    """The quality of a window of skin conductance, from its values only."""
     return assess_all(window.raw[np.newaxis], spec)[0]
 
 
@@ -72,7 +72,7 @@ def assess_all(
     Args:
         raw: microsiemens, shape (k, window_samples).
         spec: of the windows.
-        bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3); None to assess the values alone.
+        bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3); None to assess only the values.
 
     Returns:
         One Quality for each window.

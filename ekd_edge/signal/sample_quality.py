@@ -15,11 +15,11 @@ __all__ = ["SampleQuality"]
 
 _STUCK_S: Final = 1
 _STUCK_SAMPLES: Final = 16
-_LONGER: Final = 4
+_STUCK_FACTOR: Final = 4
 """Constant readings count as stuck once they last 4 times as long as any constant run before in the segment, and at
 least 1 s and 16 samples. A fine converter is detected within a second; a coarse converter at rest rarely counts."""
 
-_OF_RAW: Final = 2**-10
+_TOP_MARGIN: Final = 2**-10
 """Averages of a saturated 10-bit converter stay below the top code of a finer one by this fraction of the range."""
 
 
@@ -27,33 +27,33 @@ class SampleQuality:
     """Tracks the samples of one sensor and computes, for each window, the fractions of bad samples.
 
     The fractions depend only on the samples up to the window's end, not on their division into blocks.
-    spec: of the windows.
+    spec: specification of the windows.
     """
 
     def __init__(self, spec: SignalSpec) -> None:
         self._spec = spec
-        self._at: tuple[int, Fraction, int] | None = None
+        self._next_block: tuple[int, Fraction, int] | None = None
         self._waiting: list[SampleBlock] = []
         self._longest = 0
         self._saturated: NDArray[np.bool_]
         self._off: NDArray[np.bool_]
-        self._so_far: NDArray[np.int64]
-        self._limit: NDArray[np.int64]
+        self._run_lengths: NDArray[np.int64]
+        self._stuck_lengths: NDArray[np.int64]
         self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
 
     def push(self, block: SampleBlock) -> None:
         """Add samples; call `bad_fractions` for the windows that they complete before the next push."""
         if block.values.shape[-1] == 0:
             return
-        if self._at != (block.segment, block.rate_hz, block.first_index):
-            if self._at is None or self._at[0] != block.segment:
+        if self._next_block != (block.segment, block.rate_hz, block.first_index):
+            if self._next_block is None or self._next_block[0] != block.segment:
                 self._longest = 0
             else:
-                self._read()
+                self._process_waiting()
                 self._longest = max(self._longest, self._length)
             self._begin(block)
         self._waiting.append(block)
-        self._at = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
+        self._next_block = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
 
     def bad_fractions(self, batch: WindowBatch) -> NDArray[np.float64]:
         """Fractions of saturated, stuck and electrode-off samples, shape (k, 3), of k windows.
@@ -62,27 +62,27 @@ class SampleQuality:
         """
         if len(batch) == 0:
             return np.empty((0, 3))
-        self._read()
+        self._process_waiting()
         first = batch.first_index - self._start
-        end = np.minimum(first + self._samples, len(self._so_far))
+        end = np.minimum(first + self._samples, len(self._run_lengths))
         start = np.stack((first, end - self._recent))
-        begins = self._so_far == 1
+        begins = self._run_lengths == 1
         begins[0] = True
         firsts = np.flatnonzero(begins)
         lengths = np.diff(firsts, append=len(begins))
         lasts = firsts + lengths - 1
-        reached = np.repeat(self._so_far[lasts] >= self._limit[lasts], lengths)
-        stuck = _between(reached, start, end)
+        reached = np.repeat(self._run_lengths[lasts] >= self._stuck_lengths[lasts], lengths)
+        stuck = _count_set(reached, start, end)
         # Of a constant run at the window's end, only the samples up to that end count.
         last = end - 1
-        early = reached[last] & (self._so_far[last] < self._limit[last])
-        stuck -= np.where(early, np.minimum(self._so_far[last], end - start), 0)
-        counts = np.stack([_between(self._saturated, start, end), stuck, _between(self._off, start, end)], axis=-1)
+        early = reached[last] & (self._run_lengths[last] < self._stuck_lengths[last])
+        stuck -= np.where(early, np.minimum(self._run_lengths[last], end - start), 0)
+        counts = np.stack([_count_set(self._saturated, start, end), stuck, _count_set(self._off, start, end)], axis=-1)
         found: NDArray[np.float64] = (counts / (end - start)[..., np.newaxis]).max(axis=0)
-        keep = max(0, len(self._so_far) - 2 * self._samples)
+        keep = max(0, len(self._run_lengths) - 2 * self._samples)
         self._start += keep
         self._saturated, self._off = self._saturated[keep:], self._off[keep:]
-        self._so_far, self._limit = self._so_far[keep:], self._limit[keep:]
+        self._run_lengths, self._stuck_lengths = self._run_lengths[keep:], self._stuck_lengths[keep:]
         return found
 
     def _begin(self, block: SampleBlock) -> None:
@@ -91,13 +91,13 @@ class SampleQuality:
         per_sample = block.rate_hz / self._spec.rate_hz
         self._samples = max(1, int(self._spec.window_samples * per_sample))
         self._recent = max(1, int(self._spec.recent_samples * per_sample))
-        self._least = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
+        self._least_stuck = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
         self._last: float | None = None
         self._length, self._bound = 0, 0
         self._saturated, self._off = np.empty(0, np.bool_), np.empty(0, np.bool_)
-        self._so_far, self._limit = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._run_lengths, self._stuck_lengths = np.empty(0, np.int64), np.empty(0, np.int64)
 
-    def _read(self) -> None:
+    def _process_waiting(self) -> None:
         """Process all waiting blocks at once."""
         if not self._waiting:
             return
@@ -105,13 +105,13 @@ class SampleQuality:
         readings = np.concatenate([block.values if block.readings is None else block.readings for block in blocks])
         saturated = np.concatenate([_saturated(block) for block in blocks])
         off = np.concatenate([np.full(block.values.shape[-1], block.lead_off) for block in blocks])
-        so_far, limit = self._runs(readings)
+        so_far, limit = self._constant_runs(readings)
         self._saturated = np.concatenate((self._saturated, saturated))
         self._off = np.concatenate((self._off, off))
-        self._so_far = np.concatenate((self._so_far, so_far))
-        self._limit = np.concatenate((self._limit, limit))
+        self._run_lengths = np.concatenate((self._run_lengths, so_far))
+        self._stuck_lengths = np.concatenate((self._stuck_lengths, limit))
 
-    def _runs(self, readings: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _constant_runs(self, readings: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each reading, the length of its constant run so far, and the length at which the run counts as stuck."""
         changes = np.empty(len(readings), np.bool_)
         changes[0] = self._last is None or readings[0] != self._last
@@ -126,7 +126,7 @@ class SampleQuality:
             self._longest = max(self._longest, self._length)
         so_far = np.arange(1, len(readings) + 1) - np.repeat(firsts - before, lengths)
         ended = np.maximum.accumulate(np.concatenate(([self._longest], (lengths + before)[:-1])))
-        bounds = np.maximum(self._least, _LONGER * ended)
+        bounds = np.maximum(self._least_stuck, _STUCK_FACTOR * ended)
         if not changes[0]:
             bounds[0] = self._bound
         self._last, self._length, self._bound = float(readings[-1]), int(so_far[-1]), int(bounds[-1])
@@ -134,7 +134,7 @@ class SampleQuality:
         return so_far, np.repeat(bounds, lengths)
 
 
-def _between(flags: NDArray[np.bool_], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_set(flags: NDArray[np.bool_], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of flags set from start up to end."""
     total = np.concatenate(([0], np.cumsum(flags)))
     counts: NDArray[np.int64] = total[end] - total[start]
@@ -146,10 +146,10 @@ def _saturated(block: SampleBlock) -> NDArray[np.bool_]:
     unit, readings = block.unit, block.readings
     if unit is None or readings is None or unit.kind not in ("adc", "divider"):
         return np.zeros(block.values.shape[-1], np.bool_)
-    ends: NDArray[np.bool_] = (readings <= 0) | (readings >= _top(unit))
+    ends: NDArray[np.bool_] = (readings <= 0) | (readings >= _highest_code(unit))
     return ends
 
 
-def _top(unit: Unit) -> float:
+def _highest_code(unit: Unit) -> float:
     span = 2**unit.adc_bits
-    return float(min(span - 1, span * (1 - _OF_RAW)))
+    return float(min(span - 1, span * (1 - _TOP_MARGIN)))

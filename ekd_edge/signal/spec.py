@@ -24,7 +24,7 @@ class Normalization:
     mode: see `NormalizationMode`.
     time_constant_s: of the running mean, in seconds, for the ema modes.
     gain: factor of the normalized samples.
-    bound: see `Bound`. A bounded input has one int8 scale for all people: a contact that slips cannot exceed it.
+    bound: see `Bound`. With a bound, an artefact such as a slipping contact cannot widen the input's int8 range.
     limit: largest magnitude of a bounded sample; without effect where bound is "none".
 
     Raises SignalError for an unknown name and for a number that is not positive.
@@ -58,7 +58,7 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """The signal chain as data, stored in the model file; the device builds its chain from it alone.
+    """The signal chain as data, stored in the model file; the device builds its chain only from it.
 
     rate_hz: rate of the network's input, an exact fraction of Hz.
     window_samples, hop_samples: epoch length and step, in samples at rate_hz.

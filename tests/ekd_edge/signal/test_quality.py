@@ -192,4 +192,4 @@ def test_lead_off_of_the_device_is_reported():
     after = [quality for quality, end in zip(qualities, ends, strict=True) if end > 50]
     assert all(quality.acceptable for quality, end in zip(qualities, ends, strict=True) if end <= 50)
     assert not any(quality.acceptable for quality in after[1:])
-    assert after[5].reason == "an electrode is off, the device says"
+    assert after[5].reason == "the device reports that an electrode is off"

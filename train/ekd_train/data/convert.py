@@ -1,8 +1,8 @@
 """Conversion of recordings to windows by the device's own signal chain and assessment of signal quality.
 
-In the state "carried" the recordings of a subject that continue each other pass one chain. Between them is a gap of one
-sample: it restarts resampling, filter, windows and settle time, and `Preprocessor` keeps the running mean of the
-normalization over it, as on a device between two trials. In the state "restarted" each trial passes a chain of its own.
+In the state "carried" one chain processes all recordings of a subject that continue each other. Between them is a gap
+of one sample: it restarts resampling, filter, windows and settle time, and `Preprocessor` keeps the running mean of the
+normalization over it, as on a device between two trials. In the state "restarted" each trial has its own chain.
 """
 
 import math
@@ -28,10 +28,13 @@ from ekd_train.data.windows import Conversion, ConvertedTrial, Recording
 __all__ = ["LEAD_S", "Cutting", "GsrChain", "GsrWindows", "convert"]
 
 LEAD_S: Final = 30.0
-"""The longest signal before a trial, in seconds, that passes its chain in the state "restarted"."""
+"""The longest signal, in seconds, that is processed before a trial in the state "restarted"."""
 
 _EDGE_S = 1e-6
+"""Tolerance of the times at which windows begin and end."""
+
 _END_DIGITS = 9
+"""Decimals of the end of a window in seconds, after the subtraction of the recordings before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,16 @@ class GsrChain:
 
 
 def convert(recording: Recording, cutting: Cutting, gsr: GsrWindows | None = None) -> Conversion:
-    """The windows of one recording that lie wholly inside a trial, trial by trial.
+    """The windows of one recording that are within a trial, in order of the trials.
 
     Args:
         recording: the recording.
         cutting: the chains.
-        gsr: the recording's windows from the subject's `GsrChain`, in the state "carried"; None for a chain of its own.
+        gsr: the recording's windows from the subject's `GsrChain`, in the state "carried"; None to process it
+            with a new chain.
 
     Returns:
-        The windows, without those of bad signal quality unless `keep_bad` is set; these are counted.
+        The windows, without those of bad signal quality unless `keep_bad` is set; the number left out is counted.
 
     Raises:
         DataError: the recording does not fit: no EEG though eeg is given, NaN, unequal specs, or relative GSR for a
@@ -133,7 +137,7 @@ def convert(recording: Recording, cutting: Cutting, gsr: GsrWindows | None = Non
         return _convert(recording, cutting, gsr or GsrChain(cutting).push(recording))
     parts = [
         _convert(piece, cutting, GsrChain(cutting).push(piece), offset_s)
-        for piece, offset_s in _pieces(recording, cutting.gsr.rate_hz)
+        for piece, offset_s in _trial_recordings(recording, cutting.gsr.rate_hz)
     ]
     return _joined(parts, cutting)
 
@@ -166,11 +170,11 @@ def _convert(recording: Recording, cutting: Cutting, gsr: GsrWindows, offset_s: 
     return Conversion(gsr.values[kept], eeg, tuple(trials), cutting.gsr.window_s)
 
 
-def _pieces(recording: Recording, rate_hz: Fraction) -> Iterator[tuple[Recording, float]]:
-    """Each trial as a recording of its own, and the seconds at which that begins in the recording.
+def _trial_recordings(recording: Recording, rate_hz: Fraction) -> Iterator[tuple[Recording, float]]:
+    """A recording for each trial, and its start in the original recording, in seconds.
 
-    It begins at the end of the trial before, at most `LEAD_S` before the trial. It ends where resampling to rate_hz has
-    given the trial's last sample.
+    It starts at the end of the trial before, at most `LEAD_S` before the trial. It ends when resampling to rate_hz has
+    computed the trial's last sample.
     """
     rate, end_s = recording.rate_hz, 0.0
     tail_s = 2 * ZERO_CROSSINGS / float(min(rate, rate_hz))
