@@ -34,7 +34,7 @@ Kind = Literal["int8", "dynamic", "float16", "float32"]
 int8 weights, float16 has float16 weights, float32 is float32 throughout."""
 
 SignOffResult = Literal["passed", "failed", "undecided"]
-"""passed: the change is shown to be within the allowance. failed: a loss or a shift beyond it is shown. undecided:
+"""passed: the change is shown to be within the allowance. failed: a change beyond it is shown. undecided:
 neither is shown."""
 
 HighRule = Literal["above", "at-or-above"]

@@ -51,7 +51,7 @@ class Candidate:
 def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str], None]) -> Candidate:
     """Fold, convert and quantize the run's student.
 
-    Only training subjects calibrate and tune it; where weights are tuned, validation subjects choose the epoch.
+    Calibration and fine-tuning use training subjects only; fine-tuning chooses its epoch on validation subjects.
 
     Args:
         inputs: the student and its windows.
@@ -62,8 +62,8 @@ def build_candidate(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str]
         The candidate, audited and verified.
 
     Raises:
-        ExportError: conversion or quantization fails or breaks something.
-        DataError: the windows cannot calibrate or tune.
+        ExportError: conversion or quantization fails, or its result fails a check.
+        DataError: the windows are not sufficient for calibration or fine-tuning.
     """
     run, calibration = inputs.run, inputs.calibration
     folded = fold(inputs.student, integer=recipe.kind == "int8")
@@ -144,7 +144,7 @@ def float_model_file(inputs: ExportInputs, candidate: Candidate) -> ModelFile:
 def requantized(candidate: Candidate, recipe: Recipe, calibration: NDArray[np.float32]) -> Candidate:
     """The candidate's float model, quantized by the same recipe with other calibration windows (n, window_samples).
 
-    Its bias is not corrected, so that it changes no fewer classes than the candidate does for unseen people.
+    Its bias is not corrected, so that its disagreement is not below that of the candidate on unseen people.
     """
     flatbuffer = quantize(candidate.float_flatbuffer, recipe, calibration)
     manifest = replace(candidate.model_file.manifest, quantization=read_quantization(flatbuffer))

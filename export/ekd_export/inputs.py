@@ -28,8 +28,7 @@ LABELS = ("low", "high")
 class ExportInputs:
     """A run's trained student and its windows, cut by the Preprocessor of the run's signal specification.
 
-    student: its logits are divided by the temperatures already, one a target.
-
+    student: its logits are already divided by the temperatures, one for each target.
     calibration: float32 (n, window_samples), windows of training subjects. validation may be empty. test is used for
     the final verdict only; nothing is chosen by it. left_out: the numbers of windows that were left out for their
     signal quality, by side.
@@ -57,7 +56,7 @@ def read_inputs(run: Run, notify: Callable[[str], None]) -> ExportInputs:
 
     Raises:
         ConfigError: the run has no student.
-        DataError: its data changed, or it cannot calibrate or judge.
+        DataError: its data changed, or its windows are not sufficient for calibration or for the verdict.
         ExportError: the student has another number of classes than there are `LABELS`.
     """
     split = run.subject_split

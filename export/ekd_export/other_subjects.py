@@ -1,8 +1,8 @@
 """Disagreement of the subjects who are not test subjects. Their windows need no labels for it.
 
-Activation ranges are calibrated on training subjects, so a training subject always fits into them, and a new person may
-not. Training subjects are therefore compared in two halves, each with ranges that were calibrated on the other half.
-The student has seen the training subjects all the same, and its margins may be larger on them.
+Activation ranges are calibrated on training subjects. Their values are within these ranges, and those of a new person
+may be outside. Training subjects are therefore compared in two halves, each with ranges that were calibrated on the
+other half. The student itself was trained on both halves, and its margins may be larger on them.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ WINDOWS_PER_SUBJECT = 200
 
 
 def disagreement_of_others(inputs: ExportInputs, candidate: Candidate, recipe: Recipe) -> tuple[dict[str, float], ...]:
-    """The disagreement of each validation and training subject by its name, one mapping a target.
+    """The disagreement of each validation and training subject by its name, one mapping for each target.
 
     Args:
         inputs: the student and its windows.
@@ -55,7 +55,7 @@ def disagreement_of_others(inputs: ExportInputs, candidate: Candidate, recipe: R
         try:
             calibration = calibration_windows(inputs.train.of_subjects(other), inputs.run.config.seed)
         except DataError:
-            continue  # too few subjects or classes in that half: these people are not counted
+            continue  # the other half has too few subjects or classes for calibration
         windows = thinned(inputs.train.of_subjects(half))
         add(windows, requantized(candidate, recipe, calibration).predict(windows.gsr))
     return tuple(map(dict, found))

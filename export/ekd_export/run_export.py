@@ -57,8 +57,8 @@ def export(
     Raises:
         ConfigError: the run does not exist or has no student, a package is not installed, an option does not fit, or
             something cannot be written.
-        DataError: the run's data changed, or it cannot calibrate or judge.
-        ExportError: conversion fails or breaks something. Nothing is written in any of these cases.
+        DataError: the run's data changed, or is not sufficient for calibration or for the verdict.
+        ExportError: conversion fails, or its result fails a check. Nothing is written in any of these cases.
     """
     chosen = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if max_drop is not None:

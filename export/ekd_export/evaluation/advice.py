@@ -1,4 +1,4 @@
-"""What to try after a sign-off that did not pass."""
+"""Suggestions after a sign-off that did not pass: more subjects, a larger allowance, another recipe."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,10 @@ _CLOSER = ("int16", "dynamic", "float16")
 
 
 def advice(verdict: Verdict, recipe: str) -> tuple[str, ...]:
-    """What to try, most promising first; empty where the verdict passed or nothing was judged. recipe: its name."""
+    """Suggestions after a sign-off, most promising first; empty where it passed or max_drop was None.
+
+    recipe: name of the recipe that was signed off.
+    """
     if verdict.result in ("passed", "not judged"):
         return ()
     subjects, recipes = tuple(_more_subjects(verdict)), tuple(_other_recipes(recipe))
@@ -20,11 +23,11 @@ def advice(verdict: Verdict, recipe: str) -> tuple[str, ...]:
 
 
 def _more_subjects(verdict: Verdict) -> Iterator[str]:
-    there = len(verdict.targets[0].subjects)
+    present = len(verdict.targets[0].subjects)
     if verdict.test_subjects is not None:
         yield (
-            f"more subjects: about {max(verdict.test_subjects, there + 1)} test subjects like these would do, with "
-            f"training and validation subjects in proportion; there are {there}"
+            f"more subjects: about {max(verdict.test_subjects, present + 1)} test subjects like these are enough, with "
+            f"training and validation subjects in proportion; there are {present}"
         )
     if verdict.shown_within is not None:
         yield (

@@ -1,4 +1,4 @@
-"""The criteria of the sign-off for one target and one allowance, and what each of them lacks."""
+"""The criteria of the sign-off for one target and one allowance, and the reasons why one does not hold."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ _ROUNDING = 1e-9
 class Shortfall:
     """A criterion that does not hold.
 
-    reason: a sentence. shown: a loss or a shift is shown, so the sign-off fails. test_subjects: how many like these
-    would do; None where no number does or it is not known.
+    reason: a sentence. shown: a change beyond the allowance is shown, so the sign-off fails. test_subjects: how
+    many test subjects like these are enough; None where no number is, or where the number is not known.
     """
 
     reason: str

@@ -15,8 +15,8 @@ __all__ = ["Disagreement", "by_subject", "summarize"]
 class Disagreement:
     """Disagreement of all subjects that were compared, for one target.
 
-    subjects: how many; training and validation subjects are among them. mean, worst: over subjects; low: the lower end
-    of the 95 % t interval of the mean, None for a single subject. worst_subject: the subject with the worst.
+    subjects: their number; training and validation subjects are included. mean, worst: over subjects. low: the lower
+    end of the 95 % t interval of the mean, None for a single subject. worst_subject: the subject whose share is worst.
     beyond_worst: with 97.5 % confidence, no larger share of people exceeds `worst` (1 - 0.025^(1 / subjects)).
     """
 
@@ -31,14 +31,14 @@ class Disagreement:
 def by_subject(
     subjects: NDArray[np.str_], before: NDArray[np.float32], after: NDArray[np.float32]
 ) -> tuple[dict[str, float], ...]:
-    """The disagreement of each subject, one mapping a target; subjects (n,), logits (n, targets, classes)."""
+    """The disagreement of each subject, one mapping for each target; subjects (n,), logits (n, targets, classes)."""
     changed = before.argmax(axis=2) != after.argmax(axis=2)
     names = np.unique(subjects)
     return tuple({str(name): float(column[subjects == name].mean()) for name in names} for column in changed.T)
 
 
 def summarize(shares: Mapping[str, float]) -> Disagreement:
-    """The summary of the disagreement of each subject; at least one subject."""
+    """Mean, worst and limits over the disagreement of each subject; shares has at least one subject."""
     values = np.array(list(shares.values()))
     n, mean = len(values), float(values.mean())
     worst = max(sorted(shares), key=shares.__getitem__)

@@ -1,9 +1,9 @@
 """Equivalence test of a mean change over subjects, for few subjects and losses of any shape.
 
-A rare large loss stays unseen among few test subjects, and Student's t then says that there is none. Two facts bound
-it. First, the accuracy of a subject cannot change by more than the share of its windows whose class changed
-(disagreement). Second, disagreement needs no labels, so it is measured on all N subjects, not on the n test subjects
-alone.
+A large loss that few people have may not occur among few test subjects, and a t interval does not include it then. Two
+facts limit such a loss. First, the accuracy of a subject cannot change by more than the share of its windows whose
+class changed (disagreement). Second, disagreement needs no labels, so it is measured on all N subjects and not only on
+the n test subjects.
 
 H0: the mean loss is max_drop or more. The test rejects it where none of the N subjects has a disagreement above
 `Limits.disagreement`, and the e-value, the product over the test subjects of 1 + stake * (max_drop - loss), is at least
@@ -19,7 +19,7 @@ subjects is below the limit with probability 1 - q. All subjects being independe
 factors is at most (1 - q)^(N - n) * (1 - q)^-(N - n) = 1. By Markov's inequality it reaches 40 in at most 1 of 40
 cases. (E-values and bets on a bounded mean: Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024.)
 
-The same test of minus the loss bounds a gain.
+Applied to the negative losses, the same test limits a gain.
 """
 
 import math
@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 __all__ = ["ERROR", "LARGEST_LOSS", "Limits", "e_value", "limits", "subjects_for_e_value", "subjects_for_t"]
 
 ERROR = 0.025
-"""Probability of a false PASSED, at most; that of either end of a 95 % interval."""
+"""Largest probability of a false PASSED, and the probability beyond either end of a 95 % interval."""
 
 LARGEST_LOSS = 0.12
-"""No person is assumed to lose more than this share of windows without a trace in the others' disagreement."""
+"""The largest loss of a person, as a share of windows: an assumption of the proof."""
 
 _MOST_SUBJECTS = 10_000
 
@@ -69,7 +69,7 @@ def e_value(losses: NDArray[np.float64], bounds: Limits) -> float:
 def subjects_for_e_value(losses: NDArray[np.float64], bounds: Limits) -> int | None:
     """How many test subjects like these give an e-value of 1 / ERROR, with as many others in proportion.
 
-    None where no number does, because these subjects lose too much.
+    None where no number of them does, because these subjects lose too much.
     """
     growth = float(_log_factors(losses, bounds).mean())
     return math.ceil(-math.log(ERROR) / growth - 1e-9) if growth > 0 else None
@@ -84,12 +84,12 @@ def subjects_for_t(changes: Sequence[float], max_drop: float) -> int | None:
 
     if len(changes) < 2:
         return None
-    room, spread = max_drop - abs(float(np.mean(changes))), float(np.std(changes, ddof=1))
-    if room <= 0:
+    remaining, deviation = max_drop - abs(float(np.mean(changes))), float(np.std(changes, ddof=1))
+    if remaining <= 0:
         return None
     counts = np.arange(2, _MOST_SUBJECTS)
-    halves = stdtrit(counts - 1, 1 - ERROR) * spread / np.sqrt(counts)
-    enough = counts[halves <= room]
+    halves = stdtrit(counts - 1, 1 - ERROR) * deviation / np.sqrt(counts)
+    enough = counts[halves <= remaining]
     return int(enough[0]) if len(enough) else None
 
 

@@ -25,20 +25,23 @@ _NAMES_SHOWN = 5
 
 
 def check_disjoint(seen: Sequence[WindowSet], test: WindowSet) -> None:
-    """Raise DataError where subjects or windows of `test` are among those that shaped the model.
+    """Raise DataError where subjects or windows of `test` are among those of training or validation.
 
     seen: windows of training, which calibration takes its windows from, and of validation.
     """
     both = {name for part in seen for name in part.subjects} & set(test.subjects)
     if both:
-        raise DataError(f"{_some(both)} are test subjects of a model that was trained on them: split by subject again")
+        raise DataError(
+            f"{_list_names(both)} are test subjects of a model that was trained on them: split by subject again"
+        )
     test_hashes = dict(_fingerprints(test))
     shared = {digest: subject for part in seen for digest, subject in _fingerprints(part) if digest in test_hashes}
     if shared:
         copies = [subject for digest, subject in _fingerprints(test) if digest in shared]
         raise DataError(
-            f"{len(copies)} test windows of {_some(copies)} are also training windows of {_some(shared.values())}: the "
-            "same recordings are in the data under two names; keep one of them and train again"
+            f"{len(copies)} test windows of {_list_names(copies)} are also training windows of "
+            f"{_list_names(shared.values())}: the same recordings are in the data under two names; "
+            "keep one of them and train again"
         )
 
 
@@ -52,8 +55,8 @@ def with_window_hashes(manifest: Manifest, seen: Sequence[WindowSet]) -> Manifes
         for name in np.unique(part.recording):
             rows = part.gsr[part.recording == name]
             digests = [digest for digest, _ in _digests(rows)]
-            hashes += [digest[:_HEX_DIGITS] for digest in _spread(digests, per_recording)]
-    chosen = tuple(sorted(set(_spread(hashes, MAX_HASHES))))
+            hashes += [digest[:_HEX_DIGITS] for digest in _evenly_spaced(digests, per_recording)]
+    chosen = tuple(sorted(set(_evenly_spaced(hashes, MAX_HASHES))))
     return replace(manifest, training=replace(manifest.training, window_hashes=chosen))
 
 
@@ -63,8 +66,8 @@ def check_unseen(manifests: Sequence[Manifest], windows: WindowSet) -> None:
     copies = [subject for digest, subject in _fingerprints(windows) if digest[:_HEX_DIGITS] in known] if known else []
     if copies:
         raise DataError(
-            f"{len(copies)} windows of {_some(copies)} were used to train one of these models, under another name: "
-            "evaluate on subjects that it has not seen"
+            f"{len(copies)} windows of {_list_names(copies)} were used to train one of these models, under another "
+            "name: evaluate on subjects that it has not seen"
         )
 
 
@@ -81,14 +84,14 @@ def _digests(windows: NDArray[np.float32]) -> Iterator[tuple[str, int]]:
             yield hashlib.sha256(np.ascontiguousarray(window, "<f4").data).hexdigest(), row
 
 
-def _spread(items: list[str], count: int) -> list[str]:
-    """At most `count` of the items, evenly spread."""
+def _evenly_spaced(items: list[str], count: int) -> list[str]:
+    """At most `count` of the items, evenly spaced."""
     if len(items) <= count:
         return items
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
 
-def _some(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     unique = sorted(set(names))
     more = f" and {len(unique) - _NAMES_SHOWN} more" if len(unique) > _NAMES_SHOWN else ""
     return ", ".join(unique[:_NAMES_SHOWN]) + more

@@ -5,7 +5,7 @@ macro-F1 are within +-max_drop, and the test of `ekd_export.evaluation.equivalen
 of max_drop or more. As all of them must hold, more criteria do not make a false PASSED more likely (an
 intersection-union test: Berger, Technometrics 24, 1982), and no correction for multiple comparisons is needed.
 
-FAILED needs a loss or a shift that is shown: a 95 % interval wholly outside the allowance, or a mean disagreement whose
+FAILED needs a change that is shown: a 95 % interval wholly outside the allowance, or a mean disagreement whose
 95 % interval is wholly above the limit. Everything else is UNDECIDED.
 """
 
@@ -42,7 +42,7 @@ METHODS = {
     f"disagreement; it assumes that no person loses more than {100 * LARGEST_LOSS:g} points (3 times the allowance, "
     "where that is more)",
 }
-"""The statistics by name."""
+"""Descriptions of the statistics, by their names in reports."""
 
 _ALLOWANCES = tuple(step / 1000 for step in (*range(1, 50), *range(50, 501, 10)))
 
@@ -96,7 +96,8 @@ def check_classes_present(
         for number, name in enumerate(class_names):
             if not (labels[:, column] == number).any():
                 raise DataError(
-                    f"no window of the {group} is {name} {target}, so a loss would not show: choose another threshold, "
+                    f"no window of the {group} is {name} {target}, so a loss of it cannot be measured: choose another "
+                    "threshold, "
                     "or a split in which these subjects have every class"
                 )
 
@@ -111,7 +112,7 @@ def judge(
     class_names: Sequence[str] = ("low", "high"),
     others: Sequence[Mapping[str, float]] = (),
 ) -> Verdict:
-    """Judge the model after quantization against the model before, on the same n windows of test subjects.
+    """Sign off the quantized model (after) against the float model (before), on the same n windows of test subjects.
 
     Args:
         targets: names of the targets.
@@ -163,8 +164,8 @@ def judge(
 def _shown_within(figures: Sequence[TargetFigures]) -> float | None:
     """The smallest allowance that passes, with every larger one; None where 0.5 does not.
 
-    Steps are of 0.001 up to 0.05, then of 0.01. It is a confidence limit: below the true mean change it needs a false
-    PASSED at the largest step below that change.
+    Steps are of 0.001 up to 0.05, then of 0.01. It is a confidence limit: it is below the true mean
+    change only where the sign-off gives a false PASSED for the largest step below that change.
     """
     shown = None
     for allowance in reversed(_ALLOWANCES):

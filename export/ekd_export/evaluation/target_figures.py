@@ -52,7 +52,7 @@ class TargetFigures:
     """One target: the quantized model (after) against the float one (before).
 
     accuracy_before, accuracy_after: means over all test subjects. larger_class_accuracy: the same mean for always
-    predicting one class, the better one, on these windows; a model below it has learned nothing. macro_f1_before,
+    predicting one class, the better one, on these windows; a model below it is worse than a constant. macro_f1_before,
     macro_f1_after, macro_f1: over the subjects whose labels have every class, None without such subjects;
     one_class_subjects: number of the others. agreement: share of windows that get the same class. disagreement: of all
     subjects, training and validation subjects included. worst: the test subject with the largest loss of accuracy.

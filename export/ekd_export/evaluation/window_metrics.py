@@ -78,8 +78,9 @@ class LogitSample:
 
 @dataclass(frozen=True, slots=True)
 class MarginError:
-    """Error of the margin, the logit of the last class minus that of the first: its sign is the class of two.
+    """Error of the margin, the logit of the last class minus that of the first.
 
+    With two classes, the sign of the margin is the class.
     sqnr_db: signal to noise ratio of the margin, see `sqnr_db`. mean_absolute: mean of |after - before|.
     mean_absolute_margin: mean of |before|, for comparison.
     """

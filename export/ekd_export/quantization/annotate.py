@@ -29,7 +29,7 @@ _ATEN = torch.ops.aten
 _WEIGHTED = {_ATEN.conv1d.default, _ATEN.conv2d.default, _ATEN.linear.default}
 _ELEMENTWISE = {_ATEN.add.Tensor, _ATEN.mul.Tensor, _ATEN.mean.dim}
 _FUSED = {_ATEN.relu.default, _ATEN.relu_.default, _ATEN.relu6.default, _ATEN.hardtanh.default}
-"""Activation functions that converters fuse into the operation before; hardtanh with the limits of `_LIMITS` alone."""
+"""Activation functions that converters fuse into the operation before; hardtanh only with the limits of `_LIMITS`."""
 _LIMITS = {(), (-1.0, 1.0), (0.0, 6.0)}
 _SHAPING = {
     _ATEN.flatten.using_ints, _ATEN.numpy_T.default, _ATEN.permute.default, _ATEN.reshape.default,
@@ -48,8 +48,8 @@ def check_tunable(student: nn.Module, window_samples: int) -> None:
     )
     if unknown:
         raise ExportError(
-            f"the recipe qat cannot fine-tune this student, as it cannot imitate {', '.join(unknown)} in int8: use the "
-            "recipe static or dynamic"
+            f"the recipe qat cannot fine-tune this student, as fake quantization does not support "
+            f"{', '.join(unknown)}: use the recipe static or dynamic"
         )
 
 
@@ -119,7 +119,7 @@ class FakeQuantized:
 
 
 class _Annotations:
-    """The quantizer that torchao asks where to round, after the interface of `torchao.quantization.pt2e.quantizer`."""
+    """The places of rounding in a graph, by the interface `torchao.quantization.pt2e.quantizer.Quantizer`."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -1,4 +1,4 @@
-"""Bias correction: the mean error of the int8 logits on calibration windows is taken off the last bias.
+"""Bias correction: the mean error of the int8 logits on calibration windows is subtracted from the last bias.
 
 Rounding and clipped values leave errors that do not average out over windows. Nagel et al., "Data-Free Quantization
 Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2, correct every layer; here the logits only,

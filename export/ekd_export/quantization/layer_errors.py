@@ -26,7 +26,7 @@ class LayerError:
     float value is beyond it.
     lost_db: the sqnr_db of the operation's worst input minus its own; None where one of the two is exact. sqnr_db
     includes the errors of all layers before, so that a late layer has a low ratio because of an early one; lost_db is
-    the contribution of the operation alone. It is below zero where the operation averages errors away.
+    the contribution of this operation only. It is below zero where the operation averages errors away.
     """
 
     name: str

@@ -29,7 +29,7 @@ _RATE = 1e-4
 _FAR = 0.05
 """Weight of a window whose margin is far from zero; one with a margin of zero weighs 1 more."""
 _LINEAR = 0.1
-"""Margin errors above this share of the usual margin count linearly, those below quadratically."""
+"""Margin errors above this share of the median margin count linearly, those below quadratically."""
 _SMALLEST_MARGIN = 1e-6
 
 _Student = TypeVar("_Student", bound=nn.Module)
@@ -83,7 +83,7 @@ def fine_tune(
     train_margins, validation_margins = (
         _margins(quantized.logits(windows), classes) for windows in (train_drawn, validation_drawn)
     )
-    usual = train_margins.abs().median(0).values.clamp(min=_SMALLEST_MARGIN)
+    median = train_margins.abs().median(0).values.clamp(min=_SMALLEST_MARGIN)
     optimizer = torch.optim.Adam(quantized.weights.values(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(train_drawn) / _BATCH))
     best, lowest, best_epoch = quantized.copy_weights(), math.inf, 0
@@ -92,11 +92,11 @@ def fine_tune(
             for batch in torch.randperm(len(train_drawn), generator=generator).split(_BATCH):
                 margins = _margins(quantized.module(train_drawn[batch]), classes)
                 optimizer.zero_grad(set_to_none=True)
-                _margin_loss(margins, train_margins[batch], usual).backward()
+                _margin_loss(margins, train_margins[batch], median).backward()
                 optimizer.step()
                 schedule.step()
         quantized.measure(ranges)
-        loss = float(_margin_loss(_margins(quantized.logits(validation_drawn), classes), validation_margins, usual))
+        loss = float(_margin_loss(_margins(quantized.logits(validation_drawn), classes), validation_margins, median))
         better = loss < lowest
         notify(f"fine-tuning {epoch}/{epochs}: margin error {loss:.2g} on validation windows{' *' if better else ''}")
         if better:
@@ -105,7 +105,11 @@ def fine_tune(
     with torch.no_grad():
         for name, weight in tuned.named_parameters():
             weight.copy_(best[name])
-    notify(f"fine-tuning: epoch {best_epoch} is kept" if best_epoch else "fine-tuning found nothing better")
+    notify(
+        f"fine-tuning: epoch {best_epoch} is kept"
+        if best_epoch
+        else "fine-tuning: no epoch is better than the untuned student"
+    )
     return tuned
 
 
@@ -125,10 +129,10 @@ def _margins(logits: Tensor, classes: int) -> Tensor:
     return each[:, :, 1:] - each[:, :, :1]
 
 
-def _margin_loss(margins: Tensor, exact: Tensor, usual: Tensor) -> Tensor:
-    """Mean weighted error of margins in units of the usual margin; windows of a small margin have a higher weight."""
-    weight = torch.exp(-(exact / usual).abs()) + _FAR
-    return (weight * F.smooth_l1_loss(margins / usual, exact / usual, beta=_LINEAR, reduction="none")).mean()
+def _margin_loss(margins: Tensor, exact: Tensor, median: Tensor) -> Tensor:
+    """Mean weighted error of margins in units of the median margin; windows of a small margin have a higher weight."""
+    weight = torch.exp(-(exact / median).abs()) + _FAR
+    return (weight * F.smooth_l1_loss(margins / median, exact / median, beta=_LINEAR, reduction="none")).mean()
 
 
 def _draw(windows: NDArray[np.float32], generator: torch.Generator) -> Tensor:

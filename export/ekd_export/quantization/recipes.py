@@ -97,7 +97,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         )
     }
 )
-"""Every recipe by its name; `ekd-export --int8` uses "static". The last three serve comparisons."""
+"""Every recipe by its name; `ekd-export --int8` uses "static". The last three are only for comparisons."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -32,7 +32,7 @@ dt{font-weight:600}dd{margin:0 0 .4rem 1rem}svg{max-width:100%;height:auto}
 
 _GLOSSARY = {
     "PASSED": "the change of accuracy and macro-F1 is shown to be within the allowance, either way",
-    "FAILED": "a loss, a gain or a change of classes beyond the allowance is shown",
+    "FAILED": "a change of accuracy, macro-F1 or classes beyond the allowance is shown",
     "UNDECIDED": "neither is shown: too few people, or too large a spread between them",
     "accuracy": "share of a person's windows with the right class; the mean is over people",
     "always the larger class": "accuracy of predicting the same class for every window, the better of the two",

@@ -8,6 +8,7 @@ from ekd_edge.formatting import percent
 __all__ = ["headline", "side_by_side", "speed_note", "training_note"]
 
 _TIE = 1.02
+"""Ratio of latencies up to which two models count as equally fast."""
 
 
 def headline(verdict: Mapping[str, Any]) -> str:
@@ -17,7 +18,7 @@ def headline(verdict: Mapping[str, Any]) -> str:
     allowed = f"{100 * verdict['max_drop']:g} {'point' if verdict['max_drop'] == 0.01 else 'points'}"
     return {
         "passed": f"PASSED: the change is shown to be within {allowed}, either way",
-        "failed": f"FAILED: a loss or a shift beyond {allowed} is shown",
+        "failed": f"FAILED: a change beyond {allowed} is shown",
         "undecided": f"UNDECIDED: a change beyond {allowed} is neither shown nor excluded",
     }[verdict["result"]]
 

@@ -28,7 +28,7 @@ def test_undecided_for_few_subjects_begins_with_their_number() -> None:
     found = verdict(6, 18)
     assert found.result == "undecided"
     first, second, *others = advice(found, "static")
-    assert first.startswith("more subjects: about 12 test subjects like these would do")
+    assert first.startswith("more subjects: about 12 test subjects like these are enough")
     assert second == "a larger allowance: these subjects show a change within 2.2 points (--max-drop 0.022)"
     assert others[-1] == "the float32 student: --recipe float32"
     assert any("--recipe dynamic" in each for each in others)

@@ -122,7 +122,7 @@ def test_untuned_weights_are_kept_without_an_improvement(student) -> None:
     lines: list[str] = []
     same = _tune(student, TRAIN[:32], VALIDATION[:8], notify=lines.append, epochs=0)
     assert torch.equal(same.conv.weight, student.conv.weight)
-    assert lines[-1] == "fine-tuning found nothing better"
+    assert lines[-1] == "fine-tuning: no epoch is better than the untuned student"
 
 
 def test_edge_student_is_tuned(windows, random_student) -> None:

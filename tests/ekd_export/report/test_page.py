@@ -90,7 +90,7 @@ def test_page_loads_nothing_and_names_no_subject() -> None:
     assert "<script" not in text
     target = made["verdict"]["targets"][0]
     shown = {each["subject"] for each in target["subjects"] if each["subject"] in text}
-    assert shown <= {target["worst"]["subject"], target["disagreement"]["worst_subject"]}, "hashes of the worst alone"
+    assert shown <= {target["worst"]["subject"], target["disagreement"]["worst_subject"]}, "only hashes of the worst"
 
 
 @pytest.mark.parametrize(("max_drop", "verdict"), [(None, "not judged"), (0.5, "PASSED"), (0.01, "UNDECIDED")])
