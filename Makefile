@@ -51,7 +51,7 @@ $(VENV)/.stage-dev: $(VENV)/.stage-venv pyproject.toml constraints.txt
 	@$(call INSTALL,$(VENV)) --constraint constraints.txt --editable '.[export,dev]'
 	@touch $@ $(VENV)/.stage-export
 
-# The last tflite-runtime needs numpy 1, so it lives alone. Where it has no wheel, its tests are skipped.
+# The last tflite-runtime needs numpy 1, so it has its own environment. Where it has no wheel, its tests are skipped.
 $(OLD)/.stage: $(VENV)/.stage-venv
 	@echo "[+] installing tflite-runtime 2.14 in $(OLD)"
 	@$(MAKE_VENV) $(OLD)

@@ -1,8 +1,8 @@
 """Share of windows that int8 leaves in the float student's class, on random splits by subject.
 
-Each split trains two edge students on labels: by today's preset, and by the settings of the first release candidate
-(no bound, no rounding noise, epoch by macro-F1), which the preset is compared with. Both are exported by the default
-recipe, which calibrates on training subjects. Test subjects have no part in training, calibration or the choice of
+Each split trains two edge students on labels: with the preset, and with earlier settings for
+comparison (no bound, no rounding noise, epoch by macro-F1). Both are exported by the default
+recipe, which calibrates on training subjects. Test subjects are not used in training, calibration or the choice of
 an epoch. Trained runs are kept in build/bench/int8/agreement.
 """
 

@@ -1,10 +1,10 @@
-"""How often the sign-off says PASSED though the mean loss of the population exceeds the allowance.
+"""Rate of a false PASSED: simulated sign-offs of populations whose mean loss exceeds the allowance.
 
     python -m benchmarks.signoff_simulation [DRAWS]
 
 A draw is one study: test subjects, and three times as many other subjects, from a population whose mean loss is 1.2
-points; the allowance is one point. The quantized model changes no window but those that it loses or repairs, which is
-the least disagreement that such losses can have.
+points; the allowance is one point. The class of a window changes only where it becomes wrong or right, which is the
+smallest disagreement that such losses can have.
 """
 
 import sys
@@ -58,13 +58,13 @@ SCENARIOS = {
 
 
 def pass_rate(scenario: Scenario, subjects: int, draws: int, seed: int = 0, others: int = OTHERS) -> float:
-    """The share of draws whose sign-off says PASSED.
+    """The share of draws whose sign-off is PASSED.
 
     Args:
         scenario: the population.
         subjects: test subjects of a draw.
         draws: number of draws.
-        seed: of the draws.
+        seed: seed of the draws.
         others: further subjects for each test subject.
 
     Returns:

@@ -21,6 +21,7 @@ REPLACED = {
     "distil with one l": r"distil(?!l|ation)",
     "is no NOUN": r"(?<!there )is no (?!longer\b|more\b|less\b)",
     "lies": r"lies\b",
+    "alone for only": r"alone(?=[.;]?(?:\"|$)|[.;] )",
     "nobody": r"(?<!chown )(?<!reuid )nobody\b",  # except the user of that name
 }
 """Patterns by the names of the words; a letter before a match excludes it."""
@@ -61,6 +62,7 @@ def test_replaced_word_is_absent(word: str) -> None:
         ("is no NOUN", "None where it is no such frame", "the port is no longer open"),
         ("lies", "the file lies there", "the rule applies"),
         ("nobody", "nobody reads it", "setpriv --reuid nobody"),
+        ("alone for only", "from its values alone.", "compare(windows, alone, strict=True)"),
         ("told", "a device is told", "a threshold"),
     ],
 )
