@@ -98,7 +98,7 @@ class SampleQuality:
         self._run_lengths, self._stuck_lengths = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def _process_waiting(self) -> None:
-        """Process all waiting blocks at once."""
+        """Extend the flags and run lengths by the readings of all waiting blocks."""
         if not self._waiting:
             return
         blocks, self._waiting = self._waiting, []

@@ -96,4 +96,4 @@ def open_run(path: Path | str | None = None) -> "Run":
 
 
 def _ignore(message: str) -> None:
-    """Drop a message."""
+    """The `notify` of a silent export."""

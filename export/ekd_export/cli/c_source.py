@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def c_source_line(paths: Iterable[Path]) -> str:
-    """The line that names the files."""
+    """The output line with the names of the C files."""
     return f"C source   {', '.join(map(str, paths))}"
 
 

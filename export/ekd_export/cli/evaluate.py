@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Evaluate and print."""
+    """Evaluate the model files and print the report as text or JSON."""
     report = evaluate(options.models, options.data, options.threads)
     print(json.dumps(report.to_json(), indent=1) if options.json else _to_text(report))
 

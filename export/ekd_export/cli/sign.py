@@ -30,5 +30,5 @@ def run(options: argparse.Namespace) -> None:
 
 
 def signed_line(signed: Signed) -> str:
-    """The line that says which file was signed, and by which key."""
+    """The output line with the signed file and its key."""
     return f"signed     {signed.path} by {signed.signer}"

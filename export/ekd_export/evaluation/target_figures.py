@@ -43,7 +43,7 @@ class SubjectChange:
 
     @property
     def accuracy_change(self) -> float:
-        """After minus before."""
+        """Accuracy after quantization minus accuracy before."""
         return self.accuracy_after - self.accuracy_before
 
 

@@ -101,7 +101,7 @@ class FakeQuantized:
         self.enable(True)
 
     def copy_weights(self) -> dict[str, Tensor]:
-        """Copies of the weights."""
+        """Copies of the trainable weights and biases, by their names in the student."""
         return {name: weight.detach().clone() for name, weight in self.weights.items()}
 
     def logits(self, windows: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class _Annotations:
         self.recipe = recipe
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
-        """No change: the students have no scalar operands."""
+        """Return the graph unchanged, since the students have no scalar operands."""
         return model
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -154,7 +154,7 @@ class _Annotations:
         """Nothing to do: `check_tunable` has checked the operations."""
 
     def prepare_obs_or_fq_callback(self, model: GraphModule, edge_or_node_to_obs_or_fq: dict[Any, Any]) -> None:
-        """No change of the fake quantizers."""
+        """Leave the fake quantizers as torchao has created them."""
 
     def _specs(self) -> tuple[Any, Any]:
         """How activations and how weights are rounded."""

@@ -145,7 +145,7 @@ def draw(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Plot; returns the exit status."""
+    """Plot a recording and its predictions to a file; return 0, or 2 for a fault."""
     args = _parser().parse_args(argv)
     try:
         options = SensorOptions(
