@@ -72,7 +72,7 @@ class NetworkShape:
     student_ffn: int = setting(0, "the student's own ffn; 0 for that of its kind", at_least=0)
     student_mix: int = setting(9, "tokens that a convolution of the kind edge mixes, an odd number", at_least=1)
     student_noise: float = setting(
-        16.0, "noise in training of the kind edge, in int8 steps of each activation, so that int8 decides alike; 0 for "
+        8.0, "noise in training of the kind edge, in int8 steps of each activation, so that int8 decides alike; 0 for "
         "none", at_least=0, at_most=255,
     )  # fmt: skip
 
