@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import ExportError
+from ekd_edge.errors import DataError, ExportError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.subject_hash import hash_subject
 from ekd_export.candidate import Candidate, build_candidate, float_manifest, float_model_file
@@ -124,7 +124,8 @@ def _choose_recipe(
     """Choose between static and qat on validation subjects; returns the candidate and the reason, JSON-ready.
 
     qat is tried where static changes the class of more windows of a validation subject than the sign-off allows and the
-    student can be tuned, and taken where it changes fewer. Test subjects are not used.
+    student can be tuned, and taken where it changes fewer. Where tuning fails, static is kept. Test subjects are not
+    used.
     """
     if len(inputs.validation) == 0:
         return static, {"entered_qat": False, "chosen": "static", "why": "there are no validation subjects"}
@@ -141,7 +142,12 @@ def _choose_recipe(
         notify(f"{why}, and {error}")
         return static, {"entered_qat": False, "chosen": "static", "why": f"{why}, and {error}"}
     notify(f"{why}, and at most {limit:.1%} is allowed: trying qat")
-    tuned = build_candidate(inputs, RECIPES["qat"], notify)
+    try:
+        tuned = build_candidate(inputs, RECIPES["qat"], notify)
+    except (DataError, ExportError) as error:
+        why = f"{why}, and qat failed: {error}"
+        notify(why)
+        return static, {"entered_qat": True, "chosen": "static", "why": why, "mean_disagreement": None}
     shares["qat"] = _disagreement(inputs, tuned)
     means = {name: float(np.mean(each)) for name, each in shares.items()}
     name = "qat" if means["qat"] < means["static"] else "static"

@@ -1,17 +1,21 @@
 """`ekd-export --max-drop`: verdict, exit status, and the choice of qat on validation subjects."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import ekd_export.pipeline
 import ekd_export.save
-from ekd_edge.errors import ModelFileError
+from ekd_edge.errors import ExportError, ModelFileError
 from ekd_edge.model.file import load_model_file
+from ekd_export.candidate import Candidate
 from ekd_export.cli.main import main
 from ekd_export.evaluation.equivalence import Limits
+from ekd_export.inputs import ExportInputs
 from ekd_export.quantization.audit import audit
+from ekd_export.quantization.recipes import Recipe
 from ekd_train.run import Run
 
 
@@ -66,6 +70,27 @@ def test_qat_is_tried_where_static_changes_too_many_classes_of_a_validation_subj
     means = choice["mean_disagreement"]
     assert choice["chosen"] == ("qat" if means["qat"] < means["static"] else "static")
     assert "trying qat" in capsys.readouterr().err
+
+
+def test_static_is_kept_where_tuning_fails(
+    edge_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = ekd_export.pipeline.build_candidate
+
+    def build_or_fail(inputs: ExportInputs, recipe: Recipe, notify: Callable[[str], None]) -> Candidate:
+        if recipe.tuned:
+            raise ExportError("a class is lost")
+        return build(inputs, recipe, notify)
+
+    monkeypatch.setattr(ekd_export.pipeline, "build_candidate", build_or_fail)
+    monkeypatch.setattr(ekd_export.pipeline, "limits", lambda *_: Limits(0.01, 0.12, disagreement=-1.0, stake=1.0))
+    output = tmp_path / "a.tflite"
+    assert main([str(edge_run.path), "--int8", "--max-drop", "0.01", "-o", str(output)]) in (0, 3)
+    manifest = load_model_file(output).manifest
+    assert manifest.recipe == "static"
+    assert manifest.evaluation is not None
+    assert manifest.evaluation["validation"]["why"].endswith("and qat failed: a class is lost")
+    assert "qat failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["1", "0", "-0.1", "nan"])
