@@ -1,5 +1,6 @@
 """The criteria of the sign-off for one target and one allowance, and the reasons why one does not hold."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ class Shortfall:
     """A criterion that does not hold.
 
     reason: a sentence. shown: a change beyond the allowance is shown, so the sign-off fails. test_subjects: how
-    many test subjects like these are enough; None where no number is, or where the number is not known.
+    many test subjects like these are enough, those without a class included; None where no number is, or where the
+    number is not known.
     """
 
     reason: str
@@ -74,15 +76,18 @@ def _interval(
         reason = f"{target.target}: no test subject has windows of every class, so {score} cannot be judged"
         yield Shortfall(reason, False, None)
     elif change.low is None or change.high is None:
-        reason = f"{target.target}: an interval of {score} needs two or more test subjects, and there is one"
-        yield Shortfall(reason, False, 2)
+        alone = change.subjects == len(target.subjects)
+        who = "test subjects" if alone else "test subjects with windows of every class"
+        reason = f"{target.target}: an interval of {score} needs two or more {who}, and there is one"
+        yield Shortfall(reason, False, 2 * len(target.subjects))
     elif change.low < -max_drop - _ROUNDING or change.high > max_drop + _ROUNDING:
         shown = change.high < -max_drop - _ROUNDING or change.low > max_drop + _ROUNDING
+        enough = subjects_for_t(changes, max_drop)
         yield Shortfall(
             f"{target.target}: {score} changes by {points(change.low)} to {points(change.high)} points (95% interval, "
             f"{change.subjects} test subjects), and at most {100 * max_drop:g} either way is allowed",
             shown,
-            subjects_for_t(changes, max_drop),
+            None if enough is None else math.ceil(enough * len(target.subjects) / change.subjects),
         )
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from benchmarks.signoff_simulation import SCENARIOS, SUBJECTS, false_pass_rate
 from ekd_edge.errors import ConfigError, DataError, ExportError
+from ekd_export.evaluation.criteria import shortfalls
 from ekd_export.evaluation.equivalence import ERROR, e_value, limits, subjects_for_e_value, subjects_for_t
 from ekd_export.evaluation.latency import measure_latency
 from ekd_export.evaluation.signoff import Verdict, judge
@@ -156,6 +157,15 @@ def test_damage_fails_and_each_failing_bound_is_named() -> None:
     assert {"accuracy", "macro-F1", "the"} <= {reason.split()[1] for reason in of_damaged}
     assert any("at most 1 either way is allowed" in reason for reason in of_damaged)
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_macro_f1_of_few_complete_subjects_needs_more_test_subjects_in_proportion() -> None:
+    labels, subjects, logits = windows(2)
+    labels[subjects != "s3"] = 1
+    found = verdict(labels, subjects, logits, logits)
+    (shortfall,) = (each for each in shortfalls(found.targets[0], 0.01) if "macro-F1" in each.reason)
+    assert "needs two or more test subjects with windows of every class, and there is one" in shortfall.reason
+    assert shortfall.test_subjects == 2 * len(np.unique(subjects))
 
 
 def test_single_subject_has_no_interval_and_single_class_no_macro_f1() -> None:
