@@ -51,7 +51,7 @@ def render_page(report: Mapping[str, Any], file_name: str) -> str:
 
     file_name: of the model file.
     """
-    title = f"{file_name}: {headline(report['verdict'])}"
+    title = f"{file_name}: {_title(report)}"
     body = "\n".join(_body(report, file_name))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
@@ -60,11 +60,15 @@ def render_page(report: Mapping[str, Any], file_name: str) -> str:
     )
 
 
+def _title(report: Mapping[str, Any]) -> str:
+    """The verdict; of a model that is not quantized, its student."""
+    quantized = report["float_latency"] is not None
+    return headline(report["verdict"]) if quantized else f"{report['student']} student, not quantized"
+
+
 def _body(report: Mapping[str, Any], file_name: str) -> Iterator[str]:
     verdict, suffix = report["verdict"], origin(report["synthetic"])
-    quantized = report["float_latency"] is not None
-    title = headline(verdict) if quantized else f"{report['student']} student, not quantized"
-    yield f'<h1 class="{verdict["result"].replace(" ", "-")}">{escape(title + suffix)}</h1>'
+    yield f'<h1 class="{verdict["result"].replace(" ", "-")}">{escape(_title(report) + suffix)}</h1>'
     if report["synthetic"]:
         yield '<p class="synthetic"><strong>SYNTHETIC DATA:</strong> no person was measured.</p>'
     yield _list(verdict["reasons"])

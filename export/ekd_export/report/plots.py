@@ -17,16 +17,18 @@ _WORST_MARKED = 3
 
 
 def subjects_plot(target: Mapping[str, Any], max_drop: float | None, suffix: str) -> str:
-    """Change of accuracy of each subject, worst first, with the allowed drop if one is set."""
+    """Change of accuracy of each subject, worst first, with the allowed change, either way, if one is set."""
     figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     changes = sorted(100 * (each["accuracy_after"] - each["accuracy_before"]) for each in target["subjects"])
     axes.bar(range(1, len(changes) + 1), changes, color=[WARNING if each < 0 else BEFORE for each in changes])
     axes.axhline(0, color="black", linewidth=0.8)
     if max_drop is not None:
-        axes.axhline(-100 * max_drop, color=WARNING, linestyle="--", linewidth=1, label="allowed for the mean")
+        for end, label in ((-100 * max_drop, "allowed for the mean"), (100 * max_drop, None)):
+            axes.axhline(end, color=WARNING, linestyle="--", linewidth=1, label=label)
         axes.legend(frameon=False, fontsize=8)
     axes.set(title=f"Accuracy of each test subject, after - before{suffix}", xlabel="subjects, worst first")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("points of accuracy")
     return _svg(figure, "Bars of the change of accuracy of each test subject")
 

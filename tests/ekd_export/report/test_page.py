@@ -152,6 +152,20 @@ def test_missing_figures_are_marked_not_measured() -> None:
     assert "error by layer" not in page
 
 
+def test_title_of_a_model_that_is_not_quantized_asks_for_no_sign_off() -> None:
+    text = render_page(report(None, float_latency=None, kind="float32", recipe="float32"))
+    assert "--max-drop" not in text
+    assert f"<title>{NAME}: edge student, not quantized</title>" in text
+
+
+def test_plot_of_subjects_shows_the_allowance_either_way() -> None:
+    from ekd_export.report.plots import WARNING, subjects_plot
+
+    target = report(0.01)["verdict"]["targets"][0]
+    lines = [subjects_plot(target, drop, "").count(f"stroke: {WARNING}") for drop in (None, 0.01)]
+    assert lines[1] - lines[0] == 3  # two lines and the legend's
+
+
 def test_page_counts_the_windows_left_out_for_signal_quality() -> None:
     words = " ".join(Page(render_page(report(0.01))).words)
     assert "left out for signal quality: 12 of 345 windows (3.5%): test 12 of 345 (3.5%)" in words
