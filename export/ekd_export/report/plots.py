@@ -18,6 +18,8 @@ _WORST_MARKED = 3
 
 def subjects_plot(target: Mapping[str, Any], max_drop: float | None, suffix: str) -> str:
     """Change of accuracy of each subject, worst first, with the allowed change, either way, if one is set."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     changes = sorted(100 * (each["accuracy_after"] - each["accuracy_before"]) for each in target["subjects"])
@@ -28,7 +30,7 @@ def subjects_plot(target: Mapping[str, Any], max_drop: float | None, suffix: str
             axes.axhline(end, color=WARNING, linestyle="--", linewidth=1, label=label)
         axes.legend(frameon=False, fontsize=8)
     axes.set(title=f"Accuracy of each test subject, after - before{suffix}", xlabel="subjects, worst first")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("points of accuracy")
     return _svg(figure, "Bars of the change of accuracy of each test subject")
 
