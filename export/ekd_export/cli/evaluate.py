@@ -58,6 +58,7 @@ def _to_text(report: EvaluationReport) -> str:
         f"unseen subjects{excluded}",
         f"left out for signal quality: {share_of(report.left_out, report.left_out + report.windows, ' windows')}"
         f"{origin(report.synthetic)}",
+        *(f"note: {remark}" for remark in report.remarks),
         "",
     ]
     width = max(len("always the larger class"), *(len(str(each.path)) for each in report.model_files))

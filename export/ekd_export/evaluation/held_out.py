@@ -3,7 +3,7 @@
 Runs without torch, and so on a Pi too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
+from ekd_edge.pipeline.stream import restart_warning
 from ekd_export.evaluation.leakage import check_unseen
 from ekd_export.evaluation.target_figures import larger_class_accuracy
 from ekd_train.data.source import Source, open_dataset
@@ -28,7 +29,7 @@ class EvaluationReport:
     source: the data as named; subjects: the evaluated ones; excluded: subjects left out because a model was trained,
     validated or calibrated on them. windows: how many were evaluated. left_out: how many more were left out for their
     signal quality, because a device withholds their labels. larger_class_accuracy: of each target, see
-    `ekd_export.evaluation.target_figures.larger_class_accuracy`.
+    `ekd_export.evaluation.target_figures.larger_class_accuracy`. remarks: why figures differ from an export's report.
     """
 
     source: str
@@ -39,6 +40,7 @@ class EvaluationReport:
     left_out: int
     larger_class_accuracy: tuple[float, ...]
     model_files: tuple[ModelFile, ...]
+    remarks: tuple[str, ...]
     scores: tuple[metrics.Scores, ...]
     comparisons: tuple[tuple[metrics.Comparison, ...], ...]
 
@@ -65,6 +67,7 @@ class EvaluationReport:
                 target.name: share
                 for target, share in zip(self.model_files[0].manifest.targets, self.larger_class_accuracy, strict=True)
             },
+            "remarks": list(self.remarks),
             "models": models,
             "comparisons": changes,
         }
@@ -113,6 +116,7 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
             larger_class_accuracy(column, windows.subject, manifest.n_classes) for column in windows.labels.T
         ),
         model_files=model_files,
+        remarks=tuple(remark for each in model_files for remark in _remarks(each)),
         scores=tuple(scores),
         comparisons=tuple(metrics.compare(scores[0], score, logits[0], each) for score, each in further),
     )
@@ -133,6 +137,23 @@ def check_comparable(model_files: Sequence[ModelFile]) -> None:
             raise ConfigError(
                 f"{first.path} and {other.path} have different rules for a high rating: evaluate them one by one"
             )
+
+
+def _remarks(model_file: ModelFile) -> Iterator[str]:
+    """Why windows here are not those of the export's report: they are as a device has them."""
+    manifest = model_file.manifest
+    if restart_warning(manifest) is not None:
+        yield (
+            f"{model_file.path} was trained on trials that each restart the running mean of the normalization, and is "
+            "evaluated with one that is carried from trial to trial, as on a device: its figures differ from the "
+            "export's report"
+        )
+    quality = (manifest.evaluation or {}).get("signal_quality")
+    if isinstance(quality, dict) and quality.get("keep_bad_windows") is True:
+        yield (
+            f"{model_file.path} was exported with windows of bad signal quality, which are left out here, as a device "
+            "withholds their labels: its figures may differ from the export's report"
+        )
 
 
 def _rule(model_file: ModelFile) -> tuple[float, str]:

@@ -93,6 +93,21 @@ def _variant(model_file: ModelFile, folder, **changes) -> str:
     return str(path)
 
 
+def test_windows_other_than_those_of_the_export_are_remarked_on(exports, tmp_path, capsys) -> None:
+    manifest = exports.int8.manifest
+    training = replace(manifest.training, normalization_state="restarted")
+    quality = {**manifest.evaluation["signal_quality"], "keep_bad_windows": True}
+    path = _variant(
+        exports.int8, tmp_path, training=training, evaluation={**manifest.evaluation, "signal_quality": quality}
+    )
+    assert main([path]) == 0
+    out = capsys.readouterr().out
+    assert f"note: {path} was trained on trials that each restart the running mean" in out
+    assert f"note: {path} was exported with windows of bad signal quality" in out
+    assert len(evaluate(path).to_json()["remarks"]) == 2
+    assert evaluate(exports.int8.path).remarks == ()
+
+
 def test_files_that_do_not_fit_together_are_refused(exports, tmp_path, capsys) -> None:
     manifest = exports.float32.manifest
     for changes, complaint in (
