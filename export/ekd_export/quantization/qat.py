@@ -7,7 +7,8 @@ is calibrated on the same windows as that of an untuned student.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -35,6 +36,18 @@ _SMALLEST_MARGIN = 1e-6
 _Student = TypeVar("_Student", bound=nn.Module)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: its threads cost more than they save on small batches, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def fine_tune(
     student: _Student,
     calibration: NDArray[np.float32],
