@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ekd_edge.model.file import load_model_file
+from ekd_edge.model.find import describe_signoff
+from ekd_edge.model.manifest import Manifest
 from ekd_export.convert.c_source import write_c_source
 
 __all__ = ["add_arguments", "c_source_line", "measured_arena", "run"]
@@ -27,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the source and print its paths."""
     model_file = load_model_file(options.file)
-    print(c_source_line(write_c_source(model_file, options.output, arena_bytes=measured_arena(model_file.flatbuffer))))
+    paths = write_c_source(model_file, options.output, arena_bytes=measured_arena(model_file.flatbuffer))
+    print(c_source_line(paths, model_file.manifest))
 
 
-def c_source_line(paths: Iterable[Path]) -> str:
-    """The output line with the names of the C files."""
-    return f"C source   {', '.join(map(str, paths))}"
+def c_source_line(paths: Iterable[Path], manifest: Manifest) -> str:
+    """The output line with the names of the C files, and the state of the sign-off where it did not pass."""
+    signoff = describe_signoff(manifest)
+    return f"C source   {', '.join(map(str, paths))}{f' ({signoff})' if signoff else ''}"
 
 
 def measured_arena(flatbuffer: bytes) -> int | None:

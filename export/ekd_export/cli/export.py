@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         _notify(signed_line(signed))
     if options.c_source:
         arena_bytes = measured_arena(result.model_file.flatbuffer)
-        _notify(c_source_line(write_c_source(result.model_file, arena_bytes=arena_bytes)))
+        _notify(c_source_line(write_c_source(result.model_file, arena_bytes=arena_bytes), result.model_file.manifest))
     print(json.dumps(to_json(result)) if options.json else to_text(result))
     return NOT_PASSED if result.verdict.passed is False else 0
 
@@ -120,7 +120,8 @@ def _process_model_file(options: argparse.Namespace, key: "Ed25519PrivateKey | N
         from ekd_edge.model.file import load_model_file
 
         model_file = load_model_file(path)
-        print(c_source_line(write_c_source(model_file, arena_bytes=measured_arena(model_file.flatbuffer))))
+        paths = write_c_source(model_file, arena_bytes=measured_arena(model_file.flatbuffer))
+        print(c_source_line(paths, model_file.manifest))
     return 0
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ekd_edge.atomic_files import write_whole
 from ekd_edge.errors import ConfigError, ExportError
 from ekd_edge.model.file import ModelFile, load_model_file
+from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest, Quantization
 from ekd_edge.signal.filter import steady_state
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR
@@ -75,6 +76,7 @@ def _header(manifest: Manifest, quantization: Quantization, arena_bytes: int | N
     arena = (
         "" if arena_bytes is None else f"#define EKD_ARENA_BYTES {arena_bytes}L /* as TFLite Micro needed on a PC */\n"
     )
+    signoff = describe_signoff(manifest)
     modes = "\n".join(f"#define {name} {number}" for number, name in enumerate(_MODES.values()))
     return f"""\
 /* Written by ekd-export: an int8 model of skin conductance and its constants; ekd_signal.h has the signal chain. */
@@ -88,6 +90,7 @@ extern "C" {{
 #define EKD_MODEL_SHA256 "{manifest.sha256}"
 #define EKD_MODEL_BYTES {manifest.size_bytes}L
 {arena}#define EKD_SYNTHETIC {int(manifest.training.synthetic)} /* 1: trained on synthetic data, no person recorded */
+#define EKD_SIGNED_OFF {int(not signoff)} /* {signoff or "passed its sign-off"} */
 extern const unsigned char ekd_model[EKD_MODEL_BYTES]; /* a TFLite flatbuffer, aligned to 16 bytes */
 
 /* real = scale * (int8 - zero point) */

@@ -294,6 +294,7 @@ def test_command_writes_c_source_next_to_the_model(exports, tmp_path: Path, caps
     ]
     text = (tmp_path / "student-int8.h").read_text()
     assert "EKD_SYNTHETIC 1" in text
+    assert "#define EKD_SIGNED_OFF 0 /* never signed off */" in text
     assert str(tmp_path) not in text + (tmp_path / "student-int8.c").read_text()
 
 
