@@ -1,5 +1,6 @@
 """Tests of the epoch loop: which epoch is kept, and when a stage ends."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,10 +20,12 @@ SCORES: Sequence[Mapping[str, float]] = (
 )
 
 
-def fitted(folder: Path, choose_by: EpochScore, patience: int = 0) -> tuple[Fitted, float]:
+def fitted(
+    folder: Path, choose_by: EpochScore, patience: int = 0, scored: Sequence[Mapping[str, float]] = SCORES
+) -> tuple[Fitted, float]:
     """The result of a stage whose single weight is the number of finished epochs, and that weight."""
     network = nn.Linear(1, 1, bias=False)
-    scores = iter(SCORES)
+    scores = iter(scored)
 
     def run_epoch(epoch: int, on_batch: object) -> Mapping[str, float]:
         with torch.no_grad():
@@ -30,7 +33,7 @@ def fitted(folder: Path, choose_by: EpochScore, patience: int = 0) -> tuple[Fitt
         return {}
 
     stage = Stage(
-        name="student", stream="student", identity="", epochs=len(SCORES), batches_per_epoch=1,
+        name="student", stream="student", identity="", epochs=len(scored), batches_per_epoch=1,
         modules={"student": network}, optimizers={}, keep=network, run_epoch=run_epoch,
         validate=lambda: [next(scores)], patience=patience, choose_by=choose_by,
     )  # fmt: skip
@@ -43,6 +46,12 @@ def test_best_epoch_is_kept_by_the_chosen_score(tmp_path: Path, choose_by: Epoch
     result, weight = fitted(tmp_path, choose_by)
     assert result.best.epoch == epoch
     assert weight == epoch
+
+
+@pytest.mark.parametrize("choose_by", ["macro_f1", "loss"])
+def test_epoch_without_a_finite_loss_is_worse_than_any_other(tmp_path: Path, choose_by: EpochScore) -> None:
+    scored = [{"macro_f1": 0.6, "loss": math.nan}, {"macro_f1": 0.6, "loss": 0.9}]
+    assert fitted(tmp_path, choose_by, scored=scored)[0].best.epoch == 1
 
 
 def test_stage_ends_after_its_patience_without_a_better_score(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -202,5 +203,5 @@ def _best(history: Sequence[EpochRecord]) -> EpochRecord:
 
 
 def _rank(validation: Mapping[str, float], choose_by: EpochScore) -> tuple[float, float]:
-    loss = -validation["loss"]
+    loss = -math.inf if math.isnan(validation["loss"]) else -validation["loss"]
     return (validation["macro_f1"], loss) if choose_by == "macro_f1" else (loss, 0.0)
