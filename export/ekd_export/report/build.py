@@ -53,7 +53,6 @@ def build_report(
         A JSON-ready dict without NaN or infinity; null for values that were not measured. Subjects have no names in it.
     """
     run, manifest = inputs.run, candidate.model_file.manifest
-    split = run.subject_split
     return {
         "format": FORMAT,
         "made_by": manifest.made_by,
@@ -69,7 +68,11 @@ def build_report(
         "audit": asdict(candidate.audit),
         "signal": {"rate_hz": float(run.signal.rate_hz), "window_s": run.signal.window_s},
         "data": {"source": run.source, "dataset": run.identity},
-        "subjects": {"training": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "subjects": {
+            "training": len(inputs.train.subjects),
+            "validation": len(inputs.validation.subjects),
+            "test": len(inputs.test.subjects),
+        },
         "windows": {
             "calibration": len(inputs.calibration),
             "validation": len(inputs.validation),
