@@ -258,7 +258,7 @@ def test_windows_are_quantized_and_logits_decoded_as_on_the_edge(exports, window
 def test_compiled_model_runs_in_tflite_micro(exports, build: Build, source: str) -> None:
     """From samples to logits without Python: the C chain, its quantization, the array's bytes in TFLM.
 
-    Runtimes round differently: by at most 6 output steps when this was measured; 9 are allowed.
+    Runtimes round differently: by at most 11 output steps when this was measured; 16 are allowed.
     """
     runtime = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed").runtime
     spec, quantization = exports.int8.manifest.signal, exports.int8.manifest.quantization
@@ -275,8 +275,8 @@ def test_compiled_model_runs_in_tflite_micro(exports, build: Build, source: str)
     edge = open_classifier(exports.int8).predict(expected(spec, samples)).reshape(micro.shape)
     lsb = np.rint(np.abs(micro - edge) / quantization.output.scale)
     ours, theirs = (logits.reshape(-1, 2, 2) for logits in (micro, edge))
-    decided = np.abs(theirs[..., 1] - theirs[..., 0]) > 2 * 9 * quantization.output.scale
-    assert lsb.max() <= 9
+    decided = np.abs(theirs[..., 1] - theirs[..., 0]) > 2 * 16 * quantization.output.scale
+    assert lsb.max() <= 16
     assert decided.any()
     assert (ours.argmax(-1) == theirs.argmax(-1))[decided].all()
 
