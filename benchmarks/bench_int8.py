@@ -174,7 +174,8 @@ def agreement(name: str, data: str, target: str) -> Figures:
     for settings, found in (("earlier settings", earlier), ("preset edge", today)):
         same = average(found.same)
         rows.append(
-            [settings, *in_points(same), f"{100 * min(found.same.values()):.2f}",
+            [settings, f"{100 * same.mean:.2f}", in_points(same)[1].replace("+", ""),
+             f"{100 * min(found.same.values()):.2f}",
              *in_points(change(found.accuracy, found.int8_accuracy)),
              *in_points(change(found.macro_f1, found.int8_macro_f1)),
              f"{100 * average(found.accuracy).mean:.2f}", f"{100 * average(found.macro_f1).mean:.2f}"]
