@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ekd-eval`."""
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.tflite", help="files that ekd-export wrote")
+    parser.add_argument(
+        "models", type=Path, nargs="+", metavar="MODEL.tflite", help="files that ekd-export wrote, or demo"
+    )
     parser.add_argument(
         "--data",
         metavar="DATA",

@@ -11,6 +11,7 @@ from typing import Any
 from ekd_edge import metrics
 from ekd_edge.errors import ConfigError, DataError
 from ekd_edge.model.file import ModelFile, load_model_file
+from ekd_edge.model.find import find_model
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
@@ -77,7 +78,7 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
     """Evaluate model files on subjects that none of them has seen.
 
     Args:
-        models: one model file, or several; every further one is compared with the first.
+        models: one model file, or several; every further one is compared with the first. "demo" is the shipped one.
         data: a data source such as "recordings:FOLDER"; None is the data that the first model was trained on.
         threads: threads of the TFLite runtime.
 
@@ -93,7 +94,7 @@ def evaluate(models: Path | str | Sequence[Path | str], data: str | None = None,
     paths = [models] if isinstance(models, str | Path) else models
     if not paths:
         raise ConfigError("there is no model to evaluate: name at least one model file")
-    model_files = tuple(load_model_file(Path(path)) for path in paths)
+    model_files = tuple(load_model_file(find_model(path)) for path in paths)
     check_comparable(model_files)
     manifest = model_files[0].manifest
     source = open_dataset(data if data is not None else manifest.training.source)

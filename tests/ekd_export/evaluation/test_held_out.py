@@ -50,6 +50,12 @@ def test_subjects_of_other_data_are_all_unseen(exports) -> None:
     assert unseen_subjects([exports.int8.manifest], other) == (other.subjects, ())
 
 
+def test_demo_names_the_shipped_model() -> None:
+    report = evaluate("demo", "synthetic?subjects=3&trials=4&trial_s=60&seed=99")
+    assert report.synthetic
+    assert len(report.subjects) == 3
+
+
 def test_data_without_unseen_subjects_is_refused(exports) -> None:
     same = open_dataset("synthetic?subjects=3&trials=4&trial_s=60&seed=5")
     assert same.identity == exports.int8.manifest.training.dataset
