@@ -191,7 +191,7 @@ def _calibration(fields: Fields) -> Calibration:
 
 
 def _signoff(data: dict[str, Any]) -> SignOff:
-    """The sign-off; "not passed" of version 1 did not say whether a loss was shown, so it is "undecided"."""
+    """The sign-off; any of version 1 is "undecided", since that test passed models that harm a few people."""
     fields = Fields("signoff", data)
     max_drop = fields.number("max_drop")
     if "version" in data:
@@ -205,7 +205,8 @@ def _signoff(data: dict[str, Any]) -> SignOff:
         if result is None:
             raise ModelFileError(f"manifest: signoff.result must be one of {', '.join(_RESULTS)}")
     else:
-        result = "passed" if fields.flag("passed") else "undecided"
+        fields.flag("passed")
+        result = "undecided"
     fields.done()
     if not 0 <= max_drop <= 1:
         raise ModelFileError("manifest: signoff.max_drop must be between 0 and 1")
