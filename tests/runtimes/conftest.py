@@ -67,14 +67,14 @@ def models(random_student, tmp_path_factory: pytest.TempPathFactory) -> Models:
     def make(kind: StudentKind, **sizes: int) -> Model:
         shape = NetworkConfig(window_samples=signal.window_samples, targets=TARGETS, student=kind, **sizes)
         folded = fold(random_student(shape, everyone.gsr), integer=True)
-        flatbuffer = quantize(convert(folded, signal.window_samples), RECIPES["static"], everyone.gsr)
+        flatbuffer = quantize(convert(folded, signal.window_samples), RECIPES["static-min-max"], everyone.gsr)
         audit(flatbuffer, "int8")
         manifest = Manifest(
             kind="int8",
             signal=signal,
             targets=tuple(Target(name, ("low", "high")) for name in TARGETS),
             training=Training(SOURCE, SOURCE, True, subjects, (), ()),
-            recipe="static",
+            recipe="static-min-max",
             student=kind,
             quantization=read_quantization(flatbuffer),
             calibration=Calibration("min-max", subjects, len(everyone), 0, fingerprint(everyone.gsr)),
