@@ -29,16 +29,16 @@ def test_train_is_silent_and_returns_the_results(
 ) -> None:
     run = ekd_train.train(config, data=DATA, out=tmp_path / "run", device="cpu", threads=1)
     assert run.path == tmp_path / "run"
-    assert set(run.results) == {"teacher", "student"}
+    assert set(run.results) == {"teacher", "student", "signal_quality"}
     assert 0 <= run.results["student"]["test"]["accuracy"] <= 1
     assert capsys.readouterr() == ("", "")
 
 
 def test_train_in_two_steps_resumes(config: "ekd_train.TrainConfig", tmp_path: Path) -> None:
     begun = ekd_train.train(config, data=DATA, out=tmp_path / "run", device="cpu", threads=1, student=False)
-    assert set(begun.results) == {"teacher"}
+    assert set(begun.results) == {"teacher", "signal_quality"}
     done = ekd_train.resume(tmp_path / "run", ["feedback.every=0"], device="cpu", threads=1, teacher=False)
-    assert set(done.results) == {"teacher", "student"}
+    assert set(done.results) == {"teacher", "student", "signal_quality"}
 
 
 def test_train_refuses_too_few_subjects_before_reading(config: "ekd_train.TrainConfig", tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Run:
     identity: the dataset's identity, by which evaluation recognizes training subjects.
     synthetic: whether the data is synthetic.
     has_eeg: false if the dataset has GSR only, so that there is no teacher.
+    results: of the finished stages, "teacher" and "student", and "signal_quality", the numbers of windows left out.
     """
 
     path: Path
