@@ -39,6 +39,8 @@ def test_train_in_two_steps_resumes(config: "ekd_train.TrainConfig", tmp_path: P
     assert set(begun.results) == {"teacher", "signal_quality"}
     done = ekd_train.resume(tmp_path / "run", ["feedback.every=0"], device="cpu", threads=1, teacher=False)
     assert set(done.results) == {"teacher", "student", "signal_quality"}
+    with pytest.raises(ekd_train.ConfigError, match="is finished, it has a student: start a new run"):
+        ekd_train.resume(tmp_path / "run", device="cpu", threads=1, teacher=False)
 
 
 def test_train_refuses_too_few_subjects_before_reading(config: "ekd_train.TrainConfig", tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _target_rows(
     found, worst, margin = target["disagreement"], target["worst"], target["margin"]
     yield "same class as the float student", f"{percent(target['agreement'])} of {target['windows']} test windows"
     limit = verdict["disagreement_limit"]
-    needed = "" if limit is None else f", and at least {percent(1 - limit)} of every subject's is needed"
+    needed = "" if limit is None else f", and every subject needs {percent(1 - limit)} or more"
     yield (
         f"same class, all {found['subjects']} subjects",
         f"{percent(1 - found['mean'])} on average; {percent(1 - found['worst'])} for the worst, "

@@ -144,7 +144,7 @@ class Training:
     def train_student(self) -> None:
         """Distill the student, with adaptive feedback if `feedback.every` is above 0."""
         if self._has("student"):
-            raise ConfigError(f"{self.run.path} already has a student: choose another --output")
+            raise ConfigError(f"{self.run.path} is finished, it has a student: start a new run in another folder")
         training_data, test_data = self._data()
         teachers = [self._teacher()] if self.run.has_eeg else []
         run = self.run
