@@ -61,7 +61,7 @@ def take_baseline(
             acceptable.
     """
     mode = spec.normalization.mode
-    if mode in ("window", "none"):
+    if not spec.normalization.has_running_mean:
         raise SignalError(f"this model normalizes by {mode!r}: it needs no baseline, run ekd-edge without --wearer")
     piece = min(spec.window_samples, max(1, round(_PIECE_S * spec.rate_hz)))
     plain = replace(
@@ -154,7 +154,7 @@ def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]
 
     Raises ConfigError where the wearer's file cannot be read, or the model's normalization uses no baseline.
     """
-    if spec.normalization.mode in ("window", "none"):
+    if not spec.normalization.has_running_mean:
         raise ConfigError("this model needs no baseline: leave out --wearer")
     path = baseline_file(wearer)
     kept = _read(path, wearer)

@@ -162,7 +162,7 @@ def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
 
 def restart_warning(manifest: Manifest, name: str = "this model") -> str | None:
     """The sentence for a model whose training restarted the running mean at each trial; None for any other model."""
-    if not manifest.training.restarted or manifest.signal.normalization.mode in ("window", "none"):
+    if not manifest.training.restarted or not manifest.signal.normalization.has_running_mean:
         return None
     return (
         f"{name} was trained on trials that each restart the running mean of its normalization, which a sensor's "

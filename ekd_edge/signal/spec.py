@@ -50,6 +50,11 @@ class Normalization:
         if not (math.isfinite(self.limit) and self.limit > 0):
             raise SignalError("normalization limit must be a positive number")
 
+    @property
+    def has_running_mean(self) -> bool:
+        """Whether the normalization depends on the signal before the window, by a running mean."""
+        return self.mode not in ("window", "none")
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; bound and limit are left out where there is no bound, as in earlier versions."""
         unbounded = ("bound", "limit") if self.bound == "none" else ()

@@ -144,7 +144,7 @@ def float_model_file(inputs: ExportInputs, candidate: Candidate) -> ModelFile:
 def requantized(candidate: Candidate, recipe: Recipe, calibration: NDArray[np.float32]) -> Candidate:
     """The candidate's float model, quantized by the same recipe with other calibration windows (n, window_samples).
 
-    Its bias is not corrected, so that its disagreement is not below that of the candidate on unseen people.
+    Its bias is not corrected. On people the correction lowered disagreement, so these figures are rather too high.
     """
     flatbuffer = quantize(candidate.float_flatbuffer, recipe, calibration)
     manifest = replace(candidate.model_file.manifest, quantization=read_quantization(flatbuffer))

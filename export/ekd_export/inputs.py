@@ -116,7 +116,7 @@ def _read_windows(run: Run, subjects: tuple[str, ...], notify: Callable[[str], N
     )
     for note in source.notes:
         notify(note)
-    if config.signal.normalization_state == "restarted" and run.signal.normalization.mode not in ("window", "none"):
+    if config.signal.normalization_state == "restarted" and run.signal.normalization.has_running_mean:
         notify(
             f"{run.path} was trained on trials that each restart the running mean of the normalization, which a "
             "sensor's stream does not do: its accuracy on a device is not that of the report; train again with "

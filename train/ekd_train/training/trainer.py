@@ -59,7 +59,7 @@ def other_state_windows(source: Source, config: TrainConfig, notify: Callable[[s
     None where the normalization has no running mean, and, with a sentence, where there are no such windows.
     """
     signal = config.signal
-    if signal.normalization in ("window", "none"):
+    if not signal.gsr().normalization.has_running_mean:
         return None
     state: NormalizationState = "restarted" if signal.normalization_state == "carried" else "carried"
     other = dataclasses.replace(config, signal=dataclasses.replace(signal, normalization_state=state))
