@@ -18,6 +18,7 @@ class Prediction:
     quality: of the window's signal, with the reason where it is reduced.
     latency_ms: from the arrival of the block that completed the window to this prediction.
     source: the sensor's port; None where there is only one sensor.
+    utc_s: wall-clock time of the window's end, in seconds since 1970; None where the samples have none.
     """
 
     first_index: int
@@ -28,6 +29,7 @@ class Prediction:
     quality: Quality
     latency_ms: float
     source: str | None = None
+    utc_s: float | None = None
 
     @property
     def withheld(self) -> bool:

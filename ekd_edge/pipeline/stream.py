@@ -40,12 +40,14 @@ class PendingWindows:
     """Preprocessed windows that wait for inference.
 
     pipeline: the sensor's. qualities: one for each window. arrived_s: when the last samples arrived, by `perf_counter`.
+    utc_s: wall-clock time of sensor time 0 of the segment, in seconds since 1970; None where it is unknown.
     """
 
     pipeline: "SensorPipeline"
     batch: WindowBatch
     qualities: list[Quality]
     arrived_s: float
+    utc_s: float | None = None
 
 
 class SensorPipeline:
@@ -107,12 +109,16 @@ class SensorPipeline:
         self._held = []
         if len(batch) == 0:
             return
+        utc_s = _start_utc_s(block)
         for start in range(0, len(batch), _WINDOWS_PER_CALL):
             part = slice(start, start + _WINDOWS_PER_CALL)
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
-            yield PendingWindows(self, few, assess_all(few.raw, self._spec, bad_fractions[part]), arrived_s)
+            qualities = assess_all(few.raw, self._spec, bad_fractions[part])
+            if block.fault is not None:
+                qualities = [Quality(0.0, block.fault)] * len(few)
+            yield PendingWindows(self, few, qualities, arrived_s, utc_s)
 
     @property
     def next_window_s(self) -> float:
@@ -139,8 +145,11 @@ class SensorPipeline:
             probabilities, labels = self._smoother(
                 [softmax(row) for row in rows], (batch.segment, end_s), acceptable=quality.acceptable
             )
+            utc_s = None if pending.utc_s is None else pending.utc_s + end_s
             found.append(
-                Prediction(first_index, end_s, batch.segment, probabilities, labels, quality, latency_ms, self._source)
+                Prediction(
+                    first_index, end_s, batch.segment, probabilities, labels, quality, latency_ms, self._source, utc_s
+                )
             )
         return found
 
@@ -149,6 +158,13 @@ class SensorPipeline:
         self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
         self._sample_quality.push(block)
         return batch, self._sample_quality.bad_fractions(batch)
+
+
+def _start_utc_s(block: SampleBlock) -> float | None:
+    """Wall-clock time of sample 0 of the block's segment, by the block's anchor and rate."""
+    if block.anchor is None:
+        return None
+    return block.anchor.utc_s - float(block.anchor.index / block.rate_hz)
 
 
 def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:

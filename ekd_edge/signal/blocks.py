@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "BaselineLookup", "SampleBlock", "Window", "continues", "joined"]
+__all__ = ["Baseline", "BaselineLookup", "SampleBlock", "TimeAnchor", "Window", "continues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,17 @@ BaselineLookup = Callable[[str], Baseline | None]
 
 
 @dataclass(frozen=True, slots=True)
+class TimeAnchor:
+    """The wall-clock time of one sample; that of sample i is utc_s + (i - index) / rate.
+
+    index: of the sample, in the sensor's own count. utc_s: seconds since 1970.
+    """
+
+    index: int
+    utc_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SampleBlock:
     """Consecutive samples of one sensor.
 
@@ -40,6 +51,8 @@ class SampleBlock:
     readings, unit: the device's readings from which the values were computed, float64, shape (n,); else None.
     lead_off: whether the device reports that an electrode is off.
     baseline: start of the normalization where this block starts a segment; None for no baseline.
+    anchor: wall-clock time of the samples; None where it is unknown, as in a file without clock times.
+    fault: a fault of the whole stream, such as a rate that cannot be right; the labels of its windows are withheld.
     """
 
     values: NDArray[np.float64]
@@ -50,6 +63,8 @@ class SampleBlock:
     unit: Unit | None = None
     lead_off: bool = False
     baseline: Baseline | None = None
+    anchor: TimeAnchor | None = None
+    fault: str | None = None
 
 
 def continues(block: SampleBlock, last: SampleBlock) -> bool:
@@ -58,6 +73,7 @@ def continues(block: SampleBlock, last: SampleBlock) -> bool:
         block.first_index == last.first_index + last.values.shape[-1]
         and (block.segment, block.rate_hz, block.lead_off) == (last.segment, last.rate_hz, last.lead_off)
         and (block.unit, block.baseline, block.readings is None) == (last.unit, last.baseline, last.readings is None)
+        and (block.anchor, block.fault) == (last.anchor, last.fault)
     )
 
 
