@@ -52,7 +52,7 @@ class SensorSession:
         self.samples += block.values.shape[-1]
         if self.recorder is not None:
             self.recorder.observe(block)
-        self.output.observe(block)
+        self.output.observe(block, self.name)
         return list(self.pipeline.push(block, arrived_s))
 
     def idle_s(self) -> float:

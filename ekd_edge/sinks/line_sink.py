@@ -25,7 +25,7 @@ class LineSink:
         self._flush_each = flush_each
         self._to_line = to_line
 
-    def observe(self, block: SampleBlock) -> None:
+    def observe(self, block: SampleBlock, source: str | None = None) -> None:
         """Ignore the block."""
 
     def write(self, prediction: Prediction) -> None:

@@ -13,6 +13,9 @@ __all__ = ["QueuedSink"]
 _MAX_ITEMS = 1024
 _CLOSE_S = 2.0
 
+_Item = Prediction | tuple[SampleBlock, str | None]
+"""A prediction, or a block and its source."""
+
 
 class QueuedSink:
     """Passes everything to another sink in its own thread. If the queue is full, the oldest item is dropped.
@@ -28,7 +31,7 @@ class QueuedSink:
     def __init__(self, sink: Sink, notify: Callable[[str], None], max_items: int = _MAX_ITEMS) -> None:
         self._sink, self._notify, self._max_items = sink, notify, max_items
         self.wants_blocks = sink.wants_blocks
-        self._items: deque[SampleBlock | Prediction] = deque()
+        self._items: deque[_Item] = deque()
         self._ready = threading.Condition()
         self._ending = False
         self._error: OSError | None = None
@@ -38,9 +41,9 @@ class QueuedSink:
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._thread.start()
 
-    def observe(self, block: SampleBlock) -> None:
+    def observe(self, block: SampleBlock, source: str | None = None) -> None:
         """Pass a block on."""
-        self._put(block)
+        self._put((block, source))
 
     def write(self, prediction: Prediction) -> None:
         """Pass a prediction on."""
@@ -58,7 +61,7 @@ class QueuedSink:
             self._items.clear()
         self._raise()
 
-    def _put(self, item: SampleBlock | Prediction) -> None:
+    def _put(self, item: _Item) -> None:
         self._raise()
         dropping_started = False
         with self._ready:
@@ -81,12 +84,12 @@ class QueuedSink:
                 if isinstance(item, Prediction):
                     self._sink.write(item)
                 else:
-                    self._sink.observe(item)
+                    self._sink.observe(*item)
             self._sink.close()
         except OSError as error:
             self._error = error
 
-    def _next(self) -> SampleBlock | Prediction | None:
+    def _next(self) -> _Item | None:
         with self._ready:
             while not self._items and not self._ending:
                 self._ready.wait()

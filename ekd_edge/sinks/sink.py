@@ -18,8 +18,8 @@ class Sink(Protocol):
     def wants_blocks(self) -> bool:
         """Whether `observe` is to be called."""
 
-    def observe(self, block: SampleBlock) -> None:
-        """A block has arrived; its predictions follow."""
+    def observe(self, block: SampleBlock, source: str | None) -> None:
+        """A block of the sensor `source` has arrived; its predictions follow. source: as in `Prediction`."""
 
     def write(self, prediction: Prediction) -> None:
         """A prediction was made."""

@@ -52,11 +52,14 @@ class SinkGroup:
             self.samples += block.values.shape[-1]
             yield block
 
-    def observe(self, block: SampleBlock) -> None:
-        """Show a block to each sink that wants blocks; safe from any thread if all sinks are `QueuedSink`."""
+    def observe(self, block: SampleBlock, source: str | None = None) -> None:
+        """Show a block of the sensor `source` to each sink that wants blocks.
+
+        Safe from any thread if all sinks are `QueuedSink`.
+        """
         try:
             for sink in self._observers:
-                sink.observe(block)
+                sink.observe(block, source)
         except OSError as fault:
             raise self._discard_output(fault) from fault
 

@@ -108,7 +108,7 @@ class WaitingLine:
         self._shown = False
         self._drawn = -math.inf
 
-    def observe(self, block: SampleBlock) -> None:
+    def observe(self, block: SampleBlock, source: str | None = None) -> None:
         """Count the block's samples and redraw a few times a second."""
         self._run.extend(block)
         if self._done or monotonic() - self._drawn < REDRAW_S:
@@ -153,7 +153,7 @@ class LiveLineSink:
         self._last: Prediction | None = None
         self._drawn = -math.inf
 
-    def observe(self, block: SampleBlock) -> None:
+    def observe(self, block: SampleBlock, source: str | None = None) -> None:
         """Update the signal's curve and redraw a few times a second."""
         self._run.extend(block)
         if block.values.size:

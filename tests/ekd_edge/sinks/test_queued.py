@@ -28,13 +28,15 @@ class Gate:
     def __init__(self, error: OSError | None = None) -> None:
         self.taken: list[int] = []
         self.blocks = 0
+        self.sources: list[str | None] = []
         self.open = threading.Event()
         self.closed = False
         self._error = error
 
-    def observe(self, block: SampleBlock) -> None:
+    def observe(self, block: SampleBlock, source: str | None) -> None:
         self.open.wait()
         self.blocks += 1
+        self.sources.append(source)
 
     def write(self, prediction: Prediction) -> None:
         self.open.wait()
@@ -51,10 +53,11 @@ def test_items_are_passed_on_in_order() -> None:
     gate.open.set()
     sink = QueuedSink(gate, messages.append)
     for number in range(500):
-        sink.observe(BLOCK)
+        sink.observe(BLOCK, f"port {number}")
         sink.write(prediction(number))
     sink.close()
     assert gate.taken == list(range(500))
+    assert gate.sources == [f"port {number}" for number in range(500)]
     assert (gate.blocks, gate.closed, sink.dropped, messages) == (500, True, 0, [])
 
 
