@@ -32,8 +32,9 @@ class Declared:
 class StreamOptions:
     """Options of a stream that are known in advance.
 
-    rate_hz: the sampling rate. It overrides the rate that the stream states, and is sent to a device with a
-    configurable rate.
+    rate_hz: the sampling rate. It overrides the rate that the stream states, and a device with a configurable rate is
+    set to it.
+    default_rate_hz: the sampling rate of a stream that states none. A device with a configurable rate is set to it.
     live: whether the stream comes from a device, which receives requests. Its first line or frame may be incomplete.
     Otherwise the stream is a recording that is read from its start.
     hint: the remedy in error messages about bytes that cannot be decoded.
@@ -46,6 +47,7 @@ class StreamOptions:
     hint: str = "check the port and its baud rate"
     settings: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = monotonic
+    default_rate_hz: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,13 +172,12 @@ def _input(name: str) -> str:
 
 
 def _rate(options: StreamOptions) -> Fraction:
-    if options.live and options.rate_hz is not None and options.rate_hz not in RATES_HZ:
-        raise ConfigError(
-            f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {options.rate_hz}: give one of these rates"
-        )
-    if not options.live and options.rate_hz is None:
+    rate = options.rate_hz or options.default_rate_hz
+    if options.live and rate is not None and rate not in RATES_HZ:
+        raise ConfigError(f"a BITalino samples at 1, 10, 100 or 1000 Hz, not at {rate}: give one of these rates")
+    if not options.live and rate is None:
         raise FormatError("a BITalino's frames do not state their rate: give 1, 10, 100 or 1000 Hz")
-    return options.rate_hz or Fraction(_DEFAULT_HZ)
+    return rate or Fraction(_DEFAULT_HZ)
 
 
 def _recognises(received: ReceivedBytes) -> bool:

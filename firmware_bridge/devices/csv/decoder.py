@@ -45,6 +45,7 @@ class CsvDecoder:
 
     Args:
         rate_hz: the sampling rate; it overrides the rate that the stream declares.
+        default_rate_hz: the sampling rate of a stream that neither declares one nor has a time column.
         live: whether the stream comes from a device. Its first and last lines may be incomplete and are ignored.
         hint: the remedy in the error message about bytes that are not lines of numbers.
         strict: raise FormatError for NaN and infinity, which can be corrected in a recording.
@@ -58,8 +59,9 @@ class CsvDecoder:
         hint: str = "check the port and its baud rate",
         strict: bool = False,
         declared: Declared | None = None,
+        default_rate_hz: Fraction | None = None,
     ) -> None:
-        self._rate_option = rate_hz
+        self._rate_option, self._default_rate = rate_hz, default_rate_hz
         self._strict = strict
         self._live, self._hint = live, hint
         self._at_start = live
@@ -236,7 +238,7 @@ class CsvDecoder:
             self._find_layout(self._pending)
         assert self._layout is not None
         estimated = None if self._layout.time is None else estimate_rate(np.array(self._times))
-        rate = self._rate_option or self._declared.rate_hz or estimated
+        rate = self._rate_option or self._declared.rate_hz or estimated or self._default_rate
         if rate is None:
             raise FormatError(
                 "the lines do not state the sampling rate: give it in Hz, or add the line '# rate_hz: HZ'"
@@ -312,7 +314,13 @@ class CsvDecoder:
 
 def _open(options: StreamOptions) -> StreamDecoder:
     check_settings("csv", options.settings)
-    return CsvDecoder(options.rate_hz, options.live, options.hint, strict=not options.live)
+    return CsvDecoder(
+        options.rate_hz,
+        options.live,
+        options.hint,
+        strict=not options.live,
+        default_rate_hz=options.default_rate_hz,
+    )
 
 
 _TEXT = b"\t\r\n" + bytes(range(32, 127))

@@ -53,7 +53,8 @@ class Shimmer3Decoder(PolledDecoder):
     def __init__(self, options: StreamOptions) -> None:
         check_settings("shimmer3", options.settings)
         super().__init__(options, STOP, "packet of a Shimmer3", _IN_A_ROW)
-        self._ticks = None if options.rate_hz is None else _ticks(options.rate_hz)
+        rate = options.rate_hz or (options.default_rate_hz if options.live else None)
+        self._ticks = None if rate is None else _ticks(rate)
         self._inquiry: Inquiry | None = None
         self._configured = False
         self._expected = 0

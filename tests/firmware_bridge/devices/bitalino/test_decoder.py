@@ -1,5 +1,6 @@
 """BITalino frames, compared with a bit-by-bit implementation of their description, and the device's commands."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_frame_length_is_found_for_each_number_of_channels(n: int) -> None:
     assert find_frames(encode_frames(counts, 3)[1:]) == FRAME_BYTES[n]
 
 
+def test_default_rate_is_that_of_a_recording_without_a_rate() -> None:
+    wire = encode_frames(np.arange(100, dtype=np.uint16)[:, None], 0)
+    decoder = BitalinoDecoder(StreamOptions(live=False, default_rate_hz=Fraction(10)))
+    assert {block.rate_hz for block in decoder.feed(wire) + decoder.finish()} == {Fraction(10)}
+    assert {block.rate_hz for block in BitalinoDecoder(RECORDED).feed(wire)} == {HZ}
+
+
 def test_decoder_selects_the_eda_channel_of_six() -> None:
     counts = np.arange(600, dtype=np.uint16).reshape(100, 6) % 64
     decoder = BitalinoDecoder(RECORDED)
@@ -103,9 +111,10 @@ def test_gap_has_the_size_of_the_lost_frames(lost: int) -> None:
     assert 0 <= 300 - lost - len(got) <= 3
 
 
-def test_device_is_stopped_set_and_started_again_after_silence() -> None:
+@pytest.mark.parametrize("options", [StreamOptions(HZ), StreamOptions(default_rate_hz=HZ)])
+def test_device_is_stopped_set_and_started_again_after_silence(options: StreamOptions) -> None:
     now = [0.0]
-    decoder = BitalinoDecoder(StreamOptions(HZ, clock=lambda: now[0]))
+    decoder = BitalinoDecoder(replace(options, clock=lambda: now[0]))
     sent = []
     for _ in range(40):
         if request := decoder.take_request():

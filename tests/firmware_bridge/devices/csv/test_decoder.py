@@ -110,6 +110,24 @@ def test_rate_option_overrides_the_file(decode: Decode) -> None:
     assert block.rate_hz == 20
 
 
+@pytest.mark.parametrize(
+    ("rows", "rate_hz"),
+    [
+        (["1", "2", "3"], 50),
+        (["# rate_hz: 20", "1", "2", "3"], 20),
+        ([f"{100 * i},{i}" for i in range(40)], 10),
+    ],
+)
+def test_default_rate_holds_where_the_stream_states_none(rows: list[str], rate_hz: int, decode: Decode) -> None:
+    blocks = decode(CsvDecoder(live=False, default_rate_hz=Fraction(50)), lines(*rows))
+    assert {block.rate_hz for block in blocks} == {Fraction(rate_hz)}
+
+
+def test_rate_option_overrides_the_default_rate(decode: Decode) -> None:
+    (block,) = decode(CsvDecoder(Fraction(20), live=False, default_rate_hz=Fraction(50)), lines(1, 2, 3))
+    assert block.rate_hz == 20
+
+
 @pytest.mark.parametrize("comment", ["# rate_hz: fast", "# rate_hz: 0", "# rate_hz: 1e999999999", "# adc_bits: many"])
 def test_invalid_declarations_are_refused(comment: str) -> None:
     with pytest.raises(FormatError, match="is invalid"):

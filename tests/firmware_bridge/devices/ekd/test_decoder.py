@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_bridge.devices.detect import open_decoder
 from firmware_bridge.devices.ekd.decoder import EkdDecoder
 from firmware_bridge.devices.ekd.frame import Data, ForeignHello, Hello, RequestHello, Status, Unknown, encode
+from firmware_bridge.devices.stream import StreamOptions
 from firmware_bridge.errors import FormatError
 
 Decode = Callable[..., Any]
@@ -44,6 +46,11 @@ def test_contiguous_frames_become_one_block(decode: Decode, readings: Decode) ->
     assert readings(blocks) == expected(0, 0, 160)
     assert decoder.counts.samples == 160
     assert (decoder.counts.dropped, decoder.counts.rejected, decoder.counts.discarded_bytes) == (0, 0, 0)
+
+
+def test_default_rate_does_not_replace_the_rate_of_the_hello(decode: Decode) -> None:
+    decoder = open_decoder("ekd", StreamOptions(default_rate_hz=Fraction(50)))
+    assert [block.rate_hz for block in decode(decoder, encode(HELLO) + run(0, 16))] == [128]
 
 
 def test_stream_joined_late_keeps_the_device_index(decode: Decode, readings: Decode) -> None:

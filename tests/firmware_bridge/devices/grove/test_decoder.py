@@ -22,6 +22,15 @@ def test_conductance_follows_seeeds_formula(zero: str | None, count: int) -> Non
     assert unit_of(blocks[0]).to_microsiemens(blocks[0].values)[0] == pytest.approx(1e6 / resistance)
 
 
+def test_default_rate_does_not_replace_the_sketchs_rate() -> None:
+    for options, rate_hz in [
+        (StreamOptions(live=False, default_rate_hz=Fraction(128)), Fraction(39, 2)),
+        (StreamOptions(Fraction(20), live=False, default_rate_hz=Fraction(128)), Fraction(20)),
+    ]:
+        decoder = open_decoder("grove", options)
+        assert {block.rate_hz for block in decoder.feed(b"388\r\n" * 5) + decoder.finish()} == {rate_hz}
+
+
 @pytest.mark.parametrize("zero", ["0", "1024", "x", "-3"])
 def test_invalid_reading_with_open_electrodes_is_refused(zero: str) -> None:
     with pytest.raises(ConfigError, match="reading with open electrodes, 1 to 1023"):

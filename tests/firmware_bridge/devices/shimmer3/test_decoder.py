@@ -110,20 +110,22 @@ def test_reading_with_an_unused_bit_set_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "rate_hz", "expected"),
+    ("channels", "rates", "expected"),
     [
-        ((GSR,), None, [b"\x20", b"\1", b"\7"]),
-        ((0x03, GSR, 0x12), None, [b"\x20", b"\1", b"\7"]),
-        ((0, 1, 2), None, [b"\x20", b"\1", b"\x08\4\0\0", b"\1", b"\7"]),
-        ((GSR,), Fraction(64), [b"\x20", b"\1", b"\5\0\2", b"\1", b"\7"]),
+        ((GSR,), (None, None), [b"\x20", b"\1", b"\7"]),
+        ((0x03, GSR, 0x12), (None, None), [b"\x20", b"\1", b"\7"]),
+        ((0, 1, 2), (None, None), [b"\x20", b"\1", b"\x08\4\0\0", b"\1", b"\7"]),
+        ((GSR,), (Fraction(64), None), [b"\x20", b"\1", b"\5\0\2", b"\1", b"\7"]),
+        ((GSR,), (None, Fraction(64)), [b"\x20", b"\1", b"\5\0\2", b"\1", b"\7"]),
+        ((GSR,), (Fraction(64), Fraction(50)), [b"\x20", b"\1", b"\5\0\2", b"\1", b"\7"]),
     ],
 )
 def test_device_is_configured_and_started(
-    channels: tuple[int, ...], rate_hz: Fraction | None, expected: list[bytes]
+    channels: tuple[int, ...], rates: tuple[Fraction | None, Fraction | None], expected: list[bytes]
 ) -> None:
     now = [0.0]
     device = Shimmer3Emulator(Waveform([np.full(4000, 5.0)], Fraction(128)), channels)
-    decoder = Shimmer3Decoder(StreamOptions(rate_hz, clock=lambda: now[0]))
+    decoder = Shimmer3Decoder(StreamOptions(rates[0], clock=lambda: now[0], default_rate_hz=rates[1]))
     sent = []
     while not device.run:
         if request := decoder.take_request():
@@ -134,7 +136,7 @@ def test_device_is_configured_and_started(
     assert sent == expected
     blocks = decoder.feed(b"".join(burst.data for burst in device.bursts()))
     assert blocks[0].values[0] == pytest.approx(5.0, abs=0.01)
-    assert blocks[0].rate_hz == (rate_hz or 128)
+    assert blocks[0].rate_hz == (rates[0] or rates[1] or 128)
 
 
 def test_device_that_never_measures_gsr_is_reported() -> None:
