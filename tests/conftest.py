@@ -170,13 +170,17 @@ def gsr_manifest() -> Manifest:
 
 @pytest.fixture(scope="session")
 def write_model(gsr_manifest: Manifest) -> Callable[..., Path]:
-    """write_model(path, **changes to the manifest): a valid model_file whose weights are random but fixed."""
+    """write_model(path, bias, **changes to the manifest): a valid model_file whose weights are random but fixed.
 
-    def write(path: Path, **changes: object) -> Path:
+    bias: added to all weights; NaN and infinity make a damaged model.
+    """
+
+    def write(path: Path, bias: float = 0.0, **changes: object) -> Path:
         manifest = replace(gsr_manifest, **changes)
         outputs = len(manifest.targets) * manifest.n_classes
         shape = (outputs, manifest.signal.window_samples)
         weights = np.random.default_rng(7).normal(size=shape, scale=0.3).astype(np.float32)
+        weights += np.float32(bias)
         save_model_file(path, _linear_flatbuffer(weights), manifest)
         return path
 

@@ -24,7 +24,8 @@ class Classifier(Protocol):
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
 
-        Raises SignalError for windows of another length, and ModelFileError if the runtime fails.
+        Raises SignalError for windows of another length, and ModelFileError if the runtime fails or a logit is not
+        finite.
         """
 
 
@@ -117,7 +118,11 @@ class _Interpreted:
                 raw[row] = self._output()[0]
         except RuntimeError as error:
             raise ModelFileError(f"the TFLite runtime cannot run {self._path}: {error}") from error
-        return self._decode(raw).reshape(len(values), *self._shape)
+        logits = self._decode(raw)
+        if not np.isfinite(logits).all():
+            bad = logits[~np.isfinite(logits).all(axis=1)][0].tolist()
+            raise ModelFileError(f"{self._path} computes {bad}, which are not finite numbers: export the model again")
+        return logits.reshape(len(values), *self._shape)
 
     def _encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
         if self._quantization is None:

@@ -70,6 +70,15 @@ def test_windows_of_another_length_are_refused(model_path: Path) -> None:
         open_classifier(load_model_file(model_path)).predict(WINDOWS[:, :32])
 
 
+@pytest.mark.parametrize("bias", [np.nan, np.inf, 3e38])
+def test_logits_that_are_not_finite_are_refused(write_model: Callable[..., Path], tmp_path: Path, bias: float) -> None:
+    path = write_model(tmp_path / "damaged.tflite", bias)
+    with pytest.raises(
+        ModelFileError, match=r"damaged\.tflite computes \[.*not finite numbers: export the model again"
+    ):
+        open_classifier(load_model_file(path)).predict(WINDOWS)
+
+
 def _resave(model_path: Path, folder: Path, manifest: Manifest) -> Path:
     save_model_file(folder / "changed.tflite", load_model_file(model_path).flatbuffer, manifest)
     return folder / "changed.tflite"
