@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
@@ -9,18 +10,24 @@ from ekd_edge.errors import ModelFileError
 from ekd_edge.prediction import Prediction
 from ekd_edge.sinks.line_sink import LineSink
 
-__all__ = ["JsonLinesSink", "to_line"]
+__all__ = ["VERSION", "JsonLinesSink", "to_line", "utc_text"]
+
+VERSION = 1
+"""Version of the keys of a line; docs/reference/json-lines.md has the rules for the next one."""
+
+_MINUTE_MS = 60_000
+_FIRST_S, _END_S = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1, 9999))
 
 
 def to_line(prediction: Prediction) -> str:
     """One prediction as one line of JSON, identical to the output of `json.dumps`, in two thirds of its time.
 
+    version: VERSION, the first key. port: the sensor's, as the second key, where there are several sensors.
     first_index, segment: start of the window in the sensor's own count.
-    time: the window's end, in seconds on the sensor's own clock.
+    time: the window's end, in seconds on the sensor's own clock. utc: the same in wall-clock time, see `utc_text`.
     targets: {name: {"probabilities": [one for each label], "label": text, or null where withheld}}.
     quality, reason: 0 to 1, and the fault of the signal, or null.
     latency_ms: from the arrival of the last samples to the prediction.
-    port: the sensor's, as the first key, where there are several sensors.
 
     Raises ModelFileError where a probability is not finite, which JSON cannot express.
     """
@@ -36,11 +43,34 @@ def to_line(prediction: Prediction) -> str:
     quality = prediction.quality
     port = "" if prediction.source is None else f'"port": {_quoted(prediction.source)}, '
     return (
-        f'{{{port}"first_index": {prediction.first_index}, "segment": {prediction.segment}, '
-        f'"time": {round(prediction.time_s, 6)!r}, "targets": {{{", ".join(targets)}}}, '
+        f'{{"version": {VERSION}, {port}"first_index": {prediction.first_index}, "segment": {prediction.segment}, '
+        f'"time": {round(prediction.time_s, 6)!r}, "utc": {_quoted_utc(prediction.utc_s)}, '
+        f'"targets": {{{", ".join(targets)}}}, '
         f'"quality": {round(quality.score, 3)!r}, "reason": {_quoted(quality.reason)}, '
         f'"latency_ms": {round(prediction.latency_ms, 3)!r}}}'
     )
+
+
+def utc_text(utc_s: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC with milliseconds, such as 2026-11-30T09:15:02.250Z.
+
+    None where the time is unknown, not finite or outside of the years 1 to 9998.
+    """
+    if utc_s is None or not _FIRST_S <= utc_s < _END_S:
+        return None
+    minute, milliseconds = divmod(round(utc_s * 1000), _MINUTE_MS)
+    second, milliseconds = divmod(milliseconds, 1000)
+    return f"{_minute_text(minute)}:{second:02}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _minute_text(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()[: len("2026-11-30T09:15")]
+
+
+def _quoted_utc(utc_s: float | None) -> str:
+    text = utc_text(utc_s)
+    return "null" if text is None else f'"{text}"'
 
 
 @lru_cache(maxsize=256)

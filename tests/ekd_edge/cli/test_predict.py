@@ -25,7 +25,7 @@ def test_replay_prints_one_object_a_window_and_nothing_else(tmp_path: Path, mode
     assert done.returncode == 0
     assert [(p["time"], p["first_index"]) for p in found] == [(6.0 + i, 64 + 32 * i) for i in range(len(found))]
     assert len(found) in (14, 15)
-    assert set(found[0]) == {"first_index", "segment", "time", "targets", "quality", "reason"}
+    assert set(found[0]) == {"version", "first_index", "segment", "time", "utc", "targets", "quality", "reason"}
     last = f"640 samples received, 0 dropped, 0 rejected; {len(found)} windows predicted, 0 withheld"
     assert done.stderr.splitlines()[-1] == f"ekd-edge: {last}"
     assert "synthetic: no person was recorded" in done.stderr.splitlines()[0]
@@ -41,6 +41,21 @@ def test_model_trained_on_restarted_trials_is_run_with_a_warning(
     assert done.stderr.startswith("ekd-edge: trials.tflite was trained on trials that each restart the running mean")
     ekd_edge.load_model(model)
     assert [record.message[:24] for record in caplog.records] == ["trials.tflite was traine"]
+
+
+@pytest.mark.parametrize("output", [["--json"], []])
+def test_model_with_logits_that_are_not_finite_ends_the_run_with_a_sentence(
+    tmp_path: Path, write_model: WriteModel, output: list[str]
+) -> None:
+    model = write_model(tmp_path / "damaged.tflite", float("nan"))
+    live = edge("--port", "sim://?speed=20", "--record", tmp_path / "r", "--model", model, *output)
+    replay = edge("--replay", tmp_path / "r", "--model", model, *output)
+    for done in (live, replay):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1] == (
+            f"ekd-edge: {model} computes [nan, nan, nan, nan], which are not finite numbers: export the model again"
+        )
 
 
 def test_replay_without_json_is_one_plain_line_a_window(tmp_path: Path, model_path: Path) -> None:

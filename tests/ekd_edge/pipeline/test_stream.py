@@ -150,7 +150,8 @@ def test_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
     whole = lines([])
     assert whole == lines([7] * 150)
     first = json.loads(whole.splitlines()[0])
-    assert list(first) == ["first_index", "segment", "time", "targets", "quality", "reason", "latency_ms"]
+    keys = ["version", "first_index", "segment", "time", "utc", "targets", "quality", "reason", "latency_ms"]
+    assert list(first) == keys
     assert list(first["targets"]) == ["arousal", "valence"]
     assert sum(first["targets"]["arousal"]["probabilities"]) == pytest.approx(1.0, abs=2e-6)
 

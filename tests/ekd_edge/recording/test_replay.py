@@ -47,9 +47,11 @@ def printed_plainly(lines: list[str], model_path: Path) -> str:
             label = target.labels[chances.index(max(chances))] if quality.acceptable else None
             targets[target.name] = {"probabilities": [round(p, 6) for p in chances], "label": label}
         found = {
+            "version": 1,
             "first_index": window.first_index,
             "segment": window.segment,
             "time": round(window.end_s, 6),
+            "utc": None,
             "targets": targets,
             "quality": round(quality.score, 3),
             "reason": quality.reason,
