@@ -14,6 +14,7 @@ exceeds L. Division and square root are rounded exactly by IEEE 754, so that eve
 """
 
 import math
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -21,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.signal.blocks import Baseline
+from ekd_edge.signal.recursion import sum_rows
 from ekd_edge.signal.spec import Normalization
 
-__all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer", "compressed"]
+__all__ = ["LOG_FLOOR", "VARIANCE_FLOOR", "Normalizer", "compressed", "normalize_together"]
 
 LOG_FLOOR: Final = 0.01
 """Lower limit of the conductance, in microsiemens, before the logarithm."""
@@ -33,6 +35,8 @@ VARIANCE_FLOOR: Final = 1e-6
 
 _WINDOWS_AT_ONCE: Final = 1024
 
+_MeanOf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
 
 class Normalizer:
     """One `Normalization` along the last axis, block by block.
@@ -41,6 +45,7 @@ class Normalizer:
     """
 
     def __init__(self, normalization: Normalization, rate_hz: Fraction) -> None:
+        self._design = normalization, rate_hz
         self._mode = normalization.mode
         self._gain = normalization.gain
         self._time_constant_s = normalization.time_constant_s
@@ -60,14 +65,18 @@ class Normalizer:
 
     def push(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """The normalized samples, shape (..., n), of x, shape (..., n)."""
+        return self._normalized(x, self._mean.push, self._variance.push)
+
+    def _normalized(self, x: NDArray[np.float64], mean: _MeanOf, variance: _MeanOf) -> NDArray[np.float64]:
+        """The normalized samples; mean and variance push samples into the running means of x's rows."""
         if self._mode == "window":
             return x
         if self._mode == "none" or x.shape[-1] == 0:
             return self._bounded(self._gain * x)
         y = compressed(x) if self._mode == "log-ema" else x
-        deviation = y - self._mean.push(y)
+        deviation = y - mean(y)
         if self._mode == "ema-zscore":
-            deviation /= np.sqrt(self._variance.push(deviation * deviation) + VARIANCE_FLOOR)
+            deviation /= np.sqrt(variance(deviation * deviation) + VARIANCE_FLOOR)
         return self._bounded(self._gain * deviation)
 
     def finish(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -89,6 +98,32 @@ class Normalizer:
         return bounded
 
 
+def normalize_together(normalizers: Sequence[Normalizer], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Push one row into each normalizer; the same bits and states as one `push` for each, in less time for many.
+
+    Args:
+        normalizers: k different normalizers of the same normalization and rate, each of one channel, in any state.
+        rows: shape (k, n).
+
+    Returns:
+        The normalized rows, shape (k, n).
+
+    Raises:
+        ValueError: the normalizers have different normalizations or rates, or their number is not k.
+    """
+    if len(normalizers) != len(rows):
+        raise ValueError(f"{len(normalizers)} normalizers for {len(rows)} rows")
+    if not normalizers:
+        return rows
+    first = normalizers[0]
+    if any(each._design != first._design for each in normalizers):
+        raise ValueError("the normalizers have different normalizations or rates")
+    means, variances = [each._mean for each in normalizers], [each._variance for each in normalizers]
+    return first._normalized(
+        rows, lambda y: _means_together(means, y), lambda squares: _means_together(variances, squares)
+    )
+
+
 def compressed(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """log(max(x, 0.01)), the l of the module's docstring; x in microsiemens."""
     logarithms: NDArray[np.float64] = np.log(np.maximum(x, LOG_FLOOR))
@@ -99,41 +134,57 @@ class _RunningMean:
     """The bias-corrected exponential mean M of the module's docstring."""
 
     def __init__(self, decay: float) -> None:
-        self._decay = decay
-        self._numerator, self._denominator = np.array([1.0 - decay]), np.array([1.0, -decay])
+        self.decay = decay
         self.reset()
 
     def reset(self) -> None:
-        self._state: NDArray[np.float64] | None = None
-        self._weight = 0.0
-        self._weight_settled = False
+        """Discard the state, as before the first sample."""
+        self.sums: list[float] = []  # a s of each channel
+        self.weight_sum = 0.0  # a w
+        self.weight: float | None = None  # w, as soon as it no longer changes
 
     def begin(self, mean: float, weight: float) -> None:
         """Set the state of one channel: M is `mean`, and the sum of the weights w is `weight`."""
-        self._state = self._decay * np.array([[mean * weight], [weight]])
-        self._weight = weight
+        self.sums = [self.decay * (mean * weight)]
+        self.weight_sum = self.decay * weight
+        self.weight = None
 
     def push(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """M(y), shape (..., n), of y, shape (..., n) with n > 0."""
-        from scipy.signal import lfilter  # the import takes a second: only where a mean runs
-
-        n = y.shape[-1]
-        # w is filtered as an additional row of ones, until it is constant.
-        rows = y.reshape(-1, n)
-        if not self._weight_settled:
-            rows = np.concatenate((rows, np.ones((1, n))))
-        if self._state is None:
-            self._state = np.zeros((len(rows), 1))
-        sums: NDArray[np.float64]
-        sums, self._state = lfilter(self._numerator, self._denominator, rows, axis=-1, zi=self._state)
-        if self._weight_settled:
-            mean: NDArray[np.float64] = sums / self._weight
-            return mean.reshape(y.shape)
-        weights = sums[-1]
-        before_last = weights[-2] if n > 1 else self._weight
-        self._weight = float(weights[-1])
-        if before_last == self._weight:
-            self._weight_settled = True
-            self._state = self._state[:-1].copy()
-        mean = sums[:-1] / weights
+        rows = y.reshape(-1, y.shape[-1])
+        if not self.sums:
+            self.sums = [0.0] * len(rows)
+        sums = sum_rows(self.decay, self.sums, rows)
+        mean: NDArray[np.float64] = sums / (self.weights(rows.shape[-1]) if self.weight is None else self.weight)
         return mean.reshape(y.shape)
+
+    def weights(self, n: int) -> NDArray[np.float64]:
+        """w of the next n samples, shape (n,), as the sums of ones."""
+        state = [self.weight_sum]
+        weights: NDArray[np.float64] = sum_rows(self.decay, state, np.ones((1, n)))[0]
+        self.take_weight(state[0], float(weights[-1]))
+        return weights
+
+    def take_weight(self, weight_sum: float, last: float) -> None:
+        """Set the state of the weights after a block whose last weight is given."""
+        self.weight_sum = weight_sum
+        if weight_sum + (1.0 - self.decay) == last:  # the next weight, and so all that follow
+            self.weight = last
+
+
+def _means_together(means: Sequence[_RunningMean], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """M of each row, shape (k, n), by k running means of one decay and of one channel each."""
+    k, n = rows.shape
+    decay = means[0].decay
+    changing = [i for i, mean in enumerate(means) if mean.weight is None]
+    states = [mean.sums[0] if mean.sums else 0.0 for mean in means] + [means[i].weight_sum for i in changing]
+    sums = sum_rows(decay, states, np.concatenate((rows, np.ones((len(changing), n)))) if changing else rows)
+    weights = np.empty((k, n))
+    weights[:] = [[1.0 if mean.weight is None else mean.weight] for mean in means]
+    weights[changing] = sums[k:]
+    for mean, state in zip(means, states[:k], strict=True):
+        mean.sums = [state]
+    for i, state in zip(changing, states[k:], strict=True):
+        means[i].take_weight(state, float(weights[i, -1]))
+    found: NDArray[np.float64] = sums[:k] / weights
+    return found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.signal import sosfilt, sosfilt_zi
 
 from ekd_edge.signal.design import bandpass_sos, lowpass_sos
-from ekd_edge.signal.filter import CausalFilter
+from ekd_edge.signal.filter import CausalFilter, filter_together
 
 DESIGNS = [lowpass_sos(128, 5.0), lowpass_sos(16, 5.0, order=3), bandpass_sos(128, 4.0, 45.0), ()]
 
@@ -50,3 +50,37 @@ def test_reset_discards_the_state():
     first = causal.push(x)
     causal.reset()
     assert np.array_equal(causal.push(x), first)
+
+
+@pytest.mark.parametrize("sos", DESIGNS)
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=12),
+    count=st.sampled_from([1, 2, 7, 19, 20, 45]),
+)
+def test_filters_together_have_the_bits_of_each_alone(sos, seed, steps, count):
+    """Filters that are reset, begin or run on, pushed together or each separately, in blocks of any size."""
+    random = np.random.default_rng(seed)
+    together, alone = ([CausalFilter(sos) for _ in range(count)] for _ in range(2))
+    for n, joint in steps:
+        for i in np.flatnonzero(random.random(count) < 0.2):
+            together[i].reset()
+            alone[i].reset()
+        rows = random.lognormal(size=(count, n))
+        expected = [causal.push(row) for causal, row in zip(alone, rows, strict=True)]
+        found = (
+            filter_together(together, rows)
+            if joint
+            else np.array([causal.push(row) for causal, row in zip(together, rows, strict=True)])
+        )
+        assert np.array_equal(found, np.array(expected).reshape(count, n))
+
+
+def test_filters_together_must_have_one_design():
+    filters = [CausalFilter(DESIGNS[0]), CausalFilter(DESIGNS[1])]
+    with pytest.raises(ValueError, match="different sections"):
+        filter_together(filters, np.ones((2, 5)))
+    with pytest.raises(ValueError, match="2 filters for 3 rows"):
+        filter_together(filters, np.ones((3, 5)))
+    assert filter_together([], np.ones((0, 5))).shape == (0, 5)

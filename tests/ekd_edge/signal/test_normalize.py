@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekd_edge.errors import SignalError
-from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR, Normalizer
+from ekd_edge.signal.blocks import Baseline
+from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR, Normalizer, normalize_together
 from ekd_edge.signal.spec import Normalization, NormalizationMode
 
 RATE = Fraction(16)
@@ -113,3 +114,42 @@ def test_reset_discards_the_state(mode):
     first = normalizer.push(x)
     normalizer.reset()
     assert np.array_equal(normalizer.push(x), first)
+
+
+@pytest.mark.parametrize("bound", ["none", "algebraic"])
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=12),
+    count=st.sampled_from([1, 2, 7, 13, 20, 45]),
+    time_constant_s=st.sampled_from([0.05, 0.7, 90.0]),
+)
+def test_normalizers_together_have_the_bits_of_each_alone(mode, bound, seed, steps, count, time_constant_s):
+    """Normalizers that are reset, begin at a baseline or run on; with short time constants some weights settle."""
+    random = np.random.default_rng(seed)
+    normalization = Normalization(mode, time_constant_s, 8.0, bound)
+    together, alone = ([Normalizer(normalization, RATE) for _ in range(count)] for _ in range(2))
+    for n, joint in steps:
+        for i in np.flatnonzero(random.random(count) < 0.2):
+            mean, variance = random.lognormal(size=2)
+            baseline = Baseline(float(mean), float(variance), 60.0) if random.random() < 0.5 else None
+            together[i].reset(baseline)
+            alone[i].reset(baseline)
+        rows = random.lognormal(size=(count, n))
+        expected = [each.push(row) for each, row in zip(alone, rows, strict=True)]
+        found = (
+            normalize_together(together, rows)
+            if joint
+            else np.array([each.push(row) for each, row in zip(together, rows, strict=True)])
+        )
+        assert np.array_equal(found, np.array(expected).reshape(count, n))
+
+
+def test_normalizers_together_must_have_one_design():
+    pair = [Normalizer(Normalization(), RATE), Normalizer(Normalization("ema"), RATE)]
+    with pytest.raises(ValueError, match="different normalizations or rates"):
+        normalize_together(pair, np.ones((2, 5)))
+    with pytest.raises(ValueError, match="2 normalizers for 1 rows"):
+        normalize_together(pair, np.ones((1, 5)))
+    assert normalize_together([], np.ones((0, 5))).shape == (0, 5)
