@@ -3,9 +3,9 @@
 import argparse
 import math
 import os
-import re
 import secrets
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -20,10 +20,13 @@ from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import baseline_lookup
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import SensorPipeline
-from ekd_edge.recording.recorder import Recorder, Retention
+from ekd_edge.recording.files import recording_folder
+from ekd_edge.recording.recorder import Recorder
+from ekd_edge.recording.retention import Retention
 from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.service.session import SensorSession, run_sessions
 from ekd_edge.service.status_file import StatusFile, status_folder
+from ekd_edge.service.worker import Worker
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.queued import QueuedSink
 from ekd_edge.sinks.sink import Sink
@@ -32,6 +35,8 @@ from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine
 from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
+
+_RECORD_EVERY_S = 0.25
 
 
 def run_ports(
@@ -60,11 +65,19 @@ def run_ports(
         sinks = [QueuedSink(sink, notify) for sink in _sinks(options, manifest)]
         output = SinkGroup(sinks, sys.stdout)
         sessions: list[SensorSession] = []
-        for number, port in enumerate(options.port):
-            sessions.append(_session(options, number, port, model_file, smoothing, output))
-            if (recorder := sessions[-1].recorder) is not None:
-                stack.callback(recorder.close)
-            stack.callback(sessions[-1].connection.close)
+        try:
+            for number, port in enumerate(options.port):
+                sessions.append(_session(options, number, port, model_file, smoothing, output))
+                stack.callback(sessions[-1].connection.close)
+        except EkdError:
+            for session in sessions:
+                if session.recorder is not None:
+                    session.recorder.finish()
+            raise
+        recorders = [session.recorder for session in sessions if session.recorder is not None]
+        recording = stack.enter_context(Worker("recorder", recorders, notify))
+        ended = threading.Event()
+        threading.Thread(target=_wake_until, args=(ended, recording), name="recorder timer", daemon=True).start()
 
         def describe() -> dict[str, object]:
             model_watcher.look()
@@ -84,14 +97,12 @@ def run_ports(
         except ReaderGoneError:
             pass
         finally:
-            for session in sessions:
-                if session.recorder is not None:
-                    session.recorder.close()
+            ended.set()
+            recording.close()
             output.samples = sum(session.samples for session in sessions)
             counts = [session.connection.counts for session in sessions]
             dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
             line = closing_line(dropped, rejected, output, manifest)
-            recorders = [session.recorder for session in sessions if session.recorder is not None]
             if recorders:
                 recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
                 line += f"; {recorded} samples recorded, {lost} not"
@@ -99,6 +110,11 @@ def run_ports(
                 line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
             line += clipped_input(session.pipeline for session in sessions)
             print(line, file=sys.stderr)
+
+
+def _wake_until(ended: threading.Event, worker: Worker) -> None:
+    while not ended.wait(_RECORD_EVERY_S):
+        worker.wake()
 
 
 def _session(
@@ -114,7 +130,7 @@ def _session(
 
     wearer = options.wearer[number] if options.wearer else None
     if options.record is not None:
-        folder = options.record / re.sub(r"[^\w.-]+", "-", port).strip("-") if several else options.record
+        folder = recording_folder(options.record, port) if several else options.record
         recorder = _recorder(options, folder, port, wearer, model_file)
     name = port if several else None
     pipeline = SensorPipeline(
@@ -126,7 +142,7 @@ def _session(
         connection = Connection(port, sensor_options(options), notify_and_mark, policy, baseline)
     except EkdError:
         if recorder is not None:
-            recorder.close()
+            recorder.finish()
         raise
     return SensorSession(name, connection, pipeline, output, recorder)
 

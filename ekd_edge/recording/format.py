@@ -22,10 +22,9 @@ from ekd_edge.signal.blocks import Baseline, SampleBlock
 from firmware_bridge.devices.ekd.frame import DELIMITER, Decoder, wrap
 from firmware_bridge.units import Unit
 
-__all__ = ["SUFFIX", "VERSION", "Encoder", "Mark", "PredictionLine", "Reader", "is_recording"]
+__all__ = ["VERSION", "Encoder", "Mark", "PredictionLine", "Reader", "is_recording"]
 
 VERSION: Final = 1
-SUFFIX: Final = ".ekdrec"
 
 _TEXT, _COUNTS, _VALUES = 0x41, 0x42, 0x43
 _HEAD, _SOURCE, _MARK, _PREDICTION = b"hsmp"

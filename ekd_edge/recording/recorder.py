@@ -1,52 +1,43 @@
-"""`--record DIR`: samples, predictions and messages are written to disk within a second."""
+"""`--record DIR`: samples, predictions and messages are written to disk by a worker."""
 
-import os
-import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ekd_edge.errors import PortError
+from ekd_edge.errors import EkdError, PortError
+from ekd_edge.formatting import printable
 from ekd_edge.prediction import Prediction
-from ekd_edge.recording.format import SUFFIX, Encoder, Mark
+from ekd_edge.recording.files import FileName, OpenFile, file_name, folder_lock, in_order, make_folder
+from ekd_edge.recording.format import Encoder, Mark
+from ekd_edge.recording.retention import Retention, make_room
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.sinks.jsonl import to_line
 
-__all__ = ["Recorder", "Retention"]
+__all__ = ["Recorder"]
 
-_EVERY_S = 0.25
-_SYNC_S = 1.0
-_RETRY_S = 5.0
-_MAX_ITEMS = 1 << 16
-"""Upper limit of items that wait for a slow disk; beyond it, the oldest are dropped and counted."""
+Item = SampleBlock | Mark | Prediction
 
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """file_bytes: size at which a new file is started; a new one is also started at the end of a day (UTC).
-
-    free_bytes: the oldest recordings in the folder are removed while less than this is free on its disk.
-    """
-
-    file_bytes: int = 64 << 20
-    free_bytes: int = 500 << 20
+_SYNC_S: Final = 0.9
+_RETRY_S: Final = 5.0
+_MAX_ITEMS: Final = 1 << 16
+_MAX_SAMPLES: Final = 1 << 20
+"""Upper limits of what waits for a slow disk; beyond one of them, the oldest items are dropped and counted."""
 
 
 class Recorder:
-    """A sink that writes in its own thread, so that a slow or full disk never delays sampling.
+    """A sink whose disk work is a job of a `Worker` of ekd_edge.service: a slow or full disk never delays sampling.
 
-    Items are appended four times a second and synchronized to the disk once a second. Items that cannot be written are
-    lost and counted, and the user is notified once; recording resumes as soon as writing succeeds.
+    `observe`, `write` and `mark` put items in a bounded queue and return at once, in any thread; `run` and `finish` are
+    called by the worker. Items that cannot be written are lost and counted, and the user is notified once; recording
+    resumes as soon as writing succeeds.
 
     Args:
         folder: of the recordings; created if it is missing.
-        about: JSON-ready facts about the run, for the head of each file.
-        notify: called with a message when recording fails and when it resumes.
+        about: JSON-ready facts about the run, for the head of each file: "run" is its id, "port" the sensor's.
+        notify: called with a message when recording fails, when it resumes and when a recording is removed.
         retention: of files; None for the defaults.
 
     Raises:
@@ -64,26 +55,26 @@ class Recorder:
     ) -> None:
         self._folder, self._about, self._notify = folder, about, notify
         self._retention = retention or Retention()
+        self.name = f"recording of {printable(str(about['port']))}" if "port" in about else f"recording in {folder}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise PortError(f"cannot create the folder {folder}: {error.strerror}; check --record") from error
-        self._items: deque[SampleBlock | Mark | str] = deque()
+        self._items: deque[Item] = deque()
+        self._waiting_samples = 0
         self._lock = threading.Lock()
-        self._ending = threading.Event()
         self._encoder = Encoder()
-        self._file: int | None = None
+        self._file: OpenFile | None = None
         self._path: Path | None = None
-        self._size, self._day = 0, ""
-        self._synced_s = 0.0
-        self._retry_s = 0.0
+        self._next: FileName | None = None
+        self._day = ""
+        self._synced_s = self._retry_s = 0.0
         self._failing: str | None = None
-        self._number = 0
         self.recorded_samples = 0
         self.lost_samples = 0
-        self._unmarked_loss = 0
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+        self.lost_predictions = 0
+        self.removed_files = 0
+        self._unmarked_loss = self._marked_loss = 0
 
     def observe(self, block: SampleBlock) -> None:
         """Record a block."""
@@ -91,7 +82,7 @@ class Recorder:
 
     def write(self, prediction: Prediction) -> None:
         """Record a prediction."""
-        self._put(to_line(prediction))
+        self._put(prediction)
 
     def mark(self, text: str) -> None:
         """Record a message to the user."""
@@ -104,123 +95,153 @@ class Recorder:
             "file": None if path is None else str(path),
             "recorded": self.recorded_samples,
             "lost": self.lost_samples,
+            "lost_predictions": self.lost_predictions,
+            "removed_files": self.removed_files,
             "failing": self._failing,
         }
 
-    def close(self) -> None:
-        """Write the remaining items and stop."""
-        self._ending.set()
-        self._thread.join(10)
+    def run(self) -> None:
+        """Append what waits and synchronize the file with the disk, at most about once a second.
 
-    def _put(self, item: SampleBlock | Mark | str) -> None:
-        with self._lock:
-            if len(self._items) >= _MAX_ITEMS:
-                self._lose([self._items.popleft()])
-            self._items.append(item)
-
-    def _run(self) -> None:
-        while not self._ending.wait(_EVERY_S):
-            self._write_waiting()
-        self._write_waiting()
-        if self._file is not None:
-            self._finish_file()
-
-    def _write_waiting(self) -> None:
-        with self._lock:
-            items, self._items = list(self._items), deque()
-        if not items:
-            return
-        if time.monotonic() < self._retry_s and not self._ending.is_set():
+        After an OSError nothing is written for five seconds. Any other exception is raised, and the items are lost.
+        """
+        items = self._taken()
+        if time.monotonic() < self._retry_s:
             self._lose(items)
             return
+        self._write_all(items)
+        if self._file is not None and time.monotonic() - self._synced_s >= _SYNC_S:
+            try:
+                self._file.sync()
+            except OSError as error:
+                self._pause(error)
+            self._synced_s = time.monotonic()
+
+    def finish(self) -> None:
+        """Write what waits and close the file."""
+        self._write_all(self._taken())
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                self._fail(error)
+
+    def _put(self, item: Item) -> None:
+        with self._lock:
+            self._items.append(item)
+            self._waiting_samples += _samples_of(item)
+            while len(self._items) > _MAX_ITEMS or (self._waiting_samples > _MAX_SAMPLES and len(self._items) > 1):
+                oldest = self._items.popleft()
+                self._waiting_samples -= _samples_of(oldest)
+                self._count_lost([oldest])
+
+    def _taken(self) -> list[Item]:
+        with self._lock:
+            items, self._items = list(self._items), deque()
+            self._waiting_samples = 0
+        return items
+
+    def _lose(self, items: Sequence[Item]) -> None:
+        with self._lock:
+            self._count_lost(items)
+
+    def _count_lost(self, items: Sequence[Item]) -> None:
+        samples = sum(map(_samples_of, items))
+        self.lost_samples += samples
+        self._unmarked_loss += samples
+        self.lost_predictions += sum(isinstance(item, Prediction) for item in items)
+
+    def _write_all(self, items: list[Item]) -> None:
+        if not items:
+            return
         try:
-            self._open_file()
-            self._append(b"".join(map(self._encoded, _gathered(items))))
+            beginning = self._begin_file()
+            assert self._file is not None
+            self._file.append(beginning + b"".join(map(self._encoded, _gathered(items))))
         except OSError as error:
             self._lose(items)
             self._pause(error)
             return
-        self.recorded_samples += _samples(items)
+        except Exception:
+            self._lose(items)
+            self._abandon_file()
+            raise
+        self._path = self._file.path
+        with self._lock:
+            self._unmarked_loss -= self._marked_loss
+        self._marked_loss = 0
+        self.recorded_samples += sum(map(_samples_of, items))
         if self._failing is not None:
             self._failing = None
-            self._notify(f"recording resumes in {self._path}")
+            self._say(f"recording resumes in {self._path}")
 
-    def _encoded(self, item: SampleBlock | Mark | str) -> bytes:
+    def _encoded(self, item: Item) -> bytes:
         if isinstance(item, SampleBlock):
             return self._encoder.block(item)
-        return self._encoder.mark(item) if isinstance(item, Mark) else self._encoder.prediction(item)
-
-    def _open_file(self) -> None:
-        day = time.strftime("%Y%m%d", time.gmtime())
-        if self._file is not None and (self._size >= self._retention.file_bytes or day != self._day):
-            self._finish_file()
-        if self._file is not None:
-            return
-        self._make_room()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        while True:
-            self._number += 1
-            path = self._folder / f"{stamp}-{os.getpid()}-{self._number:04d}{SUFFIX}"
-            try:
-                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-                break
-            except FileExistsError:
-                continue
-        self._path, self._size, self._day = path, 0, day
-        head = self._encoder.begin({**self._about, "started": stamp})
-        if self._unmarked_loss:
-            lost, self._unmarked_loss = self._unmarked_loss, 0
-            head += self._encoder.mark(Mark(time.time(), f"{lost} samples before this could not be recorded"))
-        self._append(head)
-
-    def _append(self, data: bytes) -> None:
-        assert self._file is not None
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
-        # A partial write is truncated later, so that recorded and lost samples add up exactly.
-        self._size += len(data)
-        if time.monotonic() - self._synced_s >= _SYNC_S:
-            os.fdatasync(self._file)
-            self._synced_s = time.monotonic()
-
-    def _finish_file(self) -> None:
-        assert self._file is not None
-        file, self._file = self._file, None
+        if isinstance(item, Mark):
+            return self._encoder.mark(item)
         try:
-            os.fdatasync(file)
-        finally:
-            os.close(file)
+            return self._encoder.prediction(to_line(item))
+        except (EkdError, ValueError):  # such as a probability that is not finite
+            self._lose([item])
+            return b""
+
+    def _begin_file(self) -> bytes:
+        """The first bytes of a new file where one is due, else none."""
+        day = time.strftime("%Y%m%d", time.gmtime())
+        if self._file is not None and (self._file.size >= self._retention.file_bytes or day != self._day):
+            file, self._file = self._file, None
+            file.close()
+        if self._file is not None:
+            return b""
+        self._marked_loss = 0
+        make_folder(self._folder)
+        stamp, messages = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), []
+        with folder_lock(self._folder):
+            if self._next is None:
+                self._next = FileName(
+                    1 + max((n.run for n in map(file_name, in_order(self._folder)) if n), default=0), 1
+                )
+            for removed in make_room(self._folder, self._retention, self._next.run):
+                self.removed_files += 1
+                messages.append(f"the recording {removed} was removed, because its disk is too full (--record-free)")
+            self._file = OpenFile(self._folder, self._next, stamp)
+        self._next, self._day = FileName(self._file.name.run, self._file.name.number + 1), day
+        for message in messages:
+            self._say(message)
+        if lost := self._unmarked_loss:
+            self._marked_loss = lost
+            messages.append(f"{lost} samples before this could not be recorded")
+        place = {"run_number": self._file.name.run, "file_number": self._file.name.number, "started": stamp}
+        head = self._encoder.begin({**self._about, **place})
+        return head + b"".join(self._encoder.mark(Mark(time.time(), message)) for message in messages)
 
     def _pause(self, error: OSError) -> None:
-        """Pause recording; the next attempt starts a new file, because the last write may be torn."""
+        """Pause recording; the next attempt starts a new file, because the last write may be incomplete."""
         self._retry_s = time.monotonic() + _RETRY_S
+        self._abandon_file()
+        self._fail(error)
+
+    def _abandon_file(self) -> None:
         if self._file is not None:
-            with suppress(OSError):
-                os.ftruncate(self._file, self._size)
-            os.close(self._file)
+            self._file.abandon()
             self._file = None
+
+    def _fail(self, error: OSError) -> None:
         reason = error.strerror or str(error)
         if reason != self._failing:
             self._failing = reason
-            self._notify(
-                f"recording to {self._folder} fails: {reason}; prediction continues and lost samples are counted"
-            )
+            self._say(f"recording to {self._folder} fails: {reason}; prediction continues and lost samples are counted")
 
-    def _lose(self, items: list[SampleBlock | Mark | str]) -> None:
-        lost = _samples(items)
-        self.lost_samples += lost
-        self._unmarked_loss += lost
-
-    def _make_room(self) -> None:
-        """Remove the oldest recordings of this folder while its disk is too full."""
-        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            if shutil.disk_usage(self._folder).free >= self._retention.free_bytes:
-                return
-            path.unlink(missing_ok=True)
+    def _say(self, message: str) -> None:
+        try:
+            self._notify(message)
+        except Exception:  # noqa: BLE001  a closed stderr must not end recording; the state is in the status file
+            return
 
 
-def _gathered(items: list[SampleBlock | Mark | str]) -> Iterator[SampleBlock | Mark | str]:
+def _gathered(items: Sequence[Item]) -> Iterator[Item]:
     """The items with consecutive blocks joined: one frame for each block would double the file."""
     held: list[SampleBlock] = []
     for item in items:
@@ -235,5 +256,5 @@ def _gathered(items: list[SampleBlock | Mark | str]) -> Iterator[SampleBlock | M
         yield joined(held)
 
 
-def _samples(items: list[SampleBlock | Mark | str]) -> int:
-    return sum(item.values.shape[-1] for item in items if isinstance(item, SampleBlock))
+def _samples_of(item: Item) -> int:
+    return item.values.shape[-1] if isinstance(item, SampleBlock) else 0

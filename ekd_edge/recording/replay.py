@@ -7,7 +7,8 @@ from typing import Any
 
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.recording.format import SUFFIX, Mark, PredictionLine, Reader, is_recording
+from ekd_edge.recording.files import SUFFIX, in_order
+from ekd_edge.recording.format import Mark, PredictionLine, Reader, is_recording
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
 from ekd_edge.sources.sensor import SensorFileReplay, SensorOptions, open_replay
@@ -21,12 +22,12 @@ _BEGINNING_BYTES = 4096
 
 
 def find_recordings(path: Path) -> list[Path] | None:
-    """The recordings at a path: the file itself, or those in a folder, oldest first; None for any other file.
+    """The recordings at a path: the file, or those in a folder in the order of recording; None for any other file.
 
     Raises PortError where the path cannot be read, FormatError for a folder without recordings.
     """
     if path.is_dir():
-        found = sorted(path.glob(f"*{SUFFIX}"))
+        found = in_order(path)
         if not found:
             raise FormatError(f"{path} holds no recordings (*{SUFFIX}): name another folder")
         return found

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ekd_edge.cli.recording.main import main
 from ekd_edge.errors import FormatError
 from ekd_edge.recording.format import Encoder, Mark, PredictionLine, Reader, is_recording
-from ekd_edge.recording.recorder import Recorder, Retention
+from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.replay import RecordingReplay, find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
@@ -127,69 +127,6 @@ def test_invalid_metadata_is_one_sentence(text: str) -> None:
                 list(Reader().feed(b"\0" + recording._text(kind, text)))
 
 
-def recorded(folder: Path, count: int = 40, **retention: int) -> tuple[Recorder, list[SampleBlock]]:
-    messages: list[str] = []
-    recorder = Recorder(folder, {"run": "a"}, messages.append, Retention(**retention))
-    sent = [block_of(np.arange(i * 64, i * 64 + 64, dtype=np.float64) % 8192, 64 * i) for i in range(count)]
-    for block in sent:
-        recorder.observe(block)
-    return recorder, sent
-
-
-def test_new_file_starts_at_the_size_limit(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, {"run": "a"}, print, Retention(file_bytes=2000, free_bytes=0))
-    sent = []
-    for i in range(12):
-        sent.append(block_of(np.arange(640, dtype=np.float64), 640 * i))
-        recorder.observe(sent[-1])
-        time.sleep(0.3)
-    recorder.close()
-    files = find_recordings(tmp_path)
-    assert files is not None
-    assert len(files) >= 4
-    assert samples(read_recordings(files, Reader())) == samples(sent)
-    assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
-
-
-def test_oldest_recordings_are_removed_for_space(tmp_path: Path) -> None:
-    for i in range(5):
-        recorded(tmp_path)[0].close()
-        assert len(list(tmp_path.glob("*.ekdrec"))) == i + 1
-    (tmp_path / "notes.txt").write_text("not mine to remove")
-    recorder, _ = recorded(tmp_path, free_bytes=1 << 60)
-    recorder.close()
-    assert len(list(tmp_path.glob("*.ekdrec"))) == 1
-    assert (tmp_path / "notes.txt").exists()
-
-
-def test_full_disk_counts_lost_samples_and_recording_resumes(small_disk: Path) -> None:
-    filler = small_disk / "filler"
-    filler.write_bytes(bytes(200_000))
-    messages: list[str] = []
-    recorder = Recorder(small_disk, {"run": "a"}, messages.append, Retention(free_bytes=0))
-    sent = 0
-    for i in range(10):
-        recorder.observe(block_of(np.full(12_000, 5.0) + i % 2, 12_000 * i))
-        sent += 12_000
-        time.sleep(0.3)
-    assert "No space left on device" in messages[0]
-    assert len(messages) == 1
-    filler.unlink()
-    for f in small_disk.glob("*.ekdrec"):
-        f.unlink()
-    time.sleep(5.2)
-    recorder.observe(block_of(np.full(100, 7.0), 500_000))
-    sent += 100
-    recorder.close()
-    assert any("recording resumes" in sentence for sentence in messages)
-    assert recorder.recorded_samples + recorder.lost_samples == sent
-    files = find_recordings(small_disk)
-    assert files is not None
-    found = list(read_recordings(files, Reader()))
-    assert samples(found)[-1][1] == 500_099
-    assert any(isinstance(item, Mark) and "could not be recorded" in item.text for item in found)
-
-
 def edge(port: str, model: Path, *options: object) -> "subprocess.Popen[str]":
     command = [EDGE, "--port", port, "--json", "--model", str(model), *map(str, options)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -265,7 +202,7 @@ def test_info_and_export_show_every_stretch(tmp_path: Path, capsys: pytest.Captu
         values = 2000 + np.arange(first, first + n) % 500
         recorder.observe(block_of(values.astype(np.float64), first, segment))
     recorder.mark("the device has restarted")
-    recorder.close()
+    recorder.finish()
     assert main(["info", str(tmp_path / "r"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [(s["segment"], s["first_index"], s["seconds"]) for s in found["stretches"]] == [

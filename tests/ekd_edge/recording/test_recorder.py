@@ -1,0 +1,313 @@
+"""The recorder as a job of a worker: files, losses, faults of the disk, removal for space, permissions."""
+
+import fcntl
+import re
+import shutil
+import stat
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekd_edge.prediction import Prediction
+from ekd_edge.recording import recorder as module
+from ekd_edge.recording.files import file_name, in_order, recording_folder
+from ekd_edge.recording.format import Mark, PredictionLine, Reader
+from ekd_edge.recording.recorder import Recorder
+from ekd_edge.recording.replay import find_recordings, read_recordings
+from ekd_edge.recording.retention import Retention
+from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.quality import Quality
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def ramp(number: int, samples: int = 64) -> SampleBlock:
+    """Block `number` of a signal whose samples are their own index."""
+    return SampleBlock(np.arange(number * samples, (number + 1) * samples) / 16, number * samples, Fraction(128))
+
+
+def prediction(chance: float = 0.25) -> Prediction:
+    return Prediction(0, 1.0, 0, {"arousal": (1 - chance, chance)}, {"arousal": "low"}, Quality(1.0, None), 1.0)
+
+
+def contents(folder: Path) -> tuple[list[float], list[str], list[str]]:
+    """Samples, predictions and marks of a folder."""
+    items = list(read_recordings(find_recordings(folder) or [], Reader()))
+    values = [value for item in items if isinstance(item, SampleBlock) for value in item.values.tolist()]
+    lines = [item.text for item in items if isinstance(item, PredictionLine)]
+    return values, lines, [item.text for item in items if isinstance(item, Mark)]
+
+
+def recorded(folder: Path, run: str = "a", blocks: int = 4) -> Recorder:
+    """A recorder that has written some blocks and still runs."""
+    recorder = Recorder(folder, {"run": run}, print, Retention(free_bytes=0))
+    for number in range(blocks):
+        recorder.observe(ramp(number))
+    recorder.run()
+    return recorder
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """full(total, free): what the disk states about itself."""
+
+    def state(total: int, free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(total, total - free, free))
+
+    return state
+
+
+def test_run_writes_what_was_put_in_any_thread(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {"run": "a", "port": "/dev/x"}, print)
+    assert recorder.name == "recording of /dev/x"
+    for number in range(3):
+        thread = threading.Thread(target=recorder.observe, args=(ramp(number),))
+        thread.start()
+        thread.join()
+    recorder.write(prediction())
+    recorder.mark("the device has restarted")
+    assert list(tmp_path.iterdir()) == []
+    recorder.run()
+    values, lines, marks = contents(tmp_path)
+    assert values == (np.arange(192) / 16).tolist()
+    assert '"label": "low"' in lines[0]
+    assert marks == ["the device has restarted"]
+    assert recorder.describe() == {
+        "file": str(next(tmp_path.iterdir())),
+        "recorded": 192,
+        "lost": 0,
+        "lost_predictions": 0,
+        "removed_files": 0,
+        "failing": None,
+    }
+    recorder.finish()
+    recorder.finish()
+
+
+def test_new_file_starts_at_the_size_limit(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {"run": "a"}, print, Retention(file_bytes=2000, free_bytes=0))
+    for number in range(12):
+        recorder.observe(ramp(number, 640))
+        recorder.run()
+    recorder.finish()
+    assert [file_name(path) for path in in_order(tmp_path)] == [module.FileName(1, n) for n in range(1, 13)]
+    assert contents(tmp_path)[0] == (np.arange(12 * 640) / 16).tolist()
+    assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
+
+
+def test_order_of_files_is_that_of_recording_when_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "20261125T101530Z-4711-0001.ekdrec").write_bytes(b"")
+    days = iter([20, 3, 12])
+    for number in range(3):
+        day = next(days)
+        monkeypatch.setattr(time, "gmtime", lambda seconds=None, day=day: time.struct_time((2026, 5, day, *[0] * 6)))
+        recorder = Recorder(tmp_path, {"run": str(number)}, print)
+        recorder.observe(ramp(number))
+        recorder.finish()
+    assert contents(tmp_path)[0] == (np.arange(192) / 16).tolist()
+    assert [path.name[:15] for path in in_order(tmp_path)] == [
+        "20261125T101530",
+        "000001-0001-202",
+        "000002-0001-202",
+        "000003-0001-202",
+    ]
+
+
+def test_two_recorders_in_one_folder_have_files_of_their_own(tmp_path: Path) -> None:
+    first, second = recorded(tmp_path, "a"), recorded(tmp_path, "b")
+    first.observe(ramp(4))
+    first.finish()
+    second.finish()
+    assert [file_name(path) for path in in_order(tmp_path)] == [module.FileName(1, 1), module.FileName(2, 1)]
+    assert contents(tmp_path)[0] == (np.arange(320) / 16).tolist() + (np.arange(256) / 16).tolist()
+
+
+def test_files_and_folders_are_open_to_the_user_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    recorded(tmp_path / "home" / "anna").finish()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"home": 0o700, "anna": 0o700, in_order(tmp_path / "home" / "anna")[0].name: 0o600}
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_queue_drops_and_counts_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_ITEMS", 4)
+    recorder = Recorder(tmp_path, {"run": "a"}, print)
+    recorder.write(prediction())
+    for number in range(6):
+        recorder.observe(ramp(number))
+    recorder.finish()
+    values, lines, marks = contents(tmp_path)
+    assert values == (np.arange(128, 384) / 16).tolist()
+    assert (recorder.recorded_samples, recorder.lost_samples, recorder.lost_predictions) == (256, 128, 1)
+    assert lines == []
+    assert marks == ["128 samples before this could not be recorded"]
+
+
+def test_queue_is_limited_in_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_SAMPLES", 200)
+    recorder = Recorder(tmp_path, {"run": "a"}, print)
+    for number in range(6):
+        recorder.observe(ramp(number))
+    recorder.finish()
+    assert contents(tmp_path)[0] == (np.arange(192, 384) / 16).tolist()
+    assert recorder.lost_samples == 192
+
+
+def test_prediction_that_is_not_finite_is_counted_and_the_rest_is_recorded(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {"run": "a"}, print)
+    for chance in (0.25, float("nan"), 0.5):
+        recorder.write(prediction(chance))
+        recorder.observe(ramp(0))
+    recorder.finish()
+    assert recorder.lost_predictions == 1
+    assert len(contents(tmp_path)[1]) == 2
+
+
+def test_exception_of_any_type_is_raised_and_its_samples_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = recorded(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._encoder, "block", lambda block: 1 / 0)
+        recorder.observe(ramp(4))
+        with pytest.raises(ZeroDivisionError):
+            recorder.run()
+    recorder.observe(ramp(5))
+    recorder.finish()
+    assert (recorder.recorded_samples, recorder.lost_samples) == (5 * 64, 64)
+    values, _, marks = contents(tmp_path)
+    assert values == [*(np.arange(256) / 16).tolist(), *(np.arange(320, 384) / 16).tolist()]
+    assert marks == ["64 samples before this could not be recorded"]
+
+
+def test_notice_that_raises_does_not_end_recording(tmp_path: Path, full: Callable[[int, int], None]) -> None:
+    def closed(message: str) -> None:
+        raise OSError("stderr is closed")
+
+    recorded(tmp_path).finish()
+    full(1000, 0)
+    recorder = Recorder(tmp_path, {"run": "b"}, closed)
+    recorder.observe(ramp(0))
+    recorder.finish()
+    assert (recorder.recorded_samples, recorder.lost_samples, recorder.removed_files) == (64, 0, 1)
+
+
+def test_full_disk_counts_lost_samples_and_recording_resumes(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(200_000))
+    messages: list[str] = []
+    recorder = Recorder(small_disk, {"run": "a"}, messages.append, Retention(free_bytes=0))
+    blocks = [SampleBlock(np.full(1000, 5.5) + i, 1000 * i, Fraction(128)) for i in range(12)]
+    for block in blocks:
+        recorder.observe(block)
+        recorder.run()
+    assert "No space left on device" in messages[0]
+    assert len(messages) == 1
+    assert recorder.describe()["failing"] == "No space left on device"
+    kept = recorder.recorded_samples
+    assert contents(small_disk)[0] == [value for block in blocks for value in block.values.tolist()][:kept]
+    for _ in range(3):  # the five seconds are over, the disk is still full
+        monkeypatch.setattr(recorder, "_retry_s", 0.0)
+        recorder.observe(SampleBlock(np.full(20_000, 5.5), 100_000, Fraction(128)))
+        recorder.run()
+    assert [path.stat().st_size for path in in_order(small_disk)] == [in_order(small_disk)[0].stat().st_size]
+    assert in_order(small_disk)[0].stat().st_size > 0
+    filler.unlink()
+    monkeypatch.setattr(recorder, "_retry_s", 0.0)
+    recorder.observe(SampleBlock(np.full(100, 7.0), 500_000, Fraction(128)))
+    recorder.finish()
+    assert messages[1].startswith("recording resumes in ")
+    assert recorder.recorded_samples + recorder.lost_samples == 12_000 + 60_000 + 100
+    values, _, marks = contents(small_disk)
+    assert values[kept:] == [7.0] * 100
+    assert marks == [f"{recorder.lost_samples} samples before this could not be recorded"]
+
+
+def test_oldest_recordings_are_removed_for_space_and_named(
+    tmp_path: Path, full: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in range(3):
+        recorded(tmp_path, str(run)).finish()
+    (tmp_path / "notes.txt").write_text("not mine to remove")
+    oldest = in_order(tmp_path)
+    free = iter([0, 50, 100])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1000, 0, next(free)))
+    messages: list[str] = []
+    recorder = Recorder(tmp_path, {"run": "new"}, messages.append)
+    recorder.observe(ramp(9))
+    recorder.finish()
+    assert in_order(tmp_path)[0] == oldest[2]
+    assert len(in_order(tmp_path)) == 2
+    assert (tmp_path / "notes.txt").exists()
+    removed = [f"the recording {path} was removed, because its disk is too full (--record-free)" for path in oldest[:2]]
+    assert messages == removed
+    assert contents(tmp_path)[2] == removed
+    assert recorder.describe()["removed_files"] == 2
+
+
+def test_free_space_is_at_most_a_tenth_of_the_disk(tmp_path: Path, full: Callable[[int, int], None]) -> None:
+    recorded(tmp_path).finish()
+    full(256 << 10, 27 << 10)  # a small disk, which never has 500 MB free
+    recorded_now = Recorder(tmp_path, {"run": "b"}, print)
+    recorded_now.observe(ramp(0))
+    recorded_now.finish()
+    assert len(in_order(tmp_path)) == 2
+    full(256 << 10, 25 << 10)
+    again = Recorder(tmp_path, {"run": "c"}, print)
+    again.observe(ramp(0))
+    again.finish()
+    assert [path.name[:6] for path in in_order(tmp_path)] == ["000003"]
+
+
+def test_recordings_of_a_running_process_are_never_removed(
+    tmp_path: Path, full: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = recorded(tmp_path, "other")
+    monkeypatch.setattr(other, "_day", "yesterday")
+    other.observe(ramp(4))
+    other.run()
+    assert len(in_order(tmp_path)) == 2
+    recorded(tmp_path, "ended").finish()
+    full(1000, 0)
+    recorder = Recorder(tmp_path, {"run": "b"}, print)
+    recorder.observe(ramp(0))
+    recorder.finish()
+    assert [path.name[:11] for path in in_order(tmp_path)] == ["000001-0001", "000001-0002", "000003-0001"]
+    other.finish()
+    assert contents(tmp_path)[0][:320] == (np.arange(320) / 16).tolist()
+
+
+def test_open_recording_is_locked_until_it_is_closed(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path)
+    with in_order(tmp_path)[0].open("rb") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        recorder.finish()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("port", "start"),
+    [("/dev/ttyUSB0", "dev-ttyUSB0-"), ("..", "port-"), ("a\x1b[2J", "a-2J-"), ("x" * 300, "x" * 64 + "-")],
+)
+def test_folder_of_a_port_is_printable_and_short(port: str, start: str) -> None:
+    folder = recording_folder(Path("base"), port)
+    assert folder.parent == Path("base")
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", folder.name)
+    assert recording_folder(Path("base"), "ttyUSB0").name == "ttyUSB0"
+
+
+@given(st.lists(st.text(st.sampled_from("ab/-. \x1b0123456789abcdef"), min_size=1, max_size=12), unique=True))
+def test_ports_never_share_a_folder(ports: list[str]) -> None:
+    assert len({recording_folder(Path("r"), port) for port in ports}) == len(ports)
