@@ -167,7 +167,7 @@ def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     redrawable = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
     if not options.json and redrawable and sys.stdout.isatty():
         return [LiveLineSink(sys.stdout, needed_s, synthetic=synthetic)]
-    sinks: list[Sink] = [JsonLinesSink(sys.stdout, True) if options.json else TextSink(sys.stdout, True, synthetic)]
+    sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, synthetic)]
     if redrawable and sys.stderr.isatty():
         sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks

@@ -189,7 +189,7 @@ def _allow_files(more: int) -> None:
 def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
     manifest = model_file.manifest
     synthetic = manifest.training.synthetic
-    sink = JsonLinesSink(sys.stdout, False) if options.json else TextSink(sys.stdout, False, synthetic)
+    sink = JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, synthetic)
     with open_recording(options.replay, sensor_options(options)) as source:
         smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
         print(banner(model_file, str(options.replay)), file=sys.stderr)

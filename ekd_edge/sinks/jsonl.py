@@ -81,5 +81,5 @@ def _quoted(text: str | None) -> str:
 class JsonLinesSink(LineSink):
     """Writes one JSON object for each prediction; see `LineSink`."""
 
-    def __init__(self, stream: TextIO, flush_each: bool) -> None:
-        super().__init__(stream, flush_each, to_line)
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream, to_line)

@@ -14,15 +14,13 @@ class LineSink:
 
     Args:
         stream: stays open.
-        flush_each: flush after each line, for a live reader.
         to_line: the line of a prediction, without a newline.
     """
 
     wants_blocks = False
 
-    def __init__(self, stream: TextIO, flush_each: bool, to_line: Callable[[Prediction], str]) -> None:
+    def __init__(self, stream: TextIO, to_line: Callable[[Prediction], str]) -> None:
         self._stream = stream
-        self._flush_each = flush_each
         self._to_line = to_line
 
     def observe(self, block: SampleBlock, source: str | None = None) -> None:
@@ -31,8 +29,10 @@ class LineSink:
     def write(self, prediction: Prediction) -> None:
         """Write one line."""
         self._stream.write(self._to_line(prediction) + "\n")
-        if self._flush_each:
-            self._stream.flush()
+
+    def flush(self) -> None:
+        """Flush the stream, for a live reader."""
+        self._stream.flush()
 
     def close(self) -> None:
         """Flush the stream."""

@@ -49,6 +49,9 @@ class QueuedSink:
         """Pass a prediction on."""
         self._put(prediction)
 
+    def flush(self) -> None:
+        """Do nothing: the other sink is flushed whenever nothing more waits for it."""
+
     def close(self) -> None:
         """Wait at most two seconds for the other sink to take the remaining items."""
         with self._ready:
@@ -85,6 +88,8 @@ class QueuedSink:
                     self._sink.write(item)
                 else:
                     self._sink.observe(*item)
+                if not self._items:
+                    self._sink.flush()
             self._sink.close()
         except OSError as error:
             self._error = error

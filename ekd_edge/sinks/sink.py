@@ -24,5 +24,8 @@ class Sink(Protocol):
     def write(self, prediction: Prediction) -> None:
         """A prediction was made."""
 
+    def flush(self) -> None:
+        """Show what was written; called when nothing more waits to be written."""
+
     def close(self) -> None:
         """End the output and flush it."""

@@ -72,9 +72,9 @@ def plain_line(prediction: Prediction, synthetic: bool = False) -> str:
 class TextSink(LineSink):
     """Writes one plain line for each prediction; see `LineSink`."""
 
-    def __init__(self, stream: TextIO, flush_each: bool, synthetic: bool = False) -> None:
+    def __init__(self, stream: TextIO, synthetic: bool = False) -> None:
         """synthetic: end each line with a mark that the model was trained on synthetic data."""
-        super().__init__(stream, flush_each, partial(plain_line, synthetic=synthetic))
+        super().__init__(stream, partial(plain_line, synthetic=synthetic))
 
 
 class _Run:
@@ -121,6 +121,9 @@ class WaitingLine:
     def write(self, prediction: Prediction) -> None:
         """Erase the line at the first prediction."""
         self.close()
+
+    def flush(self) -> None:
+        """Do nothing: every change is drawn at once."""
 
     def close(self) -> None:
         """Erase the line and print nothing more."""
@@ -169,6 +172,9 @@ class LiveLineSink:
         """Show this prediction until the next."""
         self._last = prediction
         self._draw()
+
+    def flush(self) -> None:
+        """Do nothing: every change is drawn at once."""
 
     def close(self) -> None:
         """End the line with a newline."""

@@ -51,7 +51,7 @@ def offline(values_us: NDArray[np.float64], rate_hz: Fraction, model: Path) -> F
     """Predictions of the whole recording in one block, by the functions of the library."""
     model_file = load_model_file(model)
     stream = io.StringIO()
-    sink = JsonLinesSink(stream, flush_each=False)
+    sink = JsonLinesSink(stream)
     whole = SampleBlock(values_us, 0, rate_hz)
     for prediction in predict_stream([whole], model_file.manifest, open_classifier(model_file)):
         sink.write(prediction)
@@ -266,7 +266,7 @@ def test_concatenated_predictions_do_not_depend_on_the_chunks_of_time(int8_model
     starts = np.cumsum([0, *map(len, cuts)])[:-1]
     blocks = [SampleBlock(part, int(at), Fraction(128)) for part, at in zip(cuts, starts, strict=True)]
     stream = io.StringIO()
-    sink = JsonLinesSink(stream, flush_each=False)
+    sink = JsonLinesSink(stream)
     classifier = open_classifier(model_file)
     for prediction in predict_stream(chain(blocks), model_file.manifest, classifier):
         sink.write(prediction)

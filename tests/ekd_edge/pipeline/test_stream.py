@@ -141,7 +141,7 @@ def test_real_classifier_gives_the_same_in_any_batch(model_path: Path) -> None:
 
     def lines(sizes: list[int]) -> str:
         stream = io.StringIO()
-        sink = JsonLinesSink(stream, flush_each=False)
+        sink = JsonLinesSink(stream)
         classifier = open_classifier(model_file)
         for found in predict_stream(cut(SIGNAL, sizes), model_file.manifest, classifier):
             sink.write(replace(found, latency_ms=0.0))

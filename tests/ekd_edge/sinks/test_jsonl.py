@@ -79,7 +79,7 @@ def one(*chances: float) -> Prediction:
 
 def test_line_equals_a_known_example() -> None:
     stream = io.StringIO()
-    JsonLinesSink(stream, flush_each=True).write(one(0.1898811, 0.8101189))
+    JsonLinesSink(stream).write(one(0.1898811, 0.8101189))
     assert stream.getvalue() == (
         '{"version": 1, "first_index": 256, "segment": 0, "time": 6.0, "utc": "2026-11-30T09:15:02.250Z", '
         '"targets": {"arousal": {"probabilities": '

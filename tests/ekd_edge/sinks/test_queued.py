@@ -30,6 +30,7 @@ class Gate:
         self.blocks = 0
         self.sources: list[str | None] = []
         self.open = threading.Event()
+        self.flushed_after: list[int] = []
         self.closed = False
         self._error = error
 
@@ -43,6 +44,9 @@ class Gate:
         if self._error is not None:
             raise self._error
         self.taken.append(prediction.first_index)
+
+    def flush(self) -> None:
+        self.flushed_after.append(len(self.taken))
 
     def close(self) -> None:
         self.closed = True
@@ -86,6 +90,17 @@ def test_blocked_sink_does_not_delay_close() -> None:
     assert time.monotonic() - began < 4 + LOAD_S
     assert sink.dropped >= 39
     gate.open.set()
+
+
+def test_sink_is_flushed_when_nothing_waits() -> None:
+    gate = Gate()
+    sink = QueuedSink(gate, lambda _message: None)
+    for number in range(40):
+        sink.write(prediction(number))
+    gate.open.set()
+    sink.close()
+    assert gate.flushed_after[-1] == 40
+    assert len(gate.flushed_after) < 40
 
 
 def test_error_of_the_sink_reaches_the_caller() -> None:

@@ -70,7 +70,7 @@ def test_plain_line_names_each_target_and_why_it_is_withheld() -> None:
 
 def test_text_lines_are_one_line_a_prediction() -> None:
     stream = io.StringIO()
-    sink = TextSink(stream, flush_each=True)
+    sink = TextSink(stream)
     sink.observe(block(1))
     sink.write(GOOD)
     sink.write(BAD)
