@@ -106,6 +106,8 @@ def _signal(data: dict[str, Any]) -> SignalSpec:
     for key in ("window_samples", "hop_samples"):
         fields.integer(key, 1, MAX_WINDOW_SAMPLES)
     fields.number("settle_s")
+    if "bridge_s" in data:
+        fields.number("bridge_s")
     fields.items("sos")
     normalization = Fields("normalization", fields.mapping("normalization"))
     normalization.text("mode")

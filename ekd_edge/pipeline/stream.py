@@ -14,6 +14,7 @@ from ekd_edge.pipeline.input_range import InputRangeCounter
 from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
+from ekd_edge.signal.bridge import bridged, last_sample
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import Quality, assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
@@ -78,6 +79,7 @@ class SensorPipeline:
         self._sample_quality = SampleQuality(manifest.signal)
         self._source = source
         self._held: list[SampleBlock] = []
+        self._last: SampleBlock | None = None  # the last sample before the held blocks
         self._missing, self._rate_hz = 0, 1.0
         self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
         self.input_range: InputRangeCounter | None = None
@@ -97,16 +99,17 @@ class SensorPipeline:
         Raises:
             SignalError: the samples cannot be processed, see `Preprocessor.push_batch`.
         """
+        if block.values.shape[-1] == 0:
+            return
+        block = bridged(self._held[-1] if self._held else self._last, block, self._spec.bridge_s)
         if self._held and not continues(block, self._held[-1]):
             # No window spans the gap, and the held samples complete none.
-            self._preprocess(joined(self._held))
-            self._held = []
+            self._preprocess()
         self._held.append(block)
         self._missing -= block.values.shape[-1]
         if self._missing > 0 and len(self._held) < _MAX_HELD_BLOCKS:
             return
-        batch, bad_fractions = self._preprocess(joined(self._held))
-        self._held = []
+        batch, bad_fractions = self._preprocess()
         if len(batch) == 0:
             return
         utc_s = _start_utc_s(block)
@@ -121,19 +124,9 @@ class SensorPipeline:
             yield PendingWindows(self, few, qualities, arrived_s, utc_s)
 
     @property
-    def hop_s(self) -> float:
-        """Seconds from one window to the next."""
-        return self._spec.hop_s
-
-    @property
-    def rate_hz(self) -> float:
-        """The sensor's rate; 1 before the first samples were preprocessed."""
-        return self._rate_hz
-
-    @property
-    def next_window_s(self) -> float | None:
-        """Seconds of signal until the next window can be complete; None while that is unknown."""
-        return self._missing / self._rate_hz if self._missing > 0 else None
+    def next_window_s(self) -> float:
+        """Seconds of signal until the next window can be complete; 0 while that is unknown."""
+        return self._missing / self._rate_hz
 
     def predictions(self, pending: PendingWindows, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction for each window.
@@ -163,8 +156,10 @@ class SensorPipeline:
             )
         return found
 
-    def _preprocess(self, block: SampleBlock) -> tuple[WindowBatch, NDArray[np.float64]]:
+    def _preprocess(self) -> tuple[WindowBatch, NDArray[np.float64]]:
+        block = joined(self._held)
         batch = self._preprocessor.push_batch(block)
+        self._held, self._last = [], last_sample(block)
         self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
         self._sample_quality.push(block)
         return batch, self._sample_quality.bad_fractions(batch)

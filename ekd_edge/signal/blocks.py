@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.units import Unit
 
-__all__ = ["Baseline", "BaselineLookup", "SampleBlock", "TimeAnchor", "Window", "continues", "joined"]
+__all__ = ["Baseline", "BaselineLookup", "SampleBlock", "TimeAnchor", "Window", "bridge_marks", "continues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class SampleBlock:
     baseline: start of the normalization where this block starts a segment; None for no baseline.
     anchor: wall-clock time of the samples; None where it is unknown, as in a file without clock times.
     fault: a fault of the whole stream, such as a rate that cannot be right; the labels of its windows are withheld.
+    bridged: which samples are interpolated (`ekd_edge.signal.bridge`), bool, shape (n,); None for none.
     """
 
     values: NDArray[np.float64]
@@ -65,6 +66,7 @@ class SampleBlock:
     baseline: Baseline | None = None
     anchor: TimeAnchor | None = None
     fault: str | None = None
+    bridged: NDArray[np.bool_] | None = None
 
 
 def continues(block: SampleBlock, last: SampleBlock) -> bool:
@@ -86,7 +88,15 @@ def joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
     readings = None
     if first.readings is not None:
         readings = np.concatenate([block.readings for block in blocks if block.readings is not None])
-    return replace(first, values=values, readings=readings)
+    bridged = None
+    if any(block.bridged is not None for block in blocks):
+        bridged = np.concatenate([bridge_marks(block) for block in blocks])
+    return replace(first, values=values, readings=readings, bridged=bridged)
+
+
+def bridge_marks(block: SampleBlock) -> NDArray[np.bool_]:
+    """Which samples of a block are interpolated, shape (n,)."""
+    return np.zeros(block.values.shape[-1], np.bool_) if block.bridged is None else block.bridged
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ The device designs no filters: it reads the coefficients from the model file.
 
 import itertools
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import SignalError
 from ekd_edge.signal.spec import Normalization, SignalSpec
-from firmware_bridge.dependencies import require_packages
 
-__all__ = ["Section", "bandpass_sos", "eeg_spec", "gsr_spec", "lowpass_sos"]
+__all__ = ["BRIDGE_S", "Section", "bandpass_sos", "eeg_spec", "gsr_spec", "lowpass_sos"]
+
+BRIDGE_S: Final = 0.25
+"""The longest gap in seconds that is interpolated by default; `benchmarks/bench_lossy.py` compares lengths."""
 
 Section = tuple[float, float, float, float, float, float]
 """One second-order section: b0 b1 b2 1 a1 a2."""
@@ -25,10 +28,9 @@ _HIGHEST_CUTOFF = 0.45
 def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> tuple[Section, ...]:
     """A Butterworth low-pass; -3 dB at cutoff_hz.
 
-    Raises SignalError unless 0 < cutoff_hz < rate_hz / 2 and order is at least 1, ConfigError where scipy is missing.
+    Raises SignalError unless 0 < cutoff_hz < rate_hz / 2 and order is at least 1.
     """
     _check_band(rate_hz, order, cutoff_hz)
-    require_packages("the design of a filter", "scipy")
     from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, cutoff_hz, "lowpass", output="sos", fs=float(rate_hz)))
@@ -37,11 +39,9 @@ def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> 
 def bandpass_sos(rate_hz: Fraction | float, low_hz: float, high_hz: float, order: int = 4) -> tuple[Section, ...]:
     """A Butterworth band-pass of `order` sections; -3 dB at low_hz and high_hz.
 
-    Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1, ConfigError where scipy is
-    missing.
+    Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1.
     """
     _check_band(rate_hz, order, low_hz, high_hz)
-    require_packages("the design of a filter", "scipy")
     from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, (low_hz, high_hz), "bandpass", output="sos", fs=float(rate_hz)))
@@ -54,6 +54,7 @@ def gsr_spec(
     cutoff_hz: float = 5.0,
     normalization: Normalization | None = None,
     settle_s: float = 2.0,
+    bridge_s: float = BRIDGE_S,
 ) -> SignalSpec:
     """Skin conductance in uS: low-pass of fourth order (BioSPPy's choice for EDA), then `Normalization()`.
 
@@ -69,6 +70,7 @@ def gsr_spec(
         settle_s=settle_s,
         normalization=Normalization() if normalization is None else normalization,
         unit="uS",
+        bridge_s=bridge_s,
     )
 
 
@@ -79,10 +81,12 @@ def eeg_spec(
     sos: tuple[Section, ...] = (),
     normalization: Normalization | None = None,
     settle_s: float = 2.0,
+    bridge_s: float = BRIDGE_S,
 ) -> SignalSpec:
     """EEG in uV, band-passed before or by `sos`; each channel is normalized by a causal z-score of 90 s.
 
-    With the same rate, window, hop and settle time as a `gsr_spec`, its windows are aligned with those of the GSR.
+    With the same rate, window, hop, settle time and bridged gaps as a `gsr_spec`, its windows are aligned with those of
+    the GSR.
     """
     rate = _rate(rate_hz)
     return SignalSpec(
@@ -95,6 +99,7 @@ def eeg_spec(
         if normalization is None
         else normalization,
         unit="uV",
+        bridge_s=bridge_s,
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import SignalError
 from ekd_edge.signal.blocks import SampleBlock, Window
+from ekd_edge.signal.bridge import bridged, last_sample
 from ekd_edge.signal.filter import CausalFilter
 from ekd_edge.signal.normalize import Normalizer
 from ekd_edge.signal.resample import Resampler
@@ -52,9 +53,10 @@ class Preprocessor:
     """Resampling, filtering, normalization and windowing as a `SignalSpec` defines them.
 
     Blocks may have any size: the windows are bit-identical for any division of a recording into blocks. The sensor's
-    rate is taken from the blocks. A new segment or another rate resets everything. A gap (or a step back) of
-    `first_index` restarts resampling, filtering, windowing and settle time, so that no window spans it; the running
-    mean of the normalization is kept if the gap is shorter than its time constant.
+    rate is taken from the blocks. A new segment or another rate resets everything. A gap of `first_index` of at most
+    `SignalSpec.bridge_s` is interpolated, and the whole state continues over it (`ekd_edge.signal.bridge`). A longer
+    gap, or a step back, restarts resampling, filtering, windowing and settle time, so that no window spans it; the
+    running mean of the normalization is kept if the gap is shorter than its time constant.
     """
 
     def __init__(self, spec: SignalSpec) -> None:
@@ -72,7 +74,7 @@ class Preprocessor:
         self._segment = 0
         self._channels: tuple[int, ...] = ()
         self._origin = 0  # sensor index at which the resampled stream begins
-        self._expected = 0  # sensor index of the next sample, if there is no gap
+        self._last: SampleBlock | None = None  # the last sample
         self._restart(0)
         self._normalizer.reset()
 
@@ -103,9 +105,12 @@ class Preprocessor:
         if n == 0:
             nothing = np.empty((0, *x.shape[:-1], self.spec.window_samples), np.float32)
             return WindowBatch(nothing, nothing, np.empty(0, np.int64), np.empty(0), block.segment)
+        _check(block.first_index, x)
+        block = bridged(self._last, block, self.spec.bridge_s)
+        x = np.asarray(block.values, dtype=np.float64)
         resampler = self._admit(block, x)
         pieces = []
-        for i in range(0, n, _STEP):
+        for i in range(0, x.shape[-1], _STEP):
             resampled = resampler.push(x[..., i : i + _STEP])
             piece = np.empty((2, *resampled.shape), np.float32)
             piece[0] = self._normalizer.push(self._filter.push(resampled))
@@ -124,14 +129,7 @@ class Preprocessor:
         return batch
 
     def _admit(self, block: SampleBlock, x: NDArray[np.float64]) -> Resampler:
-        """Check a block, and restart where it does not continue the block before."""
-        if not np.abs(x).max() <= _LARGEST:
-            position = int(np.argmin((np.abs(x) <= _LARGEST).reshape(-1, x.shape[-1]).all(axis=0)))
-            worst = np.abs(x[..., position]).max()
-            raise SignalError(
-                f"sample {block.first_index + position} is {worst:g}: "
-                "drop or fill missing values before they reach the signal chain"
-            )
+        """Restart where a block does not continue the block before."""
         resampler = self._resampler if self._segment == block.segment else None
         if resampler is not None and x.shape[:-1] != self._channels:
             raise SignalError(
@@ -145,16 +143,16 @@ class Preprocessor:
             self._rate_hz, self._segment, self._channels = block.rate_hz, block.segment, x.shape[:-1]
             self._restart(block.first_index)
             self._normalizer.reset(block.baseline)
-        elif block.first_index != self._expected:
-            missing_s = abs(block.first_index - self._expected) / self._rate_hz
+        elif self._last is not None and block.first_index != self._last.first_index + 1:
+            missing_s = abs(block.first_index - self._last.first_index - 1) / self._rate_hz
             if missing_s >= self.spec.normalization.time_constant_s:
                 self._normalizer.reset(block.baseline)
             self._restart(block.first_index)
-        self._expected = block.first_index + x.shape[-1]
+        self._last = last_sample(block)
         return resampler
 
     def _restart(self, first_index: int) -> None:
-        self._origin = self._expected = first_index
+        self._origin = first_index
         if self._resampler is not None:
             self._resampler.reset()
         self._filter.reset()
@@ -175,3 +173,14 @@ class Preprocessor:
         origin_s = float(self._origin / self._rate_hz)
         counts = (starts + self.spec.window_samples).astype(np.float64)
         return origin_s + counts * float(rate.denominator) / float(rate.numerator)
+
+
+def _check(first_index: int, x: NDArray[np.float64]) -> None:
+    """Raise SignalError for a sample that is not finite, or too large for any unit."""
+    if not np.abs(x).max() <= _LARGEST:
+        position = int(np.argmin((np.abs(x) <= _LARGEST).reshape(-1, x.shape[-1]).all(axis=0)))
+        worst = np.abs(x[..., position]).max()
+        raise SignalError(
+            f"sample {first_index + position} is {worst:g}: "
+            "drop or fill missing values before they reach the signal chain"
+        )

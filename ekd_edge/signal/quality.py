@@ -65,14 +65,14 @@ def assess_all(
 ) -> list[Quality]:
     """The quality of each of k windows.
 
-    The score is the fraction of plausible samples, of the whole window or of its latest samples, whichever is less. It
-    is 0 for a flat line or a jump. Only a window without any change counts as flat: 4 s of a dry wrist at rest may
-    span no more than 0.002 uS.
+    The score is the fraction of plausible samples, of the whole window or of its latest samples, whichever is less.
+    Samples that were lost and interpolated are not plausible. The score is 0 for a flat line or a jump. Only a window
+    without any change counts as flat: 4 s of a dry wrist at rest may span no more than 0.002 uS.
 
     Args:
         raw: microsiemens, shape (k, window_samples).
         spec: of the windows.
-        bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 3); None to assess only the values.
+        bad_fractions: of `SampleQuality.bad_fractions`, shape (k, 4); None to assess only the values.
 
     Returns:
         One Quality for each window.
@@ -97,8 +97,14 @@ def assess_all(
             worst = int(bad_fractions[k].argmax())
             score = 1.0 - float(bad_fractions[k, worst])
             if qualities[k].acceptable and score < qualities[k].score:
-                qualities[k] = Quality(score, _FAULTS[worst])
+                qualities[k] = Quality(score, _FAULTS[worst] if worst < len(_FAULTS) else _lost(1.0 - score))
     return qualities
+
+
+def _lost(share: float) -> str:
+    percent = 100 * share
+    text = f"{percent:.0f}" if percent >= 10 else f"{percent:.2g}"
+    return f"samples were lost: {text} % of the window, or of its latest samples, are interpolated"
 
 
 def _quality(low: float, plausible: float, flat: bool, jumps: bool) -> Quality:

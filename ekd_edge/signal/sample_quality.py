@@ -1,4 +1,4 @@
-"""Quality of single readings: saturation, a stuck converter, a loose electrode."""
+"""Quality of single readings: saturation, a stuck converter, a loose electrode, lost samples."""
 
 from fractions import Fraction
 from typing import Final
@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.blocks import SampleBlock, bridge_marks
+from ekd_edge.signal.bridge import bridged, last_sample
 from ekd_edge.signal.preprocessor import WindowBatch
 from ekd_edge.signal.spec import SignalSpec
 from firmware_bridge.units import Unit
@@ -32,11 +33,12 @@ class SampleQuality:
 
     def __init__(self, spec: SignalSpec) -> None:
         self._spec = spec
-        self._next_block: tuple[int, Fraction, int] | None = None
+        self._last_sample: SampleBlock | None = None
         self._waiting: list[SampleBlock] = []
         self._longest = 0
         self._saturated: NDArray[np.bool_]
         self._off: NDArray[np.bool_]
+        self._bridged: NDArray[np.bool_]
         self._run_lengths: NDArray[np.int64]
         self._stuck_lengths: NDArray[np.int64]
         self._begin(SampleBlock(np.empty(0), 0, Fraction(1)))
@@ -45,23 +47,24 @@ class SampleQuality:
         """Add samples; call `bad_fractions` for the windows that they complete before the next push."""
         if block.values.shape[-1] == 0:
             return
-        if self._next_block != (block.segment, block.rate_hz, block.first_index):
-            if self._next_block is None or self._next_block[0] != block.segment:
+        block = bridged(self._last_sample, block, self._spec.bridge_s)
+        if not _follows(self._last_sample, block):
+            if self._last_sample is None or self._last_sample.segment != block.segment:
                 self._longest = 0
             else:
                 self._process_waiting()
                 self._longest = max(self._longest, self._length)
             self._begin(block)
         self._waiting.append(block)
-        self._next_block = block.segment, block.rate_hz, block.first_index + block.values.shape[-1]
+        self._last_sample = last_sample(block)
 
     def bad_fractions(self, batch: WindowBatch) -> NDArray[np.float64]:
-        """Fractions of saturated, stuck and electrode-off samples, shape (k, 3), of k windows.
+        """Fractions of saturated, stuck, electrode-off and interpolated samples, shape (k, 4), of k windows.
 
         Each is the larger one of the whole window and of its latest samples (`SignalSpec.recent_samples`).
         """
         if len(batch) == 0:
-            return np.empty((0, 3))
+            return np.empty((0, 4))
         self._process_waiting()
         first = batch.first_index - self._start
         end = np.minimum(first + self._samples, len(self._run_lengths))
@@ -77,11 +80,13 @@ class SampleQuality:
         last = end - 1
         early = reached[last] & (self._run_lengths[last] < self._stuck_lengths[last])
         stuck -= np.where(early, np.minimum(self._run_lengths[last], end - start), 0)
-        counts = np.stack([_count_set(self._saturated, start, end), stuck, _count_set(self._off, start, end)], axis=-1)
+        saturated, off, filled = (_count_set(each, start, end) for each in (self._saturated, self._off, self._bridged))
+        counts = np.stack([saturated, stuck, off, filled], axis=-1)
         found: NDArray[np.float64] = (counts / (end - start)[..., np.newaxis]).max(axis=0)
         keep = max(0, len(self._run_lengths) - 2 * self._samples)
         self._start += keep
         self._saturated, self._off = self._saturated[keep:], self._off[keep:]
+        self._bridged = self._bridged[keep:]
         self._run_lengths, self._stuck_lengths = self._run_lengths[keep:], self._stuck_lengths[keep:]
         return found
 
@@ -94,7 +99,7 @@ class SampleQuality:
         self._least_stuck = max(_STUCK_SAMPLES, int(_STUCK_S * block.rate_hz))
         self._last: float | None = None
         self._length, self._bound = 0, 0
-        self._saturated, self._off = np.empty(0, np.bool_), np.empty(0, np.bool_)
+        self._saturated, self._off, self._bridged = (np.empty(0, np.bool_) for _ in range(3))
         self._run_lengths, self._stuck_lengths = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def _process_waiting(self) -> None:
@@ -108,6 +113,7 @@ class SampleQuality:
         so_far, limit = self._constant_runs(readings)
         self._saturated = np.concatenate((self._saturated, saturated))
         self._off = np.concatenate((self._off, off))
+        self._bridged = np.concatenate((self._bridged, *map(bridge_marks, blocks)))
         self._run_lengths = np.concatenate((self._run_lengths, so_far))
         self._stuck_lengths = np.concatenate((self._stuck_lengths, limit))
 
@@ -132,6 +138,14 @@ class SampleQuality:
         self._last, self._length, self._bound = float(readings[-1]), int(so_far[-1]), int(bounds[-1])
         self._longest = int(ended[-1])
         return so_far, np.repeat(bounds, lengths)
+
+
+def _follows(last: SampleBlock | None, block: SampleBlock) -> bool:
+    return last is not None and (last.segment, last.rate_hz, last.first_index + 1) == (
+        block.segment,
+        block.rate_hz,
+        block.first_index,
+    )
 
 
 def _count_set(flags: NDArray[np.bool_], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -4,17 +4,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from ekd_edge.errors import SignalError
 
-__all__ = ["Bound", "Normalization", "NormalizationMode", "SignalSpec"]
+__all__ = ["LONGEST_BRIDGE_S", "Bound", "Normalization", "NormalizationMode", "SignalSpec"]
 
 NormalizationMode = Literal["log-ema", "ema", "ema-zscore", "window", "none"]
 """How filtered samples become network input; `ekd_edge.signal.normalize` defines each by its formula."""
 
 Bound = Literal["none", "algebraic"]
 """How the normalized samples are limited; `ekd_edge.signal.normalize` has the formula."""
+
+
+LONGEST_BRIDGE_S: Final = 10.0
+"""The largest `SignalSpec.bridge_s` in seconds. A model file cannot make a device fill memory with invented samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class SignalSpec:
     settle_s: output discarded after the start of a segment or a gap, in seconds.
     normalization: see `Normalization`.
     unit: unit of the input samples ("uS" for GSR, "uV" for EEG).
+    bridge_s: the longest gap, in seconds, that is interpolated (`ekd_edge.signal.bridge`); 0 for none.
     """
 
     rate_hz: Fraction
@@ -80,6 +85,7 @@ class SignalSpec:
     settle_s: float = 2.0
     normalization: Normalization = Normalization()
     unit: str = "uS"
+    bridge_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rate_hz <= 0:
@@ -89,6 +95,8 @@ class SignalSpec:
                 raise SignalError("window_samples and hop_samples must be whole numbers of at least 1")
         if not (math.isfinite(self.settle_s) and self.settle_s >= 0):
             raise SignalError("settle_s must be zero or a positive number of seconds")
+        if not (math.isfinite(self.bridge_s) and 0 <= self.bridge_s <= LONGEST_BRIDGE_S):
+            raise SignalError(f"bridge_s must be a number of seconds from 0 to {LONGEST_BRIDGE_S:g}")
         for section in self.sos:
             if len(section) != 6 or section[3] != 1.0 or not all(math.isfinite(c) for c in section):
                 raise SignalError("each filter section must be six finite numbers b0 b1 b2 1 a1 a2")
@@ -113,12 +121,15 @@ class SignalSpec:
         return float(self.hop_samples / self.rate_hz)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; `from_json` is its exact inverse."""
-        return asdict(self) | {
+        """A JSON-ready dict, without bridge_s where that is 0, as in earlier versions; `from_json` is its inverse."""
+        fields = asdict(self) | {
             "rate_hz": str(self.rate_hz),
             "sos": [list(section) for section in self.sos],
             "normalization": self.normalization.to_json(),
         }
+        if not self.bridge_s:
+            del fields["bridge_s"]
+        return fields
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SignalSpec":

@@ -24,7 +24,6 @@ _PACKAGES = (
     "torchao",
     "ai_edge_litert",
     "torch",
-    "scipy",
     "safetensors",
     "matplotlib",
 )

@@ -69,10 +69,11 @@ def test_raw_eeg_can_be_band_passed() -> None:
 def test_saved_configuration_of_an_earlier_version_describes_that_version(data: str, state: str) -> None:
     saved = TrainConfig(data=data).to_json()
     assert TrainConfig.from_saved(saved) == TrainConfig(data=data)
-    for name in ("normalization_state", "keep_bad_windows", "bound"):
+    for name in ("normalization_state", "keep_bad_windows", "bound", "bridge_s"):
         del saved["signal"][name]
     del saved["network"]["student_noise"]
     config = TrainConfig.from_saved(saved)
     assert (config.signal.normalization_state, config.signal.keep_bad_windows) == (state, True)
     assert config.signal.gsr().normalization.bound == "none"
+    assert config.signal.gsr().bridge_s == config.signal.eeg().bridge_s == 0
     assert config.network.student_noise == 0

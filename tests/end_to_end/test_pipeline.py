@@ -254,7 +254,9 @@ def test_damaged_frames_lose_only_their_own_samples(int8_model: Path, tmp_path: 
     done = replay(tmp_path / "bytes.ekd", "--model", int8_model)
     found = predictions(done.stdout)
     gap = (middle - 1) * 8
-    assert all(p["first_index"] + 512 <= gap or p["first_index"] >= gap + 8 for p in found)
+    over = [p["first_index"] + 512 > gap and p["first_index"] < gap + 8 for p in found]
+    assert sum(over) == 4
+    assert [p["quality"] for p in found] == [round(1 - 8 / 512, 3) if lossy else 1.0 for lossy in over]
     assert f"{7680 - 8} samples received, 8 dropped, 1 rejected" in done.stderr
     assert {p["segment"] for p in found} == {0}
 

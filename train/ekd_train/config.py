@@ -80,7 +80,7 @@ class TrainConfig:
         `from_json`, and AttributeError or TypeError if it is not a table.
         """
         state = unstated_state(str(data.get("data", "")))
-        signal = {"bound": "none", "normalization_state": state, "keep_bad_windows": True}
+        signal = {"bound": "none", "normalization_state": state, "keep_bad_windows": True, "bridge_s": 0.0}
         network = {"student_noise": 0.0}
         return cls.from_json(
             {**data, "signal": signal | data.get("signal", {}), "network": network | data.get("network", {})}

@@ -16,6 +16,7 @@ from ekd_edge.errors import ConfigError, ExportError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest, Quantization
+from ekd_edge.signal.bridge import longest_bridge
 from ekd_edge.signal.filter import steady_state
 from ekd_edge.signal.normalize import LOG_FLOOR, VARIANCE_FLOOR
 from ekd_edge.signal.spec import NormalizationMode, SignalSpec
@@ -111,6 +112,7 @@ extern const char *const ekd_labels[EKD_TARGETS][EKD_CLASSES]; /* in the order o
 #define EKD_WINDOW_SAMPLES {spec.window_samples}L
 #define EKD_HOP_SAMPLES {spec.hop_samples}L
 #define EKD_SETTLE_SAMPLES {math.ceil(Fraction(spec.settle_s) * rate_hz)}L
+#define EKD_BRIDGE_SAMPLES {longest_bridge(spec.bridge_s, rate_hz)}L /* longest gap to interpolate, see ekd_signal.h */
 
 /* the causal filter: b0 b1 b2 1 a1 a2 of each section, and its state after a constant input of 1 */
 #define EKD_SECTIONS {len(spec.sos)}

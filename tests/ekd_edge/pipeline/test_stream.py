@@ -15,11 +15,11 @@ from ekd_edge.errors import SignalError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest, Target, Training
-from ekd_edge.pipeline.stream import predict_stream, restart_warning
+from ekd_edge.pipeline.stream import SensorPipeline, predict_stream, restart_warning
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec
-from ekd_edge.signal.preprocessor import Preprocessor
+from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.spec import Normalization
 from ekd_edge.sinks.jsonl import JsonLinesSink
 
@@ -115,6 +115,59 @@ def test_windows_do_not_span_a_gap_and_time_continues() -> None:
     assert len(jump) == 1
     assert found[jump[0]].time_s <= 600 / RATE
     assert found[jump[0] + 1].first_index >= 10_600
+
+
+def lossy(lost: list[tuple[int, int]]) -> list[SampleBlock]:
+    """SIGNAL without the samples from start up to stop of each pair, which are in order."""
+    edges = [0, *(edge for pair in lost for edge in pair), len(SIGNAL)]
+    return [SampleBlock(SIGNAL[a:b], a, RATE) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def test_windows_span_a_short_gap_with_a_lower_score() -> None:
+    found, clean = predict(lossy([(500, 502), (800, 801)])), predict(cut(SIGNAL, []))
+    assert [prediction.time_s for prediction in found] == [prediction.time_s for prediction in clean]
+    assert not any(prediction.withheld for prediction in found)
+    reduced = [prediction for prediction in found if prediction.quality.score < 1]
+    assert len(reduced) == 8
+    assert reduced[0].quality.score == 1 - 2 / 78
+    assert reduced[0].quality.reason is not None
+    assert reduced[0].quality.reason.startswith("samples were lost: 2.6 % of the window")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 1199), min_size=2, max_size=12, unique=True).map(sorted),
+    st.lists(st.integers(1, 90), min_size=1, max_size=20),
+)
+def test_predictions_over_gaps_do_not_depend_on_block_sizes(edges: list[int], sizes: list[int]) -> None:
+    blocks = lossy(list(zip(edges[::2], edges[1::2], strict=False)))
+    pieces = []
+    for block in blocks:
+        starts = [0, *(start for start in np.cumsum(sizes).tolist() if start < len(block.values)), len(block.values)]
+        pieces += [
+            replace(block, values=block.values[a:b], first_index=block.first_index + a) for a, b in pairwise(starts)
+        ]
+    assert predict(pieces) == predict(blocks)
+
+
+def test_short_gap_needs_no_further_call_of_the_preprocessor(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    push_batch = Preprocessor.push_batch
+
+    def counted(self: Preprocessor, block: SampleBlock) -> WindowBatch:
+        calls.append(block.values.shape[-1])
+        return push_batch(self, block)
+
+    monkeypatch.setattr(Preprocessor, "push_batch", counted)
+    found = []
+    for kept in (range(1200), [i for i in range(1200) if i % 40 != 20]):
+        calls.clear()
+        pipeline = SensorPipeline(MANIFEST)
+        pushed = [list(pipeline.push(SampleBlock(SIGNAL[i : i + 1], i, RATE), 0.0)) for i in kept]
+        ends = [pending.batch.end_s.tolist() for pending_windows in pushed for pending in pending_windows]
+        assert sum(calls) > 1150
+        found.append((len(calls), ends))
+    assert found[0] == found[1]
 
 
 def test_model_for_another_signal_is_refused() -> None:

@@ -24,6 +24,7 @@ specs = st.builds(
     settle_s=st.floats(0, 1e4),
     normalization=normalizations,
     unit=st.sampled_from(["uS", "uV"]),
+    bridge_s=st.sampled_from([0.0, 0.25, 10.0]),
 )
 
 
@@ -52,6 +53,9 @@ def test_json_round_trip_is_exact(spec):
         {"normalization": {"mode": "log"}},
         {"normalization": {"mode": "ema", "gain": 0.0}},
         {"normalization": {"mode": "ema", "time_constant_s": -1.0}},
+        {"bridge_s": -0.1},
+        {"bridge_s": float("nan")},
+        {"bridge_s": 10.5},
         {"unknown": 1},
     ],
 )
@@ -65,6 +69,13 @@ def test_missing_field_is_named():
     del fields["window_samples"]
     with pytest.raises(SignalError, match="window_samples"):
         SignalSpec.from_json(fields)
+
+
+def test_specification_without_bridged_gaps_is_that_of_an_earlier_version():
+    assert gsr_spec().to_json()["bridge_s"] == gsr_spec().bridge_s > 0
+    fields = gsr_spec(bridge_s=0.0).to_json()
+    assert "bridge_s" not in fields
+    assert SignalSpec.from_json(fields).bridge_s == 0
 
 
 def test_lengths_are_given_in_seconds():

@@ -10,6 +10,7 @@ import pytest
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.bridge import longest_bridge
 from ekd_edge.signal.design import eeg_spec, gsr_spec
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import Normalization
@@ -49,7 +50,7 @@ def test_windows_of_continuing_recordings_are_those_of_a_device_with_gaps(small_
     for recording in as_trials(small_sessions[0]):
         conversion = convert(recording, cutting, chain.push(recording))
         live = device.push_batch(SampleBlock(recording.gsr, position, recording.rate_hz))
-        position += len(recording.gsr) + 1
+        position += len(recording.gsr) + longest_bridge(GSR.bridge_s, recording.rate_hz) + 1
         np.testing.assert_array_equal(conversion.gsr, live.values)
         alone = convert(recording, cutting)
         assert conversion.trials == alone.trials

@@ -93,7 +93,7 @@ def test_gsr_and_eeg_windows_end_at_the_same_times(
 
 
 def test_specs_with_different_timing_are_refused(small_sessions: list[Recording]) -> None:
-    with pytest.raises(DataError, match="differ in rate, window, hop or settle time"):
+    with pytest.raises(DataError, match="differ in rate, window, hop, settle time or bridged gaps"):
         cut_windows(small_sessions[0], GSR, replace(EEG, settle_s=1.0), ("arousal",))
 
 

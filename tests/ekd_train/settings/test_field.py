@@ -15,6 +15,7 @@ BAD = {
     "signal.training_hop_s": [-1],
     "signal.cutoff_hz": [0, -5],
     "signal.settle_s": [-1],
+    "signal.bridge_s": [-1, 11],
     "signal.time_constant_s": [0],
     "signal.gain": [0, "nan"],
     "signal.limit": [0, -4, "inf"],

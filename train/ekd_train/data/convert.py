@@ -1,8 +1,9 @@
 """Conversion of recordings to windows by the device's own signal chain and assessment of signal quality.
 
 In the state "carried" one chain processes all recordings of a subject that continue each other. Between them is a gap
-of one sample: it restarts resampling, filter, windows and settle time, and `Preprocessor` keeps the running mean of the
-normalization over it, as on a device between two trials. In the state "restarted" each trial has its own chain.
+of one sample more than is interpolated: it restarts resampling, filter, windows and settle time, and `Preprocessor`
+keeps the running mean of the normalization over it, as on a device between two trials. In the state "restarted" each
+trial has its own chain.
 """
 
 import math
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from ekd_edge.errors import DataError, SignalError
 from ekd_edge.model.manifest import NormalizationState
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.bridge import longest_bridge
 from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
 from ekd_edge.signal.quality import assess_all
 from ekd_edge.signal.resample import ZERO_CROSSINGS
@@ -109,7 +111,7 @@ class GsrChain:
         end_s = batch.end_s
         if self._next:
             end_s = np.round(end_s - float(self._next / recording.rate_hz), _END_DIGITS)
-        self._next += len(recording.gsr) + 1
+        self._next += len(recording.gsr) + longest_bridge(self._cutting.gsr.bridge_s, recording.rate_hz) + 1
         return GsrWindows(batch.values, end_s, _acceptable(recording, block, batch, self._cutting.device))
 
 
@@ -131,7 +133,8 @@ def convert(recording: Recording, cutting: Cutting, gsr: GsrWindows | None = Non
     """
     if cutting.eeg is not None and _timing(cutting.eeg) != _timing(cutting.gsr):
         raise DataError(
-            "the specifications of GSR and EEG differ in rate, window, hop or settle time: use the same for both"
+            "the specifications of GSR and EEG differ in rate, window, hop, settle time or bridged gaps: "
+            "use the same for both"
         )
     if cutting.state == "carried":
         return _convert(recording, cutting, gsr or GsrChain(cutting).push(recording))
@@ -213,8 +216,8 @@ def _acceptable(recording: Recording, block: SampleBlock, batch: WindowBatch, de
     return np.array([quality.acceptable for quality in qualities], np.bool_)
 
 
-def _timing(spec: SignalSpec) -> tuple[Fraction, int, int, float]:
-    return spec.rate_hz, spec.window_samples, spec.hop_samples, spec.settle_s
+def _timing(spec: SignalSpec) -> tuple[Fraction, int, int, float, float]:
+    return spec.rate_hz, spec.window_samples, spec.hop_samples, spec.settle_s, spec.bridge_s
 
 
 def _push(preprocessor: Preprocessor, block: SampleBlock, recording: Recording) -> WindowBatch:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.manifest import NormalizationState
-from ekd_edge.signal.design import bandpass_sos, eeg_spec, gsr_spec
-from ekd_edge.signal.spec import Normalization, SignalSpec
+from ekd_edge.signal.design import BRIDGE_S, bandpass_sos, eeg_spec, gsr_spec
+from ekd_edge.signal.spec import LONGEST_BRIDGE_S, Normalization, SignalSpec
 from ekd_train.settings.field import check_settings, setting
 
 __all__ = ["ComputeConfig", "DistillConfig", "EpochScore", "FeedbackConfig", "SignalConfig", "StageConfig"]
@@ -39,6 +39,12 @@ class SignalConfig:
     limit: float = setting(4.0, "largest magnitude of the bounded GSR", above=0)
     normalization_state: NormalizationState = setting(
         "carried", "running mean in training: carried from trial to trial of a subject, or restarted at each trial"
+    )
+    bridge_s: float = setting(
+        BRIDGE_S,
+        "longest gap of lost samples in seconds that is interpolated; 0 for none",
+        at_least=0,
+        at_most=LONGEST_BRIDGE_S,
     )
     keep_bad_windows: bool = setting(
         False, "train and test also on windows whose label a device withholds for their signal quality"
@@ -81,6 +87,7 @@ class SignalConfig:
                 cutoff_hz=self.cutoff_hz,
                 settle_s=self.settle_s,
                 normalization=normalization,
+                bridge_s=self.bridge_s,
             )
         except SignalError as error:
             raise ConfigError(f"[signal]: {error}") from error
@@ -90,7 +97,14 @@ class SignalConfig:
         rate = self._rate()
         try:
             sos = bandpass_sos(rate, self.eeg_low_hz, self.eeg_high_hz) if self.eeg_low_hz or self.eeg_high_hz else ()
-            return eeg_spec(rate_hz=rate, window_s=self.window_s, hop_s=self.hop_s, sos=sos, settle_s=self.settle_s)
+            return eeg_spec(
+                rate_hz=rate,
+                window_s=self.window_s,
+                hop_s=self.hop_s,
+                sos=sos,
+                settle_s=self.settle_s,
+                bridge_s=self.bridge_s,
+            )
         except SignalError as error:
             raise ConfigError(f"[signal]: {error}") from error
 

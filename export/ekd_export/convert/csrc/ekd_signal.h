@@ -7,6 +7,8 @@
  *     static ekd_signal chain;               kept between samples; about 4 * EKD_WINDOW_SAMPLES bytes
  *     ekd_signal_reset(&chain);              at the start, and after a gap of EKD_TIME_CONSTANT_S or more
  *     ekd_signal_restart(&chain);            after a shorter gap: the running mean survives it
+ *                                            (of at most EKD_BRIDGE_SAMPLES samples: instead push the m lost
+ *                                            samples x0 + (x1 - x0) * k / (m + 1) between the last one and the next)
  *     if (ekd_signal_push(&chain, us)) {     a sample in EKD_UNIT; true where it completes a window
  *         ekd_signal_window(&chain, window); float[EKD_WINDOW_SAMPLES]
  *         ekd_quantize(window, input);       signed char[EKD_WINDOW_SAMPLES], the model's input
