@@ -2,7 +2,7 @@
 
 Size: all files of the wheels of `ekd[pi]` for each system of a Raspberry Pi, unpacked on its disk, without the
 bytecode that Python adds when it first runs them. Start: seconds from the start of the process to its first read from a
-device node that has data waiting, next to `python -c "import numpy, scipy.signal, ai_edge_litert.interpreter"`, in
+device node that has data waiting, next to `python -c "import numpy, ai_edge_litert.interpreter"`, in
 turns; memory: the peak of the import, and of `ekd-edge` once it predicts. The model is an untrained int8
 student of the kind `edge`.
 
@@ -29,7 +29,7 @@ from firmware_bridge.devices.ekd.emulator import EkdEmulator
 from firmware_bridge.emulation.player import Player
 from firmware_bridge.emulation.pty import PtyDevice
 
-IMPORTS = "import numpy, scipy.signal, ai_edge_litert.interpreter"
+IMPORTS = "import numpy, ai_edge_litert.interpreter"
 PEAK = f"{IMPORTS}, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 

@@ -1,6 +1,9 @@
 """Formats of figures (percentages, differences, intervals) and of foreign texts, the same in every command."""
 
-from ekd_edge.metrics import Difference
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ekd_edge.metrics import Difference
 
 __all__ = ["change", "interval", "origin", "percent", "points", "printable"]
 
@@ -20,7 +23,7 @@ def interval(low: float, high: float) -> str:
     return f"{points(low)} to {points(high)}"
 
 
-def change(difference: Difference) -> str:
+def change(difference: "Difference") -> str:
     """A difference of shares in percentage points, with its interval and the number of subjects."""
     mean = f"{points(difference.mean)} points"
     if difference.low is None or difference.high is None:

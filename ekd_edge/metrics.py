@@ -1,7 +1,10 @@
 """Metrics on held-out subjects: accuracy and macro F1 by subject, and paired differences between two models."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ __all__ = [
     "evaluate",
     "macro_f1",
     "paired_difference",
+    "students_t_limit",
 ]
 
 CONFIDENCE = 0.95
@@ -156,10 +160,38 @@ def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -
     n, mean = len(differences), float(differences.mean())
     if n < 2:
         return Difference(mean, None, None, n)
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * differences.std(ddof=1) / np.sqrt(n))
+    half = float(students_t_limit(n - 1, CONFIDENCE) * differences.std(ddof=1) / np.sqrt(n))
     return Difference(mean, mean - half, mean + half, n)
+
+
+@lru_cache
+def students_t_limit(degrees: int, confidence: float) -> float:
+    """The t for which |T| < t has the given probability, for Student's T of a whole number of degrees of freedom.
+
+    The relative error is below 1e-12 up to 10,000 degrees and a confidence of 0.99. Newton's method begins at the
+    normal distribution's limit, which is smaller; the probability is concave in t, so no step goes beyond the solution.
+    """
+    log_factor = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - math.log(degrees * math.pi) / 2
+    t = NormalDist().inv_cdf((1 + confidence) / 2)
+    for _ in range(100):
+        density = math.exp(log_factor - (degrees + 1) / 2 * math.log1p(t * t / degrees))
+        step = (confidence - _students_t_probability(degrees, t)) / (2 * density)
+        t += step
+        if abs(step) <= 1e-13 * t:
+            break
+    return t
+
+
+def _students_t_probability(degrees: int, t: float) -> float:
+    """P(|T| < t), as a finite sum of positive terms (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    cosine, odd = math.cos(angle), degrees % 2
+    term, terms = cosine if odd else 1.0, []
+    for i in range(1 + odd, degrees, 2):
+        terms.append(term)
+        term *= cosine * cosine * i / (i + 1)
+    total = math.sin(angle) * math.fsum(terms)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def _target_scores(

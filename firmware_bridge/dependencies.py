@@ -28,7 +28,6 @@ __all__ = [
 
 PACKAGES = {
     "numpy": "numpy",
-    "scipy": "scipy",
     "serial": "pyserial",
     "cobs": "cobs",
     "ai_edge_litert": "ai-edge-litert",
@@ -39,6 +38,7 @@ PACKAGES = {
 
 _OPTIONAL = {
     "torch": ("torch", "train"),
+    "scipy": ("scipy", "train"),
     "safetensors": ("safetensors", "train"),
     "rich": ("rich", "train"),
     "matplotlib": ("matplotlib", "train"),

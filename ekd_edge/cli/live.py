@@ -5,7 +5,6 @@ import math
 import os
 import secrets
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -23,8 +22,9 @@ from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.files import recording_folder
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.retention import Retention
+from ekd_edge.service.loop import SensorLoop, Timer
 from ekd_edge.service.model_watcher import ModelWatcher
-from ekd_edge.service.session import SensorSession, run_sessions
+from ekd_edge.service.session import SensorSession
 from ekd_edge.service.status_file import StatusFile, status_folder
 from ekd_edge.service.worker import Worker
 from ekd_edge.sinks.jsonl import JsonLinesSink
@@ -36,7 +36,7 @@ from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
 
-_RECORD_EVERY_S = 0.25
+_RECORD_EVERY_S = 1.0
 
 
 def run_ports(
@@ -76,8 +76,7 @@ def run_ports(
             raise
         recorders = [session.recorder for session in sessions if session.recorder is not None]
         recording = stack.enter_context(Worker("recorder", recorders, notify))
-        ended = threading.Event()
-        threading.Thread(target=_wake_until, args=(ended, recording), name="recorder timer", daemon=True).start()
+        timers = [Timer(_RECORD_EVERY_S, recording.wake)] if recorders else []
 
         def describe() -> dict[str, object]:
             model_watcher.look()
@@ -93,11 +92,11 @@ def run_ports(
         stack.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
-            run_sessions(sessions, classifier, output, notify, stop.check)
+            with output, SensorLoop(sessions, classifier, output, notify, timers) as loop:
+                loop.run(stop.check, stop.deadline)
         except ReaderGoneError:
             pass
         finally:
-            ended.set()
             recording.close()
             output.samples = sum(session.samples for session in sessions)
             counts = [session.connection.counts for session in sessions]
@@ -110,11 +109,6 @@ def run_ports(
                 line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
             line += clipped_input(session.pipeline for session in sessions)
             print(line, file=sys.stderr)
-
-
-def _wake_until(ended: threading.Event, worker: Worker) -> None:
-    while not ended.wait(_RECORD_EVERY_S):
-        worker.wake()
 
 
 def _session(

@@ -166,8 +166,6 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     check_sensor_signal(model_file.manifest, path.name)
     if warning := restart_warning(model_file.manifest, path.name):
         notify(warning)
-    import scipy.signal  # noqa: F401  (takes a second: imported before the sensor is read)
-
     classifier = open_classifier(model_file, options.threads)
     if options.port is None:
         _replay(options, model_file, classifier, stop)

@@ -59,6 +59,6 @@ def pi_os(number: str) -> PiOs:
     if number not in PI_OSES:
         raise ConfigError(
             f"no bundle can be made for Raspberry Pi OS {number}: choose {' or '.join(PI_OSES)}, both of 64 bits (a "
-            "32-bit one takes numpy and scipy from apt)"
+            "32-bit one takes numpy from apt)"
         )
     return PI_OSES[number]

@@ -25,7 +25,7 @@ _LEAST_MEMORY_BYTES: Final = 200 << 20
 _HOT_C: Final = 80.0
 _EARLIEST_YEAR: Final = 2025
 _COMMAND_S: Final = 5.0
-_IMPORTED: Final = {"numpy": "numpy", "scipy": "scipy.signal", "serial": "serial", "cobs": "cobs.cobs"}
+_IMPORTED: Final = {"numpy": "numpy", "serial": "serial", "cobs": "cobs.cobs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def check_machine(machine: Machine, condition: Condition, root: Path = Path("/")
     available = _available_bytes(root)
     if available is not None:
         low = available < _LEAST_MEMORY_BYTES
-        remedy = "stop other programs: ekd-edge takes 120 MB" if low else None
+        remedy = "stop other programs: ekd-edge takes 60 MB" if low else None
         yield Finding("memory", "warning" if low else "ok", f"{available >> 20} MB available", remedy)
     temperature_c = condition.temperature_c
     if temperature_c is not None:

@@ -124,9 +124,19 @@ class SensorPipeline:
             yield PendingWindows(self, few, qualities, arrived_s, utc_s)
 
     @property
-    def next_window_s(self) -> float:
-        """Seconds of signal until the next window can be complete; 0 while that is unknown."""
-        return self._missing / self._rate_hz
+    def hop_s(self) -> float:
+        """Seconds from one window to the next."""
+        return self._spec.hop_s
+
+    @property
+    def rate_hz(self) -> float:
+        """The sensor's rate; 1 before the first samples were preprocessed."""
+        return self._rate_hz
+
+    @property
+    def next_window_s(self) -> float | None:
+        """Seconds of signal until the next window can be complete; None while that is unknown."""
+        return self._missing / self._rate_hz if self._missing > 0 else None
 
     def predictions(self, pending: PendingWindows, logits: NDArray[np.float32], latency_ms: float) -> list[Prediction]:
         """One Prediction for each window.

@@ -1,32 +1,29 @@
-"""Sensor sessions: each sensor with its connection, pipeline and recorder; and the loop that runs them."""
+"""Sensor sessions: each sensor of a running process with its connection, pipeline, recorder and counts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
-from ekd_edge.model.interpreter import Classifier
-from ekd_edge.pipeline.stream import PendingWindows, SensorPipeline, predict
+from ekd_edge.pipeline.stream import PendingWindows, SensorPipeline
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.recorder import Recorder
-from ekd_edge.service.reader_threads import ReaderThreads
+from ekd_edge.service.schedule import ReadSchedule
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink_group import SinkGroup
 from ekd_edge.sources.reconnect import Connection
-from firmware_bridge.serial_port.device import Stop
 
-__all__ = ["SensorSession", "run_sessions"]
-
-
-_MAX_IDLE_S, _IDLE_SHARE, _NEXT_WINDOW_S = 0.15, 0.7, 0.02
-"""Samples are read at least every 0.15 s, and without a pause when a window is nearly complete. Reading each sample as
-it arrives costs up to three times as much CPU."""
+__all__ = ["SensorSession"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SensorSession:
     """One sensor of a running process, with its counts.
 
     name: the port, where the process reads several sensors; else None.
+    failure: why the port has ended; None while it is read.
+    wake_s: when the port must be read next, on the clock of `monotonic`.
+    armed: whether arriving bytes should start a read before that time.
     """
 
     name: str | None
@@ -38,27 +35,26 @@ class SensorSession:
     last: Prediction | None = None
     predicted: int = 0
     withheld: int = 0
+    failure: str | None = None
+    wake_s: float = 0.0
+    armed: bool = False
+    _received: int = field(default=0, init=False)
+    _openings: int = field(default=0, init=False)
+    _schedule: ReadSchedule | None = field(default=None, init=False)
 
-    def on_block(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
-        """Record a block, show it to the sinks and preprocess it.
+    def read(self, now_s: float) -> list[PendingWindows]:
+        """Read the port without waiting; record, show and preprocess the samples that have arrived.
 
-        Args:
-            block: of this session's sensor.
-            arrived_s: when it arrived, on the clock of `perf_counter`.
-
-        Returns:
-            The windows that are complete.
+        now_s: the time on the clock of `monotonic`. Returns the windows that are complete. Raises as
+        `Connection.step` and `SensorPipeline.push`.
         """
-        self.samples += block.values.shape[-1]
-        if self.recorder is not None:
-            self.recorder.observe(block)
-        self.output.observe(block, self.name)
-        return list(self.pipeline.push(block, arrived_s))
-
-    def idle_s(self) -> float:
-        """Seconds for which the reader may pause: no window can be complete before."""
-        left_s = self.pipeline.next_window_s
-        return 0.0 if left_s < _NEXT_WINDOW_S else min(_MAX_IDLE_S, _IDLE_SHARE * left_s)
+        arrived_s = perf_counter()
+        blocks = self.connection.step()
+        windows: list[PendingWindows] = []
+        for block in blocks:
+            windows += self._take(block, arrived_s)
+        self._plan(now_s, blocks, bool(windows))
+        return windows
 
     def on_prediction(self, prediction: Prediction) -> None:
         """Count and record a prediction of this session's sensor."""
@@ -83,6 +79,8 @@ class SensorSession:
             "last": None,
             "recording": None if self.recorder is None else self.recorder.describe(),
         }
+        if self.failure is not None:
+            about["message"] = self.failure
         if (last := self.last) is not None:
             about["last"] = {
                 "labels": dict(last.labels),
@@ -92,32 +90,23 @@ class SensorSession:
             }
         return about
 
+    def _take(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
+        self.samples += block.values.shape[-1]
+        if self.recorder is not None:
+            self.recorder.observe(block)
+        self.output.observe(block, self.name)
+        return list(self.pipeline.push(block, arrived_s))
 
-def run_sessions(
-    sessions: Sequence[SensorSession],
-    classifier: Classifier,
-    output: SinkGroup,
-    notify: Callable[[str], None],
-    stop: Stop | None = None,
-) -> None:
-    """Read all sensors, classify complete windows and write predictions, until stopped or until all sensors ended.
-
-    Windows that are complete at the same time are classified together. A sensor that fails does not end the others.
-
-    Args:
-        sessions: with unique names.
-        classifier: of the model.
-        output: where predictions are written.
-        notify: called with one sentence for each sensor that fails while others are left.
-        stop: ends the loop.
-
-    Raises:
-        EkdError: of the last sensor that failed, and of `output`.
-        ReaderGoneError: of `output`.
-    """
-    by_name = {session.name: session for session in sessions}
-    with ReaderThreads([(session.connection, session) for session in sessions], notify) as readers, output:
-        for pending in readers.pending(stop):
-            for prediction in predict(pending, classifier):
-                by_name[prediction.source].on_prediction(prediction)
-                output.write(prediction)
+    def _plan(self, now_s: float, blocks: Sequence[SampleBlock], complete: bool) -> None:
+        """Set `wake_s` and `armed`."""
+        connection, pipeline = self.connection, self.pipeline
+        if self._schedule is None or connection.openings != self._openings:
+            self._openings, self._received = connection.openings, 0
+            self._schedule = ReadSchedule(now_s, connection.descriptor is not None, pipeline.hop_s)
+        if not connection.connected:
+            self.wake_s, self.armed = connection.next_s, False
+            return
+        before, self._received = self._received, connection.received_bytes
+        received_s = sum(block.values.shape[-1] for block in blocks) / pipeline.rate_hz
+        self._schedule.after_read(now_s, self._received - before, received_s, pipeline.next_window_s, complete)
+        self.wake_s, self.armed = self._schedule.wake_s, self._schedule.armed

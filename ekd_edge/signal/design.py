@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ekd_edge.errors import SignalError
 from ekd_edge.signal.spec import Normalization, SignalSpec
+from firmware_bridge.dependencies import require_packages
 
 __all__ = ["BRIDGE_S", "Section", "bandpass_sos", "eeg_spec", "gsr_spec", "lowpass_sos"]
 
@@ -28,9 +29,10 @@ _HIGHEST_CUTOFF = 0.45
 def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> tuple[Section, ...]:
     """A Butterworth low-pass; -3 dB at cutoff_hz.
 
-    Raises SignalError unless 0 < cutoff_hz < rate_hz / 2 and order is at least 1.
+    Raises SignalError unless 0 < cutoff_hz < rate_hz / 2 and order is at least 1, ConfigError where scipy is missing.
     """
     _check_band(rate_hz, order, cutoff_hz)
+    require_packages("the design of a filter", "scipy")
     from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, cutoff_hz, "lowpass", output="sos", fs=float(rate_hz)))
@@ -39,9 +41,11 @@ def lowpass_sos(rate_hz: Fraction | float, cutoff_hz: float, order: int = 4) -> 
 def bandpass_sos(rate_hz: Fraction | float, low_hz: float, high_hz: float, order: int = 4) -> tuple[Section, ...]:
     """A Butterworth band-pass of `order` sections; -3 dB at low_hz and high_hz.
 
-    Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1.
+    Raises SignalError unless 0 < low_hz < high_hz < rate_hz / 2 and order is at least 1, ConfigError where scipy is
+    missing.
     """
     _check_band(rate_hz, order, low_hz, high_hz)
+    require_packages("the design of a filter", "scipy")
     from scipy.signal import butter  # the import takes a second; only training needs it
 
     return _sections(butter(order, (low_hz, high_hz), "bandpass", output="sos", fs=float(rate_hz)))

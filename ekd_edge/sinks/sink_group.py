@@ -73,6 +73,14 @@ class SinkGroup:
         self.predicted += 1
         self.withheld += prediction.withheld
 
+    def flush(self) -> None:
+        """Show what was written; called once for all blocks and predictions of a moment."""
+        try:
+            for sink in self._sinks:
+                sink.flush()
+        except OSError as fault:
+            raise self._discard_output(fault) from fault
+
     def _discard_output(self, fault: OSError) -> Exception:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())

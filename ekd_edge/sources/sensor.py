@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ekd_edge.errors import FormatError, PortError
+from ekd_edge.errors import EkdError, FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
 from firmware_bridge.devices.detect import open_decoder
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
+_WAIT_S = 0.1
 _MIN_OUT_OF_RANGE = 16
 
 
@@ -96,6 +97,7 @@ class Sensor(Closable):
     def __init__(self, device: Device, options: SensorOptions) -> None:
         self._device = device
         self._readings = _Microsiemens(options.unit)
+        self._failure: EkdError | None = None
 
     def close(self) -> None:
         """Close the port; an unplugged device is not an error."""
@@ -123,26 +125,80 @@ class Sensor(Closable):
         """Counts of samples so far; readings outside the unit's range count as rejected and dropped."""
         return _joint_counts(self._device.counts, self._readings)
 
+    @property
+    def problem(self) -> str | None:
+        """A lasting fault of the whole stream, such as a rate that does not fit the samples' arrival; else None."""
+        return self._device.problem
+
+    def time_of(self, sample_index: int) -> float | None:
+        """When a sample was measured, on the clock of `monotonic`; None in the first seconds."""
+        return self._device.time_of(sample_index)
+
+    @property
+    def descriptor(self) -> int | None:
+        """See `Device.descriptor`."""
+        return self._device.descriptor
+
+    @property
+    def ended(self) -> bool:
+        """Whether a simulated sensor has delivered its last samples."""
+        return self._device.ended
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes received so far."""
+        return self._device.received_bytes
+
+    def wait(self, seconds: float) -> None:
+        """See `Device.wait`."""
+        self._device.wait(seconds)
+
+    def step(self, notify: Callable[[str], None] | None = None, silent_s: float = math.inf) -> list[SampleBlock]:
+        """Blocks in microsiemens of the bytes that have arrived, without waiting.
+
+        Args:
+            notify: see `Device.blocks`.
+            silent_s: see `Device.blocks`.
+
+        Returns:
+            The blocks that are complete.
+
+        Raises:
+            PortError: the device was unplugged, or has sent no samples for `silent_s`.
+            FormatError: its bytes are not in the stated format.
+            SignalError: its readings do not fit the unit. Samples that arrived before an error are returned first.
+        """
+        if self._failure is not None:
+            raise self._failure
+        blocks: list[SampleBlock] = []
+        try:
+            for block in self._readings(self._device.step(notify, silent_s)):
+                blocks.append(block)
+        except EkdError as error:
+            if not blocks:
+                raise
+            self._failure = error
+        return blocks
+
     def blocks(
-        self,
-        stop: Stop | None = None,
-        notify: Callable[[str], None] | None = None,
-        silent_s: float = math.inf,
-        pause_s: Callable[[], float] | None = None,
+        self, stop: Stop | None = None, notify: Callable[[str], None] | None = None, silent_s: float = math.inf
     ) -> Iterator[SampleBlock]:
         """Blocks in microsiemens as they arrive, until `stop` is set or a simulated sensor ends.
 
         Args:
             stop: an Event, or a function that returns whether to stop.
-            notify, silent_s, pause_s: see `Device.blocks`.
+            notify: see `Device.blocks`.
+            silent_s: see `Device.blocks`.
 
         Raises:
-            PortError: the device was unplugged.
-            FormatError: its bytes are not in the stated format.
-            SignalError: its readings do not fit the unit. Samples that arrived before an error are delivered first.
+            EkdError: as `step`.
         """
-        for block in self._device.blocks(stop, notify, silent_s, pause_s):
-            yield from self._readings([block])
+        stopped = as_function(stop)
+        while not stopped() and (self._failure is not None or not self.ended):
+            blocks = self.step(notify, silent_s)
+            yield from blocks
+            if not blocks and not self.ended:
+                self.wait(_WAIT_S)
 
 
 def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:

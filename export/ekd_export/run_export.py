@@ -24,6 +24,7 @@ _PACKAGES = (
     "torchao",
     "ai_edge_litert",
     "torch",
+    "scipy",
     "safetensors",
     "matplotlib",
 )

@@ -31,6 +31,12 @@ class DeviceHealth:
         """The device's clock, measured by the host's clock; None in the first seconds of a run."""
         return None if self._fit is None else self._fit.rate()
 
+    problem: str | None = None
+
+    def time_of(self, sample_index: int) -> float | None:
+        """When a sample was measured; None while that is unknown."""
+        return None
+
     def add_block(self, block: RawBlock, now_s: float) -> None:
         """Add the last block that was decoded from the bytes that arrived at this time."""
         if self._fit is None or block.segment != self._segment or block.rate_hz != self._fit.nominal_hz:

@@ -10,7 +10,7 @@ import termios
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import serial
@@ -19,7 +19,19 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from firmware_bridge.errors import PortError
 
-__all__ = ["PORT_FAULTS", "check_port", "find_port", "open_port", "port_names", "read_available", "write_all"]
+__all__ = [
+    "PORT_FAULTS",
+    "check_port",
+    "descriptor_of",
+    "drain",
+    "find_port",
+    "open_port",
+    "port_names",
+    "read_now",
+    "wait_readable",
+    "write_all",
+    "write_now",
+]
 
 PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 """The errors that pyserial may raise when a device is disconnected (pyserial#341, #401, #417)."""
@@ -27,6 +39,9 @@ PORT_FAULTS = (serial.SerialException, OSError, termios.error)
 _HANDLERS = "firmware_bridge.emulation.serial_urls"
 _READ_S, _WRITE_S = 0.1, 1.0
 _READ_BYTES = 1 << 16
+_DRAIN_POLL_S = 0.005
+_READABLE = select.POLLIN | select.POLLRDHUP
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 _SIMULATED = "sim://"
 _BUSY = (errno.EAGAIN, errno.EBUSY)
 
@@ -108,42 +123,89 @@ def open_port(url: str, baud: int) -> Any:
         raise PortError(_why(url, error)) from error
 
 
-def read_available(port: Any) -> bytes:
-    """Read the bytes that have arrived, or wait up to a tenth of a second for the first byte.
-
-    Raises one of PORT_FAULTS if the device was disconnected. A device node is read without pyserial, which discards
-    read bytes when the device is disconnected and does not support file descriptors above 1023.
-    """
+def descriptor_of(port: Any) -> int | None:
+    """The file descriptor of a device node, a pseudo-terminal or a socket; None for a port without one."""
     descriptor = getattr(port, "fd", None)
-    if not isinstance(descriptor, int):
-        waited: bytes = port.read(max(1, port.in_waiting))
-        return waited
-    event = _ready(descriptor, select.POLLIN, _READ_S)
+    if isinstance(descriptor, int):
+        return descriptor
+    try:
+        descriptor = port.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+    return descriptor if isinstance(descriptor, int) else None
+
+
+def read_now(port: Any) -> bytes:
+    """Read the bytes that have arrived, at most 64 KiB, without waiting.
+
+    Raises one of PORT_FAULTS if the device was disconnected. A port with a descriptor is read without pyserial, which
+    discards read bytes when the device is disconnected, reads a socket byte by byte and does not support descriptors
+    above 1023.
+    """
+    descriptor = descriptor_of(port)
+    if descriptor is None:
+        waiting = port.in_waiting
+        found: bytes = port.read(waiting) if waiting else b""
+        return found
+    event = _ready(descriptor, _READABLE, 0.0)
     if not event:
         return b""
     try:
         data = os.read(descriptor, _READ_BYTES)
     except BlockingIOError:
         return b""
-    if not data and event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+    if not data and event & _GONE:
         raise serial.SerialException("the device was disconnected")
     return data
 
 
-def write_all(port: Any, data: bytes) -> bool:
-    """Send the bytes; return False if the device does not accept them within a second. Raises one of PORT_FAULTS."""
+def wait_readable(port: Any, seconds: float) -> bytes:
+    """Wait until bytes have arrived or the time has passed; return bytes that the wait itself has read.
+
+    A port without a descriptor waits by its own read, for at most a tenth of a second. Raises as `read_now`.
+    """
+    descriptor = descriptor_of(port)
+    if descriptor is not None:
+        _ready(descriptor, _READABLE, seconds)
+        return b""
+    waited: bytes = port.read(max(1, port.in_waiting))
+    return waited
+
+
+def write_now(port: Any, data: bytes) -> bytes:
+    """Send what the port accepts without waiting; return the bytes that are left. Raises one of PORT_FAULTS."""
+    descriptor = descriptor_of(port)
+    if descriptor is None:
+        with suppress(serial.SerialTimeoutException):
+            port.write(data)
+        return b""
+    try:
+        return data[os.write(descriptor, data) :]
+    except BlockingIOError:
+        return data
+
+
+def write_all(port: Any, data: bytes, seconds: float = _WRITE_S) -> bool:
+    """Send the bytes; return False if the device does not accept them in time. Raises one of PORT_FAULTS."""
+    end = monotonic() + seconds
+    while data := write_now(port, data):
+        descriptor = descriptor_of(port)
+        if descriptor is None or not _ready(descriptor, select.POLLOUT, end - monotonic()):
+            return False
+    return True
+
+
+def drain(port: Any, seconds: float = _WRITE_S) -> None:
+    """Wait until the sent bytes have left the computer, for at most some time: `tcdrain` has no limit.
+
+    Raises one of PORT_FAULTS.
+    """
     descriptor = getattr(port, "fd", None)
     if not isinstance(descriptor, int):
-        try:
-            port.write(data)
-        except serial.SerialTimeoutException:
-            return False
-        return True
-    end = monotonic() + _WRITE_S
-    while data and _ready(descriptor, select.POLLOUT, end - monotonic()):
-        with suppress(BlockingIOError):
-            data = data[os.write(descriptor, data) :]
-    return not data
+        return
+    end = monotonic() + seconds
+    while port.out_waiting and monotonic() < end:
+        sleep(_DRAIN_POLL_S)
 
 
 def _ready(descriptor: int, event: int, timeout_s: float) -> int:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
-from ekd_edge.metrics import accuracy, compare, evaluate, macro_f1, paired_difference
+from ekd_edge.metrics import accuracy, compare, evaluate, macro_f1, paired_difference, students_t_limit
 
 classes = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
 
@@ -49,6 +50,13 @@ def test_interval_is_students_t() -> None:
     assert difference.low == pytest.approx(-0.1 - 4.302653 * 0.1 / 3**0.5)
     assert difference.high == pytest.approx(-0.1 + 4.302653 * 0.1 / 3**0.5)
     assert difference.subjects == 3
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_limit_of_students_t_equals_scipys_to_12_digits(confidence: float) -> None:
+    degrees = [*range(1, 100), 333, 1000, 1001, 9999, 10_000]
+    found = [students_t_limit(each, confidence) for each in degrees]
+    np.testing.assert_allclose(found, stdtrit(degrees, (1 + confidence) / 2), rtol=1e-12)
 
 
 def test_single_subject_has_no_interval() -> None:

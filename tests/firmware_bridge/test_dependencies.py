@@ -86,7 +86,7 @@ def test_broken_package_is_reported_with_its_last_error_line(tmp_path: Path, mon
 
 
 def test_innermost_package_of_an_import_error_is_reported() -> None:
-    outer = ImportError("scipy cannot be imported", name="scipy")
+    outer = ImportError("cobs cannot be imported", name="cobs")
     outer.__cause__ = ImportError("No module named 'numpy._core._multiarray_umath'", name="numpy._core")
     message = explain_import_error(outer)
     assert message is not None

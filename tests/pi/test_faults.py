@@ -96,7 +96,7 @@ def test_missing_package_is_named(site: Callable[..., Tree]) -> None:
 
 @pytest.fixture(scope="session")
 def tree_32(students, bundles, unpacked: Installed, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A 32-bit Debian 12 installed as the documentation says: numpy, scipy and pyserial by apt, the rest by pip."""
+    """A 32-bit Debian 12 installed as the documentation says: numpy and pyserial by apt, the rest by pip."""
     folder = tmp_path_factory.mktemp("wheels32")
     wheels = fetch(folder, "armv7l", "tflite-runtime==2.14.0", "cobs==1.2.0", "pip")
     wheels.append(own_wheel(folder))
@@ -112,7 +112,7 @@ def tree_32(students, bundles, unpacked: Installed, tmp_path_factory: pytest.Tem
     return tree
 
 
-def test_32_bits_work_with_numpy_and_scipy_from_apt(tree_32: Tree, students, tmp_path: Path) -> None:
+def test_32_bits_work_with_numpy_from_apt(tree_32: Tree, students, tmp_path: Path) -> None:
     rows = "".join(f"{5 + 0.01 * (index % 128):.4f}\n" for index in range(128 * 40))
     (tmp_path / "recording.csv").write_text(f"# rate_hz: 128\n# unit: uS\ngsr\n{rows}")
     tree_32.put(tmp_path / "recording.csv", "/root/recording.csv")

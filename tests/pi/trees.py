@@ -57,7 +57,7 @@ ARMHF_12: Final = Debian(
     "armhf",
     "qemu-arm",
     _ELF32,
-    ("python3-numpy", "python3-scipy", "python3-serial", "python3-cryptography"),
+    ("python3-numpy", "python3-serial", "python3-cryptography"),
 )
 
 

@@ -16,7 +16,7 @@ _HOME: Final = "/home/edge"
 _AS_USER: Final = "setpriv --reuid nobody --regid nogroup --groups dialout"
 _LOOK_S: Final = 0.1
 _PATIENCE_S: Final = 90.0
-"""It takes an emulated processor 15 s to load numpy and scipy."""
+"""It takes an emulated processor 15 s to load numpy and the TFLite runtime."""
 
 
 def install(guest: Guest, wheel: Path, model: Path) -> None:

@@ -152,7 +152,7 @@ def test_unknown_system_is_refused(capsys: pytest.CaptureFixture[str], model_pat
     with pytest.raises(ConfigError, match=r"choose 12 or 13, both of 64 bits"):
         pi_os("11")
     assert main(["bundle", "--os", "12-32", "--model", str(model_path)]) == 2
-    assert "a 32-bit one takes numpy and scipy from apt" in capsys.readouterr().err
+    assert "a 32-bit one takes numpy from apt" in capsys.readouterr().err
 
 
 def test_failed_bundle_leaves_no_file(

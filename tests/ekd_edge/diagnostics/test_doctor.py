@@ -98,7 +98,7 @@ def test_unknown_properties_are_left_out(tmp_path: Path) -> None:
 def test_packages_of_this_machine_are_ok() -> None:
     found = by_name(check_packages())
     assert {finding.level for finding in found.values()} == {"ok"}
-    assert set(found) == {"Python", "numpy", "scipy", "pyserial", "cobs", "runtime"}
+    assert set(found) == {"Python", "numpy", "pyserial", "cobs", "runtime"}
 
 
 def test_model_that_runs_is_ok(model_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A queued sink whose inner sink is slow, blocked or broken."""
 
+import os
 import threading
 import time
 from fractions import Fraction
@@ -10,6 +11,7 @@ import pytest
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.quality import Quality
+from ekd_edge.sinks.line_sink import LineSink
 from ekd_edge.sinks.queued import QueuedSink
 from tests.helpers.load import LOAD_S
 
@@ -25,13 +27,14 @@ class Gate:
 
     wants_blocks = True
 
-    def __init__(self, error: OSError | None = None) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.taken: list[int] = []
         self.blocks = 0
         self.sources: list[str | None] = []
         self.open = threading.Event()
         self.flushed_after: list[int] = []
         self.closed = False
+        self.tried = 0
         self._error = error
 
     def observe(self, block: SampleBlock, source: str | None) -> None:
@@ -41,6 +44,7 @@ class Gate:
 
     def write(self, prediction: Prediction) -> None:
         self.open.wait()
+        self.tried += 1
         if self._error is not None:
             raise self._error
         self.taken.append(prediction.first_index)
@@ -108,9 +112,11 @@ def test_error_of_the_sink_reaches_the_caller() -> None:
     gate.open.set()
     sink = QueuedSink(gate, lambda _message: None)
     sink.write(prediction(0))
-    time.sleep(0.5)
+    sink.flush()
+    while not gate.tried:
+        time.sleep(0.01)
     with pytest.raises(BrokenPipeError):
-        sink.write(prediction(1))
+        sink.close()
 
 
 def test_error_of_the_sink_at_the_end_reaches_close() -> None:
@@ -120,3 +126,57 @@ def test_error_of_the_sink_at_the_end_reaches_close() -> None:
     sink.write(prediction(0))
     with pytest.raises(OSError, match="No space"):
         sink.close()
+
+
+def test_fault_that_is_no_os_error_costs_one_item_and_is_counted() -> None:
+    gate, messages = Gate(ValueError("a defect")), []
+    gate.open.set()
+    sink = QueuedSink(gate, messages.append)
+    for number in range(3):
+        sink.write(prediction(number))
+    sink.close()
+    assert (gate.tried, sink.faults, sink.fault) == (3, 3, "a prediction could not be written: ValueError: a defect")
+    assert messages == ["a prediction could not be written: ValueError: a defect"]
+    assert gate.closed
+
+
+def test_line_for_a_pipe_is_written_by_flush_itself() -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:  # noqa: PTH123  a descriptor
+        sink = QueuedSink(LineSink(stream, lambda one: str(one.first_index)), print)
+        for number in range(3):
+            sink.write(prediction(number))
+        sink.flush()
+        os.set_blocking(reader, False)
+        assert os.read(reader, 100) == b"0\n1\n2\n"
+        sink.close()
+    os.close(reader)
+
+
+def test_full_pipe_leaves_the_lines_to_the_thread_in_order() -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:  # noqa: PTH123  a descriptor
+        sink = QueuedSink(LineSink(stream, lambda one: f"{one.first_index:0999d}"), print)
+        for number in range(200):
+            sink.write(prediction(number))
+            sink.flush()
+        got = b""
+        while got.count(b"\n") < 200:
+            got += os.read(reader, 1 << 16)
+        sink.close()
+    os.close(reader)
+    assert [int(line) for line in got.split()] == list(range(200))
+
+
+def test_line_that_exceeds_the_buffer_of_a_pipe_is_written_whole() -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:  # noqa: PTH123  a descriptor
+        sink = QueuedSink(LineSink(stream, lambda _one: "é" * 70_000), print)
+        sink.write(prediction(0))
+        sink.flush()
+        got = b""
+        while not got.endswith(b"\n"):
+            got += os.read(reader, 1 << 16)
+        sink.close()
+    os.close(reader)
+    assert got.decode() == "é" * 70_000 + "\n"

@@ -99,7 +99,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 
 def check_training_packages() -> None:
     """Raise ConfigError if a package that training needs is not installed."""
-    require_packages("training", "torch", "safetensors", "rich")
+    require_packages("training", "torch", "scipy", "safetensors", "rich")
 
 
 def resume_hint() -> int:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the report's files and print it."""
-    require_packages("the report's plots", "matplotlib")
+    require_packages("a report", "matplotlib", "scipy")
     from ekd_train.report import render_text, write_report
 
     report = write_report(options.folder)

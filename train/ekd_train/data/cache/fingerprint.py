@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import firmware_bridge.synthesis
 import firmware_bridge.units
 from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import DataError
+from firmware_bridge.dependencies import version_of
 
 __all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
 
@@ -130,7 +130,7 @@ def _hash_code() -> str:
     folders = [Path(str(package.__file__)).parent for package in packages]
     sources = [source for folder in folders for source in sorted(folder.rglob("*.py"))]
     sources += [Path(str(module.__file__)) for module in (firmware_bridge.synthesis, firmware_bridge.units)]
-    total = hashlib.sha256(f"numpy {version('numpy')}, scipy {version('scipy')}\n".encode())
+    total = hashlib.sha256(f"numpy {version_of('numpy')}, scipy {version_of('scipy')}\n".encode())
     for source in sources:
         total.update(hashlib.sha256(source.read_bytes()).digest())
     return total.hexdigest()
