@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from firmware_bridge.errors import ConfigError
 
-__all__ = ["MAX_RATE_HZ", "exact_rate"]
+__all__ = ["MAX_RATE_HZ", "exact_rate", "rate_text"]
 
 MAX_RATE_HZ = 100_000
 """Largest accepted sampling rate in Hz."""
@@ -38,3 +38,9 @@ def exact_rate(value: str | float | Fraction, name: str) -> Fraction:
             f"{name} is {shown}: give a number of Hz above 0 and at most {MAX_RATE_HZ}, such as 128, 19.5 or 1000/3"
         )
     return rate
+
+
+def rate_text(rate_hz: Fraction) -> str:
+    """A rate as a user writes it: "128", "19.5" or "1000/3"."""
+    short = f"{float(rate_hz):.9g}"
+    return short if Fraction(short) == rate_hz else str(rate_hz)

@@ -7,12 +7,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from firmware_bridge.cli.arguments import count, positive, rate_argument
+from firmware_bridge.cli.arguments import adc_bits, count, positive, rate_argument
 from firmware_bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from ekd_edge.model.signature import Trust
-    from ekd_edge.sources.sensor import SensorOptions
 
 __all__ = [
     "add_model_argument",
@@ -20,7 +19,6 @@ __all__ = [
     "add_sensor_arguments",
     "add_trust_argument",
     "check_sensor_arguments",
-    "sensor_options",
     "trust_of",
 ]
 
@@ -64,11 +62,13 @@ def trust_of(options: argparse.Namespace) -> "Trust | None":
 
 
 def add_sensor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Format, rate, unit and baud rate of a sensor; see `sensor_options`."""
+    """Format, rate, unit and baud rate of a sensor; see `ekd_edge.cli.port_options.sensor_options`."""
     from firmware_bridge.devices.registry import BUILT_IN
     from firmware_bridge.units import UnitKind
 
-    sensor = parser.add_argument_group("sensor options (a device that sends frame v1 states its own)")
+    sensor = parser.add_argument_group(
+        "sensor options, used where a device states nothing itself (--port 'PORT,rate=HZ' overrides the device)"
+    )
     sensor.add_argument(
         "--format",
         metavar="NAME",
@@ -83,7 +83,9 @@ def add_sensor_arguments(parser: argparse.ArgumentParser) -> None:
         help="sampling rate: 128, 19.5 or 1000/3; some devices are set to it",
     )
     sensor.add_argument("--unit", choices=get_args(UnitKind), help="unit of CSV values")
-    sensor.add_argument("--adc-bits", metavar="N", type=count, help="resolution of the converter, for adc and divider")
+    sensor.add_argument(
+        "--adc-bits", metavar="N", type=adc_bits, help="resolution of the converter, for adc and divider"
+    )
     sensor.add_argument("--full-scale-us", metavar="X", type=positive, help="uS at full scale, for adc (default: 25)")
     sensor.add_argument("--baud", metavar="N", type=count, help="default: the format's; auto tries 115200, 9600")
 
@@ -92,15 +94,10 @@ def check_sensor_arguments(options: argparse.Namespace) -> None:
     """Raise ConfigError where the options of a sensor do not go together."""
     if options.unit in ("adc", "divider") and options.adc_bits is None:
         raise ConfigError(f"--unit {options.unit} needs the converter's resolution: add --adc-bits 10, for example")
-
-
-def sensor_options(options: argparse.Namespace) -> "SensorOptions":
-    """The options of `add_sensor_arguments` as data."""
-    from ekd_edge.sources.sensor import SensorOptions
-    from firmware_bridge.units import BITALINO_FULL_SCALE_US, parse_unit
-
-    unit = None
-    if options.unit is not None:
-        full_scale_us = options.full_scale_us or BITALINO_FULL_SCALE_US
-        unit = parse_unit(options.unit, options.adc_bits or 10, full_scale_us)
-    return SensorOptions(format=options.format, rate_hz=options.rate, unit=unit, baud=options.baud)
+    if options.adc_bits is not None and options.unit not in ("adc", "divider"):
+        what = "no unit is given" if options.unit is None else f"the unit is {options.unit}"
+        raise ConfigError(
+            f"--adc-bits is the resolution of counts, but {what}: add --unit adc or --unit divider, or leave it out"
+        )
+    if options.full_scale_us is not None and options.unit != "adc":
+        raise ConfigError("--full-scale-us belongs to --unit adc: add that unit, or leave it out")

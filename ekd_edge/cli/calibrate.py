@@ -13,9 +13,9 @@ from ekd_edge.cli.arguments import (
     add_model_arguments,
     add_sensor_arguments,
     check_sensor_arguments,
-    sensor_options,
     trust_of,
 )
+from ekd_edge.cli.port_options import sensor_argument, sensor_options
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, find_model
 from ekd_edge.pipeline.baseline import baseline_file, save_baseline, take_baseline
@@ -35,7 +35,13 @@ _REDRAW_S = 0.2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ekd-edge calibrate`."""
     parser.description = "Take the baseline of a wearer at rest; `ekd-edge --wearer NAME` starts from it."
-    parser.add_argument("--port", metavar="PORT", required=True, help="the sensor, as for ekd-edge")
+    parser.add_argument(
+        "--port",
+        metavar="PORT[,KEY=VALUE]",
+        required=True,
+        type=sensor_argument,
+        help="the sensor, as for ekd-edge; it may end in options of a sensor",
+    )
     parser.add_argument("--wearer", metavar="NAME", required=True, help="letters, digits, . _ - (at most 64)")
     parser.add_argument("--seconds", metavar="N", type=positive, default=60.0, help="of rest (default: 60)")
     parser.add_argument("--json", action="store_true", help="print the baseline as one JSON object")
@@ -52,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     manifest = load_model_file(path, trust).manifest
     check_sensor_signal(manifest, path.name)
     line = _ProgressLine(options.seconds)
-    with open_sensor(find_port(options.port), sensor_options(options)) as sensor:
+    with open_sensor(find_port(options.port.url), sensor_options(options, options.port)) as sensor:
         print(
             f"Sit comfortably, hands still, and breathe calmly for {options.seconds:g} s. "
             "Only moments with a good signal count.",

@@ -18,6 +18,7 @@ from ekd_edge.diagnostics.doctor import (
     check_packages,
 )
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
+from firmware_bridge.cli.port_options import parse_port
 from firmware_bridge.dependencies import version_line
 
 __all__ = ["add_arguments", "check_all", "run"]
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Check whether ekd-edge can run on this machine, and for weeks; print a remedy for each problem."
     )
     parser.epilog = "Exit status: 0 where nothing needs to be done, 1 for a warning, 2 for a fault."
-    parser.add_argument("--port", metavar="PORT", action="append", help="a port to check, as for ekd-edge")
+    parser.add_argument(
+        "--port", metavar="PORT", type=parse_port, action="append", help="a port to check, as for ekd-edge"
+    )
     add_model_arguments(parser)
     parser.add_argument("--record", metavar="DIR", type=Path, help="the folder for recordings (default: this one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -60,7 +63,7 @@ def check_all(options: argparse.Namespace, machine: Machine) -> Iterator[Finding
         from ekd_edge.diagnostics.doctor_ports import check_interfering_programs, check_ports
 
         yield from check_model(options.model, options.trust)
-        yield from check_ports(options.port or ())
+        yield from check_ports([port.url for port in options.port or ()])
         yield from check_interfering_programs()
     yield from check_clock()
     yield from check_disk(options.record or Path())

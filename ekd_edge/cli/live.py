@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
-from ekd_edge.cli.arguments import sensor_options
 from ekd_edge.cli.messages import banner, clipped_input, closing_line, notify
+from ekd_edge.cli.port_options import PortOptions, sensor_options
 from ekd_edge.cli.shutdown import Stopping
 from ekd_edge.errors import EkdError
 from ekd_edge.model.file import ModelFile
@@ -66,8 +66,8 @@ def run_ports(
         output = SinkGroup(sinks, sys.stdout)
         sessions: list[SensorSession] = []
         try:
-            for number, port in enumerate(options.port):
-                sessions.append(_session(options, number, port, model_file, smoothing, output))
+            for port in options.port:
+                sessions.append(_session(options, port, model_file, smoothing, output))
                 stack.callback(sessions[-1].connection.close)
         except EkdError:
             for session in sessions:
@@ -88,7 +88,7 @@ def run_ports(
                 "ports": [session.describe() for session in sessions],
             }
 
-        print(banner(model_file, ", ".join(options.port)), file=sys.stderr)
+        print(banner(model_file, ", ".join(port.label for port in options.port)), file=sys.stderr)
         stack.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
@@ -112,7 +112,11 @@ def run_ports(
 
 
 def _session(
-    options: argparse.Namespace, number: int, port: str, model_file: ModelFile, smoothing: Smoothing, output: SinkGroup
+    options: argparse.Namespace,
+    port: PortOptions,
+    model_file: ModelFile,
+    smoothing: Smoothing,
+    output: SinkGroup,
 ) -> SensorSession:
     several = len(options.port) > 1
     recorder: Recorder | None = None
@@ -122,18 +126,18 @@ def _session(
         if recorder is not None:
             recorder.mark(message)
 
-    wearer = options.wearer[number] if options.wearer else None
+    wearer = port.wearer
     if options.record is not None:
-        folder = recording_folder(options.record, port) if several else options.record
-        recorder = _recorder(options, folder, port, wearer, model_file)
-    name = port if several else None
+        folder = recording_folder(options.record, port.label) if several else options.record
+        recorder = _recorder(options, folder, port.url, wearer, model_file)
+    name = port.label if several else None
     pipeline = SensorPipeline(
-        model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port}: {problem}")
+        model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port.label}: {problem}")
     )
     baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, notify_and_mark)
     policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)
     try:
-        connection = Connection(port, sensor_options(options), notify_and_mark, policy, baseline)
+        connection = Connection(port.url, sensor_options(options, port), notify_and_mark, policy, baseline)
     except EkdError:
         if recorder is not None:
             recorder.finish()

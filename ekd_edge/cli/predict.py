@@ -18,11 +18,19 @@ from ekd_edge.cli.arguments import (
     add_model_arguments,
     add_sensor_arguments,
     check_sensor_arguments,
-    sensor_options,
     trust_of,
 )
 from ekd_edge.cli.live import run_ports
 from ekd_edge.cli.messages import banner, clipped_input, closing_line, notify
+from ekd_edge.cli.port_options import (
+    FILE_KEYS,
+    PortOptions,
+    check_ports,
+    parse_file,
+    parse_port,
+    sensor_options,
+    with_wearers,
+)
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.file import ModelFile, load_model_file
@@ -36,6 +44,7 @@ from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import TextSink
+from ekd_edge.sources.sensor import SensorFileReplay
 from firmware_bridge.cli.arguments import count, not_negative, positive, share, size_bytes
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
@@ -44,6 +53,11 @@ __all__ = ["add_arguments", "run"]
 _FILES_PER_PORT = 5
 """Descriptors that pyserial opens for a port, its pipes included."""
 _EXAMPLES = """\
+options of one port, which override what its device states:
+  --port '/dev/ttyUSB0,format=grove,wearer=anna' --port '/dev/ttyUSB1,rate=128,unit=adc,adc-bits=12,name=left'
+  keys: format, rate, unit, adc-bits, full-scale-us, baud, wearer, name (of the sensor in predictions and recordings);
+  \\, is a comma of a name or of a format's settings
+
 examples:
   ekd-edge --port sim:// --model demo                      a simulated sensor and the shipped demo model
   ekd-edge --port /dev/ttyUSB0                             a sensor; its format is detected
@@ -61,12 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--port",
-        metavar="PORT",
+        metavar="PORT[,KEY=VALUE]",
+        type=parse_port,
         action="append",
-        help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim://, socket://HOST:PORT; may be given several times",
+        help="/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim://, socket://HOST:PORT; may be given several times; see "
+        "below for the options of one port",
     )
     source.add_argument(
-        "--replay", metavar="FILE", type=Path, help="a recording, a folder of them, or a file of a sensor's bytes"
+        "--replay",
+        metavar="FILE",
+        type=_file_argument,
+        help="a recording, a folder of them, or a file of a sensor's bytes; FILE may end in options as PORT does",
     )
     add_model_arguments(parser)
     unplugged = parser.add_mutually_exclusive_group()
@@ -123,10 +142,9 @@ def _check(options: argparse.Namespace) -> None:
     for name, given in (("--record", options.record), ("--wearer", options.wearer)):
         if given is not None and options.port is None:
             raise ConfigError(f"{name} needs a sensor: name one with --port")
-    if len(set(options.port or ())) < len(options.port or ()):
-        raise ConfigError("the same --port is named twice: name each port once")
-    if options.wearer is not None and len(options.wearer) != len(options.port):
-        raise ConfigError("name one --wearer for each --port, in the same order")
+    if options.port is not None:
+        check_ports(options.port)
+        options.port = with_wearers(options.port, options.wearer)
     check_sensor_arguments(options)
     if options.record is not None:
         _check_record_folder(options.record)
@@ -158,7 +176,7 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
         _allow_files(_FILES_PER_PORT * len(options.port))
     if options.port is not None and not options.wait:
         for port in options.port:
-            check_port(find_port(port))
+            check_port(find_port(port.url))
     trust = trust_of(options)
     path = find_model(options.model) if options.model else default_model(trust=trust)
     model_watcher = ModelWatcher(path, notify)
@@ -188,11 +206,16 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
     manifest = model_file.manifest
     synthetic = manifest.training.synthetic
     sink = JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, synthetic)
-    with open_recording(options.replay, sensor_options(options)) as source:
+    path = Path(options.replay.url)
+    with open_recording(path, sensor_options(options, options.replay)) as source:
         smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
-        print(banner(model_file, str(options.replay)), file=sys.stderr)
+        print(banner(model_file, str(path)), file=sys.stderr)
         output = SinkGroup([sink], sys.stdout)
-        blocks = output.observing(_first_seconds(source.blocks(stop.check), options.seconds or math.inf))
+        if isinstance(source, SensorFileReplay):
+            replayed = source.blocks(stop.check, notify)
+        else:
+            replayed = source.blocks(stop.check)
+        blocks = output.observing(_first_seconds(replayed, options.seconds or math.inf))
         pipeline = SensorPipeline(manifest, smoothing)
         reason = None
         try:
@@ -210,9 +233,13 @@ def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Clas
             print(line + clipped_input([pipeline]), file=sys.stderr)
         if 0 < output.predicted == output.withheld:
             raise SignalError(
-                f"no window of {options.replay} has a usable signal (the last: {reason}): check --unit, --adc-bits and "
+                f"no window of {path} has a usable signal (the last: {reason}): check --unit, --adc-bits and "
                 "how the electrodes were attached"
             )
+
+
+def _file_argument(text: str) -> PortOptions:
+    return parse_file(text, FILE_KEYS)
 
 
 def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import numpy as np
 from ekd_edge.errors import EkdError, FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
+from ekd_edge.sources.stated import SensorOptions, unit_of_readings, unused_options
 from firmware_bridge.devices.detect import open_decoder
 from firmware_bridge.devices.ekd.frame import Hello
-from firmware_bridge.devices.stated_unit import unit_of
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamOptions
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, Stop, as_function, identity_of, open_device
@@ -34,36 +34,35 @@ _WAIT_S = 0.1
 _MIN_OUT_OF_RANGE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class SensorOptions:
-    """Properties of a sensor that the user states; None leaves a property to the sensor's own messages.
+class _Microsiemens:
+    """Converts raw blocks to sample blocks; readings outside the unit's range become gaps.
 
-    format: name of a device format, with its settings if any (`bitalino:channel=A2`), or "auto" for detection.
-    rate_hz: the true sample rate. unit: of the readings. baud: baud rate of a serial line.
+    options: of the sensor. where, option: the port or file, and the option that names it, for messages.
     """
 
-    format: str = "auto"
-    rate_hz: Fraction | None = None
-    unit: Unit | None = None
-    baud: int | None = None
-
-
-class _Microsiemens:
-    """Converts raw blocks to sample blocks; readings outside the unit's range become gaps."""
-
-    def __init__(self, unit: Unit | None) -> None:
-        self._option = unit
+    def __init__(self, options: SensorOptions, where: str, option: str) -> None:
+        self._options, self._where, self._option = options, where, option
         self._stated: Hello | Declared | None = None
-        self._unit: Unit | None = unit
+        self._rate_hz: Fraction | None = None
+        self._unit: Unit | None = None
+        self._notified: set[str] = set()
         self._in_range = 0
         self.out_of_range = 0
 
-    def __call__(self, blocks: Iterable[RawBlock]) -> Iterator[SampleBlock]:
-        """Raises FormatError where the unit is unknown, SignalError where most readings are outside its range."""
+    def __call__(
+        self, blocks: Iterable[RawBlock], notify: Callable[[str], None] | None = None
+    ) -> Iterator[SampleBlock]:
+        """Raises FormatError where the unit is unknown, SignalError where most readings are outside its range.
+
+        notify: called once with each option of the user that is not used, as the sensor states something else.
+        """
         for block in blocks:
             stated = block.hello or block.declared
-            if self._unit is None or (self._option is None and stated != self._stated):
-                self._unit, self._stated = unit_of(block), stated
+            if self._unit is None or block.rate_hz != self._rate_hz or stated != self._stated:
+                self._unit = unit_of_readings(block, self._options)
+                self._stated, self._rate_hz = stated, block.rate_hz
+                if notify is not None:
+                    self._notify_unused(block, self._unit, notify)
             valid = self._unit.in_range(block.values)
             good = int(np.count_nonzero(valid))
             self._in_range += good
@@ -76,6 +75,12 @@ class _Microsiemens:
             edges = np.flatnonzero(np.diff(valid, prepend=False, append=False)).tolist()
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
                 yield _sample_block(block, self._unit, start, stop)
+
+    def _notify_unused(self, block: RawBlock, unit: Unit, notify: Callable[[str], None]) -> None:
+        for sentence in unused_options(block, unit, self._options, self._where, self._option):
+            if sentence not in self._notified:
+                self._notified.add(sentence)
+                notify(sentence)
 
 
 def _sample_block(block: RawBlock, unit: Unit, start: int, stop: int) -> SampleBlock:
@@ -96,7 +101,7 @@ class Sensor(Closable):
 
     def __init__(self, device: Device, options: SensorOptions) -> None:
         self._device = device
-        self._readings = _Microsiemens(options.unit)
+        self._readings = _Microsiemens(options, device.url, "--port")
         self._failure: EkdError | None = None
 
     def close(self) -> None:
@@ -172,8 +177,9 @@ class Sensor(Closable):
             raise self._failure
         blocks: list[SampleBlock] = []
         try:
-            for block in self._readings(self._device.step(notify, silent_s)):
-                blocks.append(block)
+            with _naming(self._device.url):
+                for block in self._readings(self._device.step(notify, silent_s), notify):
+                    blocks.append(block)
         except EkdError as error:
             if not blocks:
                 raise
@@ -207,8 +213,9 @@ def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:
     Raises PortError where it is missing, busy, forbidden or unreachable, ConfigError where the format is unknown.
     """
     options = SensorOptions() if options is None else options
-    device = open_device(url, options.format, options.baud, StreamOptions(options.rate_hz))
-    return Sensor(device, options)
+    stream = StreamOptions(options.rate_hz, default_rate_hz=options.default_rate_hz)
+    with _naming(url):
+        return Sensor(open_device(url, options.format, options.baud, stream), options)
 
 
 class SensorFileReplay(Closable):
@@ -217,8 +224,8 @@ class SensorFileReplay(Closable):
     def __init__(self, path: Path, options: SensorOptions) -> None:
         self._path = path
         hint = f"{path} is not a recording of a sensor's bytes: it holds neither frames nor CSV"
-        self._decoder = open_decoder(options.format, StreamOptions(options.rate_hz, live=False, hint=hint))
-        self._readings = _Microsiemens(options.unit)
+        self._decoder = open_decoder(options.format, _stream_options(options, hint))
+        self._readings = _Microsiemens(options, str(path), "--replay")
 
     def __iter__(self) -> Iterator[SampleBlock]:
         return self.blocks()
@@ -228,21 +235,42 @@ class SensorFileReplay(Closable):
         """See `Sensor.counts`."""
         return _joint_counts(self._decoder.counts, self._readings)
 
-    def blocks(self, stop: Stop | None = None) -> Iterator[SampleBlock]:
-        """Blocks in microsiemens, as fast as they can be decoded. For the errors see `replay_blocks`."""
-        stopped = as_function(stop)
+    def blocks(self, stop: Stop | None = None, notify: Callable[[str], None] | None = None) -> Iterator[SampleBlock]:
+        """Blocks in microsiemens, as fast as they can be decoded. For the errors see `replay_blocks`.
+
+        notify: called with each option of the user that is not used, as the file states something else.
+        """
+        with _naming(str(self._path)):
+            yield from self._blocks(as_function(stop), notify)
+
+    def _blocks(self, stopped: Callable[[], bool], notify: Callable[[str], None] | None) -> Iterator[SampleBlock]:
         empty = True
         try:
             with self._path.open("rb") as file:
                 while not stopped() and (data := file.read(_CHUNK_BYTES)):
                     empty = False
-                    yield from self._readings(self._decoder.feed(data))
+                    yield from self._readings(self._decoder.feed(data), notify)
         except OSError as error:
             raise PortError(f"cannot read {self._path}: {error.strerror}; check its name and permissions") from error
         if empty and not stopped():
             raise FormatError(f"{self._path} is empty: name a file that holds a sensor's bytes")
         if not stopped():
-            yield from self._readings(self._decoder.finish())
+            yield from self._readings(self._decoder.finish(), notify)
+
+
+def _stream_options(options: SensorOptions, hint: str) -> StreamOptions:
+    return StreamOptions(options.rate_hz, live=False, hint=hint, default_rate_hz=options.default_rate_hz)
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Name the port or file in the message of an error that does not name it."""
+    try:
+        yield
+    except EkdError as error:
+        if where in str(error):
+            raise
+        raise type(error)(f"{where}: {error}") from error
 
 
 def open_replay(path: Path | str, options: SensorOptions | None = None) -> SensorFileReplay:

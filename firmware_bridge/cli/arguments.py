@@ -11,9 +11,21 @@ from fractions import Fraction
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.rates import exact_rate
 
-__all__ = ["add_port_argument", "count", "not_negative", "port_of", "positive", "rate_argument", "share", "size_bytes"]
+__all__ = [
+    "adc_bits",
+    "add_port_argument",
+    "count",
+    "not_negative",
+    "port_of",
+    "positive",
+    "rate_argument",
+    "share",
+    "size_bytes",
+]
 
 
+_MAX_ADC_BITS = 32
+_MAX_DIGITS = 18
 _SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -51,15 +63,23 @@ def share(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number above zero."""
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above zero")
     return int(text)
+
+
+def adc_bits(text: str) -> int:
+    """The resolution of a converter, 1 to 32 bits."""
+    bits = count(text)
+    if bits > _MAX_ADC_BITS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be the converter's resolution, 1 to {_MAX_ADC_BITS} bits")
+    return bits
 
 
 def size_bytes(text: str) -> int:
     """The number of bytes in a size such as "500M" or "2G"; K, M and G are powers of 1024."""
     number, factor = text[:-1], _SIZE_FACTORS.get(text[-1:].upper())
-    if factor is None or not (number.isascii() and number.isdecimal()):
+    if factor is None or not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
         raise argparse.ArgumentTypeError(f"{text!r} must be a size such as 500M or 2G")
     return int(number) * factor
 

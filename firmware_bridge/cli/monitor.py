@@ -8,16 +8,19 @@ import shutil
 import sys
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 from time import monotonic
 from typing import TextIO
 
 import numpy as np
 
 from firmware_bridge.cli.arguments import add_port_argument, count, not_negative, port_of, rate_argument
+from firmware_bridge.cli.port_options import escaped, parse_port
 from firmware_bridge.devices.registry import BUILT_IN
 from firmware_bridge.devices.stated_unit import unit_of
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamOptions
 from firmware_bridge.errors import FormatError, SignalError
+from firmware_bridge.rates import rate_text
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, identity_of, open_device
 from firmware_bridge.serial_port.ports import find_port
@@ -28,6 +31,7 @@ _EVERY_S = 1.0
 _REDRAW_S = 0.25
 _TRACE = "▁▂▃▄▅▆▇█"
 _TRACE_POINTS = 240
+_PORT_KEYS = ("format", "rate", "baud")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Show a sensor's format and id, its true rate, the error of its clock in parts per million against this "
         "computer's clock, the lost samples, the level and, in a terminal, a live trace."
     )
-    add_port_argument(parser, "/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...")
+    add_port_argument(parser, "/dev/ttyUSB0, auto, usb:VID:PID[:SERIAL], sim:// ...; it may end in ,rate=HZ ...")
     parser.add_argument(
         "--format",
         metavar="NAME",
@@ -111,19 +115,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read the port until `--seconds` have passed or the device is disconnected."""
-    port = port_of(options)
+    port = parse_port(port_of(options), _PORT_KEYS)
     end = monotonic() + (math.inf if options.seconds is None else options.seconds)
     live = not options.json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     view = _Trace(sys.stdout) if live else _Lines(sys.stdout, options.json)
-    with open_device(find_port(port), options.format, options.baud, StreamOptions(options.rate)) as device:
-        level = _Level()
+    stream = StreamOptions(port.rate_hz, default_rate_hz=options.rate)
+    format, baud = port.format or options.format, port.baud or options.baud
+    with open_device(find_port(port.url), format, baud, stream) as device:
+        level, first = _Level(), True
         try:
             for block in device.blocks(lambda: monotonic() >= end, view.notify):
-                view.show(_reading(port, device, block, level(block)), level.recent)
+                if first and options.rate not in (None, block.rate_hz) and port.rate_hz is None:
+                    view.notify(_unused_rate(device.url, block.rate_hz, options.rate))
+                first = False
+                view.show(_reading(port.url, device, block, level(block)), level.recent)
         finally:
             view.close()
     if device.counts.samples == 0:
-        raise FormatError(f"no readable data came from {port}: check the device, --format and --baud")
+        raise FormatError(f"no readable data came from {port.url}: check the device, --format and --baud")
+
+
+def _unused_rate(port: str, stated: Fraction, given: Fraction) -> str:
+    return (
+        f"{port} states {rate_text(stated)} Hz: --rate {rate_text(given)} is not used for it; write --port "
+        f"'{escaped(port)},rate={rate_text(given)}' to override"
+    )
 
 
 def _reading(port: str, device: Device, block: RawBlock, level_us: float) -> Reading:
