@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import FormatError, PortError
-from ekd_edge.recording.format import Mark, PredictionLine, Reader
+from ekd_edge.recording.format import Mark, PredictionLine
+from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 

@@ -1,24 +1,26 @@
 """Replay of recordings: their blocks, marks and predictions, read like the sensor itself."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ekd_edge.errors import FormatError, PortError
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.recording.files import SUFFIX, in_order
-from ekd_edge.recording.format import Mark, PredictionLine, Reader, is_recording
+from ekd_edge.recording.format import Mark, PredictionLine
+from ekd_edge.recording.frames import is_recording
+from ekd_edge.recording.reader import Reader
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
 from ekd_edge.sources.sensor import SensorFileReplay, SensorOptions, open_replay
+from firmware_bridge.devices.ekd.frame import DELIMITER
 from firmware_bridge.devices.stream import StreamCounts
 from firmware_bridge.serial_port.device import Stop, as_function
 
 __all__ = ["RecordingReplay", "choose_smoothing", "find_recordings", "open_recording", "read_recordings"]
 
 _CHUNK_BYTES = 1 << 18
-_BEGINNING_BYTES = 4096
+_BEGINNING_BYTES = 1 << 16
 
 
 def find_recordings(path: Path) -> list[Path] | None:
@@ -26,41 +28,37 @@ def find_recordings(path: Path) -> list[Path] | None:
 
     Raises PortError where the path cannot be read, FormatError for a folder without recordings.
     """
-    if path.is_dir():
-        found = in_order(path)
-        if not found:
-            raise FormatError(f"{path} holds no recordings (*{SUFFIX}): name another folder")
-        return found
     try:
+        if path.is_dir():
+            found = [each for each in in_order(path) if each.is_file()]
+            if not found:
+                raise FormatError(f"{path} holds no recordings (*{SUFFIX}): name another folder")
+            return found
         with path.open("rb") as file:
             return [path] if is_recording(file.read(_BEGINNING_BYTES)) else None
     except OSError as error:
-        raise PortError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
+        raise _unreadable(path, error) from error
 
 
 def read_recordings(paths: list[Path], reader: Reader) -> Iterator[SampleBlock | Mark | PredictionLine]:
     """All items of these files, in order. Segment numbers of a later run continue those of the run before."""
-    run, base, highest = None, 0, -1
     for path in paths:
-        for item in _of_file(path, reader):
-            if not isinstance(item, SampleBlock):
-                yield item
-                continue
-            if reader.head.get("run") != run:
-                run, base = reader.head.get("run"), highest + 1
-            highest = max(highest, base + item.segment)
-            yield replace(item, segment=base + item.segment) if base else item
+        yield from _of_file(path, reader)
 
 
 def _of_file(path: Path, reader: Reader) -> Iterator[SampleBlock | Mark | PredictionLine]:
+    reader.begin_file()
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield from reader.feed(chunk)
-            # A torn frame at the end must not continue into the next file.
-            yield from reader.feed(b"\0")
     except OSError as error:
-        raise PortError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
+        raise _unreadable(path, error) from error
+    yield from reader.feed(DELIMITER)
+
+
+def _unreadable(path: Path, error: OSError) -> PortError:
+    return PortError(f"cannot read {path}: {error.strerror}; check its name and permissions")
 
 
 class RecordingReplay(Closable):
@@ -68,7 +66,7 @@ class RecordingReplay(Closable):
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
-        self._reader = Reader()
+        self._reader = Reader(texts=False)
         self._samples = self._dropped = 0
 
     def __iter__(self) -> Iterator[SampleBlock]:
@@ -76,16 +74,17 @@ class RecordingReplay(Closable):
 
     @property
     def smoothing(self) -> Smoothing:
-        """The smoothing during the recording of the first run. Raises as `blocks` does."""
-        reader = Reader()
-        for _ in _of_file(self._paths[0], reader):
-            break
-        try:
-            return Smoothing(float(reader.head.get("smooth_s", 0.0)), float(reader.head.get("margin", 0.0)))
-        except (TypeError, ValueError) as error:
-            raise FormatError(
-                f"the smoothing in {self._paths[0]} is invalid ({reader.head}): name another recording"
-            ) from error
+        """The smoothing during the recording of the first run, by the first of its files that has a head."""
+        reader = Reader(texts=False)
+        run: str | None = None
+        for path in self._paths:
+            for _ in _of_file(path, reader):
+                run = run or reader.run
+                if reader.head:
+                    break
+            if reader.head and (run is None or reader.head.get("run") == run):
+                return Smoothing(float(reader.head.get("smooth_s", 0.0)), float(reader.head.get("margin", 0.0)))
+        return Smoothing()
 
     @property
     def counts(self) -> StreamCounts:
@@ -121,7 +120,11 @@ def open_recording(path: Path, options: SensorOptions | None = None) -> Recordin
         FormatError: the folder has no recordings in it.
         ConfigError: the format is unknown.
     """
-    if path.exists() and (recordings := find_recordings(path)) is not None:
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if exists and (recordings := find_recordings(path)) is not None:
         return RecordingReplay(recordings)
     return open_replay(path, options)
 

@@ -19,8 +19,8 @@ _MAX_FREE_SHARE = 10
 class Retention:
     """file_bytes: size at which a new file is started; a new one is also started at the end of a day (UTC).
 
-    free_bytes: the oldest recordings in the folder are removed while less than this, or less than a tenth of the disk,
-    is free.
+    free_bytes: the oldest recordings in the folder are removed while less than this is free on its disk; on a small
+    disk, a tenth of the disk.
     """
 
     file_bytes: int = 64 << 20

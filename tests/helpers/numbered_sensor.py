@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.recording.format import Mark, PredictionLine, Reader
+from ekd_edge.recording.format import Mark, PredictionLine
+from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import EkdEmulator

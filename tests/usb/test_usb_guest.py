@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ekd_edge.recording.format import Reader
+from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.devices.ekd.emulator import FRAME_SAMPLES

@@ -14,7 +14,8 @@ from ekd_edge.cli.main import main
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import RestingBaseline, baseline_file, baseline_lookup, save_baseline, take_baseline
-from ekd_edge.recording.format import Encoder, Reader
+from ekd_edge.recording.format import Encoder
+from ekd_edge.recording.reader import Reader
 from ekd_edge.signal.blocks import Baseline, SampleBlock
 from ekd_edge.signal.design import gsr_spec
 from ekd_edge.signal.normalize import Normalizer

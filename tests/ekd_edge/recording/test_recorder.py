@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording import recorder as module
 from ekd_edge.recording.files import file_name, in_order, recording_folder
-from ekd_edge.recording.format import Mark, PredictionLine, Reader
+from ekd_edge.recording.format import Mark, PredictionLine
+from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.recording.retention import Retention
