@@ -18,6 +18,7 @@ from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.health import DeviceHealth
 from firmware_bridge.serial_port.ports import (
     PORT_FAULTS,
+    close_port,
     descriptor_of,
     drain,
     open_port,
@@ -79,8 +80,7 @@ class Device:
             if command := self._decoder.stop_command():
                 write_all(self._port, command, _CLOSE_S)
                 drain(self._port, _CLOSE_S)
-        with suppress(*PORT_FAULTS):
-            self._port.close()
+        close_port(self._port)
 
     @property
     def decoder(self) -> StreamDecoder:

@@ -22,6 +22,7 @@ from firmware_bridge.errors import PortError
 __all__ = [
     "PORT_FAULTS",
     "check_port",
+    "close_port",
     "descriptor_of",
     "drain",
     "find_port",
@@ -121,6 +122,16 @@ def open_port(url: str, baud: int) -> Any:
         raise PortError(f"cannot open {url}: {error}{remedy}") from error
     except PORT_FAULTS as error:
         raise PortError(_why(url, error)) from error
+
+
+def close_port(port: Any) -> None:
+    """Close a port; a device that is already disconnected is not an error."""
+    # pyserial leaves the socket open where the other end has closed the connection.
+    connection = getattr(port, "_socket", None)
+    with suppress(*PORT_FAULTS):
+        port.close()
+    if connection is not None:
+        connection.close()
 
 
 def descriptor_of(port: Any) -> int | None:
