@@ -93,10 +93,12 @@ def run_ports(
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
             with output, SensorLoop(sessions, classifier, output, notify, timers) as loop:
+                stop.on_change = loop.wake
                 loop.run(stop.check, stop.deadline)
         except ReaderGoneError:
             pass
         finally:
+            stop.on_change = None
             recording.close()
             output.samples = sum(session.samples for session in sessions)
             counts = [session.connection.counts for session in sessions]

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
-from ekd_edge.formatting import percent
+from ekd_edge.formatting import percent, printable
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
@@ -14,9 +15,10 @@ __all__ = ["banner", "clipped_input", "closing_line", "notify"]
 
 
 def notify(message: str) -> None:
-    """Print one sentence on stderr, for the user or the journal."""
-    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
-    print(f"{wipe}ekd-edge: {message}", file=sys.stderr, flush=True)
+    """Print one sentence on stderr, for the user or the journal; never fails, and can be called by any thread."""
+    with suppress(OSError, ValueError):  # stderr is closed, or its disk is full: the sentence has no reader
+        wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{wipe}ekd-edge: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def banner(model_file: ModelFile, source: str) -> str:
@@ -25,7 +27,7 @@ def banner(model_file: ModelFile, source: str) -> str:
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
     about = ", ".join(filter(None, (manifest.kind, describe_signoff(manifest))))
-    return (
+    return printable(
         f"ekd-edge: {model_file.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
         f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
         f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "

@@ -1,7 +1,7 @@
 """`ekd-edge predict`, the default command: predictions from skin-conductance sensors, or from a recording of one.
 
 Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when the reader of stdout closes the pipe;
-130 on Ctrl-C; 2 for a fault, with one sentence on stderr.
+130 on Ctrl-C; 129 where its terminal was closed; 2 for a fault, with one sentence on stderr.
 """
 
 import argparse
@@ -130,9 +130,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Predict until the source ends or the process is stopped; see the module's docstring for the exit status."""
     _check(options)
-    with stop_on_signals() as stop:
+    with stop_on_signals(reloads=options.port is not None) as stop:
         _predict(options, stop)
-    return 130 if stop.interrupted else 0
+    return stop.status
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,23 +1,44 @@
-"""Clean stops: on SIGINT, on SIGTERM and at a deadline."""
+"""Clean stops and reloads: on SIGINT, SIGTERM and SIGHUP, and at a deadline."""
 
 import math
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 
 __all__ = ["Stopping", "stop_on_signals"]
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 0, signal.SIGHUP: 129}
+
 
 class Stopping:
-    """Whether and why to stop; code that waits for bytes calls `check`."""
+    """Whether and why to stop, and whether to reload; code that waits for bytes calls `check`.
+
+    event: set by the first signal that ends the command. number: that signal, or None. deadline: on the clock of
+    `monotonic`. reload: set by a SIGHUP of a service; the code that reloads clears it. on_change: called by the signal
+    handler after each signal, to wake a waiting loop; it must only do what a signal handler may do.
+    """
 
     def __init__(self) -> None:
-        self.interrupted = False
+        self.number: int | None = None
         self.event = threading.Event()
+        self.reload = threading.Event()
         self.deadline = math.inf
+        self.on_change: Callable[[], None] | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the command."""
+        return self.number == signal.SIGINT
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 without a signal and on SIGTERM, 130 on Ctrl-C, 129 where the terminal was closed."""
+        return 0 if self.number is None else _STATUS[signal.Signals(self.number)]
 
     def check(self) -> bool:
         """Whether to stop now."""
@@ -25,20 +46,30 @@ class Stopping:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stopping]:
-    """Turn the first SIGINT or SIGTERM into a clean stop; a second one raises KeyboardInterrupt.
+def stop_on_signals(*, reloads: bool = False) -> Iterator[Stopping]:
+    """Turn the first SIGINT or SIGTERM into a clean stop; a second Ctrl-C raises KeyboardInterrupt.
+
+    SIGHUP asks to reload if `reloads` is True. It ends the command if `reloads` is False, or if it arrives because
+    the command's terminal was closed. It stays ignored if it was ignored before, as by nohup.
 
     Outside the main thread no handler is installed: Python allows them there only.
     """
     stop = Stopping()
+    had_terminal = _has_terminal()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        if stop.event.is_set():
+        if number == signal.SIGHUP and reloads and (not had_terminal or _has_terminal()):
+            stop.reload.set()
+        elif not stop.event.is_set():
+            stop.number = number
+            stop.event.set()
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.interrupted = number == signal.SIGINT
-        stop.event.set()
+        if stop.on_change is not None:
+            stop.on_change()
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [number for number in _NUMBERS if number != signal.SIGHUP or not ignored]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     before = [signal.signal(number, on_signal) for number in numbers]
@@ -47,3 +78,12 @@ def stop_on_signals() -> Iterator[Stopping]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal, which the kernel takes away before it sends SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

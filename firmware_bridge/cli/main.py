@@ -1,6 +1,7 @@
 """`ekd-firmware` monitors and emulates skin-conductance sensors, and builds and flashes ekd's firmware.
 
-Exit status: 0 on success, 2 for a fault with one sentence on stderr, 130 on Ctrl-C or SIGTERM.
+Exit status: 0 on success, 2 for a fault with one sentence on stderr, 130 on Ctrl-C, 143 on SIGTERM, 129
+on SIGHUP.
 """
 
 import sys

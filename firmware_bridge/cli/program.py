@@ -5,7 +5,8 @@ A command-line program is described by a `Program`, which lists its subcommands.
 `ekd-edge doctor` starts on machines where numpy cannot be loaded.
 
 The exit status is the return value of `run` (None is 0). It is 2 for an EkdError, a missing package or a wrong
-argument, with one sentence on stderr. It is 130 on Ctrl-C, and 0 if the reader of stdout closes the pipe.
+argument, with one sentence on stderr. It is 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP, and 0 if the reader of stdout
+closes the pipe. A closed or failing stderr changes none of it.
 """
 
 import argparse
@@ -16,10 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
+from firmware_bridge.cli.signals import raised_signals
+from firmware_bridge.cli.streams import discard, standard_streams
 from firmware_bridge.dependencies import explain_import_error, version_line
 from firmware_bridge.errors import EkdError
+from firmware_bridge.printable import printable
 from firmware_bridge.suggestions import closest, did_you_mean
 
 __all__ = ["Command", "Parser", "Program", "build_parser", "run_program"]
@@ -82,7 +86,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and print the message as one sentence."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -130,7 +134,12 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
         SystemExit: the arguments are wrong, or include `--help` or `--version`, as in argparse.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _open_closed_streams()
+    with standard_streams(), raised_signals() as ended:
+        status = _run(program, arguments)
+        return status if ended.status is None else ended.status
+
+
+def _run(program: Program, arguments: Sequence[str]) -> int:
     prog = program.name
     try:
         if arguments and arguments[0].partition("=")[0] == _COMPLETION:
@@ -202,13 +211,6 @@ def build_parser(program: Program, chosen: Command | None, *, for_help: bool = F
     return parser
 
 
-def discard(stream: TextIO) -> None:
-    """Redirect a stream that can no longer be written to /dev/null, so that Python's flush at exit does not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
 def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
     """The command that the arguments name, or the default command.
 
@@ -254,20 +256,6 @@ def _print_completion(program: Program, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _open_closed_streams() -> None:
-    """Open /dev/null for each standard stream that the caller closed, so that no other file gets its descriptor."""
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w", closefd=False))  # noqa: SIM115
-
-
 def _fail(prog: str, sentence: str) -> int:
-    try:
-        print(f"{prog}: {sentence}", file=sys.stderr, flush=True)
-    except OSError:
-        discard(sys.stderr)
+    print(f"{prog}: {printable(sentence)}", file=sys.stderr, flush=True)
     return 2

@@ -1,9 +1,6 @@
 """`ekd-firmware simulate` runs an emulated device on a pseudo-terminal."""
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.firmware.toolchain import build
 from firmware_bridge.units import Unit
 
-__all__ = ["add_arguments", "interrupted_by_sigterm", "read_waveform", "run"]
+__all__ = ["add_arguments", "read_waveform", "run"]
 
 _SYNTHETIC_HZ = Fraction(128)
 _FIRMWARE_S = 3600.0
@@ -93,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     faults = [parse_fault(text) for text in options.fault]
     emulator = _emulator(options, read_waveform(options))
     player = Player(emulator, options.speed, options.paced, faults)
-    with interrupted_by_sigterm(), PtyDevice(player, options.link) as device:
+    with PtyDevice(player, options.link) as device:
         print(options.link or device.path, flush=True)
         device.wait()
 
@@ -107,10 +104,8 @@ def _run_firmware(options: argparse.Namespace) -> None:
     waveform = read_waveform(options)
     divider = Unit("divider", 13)
     counts = np.concatenate([divider.to_readings(block) for block in waveform.microsiemens()])
-    with (
-        interrupted_by_sigterm(),
-        FirmwareSimulator(simulator, elf, counts, float(waveform.rate_hz), options.speed, link=options.link) as device,
-    ):
+    rate_hz = float(waveform.rate_hz)
+    with FirmwareSimulator(simulator, elf, counts, rate_hz, options.speed, link=options.link) as device:
         print(options.link or device.path, flush=True)
         device.wait()
 
@@ -119,16 +114,6 @@ def _emulator(options: argparse.Namespace, waveform: Waveform) -> Emulator:
     if options.millis and options.format != "csv":
         raise ConfigError("--millis requires --format csv: add it, or remove --millis")
     return CsvEmulator(waveform, millis=True) if options.millis else find_format(options.format).emulate(waveform)
-
-
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM inside the `with` block, as on Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def read_waveform(options: argparse.Namespace) -> Waveform:

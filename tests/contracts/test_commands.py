@@ -2,16 +2,15 @@
 
 import argparse
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 from firmware_bridge.cli.program import Program, build_parser
+from tests.helpers.commands import script
 from tests.helpers.paths import ROOT
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -45,10 +44,6 @@ def required_arguments(program: Program, words: list[str]) -> list[str]:
             value = str(next(iter(action.choices))) if action.choices else "1"
             arguments += [*action.option_strings[-1:], value]
     return arguments
-
-
-def script(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
 
 
 @cache
@@ -100,3 +95,15 @@ def test_closed_or_full_stdout_ends_without_a_traceback(name: str) -> None:
         assert "Exception ignored" not in done.stderr, command
         assert len(done.stderr.splitlines()) <= 1, command
     assert shell(f"{script(name)} --help | head -1; exit ${{PIPESTATUS[0]}}").returncode == 0
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_closed_or_failing_streams_change_no_exit_status(name: str) -> None:
+    """All closed, each closed, each on a full disk: the status is 0 or 2 as without, and no stream has a traceback."""
+    for arguments, status in (("--version", 0), ("--not-an-option", 2)):
+        for streams in ("0<&- 1>&- 2>&-", "2>&-", "2>/dev/full", "1>&- 2>/dev/full", "0<&-"):
+            done = shell(f"{script(name)} {arguments} {streams}")
+            assert done.returncode == status, (arguments, streams, done)
+            assert "Traceback" not in done.stderr + done.stdout
+            assert "Exception ignored" not in done.stderr
+            assert len(done.stdout.splitlines()) == (status == 0 and "1>&-" not in streams)

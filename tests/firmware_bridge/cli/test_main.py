@@ -74,15 +74,15 @@ def test_simulate_refuses_readings_beyond_the_resolution(waveform: Path) -> None
         assert "exceed 10 bits: correct its resolution or its unit" in process.stderr.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_simulate_removes_its_link_on_a_signal(number: int, waveform: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_simulate_removes_its_link_on_a_signal(number: int, status: int, waveform: Path, tmp_path: Path) -> None:
     link = tmp_path / "port"
     command = [sys.executable, "-m", "firmware_bridge.cli.main", "simulate", f"--waveform={waveform}", f"--link={link}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == str(link)
         process.send_signal(number)
-        assert process.wait(300) == 130
+        assert process.wait(300) == status
     assert not link.is_symlink()
 
 

@@ -1,0 +1,61 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: open ports, files and processes are closed."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Ended", "Terminated", "raised_signals"]
+
+_NUMBERS = (signal.SIGTERM, signal.SIGHUP)
+_STATUS_OF_SIGNALS = 128
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP arrived; a KeyboardInterrupt, so that whatever cleans up after Ctrl-C cleans up after these."""
+
+
+class Ended:
+    """The signal that ends the command; None before."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The exit status for the signal: 143 for SIGTERM, 129 for SIGHUP; None without a signal."""
+        return None if self.number is None else _STATUS_OF_SIGNALS + self.number
+
+
+@contextmanager
+def raised_signals() -> Iterator[Ended]:
+    """Raise Terminated in the main thread on the first SIGTERM or SIGHUP inside the `with` block.
+
+    Further ones are ignored, so that closing is not interrupted. A signal that is ignored already, as by nohup, or that
+    has a handler, stays as it is. Forked processes end by the signal itself. Other threads than the main one cannot
+    install handlers: nothing is changed there.
+    """
+    ended, owner = Ended(), os.getpid()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif ended.number is None:
+            ended.number = number
+            raise Terminated(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield ended
+        return
+    installed = [number for number in _NUMBERS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in installed:
+        signal.signal(number, on_signal)
+    try:
+        yield ended
+    finally:
+        for number in installed:
+            if signal.getsignal(number) is on_signal:
+                signal.signal(number, signal.SIG_DFL)
