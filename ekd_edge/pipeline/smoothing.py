@@ -29,7 +29,10 @@ class Smoothing:
 
 
 class Smoother:
-    """Smooths the predictions of one sensor. It restarts in a new segment and after a pause longer than smooth_s."""
+    """Smooths the predictions of one sensor.
+
+    It restarts in a new segment, after a pause longer than smooth_s, and where the time does not grow.
+    """
 
     def __init__(self, targets: Sequence[Target], hop_s: float, smoothing: Smoothing) -> None:
         self._targets = targets
@@ -69,7 +72,7 @@ class Smoother:
         self, probabilities: Sequence[tuple[float, ...]], at: tuple[int, float]
     ) -> Sequence[tuple[float, ...]]:
         before, self._at = self._at, at
-        if before is None or before[0] != at[0] or at[1] - before[1] > self._pause_s:
+        if before is None or before[0] != at[0] or not 0 < at[1] - before[1] <= self._pause_s:
             self._current = [None] * len(self._targets)
             self._means = probabilities
         elif self._smoothing.smooth_s == 0:

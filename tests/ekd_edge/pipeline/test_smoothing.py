@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.manifest import Target
@@ -47,11 +49,32 @@ def test_unacceptable_windows_have_no_label_and_change_no_state():
     assert high(found)[2] < 0.05
 
 
-@pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0)])
-def test_segment_and_a_pause_restart_smoothing(at):
+@pytest.mark.parametrize("at", [(1, 1.0), (0, 30.0), (0, 0.0), (0, -5.0), (0, -86400.0), (0, float("nan"))])
+def test_segment_a_pause_and_time_that_does_not_grow_restart_smoothing(at):
     found = follow([0.4, 0.54], Smoothing(smooth_s=10, hysteresis=0.1), times=[(0, 0.0), at])
     assert high(found)[1] == 0.54
     assert labels(found) == ["low", "high"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.one_of(st.floats(-1e6, 1e6), st.floats()),
+            st.lists(st.floats(0, 1), min_size=3, max_size=3),
+        ),
+        max_size=30,
+    ),
+    st.one_of(st.just(0.0), st.floats(0, 1e5)),
+)
+def test_smoothed_probabilities_stay_probabilities_for_any_times(windows, smooth_s):
+    smoother = Smoother((Target("valence", ("low", "middle", "high")),), 1.0, Smoothing(smooth_s=smooth_s))
+    for segment, end_s, weights in windows:
+        total = sum(weights) or 1.0
+        row = tuple(weight / total for weight in weights) if sum(weights) else (1.0, 0.0, 0.0)
+        smoothed, _ = smoother([row], (segment, end_s), acceptable=True)
+        assert all(-1e-12 <= probability <= 1 + 1e-12 for probability in smoothed["valence"])
+        assert sum(smoothed["valence"]) == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize(
