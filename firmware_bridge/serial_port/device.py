@@ -54,7 +54,7 @@ class Device:
         self._bauds = [_OTHER_BAUD] if format == "auto" and baud is None and "://" not in url else []
         self._patience_s = _AUTO_PATIENCE_S if format == "auto" else _PATIENCE_S
         self._decoder = open_decoder(format, options)
-        self._health = DeviceHealth(url)
+        self._health = DeviceHealth(url, simulated=url.startswith("sim:"))
         self._ahead = b""
         self._requests = b""
         self._segment = 0
@@ -191,7 +191,7 @@ class Device:
             return self._finish(None)
         if now_s - self.sampled_s > silent_s:
             raise PortError(f"no data has come from {self.url} for {silent_s:g} s: check the sensor and its cable")
-        message = self._health.check(now_s, self.sampled_s, self._decoder.counts, self._segment)
+        message = self._health.check(now_s, self.sampled_s, self._decoder.counts, self._segment, self.received_bytes)
         if message is not None and notify is not None:
             notify(message)
         self._check_format(now_s, bool(blocks))

@@ -197,4 +197,6 @@ def test_device_five_percent_off_is_read_at_its_true_rate(ppm: float) -> None:
     with PtyDevice(player) as plugged, reading(plugged.path) as (blocks, messages, _):
         until(lambda: blocks and blocks[-1].rate_hz != 128)
     assert float(blocks[-1].rate_hz) == pytest.approx(128 * (1 + ppm * 1e-6), rel=1e-3)
+    assert {block.segment for block in blocks if block.rate_hz == 128} == {0}
+    assert all(block.segment > 0 for block in blocks if block.rate_hz != 128)
     assert any("samples a second, not 128" in sentence for sentence in messages)
