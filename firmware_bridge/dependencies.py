@@ -7,9 +7,7 @@ import json
 import platform
 import sys
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from firmware_bridge.errors import ConfigError
 
@@ -74,6 +72,8 @@ def version_line() -> str:
 
 def version_of(name: str) -> str | None:
     """The installed version of a distribution, or None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 20 ms
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -175,6 +175,9 @@ def _edge_extra() -> str:
 
 def _source_folder() -> tuple[Path, bool] | None:
     """The source folder of the current installation and whether it is editable; None if the folder does not exist."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
     try:
         record = json.loads(distribution("ekd").read_text("direct_url.json") or "{}")
         folder = Path(unquote(urlsplit(record["url"]).path))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["lazy_names"]
 
@@ -21,6 +20,8 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
 
     def get(name: str) -> object:
         if name == "__version__":
+            from importlib.metadata import PackageNotFoundError, version  # takes 20 ms
+
             try:
                 return version("ekd")
             except PackageNotFoundError:

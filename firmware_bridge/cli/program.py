@@ -142,6 +142,9 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
 def _run(program: Program, arguments: Sequence[str]) -> int:
     prog = program.name
     try:
+        if _asks_for_version(program, arguments):
+            print(version_line(), flush=True)
+            return 0
         if arguments and arguments[0].partition("=")[0] == _COMPLETION:
             return _print_completion(program, arguments)
         chosen = _choose(program, arguments)
@@ -229,6 +232,12 @@ def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
             return default
         raise EkdError(f"{word!r} is neither a file nor a command; did you mean {near}?")
     raise EkdError(f"unknown command {word!r}: choose one of {', '.join(names)}{did_you_mean(word, names)}")
+
+
+def _asks_for_version(program: Program, arguments: Sequence[str]) -> bool:
+    """Whether `--version` is all that is asked, of the program or a command, whose module then is not imported."""
+    *before, last = arguments or [""]
+    return last == "--version" and (not before or (len(before) == 1 and program.command(before[0]) is not None))
 
 
 def _wants_help(arguments: Sequence[str]) -> bool:

@@ -9,13 +9,16 @@ A package adds a format with an entry point of the group `ekd.formats` whose val
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.stream import StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "BUILT_IN",
@@ -121,11 +124,13 @@ def _of_module(name: str) -> DeviceFormat:
     return found
 
 
-def _foreign() -> list[EntryPoint]:
+def _foreign() -> "list[EntryPoint]":
+    from importlib.metadata import entry_points  # takes 20 ms
+
     return sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
 
 
-def _load(entry: EntryPoint) -> DeviceFormat:
+def _load(entry: "EntryPoint") -> DeviceFormat:
     try:
         found = entry.load()
     except Exception as error:

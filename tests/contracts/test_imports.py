@@ -110,3 +110,31 @@ def test_evaluation_data_loads_without_torch() -> None:
 
 def test_report_loads_no_torch_and_no_matplotlib_at_import() -> None:
     assert not top_levels(loaded_by("import ekd_train.report.__main__")) & FRAMEWORKS
+
+
+LIGHT = [
+    ("ekd_edge.cli.main", "--version"),
+    ("ekd_edge.cli.main", "predict --version"),
+    ("ekd_edge.cli.main", "status"),
+    ("ekd_edge.cli.main", "status --help"),
+    ("ekd_edge.cli.main", "doctor --help"),
+    ("ekd_edge.cli.recording.main", "--version"),
+    ("ekd_edge.cli.recording.main", "--help"),
+    ("firmware_bridge.cli.main", "--version"),
+    ("firmware_bridge.cli.main", "--help"),
+    ("ekd_train.cli.main", "--version"),
+    ("ekd_train.cli.main", "train --version"),
+    ("ekd_export.cli.main", "--version"),
+    ("ekd_export.cli.evaluate", "--version"),
+]
+
+
+@pytest.mark.parametrize(("module", "words"), LIGHT)
+def test_command_that_computes_nothing_loads_no_numpy(module: str, words: str) -> None:
+    program = f"""
+from contextlib import redirect_stdout, suppress
+from {module} import main
+with redirect_stdout(sys.stderr), suppress(SystemExit):
+    main({words.split()})
+"""
+    assert not top_levels(loaded_by(program)) & {"numpy", "scipy", "torch", "serial"}

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from firmware_bridge import dependencies
 from firmware_bridge.dependencies import (
     explain_import_error,
     explain_load_error,
@@ -122,7 +121,7 @@ def test_install_command_names_the_folder_of_the_installation(monkeypatch: pytes
     for editable, option in ((True, "-e "), (False, "")):
         record = json.dumps({"url": url, "dir_info": {"editable": editable}})
         monkeypatch.setattr(
-            dependencies, "distribution", lambda _, record=record: SimpleNamespace(read_text=lambda _: record)
+            "importlib.metadata.distribution", lambda _, record=record: SimpleNamespace(read_text=lambda _: record)
         )
         assert install_command("edf") == f"pip install {option}'{tmp_path}/my ekd[edf]'"
 
@@ -131,7 +130,7 @@ def test_install_command_names_the_folder_of_the_installation(monkeypatch: pytes
     "record", [None, "{}", '{"url": "file:///no/such/folder"}', '{"url": "https://ekd.test/x.whl"}', "["]
 )
 def test_install_command_without_a_folder_names_the_clone(monkeypatch: pytest.MonkeyPatch, record: str | None) -> None:
-    monkeypatch.setattr(dependencies, "distribution", lambda _: SimpleNamespace(read_text=lambda _: record))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: SimpleNamespace(read_text=lambda _: record))
     assert install_command("edf") == "pip install './ekd[edf]'"
 
 

@@ -8,12 +8,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ekd_edge.formatting import change, origin, percent
-from ekd_export.evaluation.held_out import EvaluationReport, evaluate
-from ekd_train.data.left_out import share_of
 from firmware_bridge.cli.arguments import count
 from firmware_bridge.cli.program import Command, Program, run_program
+
+if TYPE_CHECKING:
+    from ekd_export.evaluation.held_out import EvaluationReport
 
 __all__ = ["PROGRAM", "add_arguments", "main", "run"]
 
@@ -49,11 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate the model files and print the report as text or JSON."""
+    from ekd_export.evaluation.held_out import evaluate  # loads numpy, which --version and --help do not need
+
     report = evaluate(options.models, options.data, options.threads)
     print(json.dumps(report.to_json(), indent=1) if options.json else _to_text(report))
 
 
-def _to_text(report: EvaluationReport) -> str:
+def _to_text(report: "EvaluationReport") -> str:
+    from ekd_train.data.left_out import share_of
+
     excluded = f"; {len(report.excluded)} left out that a model was trained on" if report.excluded else ""
     lines = [
         f"{report.source}{origin(report.synthetic)}: {report.windows} windows of {len(report.subjects)} "
