@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,12 @@ from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.signal.bridge import bridged, last_sample
-from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch
+from ekd_edge.signal.preprocessor import Preprocessor, WindowBatch, windows_together
 from ekd_edge.signal.quality import Quality, assess_all
-from ekd_edge.signal.sample_quality import SampleQuality
+from ekd_edge.signal.sample_quality import SampleQuality, push_qualities
 
 __all__ = [
+    "HeldSamples",
     "PendingWindows",
     "SensorPipeline",
     "check_sensor_signal",
@@ -27,6 +30,7 @@ __all__ = [
     "predict_blocks",
     "predict_stream",
     "restart_warning",
+    "windows_of",
 ]
 
 _WINDOWS_PER_CALL = 64
@@ -34,6 +38,19 @@ _WINDOWS_PER_CALL = 64
 
 _MAX_HELD_BLOCKS = 256
 """Blocks are collected until a window can be complete: preprocessing runs once a hop instead of once a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSamples:
+    """The held samples of a pipeline that may complete a window, resampled: `windows_of` does the rest.
+
+    pipeline: the sensor's. block: the held samples. resampled: float64, shape (m,). arrived_s: see `PendingWindows`.
+    """
+
+    pipeline: "SensorPipeline"
+    block: SampleBlock
+    resampled: NDArray[np.float64]
+    arrived_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +116,54 @@ class SensorPipeline:
         Raises:
             SignalError: the samples cannot be processed, see `Preprocessor.push_batch`.
         """
-        if block.values.shape[-1] == 0:
-            return
-        block = bridged(self._held[-1] if self._held else self._last, block, self._spec.bridge_s)
-        if self._held and not continues(block, self._held[-1]):
-            # No window spans the gap, and the held samples complete none.
-            self._preprocess()
-        self._held.append(block)
-        self._missing -= block.values.shape[-1]
-        if self._missing > 0 and len(self._held) < _MAX_HELD_BLOCKS:
+        if not self._hold(block):
             return
         batch, bad_fractions = self._preprocess()
-        if len(batch) == 0:
-            return
-        utc_s = _start_utc_s(block)
         for start in range(0, len(batch), _WINDOWS_PER_CALL):
             part = slice(start, start + _WINDOWS_PER_CALL)
             few = WindowBatch(
                 batch.values[part], batch.raw[part], batch.first_index[part], batch.end_s[part], batch.segment
             )
             qualities = assess_all(few.raw, self._spec, bad_fractions[part])
-            if block.fault is not None:
-                qualities = [Quality(0.0, block.fault)] * len(few)
-            yield PendingWindows(self, few, qualities, arrived_s, utc_s)
+            yield self._pending(few, qualities, block, arrived_s)
+
+    def hold(self, block: SampleBlock, arrived_s: float) -> HeldSamples | None:
+        """The first half of `push`, for sensors whose windows are computed together by `windows_of`.
+
+        Args:
+            block: the sensor's next samples, of a few seconds at most.
+            arrived_s: see `push`.
+
+        Returns:
+            Samples for `windows_of`; None where they cannot complete a window.
+
+        Raises:
+            SignalError: as `push`.
+        """
+        if not self._hold(block):
+            return None
+        held = self._take_held()
+        resampled = self._preprocessor.resampled(held)
+        return HeldSamples(self, held, resampled, arrived_s)
+
+    def _hold(self, block: SampleBlock) -> bool:
+        """Hold a block; return whether the held samples may complete a window."""
+        if block.values.shape[-1] == 0:
+            return False
+        block = bridged(self._held[-1] if self._held else self._last, block, self._spec.bridge_s)
+        if self._held and not continues(block, self._held[-1]):
+            # No window spans the gap, and the held samples complete none.
+            self._preprocess()
+        self._held.append(block)
+        self._missing -= block.values.shape[-1]
+        return self._missing <= 0 or len(self._held) >= _MAX_HELD_BLOCKS
+
+    def _pending(
+        self, batch: WindowBatch, qualities: list[Quality], block: SampleBlock, arrived_s: float
+    ) -> PendingWindows:
+        if block.fault is not None:
+            qualities = [Quality(0.0, block.fault)] * len(batch)
+        return PendingWindows(self, batch, qualities, arrived_s, _start_utc_s(block))
 
     @property
     def hop_s(self) -> float:
@@ -166,13 +208,53 @@ class SensorPipeline:
             )
         return found
 
-    def _preprocess(self) -> tuple[WindowBatch, NDArray[np.float64]]:
+    def _take_held(self) -> SampleBlock:
         block = joined(self._held)
-        batch = self._preprocessor.push_batch(block)
         self._held, self._last = [], last_sample(block)
-        self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
+        return block
+
+    def _preprocess(self) -> tuple[WindowBatch, NDArray[np.float64]]:
+        block = self._take_held()
+        batch = self._preprocessor.push_batch(block)
         self._sample_quality.push(block)
+        self._plan(block)
         return batch, self._sample_quality.bad_fractions(batch)
+
+    def _plan(self, block: SampleBlock) -> None:
+        self._missing, self._rate_hz = self._preprocessor.missing, float(block.rate_hz)
+
+
+def windows_of(held: Sequence[HeldSamples]) -> list[PendingWindows]:
+    """The complete windows of several sensors, computed as arrays of [sensors x samples] where their rates allow it.
+
+    Every window and quality has the bits that `SensorPipeline.push` gives for its sensor.
+
+    held: of different pipelines. Returns the pending windows of the sensors that have complete ones.
+    """
+    batches = windows_together([each.pipeline._preprocessor for each in held], [each.resampled for each in held])
+    push_qualities([each.pipeline._sample_quality for each in held], [each.block for each in held])
+    complete: dict[int, list[tuple[HeldSamples, WindowBatch]]] = {}
+    for each, batch in zip(held, batches, strict=True):
+        each.pipeline._plan(each.block)
+        if len(batch) > 0:
+            complete.setdefault(id(each.pipeline._spec), []).append((each, batch))
+    found = []
+    for members in complete.values():
+        raw = [batch.raw for _, batch in members]
+        bad_fractions = [each.pipeline._sample_quality.bad_fractions(batch) for each, batch in members]
+        spec = members[0][0].pipeline._spec
+        qualities = iter(assess_all(_stacked(raw), spec, _stacked(bad_fractions)))
+        for each, batch in members:
+            own = list(islice(qualities, len(batch)))
+            found.append(each.pipeline._pending(batch, own, each.block, each.arrived_s))
+    return found
+
+
+_T = TypeVar("_T", np.float32, np.float64)
+
+
+def _stacked(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _start_utc_s(block: SampleBlock) -> float | None:
@@ -205,8 +287,7 @@ def predict(pending: Sequence[PendingWindows], classifier: Classifier) -> Iterat
     """The predictions of all pending windows, in order; windows of several sensors share one inference call."""
     if not pending:
         return
-    values = pending[0].batch.values if len(pending) == 1 else np.concatenate([one.batch.values for one in pending])
-    logits = classifier.predict(values)
+    logits = classifier.predict(_stacked([one.batch.values for one in pending]))
     now = perf_counter()
     start = 0
     for one in pending:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from ekd_edge.errors import EkdError
 from ekd_edge.model.interpreter import Classifier
-from ekd_edge.pipeline.stream import PendingWindows, predict
+from ekd_edge.pipeline.stream import HeldSamples, PendingWindows, predict, windows_of
 from ekd_edge.service.session import SensorSession
 from ekd_edge.sinks.sink_group import SinkGroup
 
@@ -92,10 +92,8 @@ class SensorLoop:
         while self._running and not stop() and monotonic() < deadline_s:
             woken = self._wait(deadline_s)
             now_s = monotonic()
-            pending: list[PendingWindows] = []
-            for session in [each for each in self._running if each in woken or each.wake_s <= now_s + self._grid_s]:
-                pending += self._read(session, now_s)
-            for prediction in predict(pending, self.classifier):
+            due = [each for each in self._running if each in woken or each.wake_s <= now_s + self._grid_s]
+            for prediction in predict(self._complete_windows(due, now_s), self.classifier):
                 self._by_name[prediction.source].on_prediction(prediction)
                 self._output.write(prediction)
             self._output.flush()
@@ -103,6 +101,26 @@ class SensorLoop:
                 if now_s >= timer.due_s:
                     timer.due_s = now_s + timer.every_s
                     timer.action()
+
+    def _complete_windows(self, due: Sequence[SensorSession], now_s: float) -> list[PendingWindows]:
+        """Read the ports that are due and plan their next reads; return the windows that are complete."""
+        pending: list[PendingWindows] = []
+        held: list[HeldSamples] = []
+        for session in due:
+            windows, more = self._read(session)
+            pending += windows
+            if more is not None:
+                held.append(more)
+        if held:
+            pending += windows_of(held)
+        complete = {one.pipeline for one in pending}
+        for session in due:
+            if session.failure is None and session.connection.ended:
+                self._end(session, None)
+            elif session.failure is None:
+                session.plan(now_s, session.pipeline in complete)
+                self._watch(session)
+        return pending
 
     def _wait(self, deadline_s: float) -> set[SensorSession]:
         """Sleep until something is due; return the sessions whose port has bytes or was unplugged."""
@@ -147,23 +165,17 @@ class SensorLoop:
             # A descriptor that was closed has left the selector by itself.
             return
 
-    def _read(self, session: SensorSession, now_s: float) -> list[PendingWindows]:
+    def _read(self, session: SensorSession) -> tuple[list[PendingWindows], HeldSamples | None]:
         try:
-            windows = session.read(now_s)
+            return session.read()
         except EkdError as error:
             self._end(session, error)
-            return []
         except Exception as error:  # noqa: BLE001  a defect in one port's code must not end the others
             port = session.connection.port
             self._end(
                 session, EkdError(f"{port} ended by a defect of ekd ({type(error).__name__}: {error}): report it")
             )
-            return []
-        if session.connection.ended:
-            self._end(session, None)
-        else:
-            self._watch(session)
-        return windows
+        return [], None
 
     def _end(self, session: SensorSession, error: EkdError | None) -> None:
         self._running.remove(session)

@@ -1,15 +1,13 @@
 """Sensor sessions: each sensor of a running process with its connection, pipeline, recorder and counts."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
-from ekd_edge.pipeline.stream import PendingWindows, SensorPipeline
+from ekd_edge.pipeline.stream import HeldSamples, PendingWindows, SensorPipeline
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.service.schedule import ReadSchedule
-from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink_group import SinkGroup
 from ekd_edge.sources.reconnect import Connection
 
@@ -39,22 +37,46 @@ class SensorSession:
     wake_s: float = 0.0
     armed: bool = False
     _received: int = field(default=0, init=False)
+    _samples_read: int = field(default=0, init=False)
     _openings: int = field(default=0, init=False)
     _schedule: ReadSchedule | None = field(default=None, init=False)
 
-    def read(self, now_s: float) -> list[PendingWindows]:
+    def read(self) -> tuple[list[PendingWindows], HeldSamples | None]:
         """Read the port without waiting; record, show and preprocess the samples that have arrived.
 
-        now_s: the time on the clock of `monotonic`. Returns the windows that are complete. Raises as
-        `Connection.step` and `SensorPipeline.push`.
+        Returns the windows that are complete, and the samples that may complete further ones by `windows_of`. Raises
+        as `Connection.step` and `SensorPipeline.push`.
         """
         arrived_s = perf_counter()
         blocks = self.connection.step()
-        windows: list[PendingWindows] = []
         for block in blocks:
-            windows += self._take(block, arrived_s)
-        self._plan(now_s, blocks, bool(windows))
-        return windows
+            self.samples += block.values.shape[-1]
+            if self.recorder is not None:
+                self.recorder.observe(block)
+            self.output.observe(block, self.name)
+        windows: list[PendingWindows] = []
+        for block in blocks[:-1]:
+            windows += self.pipeline.push(block, arrived_s)
+        held = self.pipeline.hold(blocks[-1], arrived_s) if blocks else None
+        self._samples_read = sum(block.values.shape[-1] for block in blocks)
+        return windows, held
+
+    def plan(self, now_s: float, complete: bool) -> None:
+        """Set `wake_s` and `armed` after a read.
+
+        now_s: when the port was read, on the clock of `monotonic`. complete: whether it completed a window.
+        """
+        connection, pipeline = self.connection, self.pipeline
+        if self._schedule is None or connection.openings != self._openings:
+            self._openings, self._received = connection.openings, 0
+            self._schedule = ReadSchedule(now_s, connection.descriptor is not None, pipeline.hop_s)
+        if not connection.connected:
+            self.wake_s, self.armed = connection.next_s, False
+            return
+        before, self._received = self._received, connection.received_bytes
+        received_s = self._samples_read / pipeline.rate_hz
+        self._schedule.after_read(now_s, self._received - before, received_s, pipeline.next_window_s, complete)
+        self.wake_s, self.armed = self._schedule.wake_s, self._schedule.armed
 
     def on_prediction(self, prediction: Prediction) -> None:
         """Count and record a prediction of this session's sensor."""
@@ -89,24 +111,3 @@ class SensorSession:
                 "latency_ms": round(last.latency_ms, 3),
             }
         return about
-
-    def _take(self, block: SampleBlock, arrived_s: float) -> list[PendingWindows]:
-        self.samples += block.values.shape[-1]
-        if self.recorder is not None:
-            self.recorder.observe(block)
-        self.output.observe(block, self.name)
-        return list(self.pipeline.push(block, arrived_s))
-
-    def _plan(self, now_s: float, blocks: Sequence[SampleBlock], complete: bool) -> None:
-        """Set `wake_s` and `armed`."""
-        connection, pipeline = self.connection, self.pipeline
-        if self._schedule is None or connection.openings != self._openings:
-            self._openings, self._received = connection.openings, 0
-            self._schedule = ReadSchedule(now_s, connection.descriptor is not None, pipeline.hop_s)
-        if not connection.connected:
-            self.wake_s, self.armed = connection.next_s, False
-            return
-        before, self._received = self._received, connection.received_bytes
-        received_s = sum(block.values.shape[-1] for block in blocks) / pipeline.rate_hz
-        self._schedule.after_read(now_s, self._received - before, received_s, pipeline.next_window_s, complete)
-        self.wake_s, self.armed = self._schedule.wake_s, self._schedule.armed

@@ -1,7 +1,7 @@
 """Preprocessing from samples to network input, the same for training, replay and live prediction."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ekd_edge.errors import SignalError
 from ekd_edge.signal.blocks import SampleBlock, Window
 from ekd_edge.signal.bridge import bridged, last_sample
-from ekd_edge.signal.filter import CausalFilter
-from ekd_edge.signal.normalize import Normalizer
+from ekd_edge.signal.filter import CausalFilter, filter_together
+from ekd_edge.signal.normalize import Normalizer, normalize_together
 from ekd_edge.signal.resample import Resampler
 from ekd_edge.signal.spec import SignalSpec
 from ekd_edge.signal.window import Windower
 
-__all__ = ["Preprocessor", "WindowBatch"]
+__all__ = ["Preprocessor", "WindowBatch", "windows_together"]
 
 _STEP: Final = 2**15  # samples processed at once: bounds the memory for a day of samples in one block
 
@@ -98,17 +98,11 @@ class Preprocessor:
         Raises SignalError, with the state unchanged, for values that are not finite, a shape other than (n,) or
         (channels, n), a number of channels other than the segment's, or a rate that `Resampler` refuses.
         """
-        x = np.asarray(block.values, dtype=np.float64)
-        if x.ndim not in (1, 2):
-            raise SignalError(f"samples have shape {x.shape}: give (n,) or (channels, n)")
-        n = x.shape[-1]
-        if n == 0:
-            nothing = np.empty((0, *x.shape[:-1], self.spec.window_samples), np.float32)
-            return WindowBatch(nothing, nothing, np.empty(0, np.int64), np.empty(0), block.segment)
-        _check(block.first_index, x)
-        block = bridged(self._last, block, self.spec.bridge_s)
-        x = np.asarray(block.values, dtype=np.float64)
-        resampler = self._admit(block, x)
+        x = self._received(block)
+        if x.shape[-1] == 0:
+            return self._windows(np.empty((2, *x.shape), np.float32))
+        resampler = self._resampler
+        assert resampler is not None
         pieces = []
         for i in range(0, x.shape[-1], _STEP):
             resampled = resampler.push(x[..., i : i + _STEP])
@@ -116,7 +110,33 @@ class Preprocessor:
             piece[0] = self._normalizer.push(self._filter.push(resampled))
             piece[1] = resampled
             pieces.append(piece)
-        epochs = self._windower.push(pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1))
+        return self._windows(pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1))
+
+    def resampled(self, block: SampleBlock) -> NDArray[np.float64]:
+        """The first half of `push_batch` for a block of one channel: the samples at the rate of the specification.
+
+        `windows_together` does the second half, for several sensors at once; nothing else may be pushed in between.
+        Returns an array of shape (m,). Raises SignalError as `push_batch`.
+        """
+        x = self._received(block)
+        return x if self._resampler is None or x.shape[-1] == 0 else self._resampler.push(x)
+
+    def _received(self, block: SampleBlock) -> NDArray[np.float64]:
+        """The samples of a block with a short gap before it filled, after the checks of `push_batch`."""
+        x = np.asarray(block.values, dtype=np.float64)
+        if x.ndim not in (1, 2):
+            raise SignalError(f"samples have shape {x.shape}: give (n,) or (channels, n)")
+        if x.shape[-1] == 0:
+            return x
+        _check(block.first_index, x)
+        block = bridged(self._last, block, self.spec.bridge_s)
+        x = np.asarray(block.values, dtype=np.float64)
+        self._admit(block, x)
+        return x
+
+    def _windows(self, samples: NDArray[np.float32]) -> WindowBatch:
+        """The windows that normalized and resampled samples, shape (2, ..., m), complete."""
+        epochs = self._windower.push(samples)
         batch = WindowBatch(
             self._normalizer.finish(epochs.data[:, 0]),
             epochs.data[:, 1],
@@ -128,7 +148,7 @@ class Preprocessor:
             array.setflags(write=False)
         return batch
 
-    def _admit(self, block: SampleBlock, x: NDArray[np.float64]) -> Resampler:
+    def _admit(self, block: SampleBlock, x: NDArray[np.float64]) -> None:
         """Restart where a block does not continue the block before."""
         resampler = self._resampler if self._segment == block.segment else None
         if resampler is not None and x.shape[:-1] != self._channels:
@@ -149,7 +169,6 @@ class Preprocessor:
                 self._normalizer.reset(block.baseline)
             self._restart(block.first_index)
         self._last = last_sample(block)
-        return resampler
 
     def _restart(self, first_index: int) -> None:
         self._origin = first_index
@@ -173,6 +192,35 @@ class Preprocessor:
         origin_s = float(self._origin / self._rate_hz)
         counts = (starts + self.spec.window_samples).astype(np.float64)
         return origin_s + counts * float(rate.denominator) / float(rate.numerator)
+
+
+def windows_together(
+    preprocessors: Sequence[Preprocessor], resampled: Sequence[NDArray[np.float64]]
+) -> list[WindowBatch]:
+    """Filter, normalize and divide into windows the samples of several sensors, as arrays of [sensors x samples].
+
+    The windows have the same bits as by `Preprocessor.push_batch` for each sensor.
+
+    Args:
+        preprocessors: k different ones.
+        resampled: what `Preprocessor.resampled` of each has returned, shapes (m,).
+
+    Returns:
+        The windows of each sensor, in the order of the preprocessors.
+    """
+    found: dict[int, WindowBatch] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
+    for k, (preprocessor, samples) in enumerate(zip(preprocessors, resampled, strict=True)):
+        groups.setdefault((id(preprocessor.spec), len(samples)), []).append(k)
+    for members in groups.values():
+        rows = np.stack([resampled[k] for k in members])
+        pieces = np.empty((2, *rows.shape), np.float32)
+        filtered = filter_together([preprocessors[k]._filter for k in members], rows)
+        pieces[0] = normalize_together([preprocessors[k]._normalizer for k in members], filtered)
+        pieces[1] = rows
+        for row, k in enumerate(members):
+            found[k] = preprocessors[k]._windows(pieces[:, row])
+    return [found[k] for k in range(len(preprocessors))]
 
 
 def _check(first_index: int, x: NDArray[np.float64]) -> None:

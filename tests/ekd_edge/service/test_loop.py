@@ -127,7 +127,7 @@ def test_fault_of_any_type_ends_one_port_with_its_name(model: ModelFile, fault: 
         PtyDevice(person(30), sound),
         Run(model, [str(broken), str(sound)], reconnect=False) as run,
     ):
-        run.sessions[0].pipeline.push = defect  # type: ignore[method-assign]
+        run.sessions[0].pipeline.hold = defect  # type: ignore[method-assign]
         with pytest.raises(PortError, match="sound went away"):
             run.loop(lambda: False)
     start, end = f"{broken} ended by a defect of ekd ({type(fault).__name__}: ", "; the other ports continue"
