@@ -29,7 +29,7 @@ _MANY_ROWS: Final = 20
 """From this number of rows on, numpy operations over the rows take less time than a Python loop for each row."""
 
 _LONG: Final = 2**12
-"""Samples in one call from which scipy may serve."""
+"""Samples of a row from which scipy may serve: a live sensor, or many of them together, must not import it."""
 
 _SAMPLES_BEFORE_IMPORT: Final = 2**22
 """Samples in long calls after which scipy is imported. Their computation takes as long as the import."""
@@ -200,7 +200,7 @@ def _filter_by_scipy(
 def _lfilter_for(rows: NDArray[np.float64]) -> Callable[..., Any] | None:
     """scipy.signal.lfilter where it gives the bits of this module and saves time, else None."""
     global _long_samples
-    if rows.size < _LONG:
+    if rows.shape[-1] < _LONG:
         return None
     if "scipy.signal" not in sys.modules:
         _long_samples += rows.size
