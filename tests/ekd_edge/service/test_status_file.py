@@ -102,6 +102,11 @@ def until_written(folder: Path) -> None:
         time.sleep(0.01)
 
 
+def test_reduced_quality_of_a_window_with_a_label_is_no_problem() -> None:
+    last = {"labels": {"a": "low"}, "quality": 0.98, "reason": "samples were lost: 2 % ...", "latency_ms": 1}
+    assert find_problems({"updated": 0.0, **status(port(last=last), port())}, 0.0) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -111,7 +116,7 @@ def until_written(folder: Path) -> None:
             "recording fails: No space",
         ),
         ({"recording": {"file": "r", "recorded": 1, "lost": 7, "failing": None}}, "7 samples could not be recorded"),
-        ({"last": {"labels": {}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
+        ({"last": {"labels": {"a": None}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
         ({"input": model_input(problem="12.0% of the last hour's input is outside")}, "USB0: 12.0% of the last hour"),
     ],
 )
