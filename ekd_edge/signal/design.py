@@ -16,7 +16,7 @@ from firmware_bridge.dependencies import require_packages
 
 __all__ = ["BRIDGE_S", "Section", "bandpass_sos", "eeg_spec", "gsr_spec", "lowpass_sos"]
 
-BRIDGE_S: Final = 0.25
+BRIDGE_S: Final = 0.5
 """The longest gap in seconds that is interpolated by default; `benchmarks/bench_lossy.py` compares lengths."""
 
 Section = tuple[float, float, float, float, float, float]
