@@ -102,9 +102,12 @@ def until_written(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def test_reduced_quality_of_a_window_with_a_label_is_no_problem() -> None:
-    last = {"labels": {"a": "low"}, "quality": 0.98, "reason": "samples were lost: 2 % ...", "latency_ms": 1}
-    assert find_problems({"updated": 0.0, **status(port(last=last), port())}, 0.0) == []
+def test_reduced_quality_of_a_window_with_a_label_is_no_problem(folder: Path) -> None:
+    last = {"labels": {"a": "low"}, "quality": 0.98, "reason": "samples were lost", "latency_ms": 1}
+    with StatusFile(folder, lambda: status(port(last=last)), print):
+        until_written(folder)
+        (found,) = read_statuses(folder)
+        assert find_problems(found, time.time()) == []
 
 
 @pytest.mark.parametrize(
