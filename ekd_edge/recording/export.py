@@ -1,159 +1,166 @@
-"""The contents of recordings as CSV, EDF+ and JSON lines."""
+"""The contents of recordings as CSV, EDF+ and JSON lines, in constant memory."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import FormatError, PortError
-from ekd_edge.recording.format import Mark, PredictionLine
+from ekd_edge.atomic_files import pending_file
+from ekd_edge.errors import ConfigError, PortError
+from ekd_edge.recording.contents import Contents, placed
+from ekd_edge.recording.edf import EdfFile, annotations
+from ekd_edge.recording.files import SUFFIX
+from ekd_edge.recording.format import PredictionLine
+from ekd_edge.recording.metadata import LAST_SECOND
 from ekd_edge.recording.reader import Reader
-from ekd_edge.recording.replay import find_recordings, read_recordings
-from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.recording.replay import read_recordings
+from ekd_edge.signal.blocks import SampleBlock, TimeAnchor
 
-__all__ = ["Contents", "Stretch", "read_contents", "write_csv", "write_edf", "write_predictions"]
+__all__ = ["check_outputs", "edf_names", "write_csv", "write_edf", "write_predictions"]
 
-_MAX_ANNOTATION = 80
-
-
-@dataclass
-class Stretch:
-    """Samples without a gap, in microsiemens, from first_index on.
-
-    annotations: (seconds since the start of the stretch, text).
-    """
-
-    segment: int
-    rate_hz: Fraction
-    first_index: int
-    parts: list[NDArray[np.float64]] = field(default_factory=list)
-    annotations: list[tuple[float, str]] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        """Samples."""
-        return sum(map(len, self.parts))
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """All samples, shape (length,)."""
-        return np.concatenate(self.parts)
+_ROWS = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """Everything in a recording, or in a folder of them.
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise ConfigError where a file that is to be written is an input, another output, or has the name of one."""
+    for number, path in enumerate(outputs):
+        if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for names that are too long
+            raise ConfigError(f"{path} is a folder: name a file in it")
+        if not os.path.isdir(path.parent):  # noqa: PTH112
+            raise ConfigError(f"cannot write {path}: the folder does not exist: make it, or choose another one")
+        if path.suffix == SUFFIX or any(_same(path, file) for file in inputs):
+            raise ConfigError(f"{path} is a recording, which is never overwritten: choose another file")
+        if any(path.name == other.name and _same(path.parent, other.parent) for other in outputs[:number]):
+            raise ConfigError(f"{path} is named twice: choose another file")
 
-    head: of the latest recording. damaged: frames that could not be read. predictions: JSON lines, in order.
-    """
 
-    head: Mapping[str, Any]
-    damaged: int
-    stretches: Sequence[Stretch]
-    marks: Sequence[Mark]
-    predictions: Sequence[str]
+def write_predictions(path: Path, files: Sequence[Path]) -> None:
+    """Write the predictions, one JSON object a line. Raises PortError where a file cannot be read or written."""
+
+    def write(out: BinaryIO) -> None:
+        for item in read_recordings(list(files), Reader()):
+            if isinstance(item, PredictionLine):
+                out.write(f"{item.text}\n".encode("utf-8", "replace"))
+
+    _write(path, write)
 
 
-def read_contents(path: Path, *, keep_samples: bool = True) -> Contents:
-    """Read a recording, or a folder of them.
+def write_csv(path: Path, files: Sequence[Path], *, utc: bool) -> None:
+    """Write segment, index, time in s and uS of every sample.
 
     Args:
-        path: the recording or the folder.
-        keep_samples: False keeps only the number of samples in memory; their values are zero.
-
-    Returns:
-        The contents.
+        path: the file.
+        files: recordings.
+        utc: a fifth column has the wall-clock time in ISO 8601, empty where it is unknown.
 
     Raises:
-        PortError: nothing is at `path`, or it cannot be read.
-        FormatError: `path` is not a recording, or the folder has none.
+        PortError: a file cannot be read or written.
     """
-    if not path.exists():
-        raise PortError(f"{path} does not exist: name a recording, or a folder of them")
-    files = find_recordings(path)
-    if files is None:
-        raise FormatError(f"{path} is not a recording: name one that ekd-edge --record made")
-    reader = Reader()
-    stretches: list[Stretch] = []
-    marks: list[Mark] = []
-    predictions: list[str] = []
-    for item in read_recordings(files, reader):
-        if isinstance(item, SampleBlock):
-            _extend(stretches, item, keep_samples)
-            continue
-        if isinstance(item, PredictionLine):
-            predictions.append(item.text)
-            text = _annotation(item.text)
-        else:
-            marks.append(item)
-            text = item.text
-        if stretches:
-            last = stretches[-1]
-            last.annotations.append((float(last.length / last.rate_hz), text))
-    return Contents(reader.head, reader.damaged, stretches, marks, predictions)
+
+    def write(out: BinaryIO) -> None:
+        out.write(b"segment,index,time_s,gsr_us,utc\n" if utc else b"segment,index,time_s,gsr_us\n")
+        for item in read_recordings(list(files), Reader(texts=False)):
+            if isinstance(item, SampleBlock):
+                for start in range(0, len(item.values), _ROWS):
+                    out.write(_rows(item, start, utc).encode())
+
+    _write(path, write)
 
 
-def write_predictions(path: Path, contents: Contents) -> None:
-    """Write one JSON object a line. Raises PortError where the file cannot be written."""
-    with _named_faults():
-        path.write_text("".join(f"{line}\n" for line in contents.predictions))
+def edf_names(path: Path, count: int) -> list[Path]:
+    """The files of so many stretches: `path`, then `path` with -2, -3, ... after its stem."""
+    return [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for number in range(1, count + 1)]
 
 
-def write_csv(path: Path, stretches: Sequence[Stretch]) -> None:
-    """Write segment, index, time in s and uS of every sample. Raises PortError where the file cannot be written."""
-    with _named_faults(), path.open("w", encoding="utf-8") as file:
-        file.write("segment,index,time_s,gsr_us\n")
-        for stretch in stretches:
-            for i, value in enumerate(stretch.values.tolist(), start=stretch.first_index):
-                file.write(f"{stretch.segment},{i},{float(i / stretch.rate_hz):.6f},{value!r}\n")
+def write_edf(path: Path, files: Sequence[Path], contents: Contents) -> Iterator[tuple[Path, EdfFile]]:
+    """Write one EDF+ file for each stretch, with predictions and marks as annotations.
 
+    Args:
+        path: of the first file, see `edf_names`.
+        files: recordings.
+        contents: of these recordings.
 
-def write_edf(path: Path, stretches: Sequence[Stretch]) -> Iterator[Path]:
-    """Write one EDF+ file for each stretch: `path`, then `path` with -2, -3, ... after its stem.
+    Yields:
+        The path of each file when it is written, and its properties.
 
-    Yields the path of each file when it is written. Needs edfio. Raises PortError where a file cannot be written.
+    Raises:
+        PortError: a file cannot be read or written.
     """
-    from edfio import Edf, EdfAnnotation, EdfSignal
-
-    for number, stretch in enumerate(stretches, start=1):
-        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        values = stretch.values
-        low, high = float(values.min()), float(values.max())
-        bounds = (float(np.floor(low * 1000) / 1000), float(np.ceil(high * 1000 + 1) / 1000))
-        signal = EdfSignal(values, float(stretch.rate_hz), label="EDA", physical_dimension="uS", physical_range=bounds)
-        annotations = [EdfAnnotation(onset, None, text[:_MAX_ANNOTATION]) for onset, text in stretch.annotations]
-        with _named_faults():
-            Edf([signal], annotations=annotations).write(file)
-        yield file
+    sizes = annotations(files, len(contents.stretches))
+    blocks = groupby(placed(read_recordings(list(files), Reader(texts=False))), lambda each: each.stretch)
+    texts = (each for each in placed(read_recordings(list(files), Reader())) if each.stretch >= 0)
+    notes = groupby(texts, lambda each: each.stretch)
+    for target, stretch, size in zip(edf_names(path, len(contents.stretches)), contents.stretches, sizes, strict=True):
+        edf = EdfFile(stretch, size)
+        values = (each.item.values for each in next(blocks)[1] if isinstance(each.item, SampleBlock))
+        _write(target, partial(edf.write, values=values, notes=next(notes)[1]))
+        yield target, edf
 
 
-def _extend(stretches: list[Stretch], block: SampleBlock, keep_samples: bool) -> None:
-    last = stretches[-1] if stretches else None
-    if (
-        last is None
-        or (last.segment, last.rate_hz) != (block.segment, block.rate_hz)
-        or last.first_index + last.length != block.first_index
-    ):
-        last = Stretch(block.segment, block.rate_hz, block.first_index)
-        stretches.append(last)
-    last.parts.append(block.values if keep_samples else np.broadcast_to(0.0, block.values.shape))
+def _rows(block: SampleBlock, start: int, utc: bool) -> str:
+    """The rows of up to 16384 samples of a block."""
+    values = block.values[start : start + _ROWS]
+    first = block.first_index + start
+    indices = np.arange(first, first + len(values))
+    unique, place = np.unique(values, return_inverse=True)
+    texts = list(map(repr, unique.tolist()))
+    numerator, denominator = block.rate_hz.as_integer_ratio()
+    columns: list[Iterable[object]] = [
+        indices.tolist(),
+        (indices * float(denominator) / numerator).tolist(),
+        map(texts.__getitem__, place.tolist()),
+    ]
+    row = f"{block.segment},%d,%.6f,%s"
+    if utc and block.anchor is not None:
+        columns.append(_times(block.anchor, block.rate_hz, indices))
+        row += ",%sZ"
+    elif utc:
+        row += ","
+    return "".join(map(f"{row}\n".__mod__, zip(*columns, strict=True)))
 
 
-def _annotation(line: str) -> str:
-    """The labels of a prediction, in short."""
-    prediction = json.loads(line)
-    return ", ".join(f"{name} {target['label'] or 'withheld'}" for name, target in prediction["targets"].items())
+def _times(anchor: TimeAnchor, rate_hz: Fraction, indices: NDArray[np.int64]) -> list[str]:
+    """Wall-clock times of samples in ISO 8601 without zone, to the microsecond."""
+    numerator, denominator = rate_hz.as_integer_ratio()
+    seconds = anchor.utc_s + (indices - anchor.index) * float(denominator) / numerator
+    stamps = np.rint(np.clip(seconds, 0.0, LAST_SECOND) * 1e6).astype(np.int64).astype("datetime64[us]")
+    texts: list[str] = np.datetime_as_string(stamps, unit="us").tolist()
+    return texts
+
+
+def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file of the user only, as a whole or not at all; a device such as /dev/stdout is written directly."""
+
+    def private(out: BinaryIO) -> None:
+        os.fchmod(out.fileno(), 0o600)
+        write(out)
+
+    with _named_faults(path):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as out:
+                write(out)
+            return
+        with pending_file(path, private) as commit:
+            commit()
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager
-def _named_faults() -> Iterator[None]:
+def _named_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PortError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise PortError(f"cannot write {path}: {error.strerror}; free some space, or choose another file") from error

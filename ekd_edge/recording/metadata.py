@@ -15,15 +15,26 @@ from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
 from firmware_bridge.rates import MAX_RATE_HZ
 from firmware_bridge.units import Unit
 
-__all__ = ["MAX_INDEX", "Mark", "Source", "parse_head", "parse_mark", "parse_source", "source_of", "source_text"]
+__all__ = [
+    "LAST_SECOND",
+    "MAX_INDEX",
+    "Mark",
+    "Source",
+    "parse_head",
+    "parse_mark",
+    "parse_source",
+    "source_of",
+    "source_text",
+]
 
 MAX_INDEX: Final = 1 << 53
 """Upper limit of sample indices, which a float64 represents exactly."""
 
 _RATE = re.compile(r"[0-9]{1,18}(/[0-9]{1,18})?")
+_MIN_RATE_HZ: Final = Fraction(1, 1000)
 _MAX_SEGMENT: Final = 1 << 40
 _MAX_NUMBER: Final = 1e15
-_LAST_SECOND: Final = 253_402_300_799.0
+LAST_SECOND: Final = 253_402_300_799.0
 """Of the year 9999."""
 
 
@@ -97,7 +108,7 @@ def parse_mark(text: bytes) -> Mark | None:
     """A mark; None for an invalid text."""
     try:
         data = parse_object(text)
-        return Mark(_number(data["time"], 0.0, _LAST_SECOND), _text(data["text"]))
+        return Mark(_number(data["time"], 0.0, LAST_SECOND), _text(data["text"]))
     except (EkdError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
 
@@ -128,7 +139,7 @@ def _text(value: Any) -> str:
 
 def _rate(value: Any) -> Fraction:
     """A rate as `str` of a fraction writes it. Other spellings, such as 1e99999999, could take long to compute."""
-    if not _RATE.fullmatch(_text(value)) or not 0 < (rate := Fraction(value)) <= MAX_RATE_HZ:
+    if not _RATE.fullmatch(_text(value)) or not _MIN_RATE_HZ <= (rate := Fraction(value)) <= MAX_RATE_HZ:
         raise ValueError
     return rate
 
@@ -153,4 +164,4 @@ def _anchor(data: Mapping[str, Any]) -> TimeAnchor:
     index = data["index"]
     if type(index) is not int or abs(index) > MAX_INDEX:
         raise ValueError
-    return TimeAnchor(index, _number(data["utc_s"], 0.0, _LAST_SECOND))
+    return TimeAnchor(index, _number(data["utc_s"], 0.0, LAST_SECOND))

@@ -6,11 +6,11 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ekd_edge.errors import FormatError
+from ekd_edge.errors import FormatError, SignalError
 from ekd_edge.recording.format import VERSION, Mark, PredictionLine
 from ekd_edge.recording.frames import (
+    HEAD,
     KINDS,
     MARK,
     PREDICTION,
@@ -98,46 +98,40 @@ class Reader:
             if held:
                 yield from self._blocks(held)
                 held, expected = [], 0
-            if found.kind == PREDICTION:
-                yield PredictionLine(text.decode("utf-8", "replace"))
+            if found.kind == PREDICTION and (line := text.decode("utf-8", "replace")).isprintable():
+                yield PredictionLine(line)
             elif found.kind == MARK and (mark := parse_mark(text)) is not None:
                 yield mark
-            elif not (self._take_source if found.kind == SOURCE else self._take_head)(found.version, text):
+            elif not self._take_metadata(found, text):
                 self._frames.reject(payload)
         if held:
             yield from self._blocks(held)
 
     def _blocks(self, held: list[Readings]) -> Iterator[SampleBlock]:
         """Consecutive readings as a block; without the frames that are not in the range of their unit."""
-        assert self._source is not None
-        self._expected = held[-1].first_index + len(held[-1].values)
-        unit = self._source.unit or _MICROSIEMENS
-        readings = np.concatenate([each.values for each in held]).astype(np.float64)
-        if unit.in_range(readings).all():
-            yield self._block(readings, held[0].first_index)
-            return
-        good: list[Readings] = []
-        for each in held:
-            if unit.in_range(each.values.astype(np.float64)).all():
-                good.append(each)
-                continue
-            self._frames.reject(each.values.tobytes())
-            if good:
-                yield from self._blocks(good)
-                good = []
-        if good:
-            yield from self._blocks(good)
+        try:
+            yield self._block(held)
+        except SignalError:
+            good = []
+            for each in held:
+                try:
+                    good.append(self._block([each]))
+                except SignalError:
+                    self._frames.reject(each.values.tobytes())
+            yield from good
         self._expected = held[-1].first_index + len(held[-1].values)
 
-    def _block(self, readings: NDArray[np.float64], first_index: int) -> SampleBlock:
+    def _block(self, held: list[Readings]) -> SampleBlock:
+        """Consecutive readings as a block. Raises SignalError where one is not in the range of its unit."""
         assert self._source is not None
         source, unit = self._source, self._source.unit
-        values = readings if unit is None else unit.to_microsiemens(readings)
+        readings = np.concatenate([each.values for each in held]).astype(np.float64)
+        values = (unit or _MICROSIEMENS).to_microsiemens(readings)
         for array in (readings, values):
             array.flags.writeable = False
         kept = None if unit is None else readings
         return SampleBlock(
-            values, first_index, source.rate_hz, source.segment, kept, unit, source.lead_off, source.baseline,
+            values, held[0].first_index, source.rate_hz, source.segment, kept, unit, source.lead_off, source.baseline,
             source.anchor, source.fault,
         )  # fmt: skip
 
@@ -153,6 +147,11 @@ class Reader:
             return None
         text, self._parts, self._text = b"".join(self._parts), [], None
         return text
+
+    def _take_metadata(self, found: Text, text: bytes) -> bool:
+        if found.kind == SOURCE:
+            return self._take_source(found.version, text)
+        return found.kind == HEAD and self._take_head(found.version, text)
 
     def _take_head(self, version: int, text: bytes) -> bool:
         """Whether the text is a valid head. version: of its frame. Raises FormatError for a later format."""

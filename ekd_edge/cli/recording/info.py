@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from ekd_edge.recording.export import read_contents
+from ekd_edge.formatting import printable
+from ekd_edge.recording.contents import iso_utc, read_contents, recordings_at
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print stretches of samples, counts and marks."""
-    contents = read_contents(options.path, keep_samples=False)
+    contents = read_contents(recordings_at(options.path))
     stretches = contents.stretches
     about = {
         **{key: contents.head.get(key) for key in ("started", "port", "model")},
@@ -26,22 +27,27 @@ def run(options: argparse.Namespace) -> None:
                 "segment": stretch.segment,
                 "rate_hz": float(stretch.rate_hz),
                 "first_index": stretch.first_index,
-                "seconds": round(float(stretch.length / stretch.rate_hz), 3),
+                "seconds": round(stretch.seconds, 3),
+                "utc": None if stretch.start_utc_s is None else iso_utc(stretch.start_utc_s),
             }
             for stretch in stretches
         ],
         "samples": sum(stretch.length for stretch in stretches),
-        "predictions": len(contents.predictions),
+        "predictions": contents.predictions,
         "damaged_frames": contents.damaged,
         "marks": [{"time": mark.time_s, "text": mark.text} for mark in contents.marks],
     }
     if options.json:
         print(json.dumps(about))
         return
-    print(f"from {about['started']} at {about['port']}, model {about['model']}")
-    print(f"{about['samples']} samples, {about['predictions']} predictions, {contents.damaged} damaged frames")
+    started, port, model = (printable(str(about[key])) for key in ("started", "port", "model"))
+    print(f"from {started} at {port}, model {model}")
+    print(f"{about['samples']} samples, {contents.predictions} predictions, {contents.damaged} damaged frames")
     for stretch in stretches:
-        seconds, rate_hz = float(stretch.length / stretch.rate_hz), float(stretch.rate_hz)
-        print(f"  segment {stretch.segment} from sample {stretch.first_index}: {seconds:.1f} s at {rate_hz:g} Hz")
+        begin = "" if stretch.start_utc_s is None else f", from {iso_utc(stretch.start_utc_s)}"
+        print(
+            f"  segment {stretch.segment} from sample {stretch.first_index}: {stretch.seconds:.1f} s at "
+            f"{float(stretch.rate_hz):g} Hz{begin}"
+        )
     for mark in contents.marks:
-        print(f"  {mark.text}")
+        print(f"  {printable(mark.text)}")
