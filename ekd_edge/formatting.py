@@ -1,11 +1,11 @@
-"""Formats of figures (percentages, differences, intervals) and of foreign texts, the same in every command."""
+"""Formats of figures (percentages, differences, intervals), the same in every command."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ekd_edge.metrics import Difference
 
-__all__ = ["change", "interval", "origin", "percent", "points", "printable"]
+__all__ = ["change", "interval", "origin", "percent", "points"]
 
 
 def percent(share: float) -> str:
@@ -34,10 +34,3 @@ def change(difference: "Difference") -> str:
 def origin(synthetic: bool) -> str:
     """The mark behind a figure that was measured on synthetic data; empty for recorded people."""
     return " [synthetic data]" if synthetic else ""
-
-
-def printable(text: str) -> str:
-    """A text of a device or a file with its control characters escaped, so that no terminal acts on them."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -47,7 +47,7 @@ _OPTIONAL = {
     "ai_edge_quantizer": ("ai-edge-quantizer", "export"),
     "torchao": ("torchao", "export"),
     "ai_edge_litert": ("ai-edge-litert", "export"),
-    "edfio": ("edfio", "edf"),
+    "edfio": ("edfio", "train"),
     "packaging": ("packaging", "bundle"),
     "pip": ("pip", "bundle"),
     "onnx": ("onnx", "onnx"),

@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
-from ekd_edge.formatting import percent, printable
+from ekd_edge.formatting import percent
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.sinks.sink_group import SinkGroup
+from firmware_bridge.printable import printable
 
 __all__ = ["banner", "clipped_input", "closing_line", "notify"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ekd_edge.errors import FormatError, PortError
-from ekd_edge.formatting import printable
 from ekd_edge.recording.format import Mark, PredictionLine
 from ekd_edge.recording.metadata import LAST_SECOND
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
+from firmware_bridge.printable import printable
 
 __all__ = ["Contents", "Placed", "Stretch", "annotation_of", "iso_utc", "placed", "read_contents", "recordings_at"]
 

@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ekd_edge.errors import EkdError
-from ekd_edge.formatting import printable
 from ekd_edge.model.strict_json import parse_object
 from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
+from firmware_bridge.printable import printable
 from firmware_bridge.rates import MAX_RATE_HZ
 from firmware_bridge.units import Unit
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ekd_edge.errors import EkdError, PortError
-from ekd_edge.formatting import printable
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.files import FileName, OpenFile, file_name, folder_lock, in_order, make_folder
 from ekd_edge.recording.format import Encoder, Mark
 from ekd_edge.recording.retention import Retention, make_room
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.sinks.jsonl import to_line
+from firmware_bridge.printable import printable
 
 __all__ = ["Recorder"]
 

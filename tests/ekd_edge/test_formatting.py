@@ -1,4 +1,4 @@
-from ekd_edge.formatting import change, interval, origin, percent, points, printable
+from ekd_edge.formatting import change, interval, origin, percent, points
 from ekd_edge.metrics import Difference
 
 
@@ -11,9 +11,3 @@ def test_figures_read_the_same_everywhere() -> None:
     assert change(Difference(0.0024, None, None, 1)) == "+0.24 points (one subject: no interval)"
     assert origin(True) == " [synthetic data]"
     assert origin(False) == ""
-
-
-def test_foreign_text_is_printed_without_control_characters() -> None:
-    assert printable("anna µS") == "anna µS"
-    assert printable("a\x1b[2J\nb\u202e") == "a\\x1b[2J\\nb\\u202e"
-    assert printable("\udcff") == "\\udcff"

@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from ekd_edge.formatting import printable
 from ekd_edge.recording.contents import iso_utc, read_contents, recordings_at
+from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "run"]
 

@@ -368,7 +368,7 @@ def test_data_command_lists_subjects_and_writes_recordings(
 @pytest.mark.parametrize(
     ("missing", "named", "extra"),
     [
-        (("edfio",), "edfio, which is", "edf"),
+        (("edfio",), "edfio, which is", "train"),
         (("defusedxml",), "defusedxml, which is", "train"),
         (("edfio", "defusedxml"), "defusedxml and edfio, which are", "train"),
     ],
