@@ -1,6 +1,6 @@
 """The prediction of a student for one window of skin conductance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ekd_edge.signal.quality import Quality
@@ -35,3 +35,13 @@ class Prediction:
     def withheld(self) -> bool:
         """Whether the labels are withheld because of the signal quality."""
         return not self.quality.acceptable
+
+    def label_probability(self, target: str, labels: Sequence[str]) -> float:
+        """The probability of the target's own label, which hysteresis can keep although another is more probable.
+
+        labels: all of the target, in the order of the manifest. Raises ValueError where the label is withheld.
+        """
+        label = self.labels[target]
+        if label is None:
+            raise ValueError(f"the label of {target} is withheld")
+        return self.probabilities[target][labels.index(label)]

@@ -28,10 +28,11 @@ from ekd_edge.service.session import SensorSession
 from ekd_edge.service.status_file import StatusFile, status_folder
 from ekd_edge.service.worker import Worker
 from ekd_edge.sinks.jsonl import JsonLinesSink
+from ekd_edge.sinks.plain_text import TextSink
 from ekd_edge.sinks.queued import QueuedSink
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
-from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine
+from ekd_edge.sinks.terminal import LiveView, WaitingLine
 from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
@@ -164,10 +165,12 @@ def _recorder(
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     needed_s, synthetic = manifest.signal.settle_s + manifest.signal.window_s, manifest.training.synthetic
-    redrawable = os.environ.get("TERM", "dumb") != "dumb" and len(options.port) == 1
+    labels = {target.name: target.labels for target in manifest.targets}
+    redrawable = os.environ.get("TERM", "dumb") != "dumb"
     if not options.json and redrawable and sys.stdout.isatty():
-        return [LiveLineSink(sys.stdout, needed_s, synthetic=synthetic)]
-    sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, synthetic)]
-    if redrawable and sys.stderr.isatty():
+        sources = options.port if len(options.port) > 1 else [None]
+        return [LiveView(sys.stdout, needed_s, labels, sources, synthetic)]
+    sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)]
+    if redrawable and len(options.port) == 1 and sys.stderr.isatty():
         sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks

@@ -42,8 +42,8 @@ from ekd_edge.recording.replay import choose_smoothing, open_recording
 from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.jsonl import JsonLinesSink
+from ekd_edge.sinks.plain_text import TextSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
-from ekd_edge.sinks.terminal import TextSink
 from ekd_edge.sources.sensor import SensorFileReplay
 from firmware_bridge.cli.arguments import count, not_negative, positive, share, size_bytes
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
@@ -205,7 +205,8 @@ def _allow_files(more: int) -> None:
 def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
     manifest = model_file.manifest
     synthetic = manifest.training.synthetic
-    sink = JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, synthetic)
+    labels = {target.name: target.labels for target in manifest.targets}
+    sink = JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)
     path = Path(options.replay.url)
     with open_recording(path, sensor_options(options, options.replay)) as source:
         smoothing = choose_smoothing(source, options.smooth, options.hysteresis)

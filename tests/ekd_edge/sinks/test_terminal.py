@@ -1,172 +1,268 @@
-import io
-from dataclasses import replace
-from fractions import Fraction
+"""The view on a real pseudo-terminal, whose screen is a model that wraps lines, scrolls and changes its size."""
 
-import numpy as np
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ekd_edge.prediction import Prediction
-from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.quality import Quality
-from ekd_edge.sinks.terminal import LiveLineSink, TextSink, WaitingLine, bar, clock, plain_line, sparkline
+from ekd_edge.sinks.screen import same_terminal, terminal_size
+from ekd_edge.sinks.terminal import REDRAW_S, LiveView, WaitingLine
+from tests.ekd_edge.sinks.conftest import BAD, GOOD, LABELS, Clock, block
+from tests.helpers.screen import Terminal, set_size
 
-GOOD = Prediction(
-    first_index=256,
-    time_s=754.0,
-    segment=0,
-    probabilities={"arousal": (0.25, 0.75), "valence": (0.6, 0.4)},
-    labels={"arousal": "high", "valence": "low"},
-    quality=Quality(1.0),
-    latency_ms=0.913,
-)
-BAD = replace(GOOD, labels={"arousal": None, "valence": None}, quality=Quality(0.0, "electrodes off or dry"))
+PORTS = [f"/dev/ttyUSB{number}" for number in range(5)]
+SIZES = st.tuples(st.integers(20, 150), st.integers(8, 40))
+FIXTURES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 
 
-class Terminal(io.StringIO):
-    encoding = "utf-8"  # type: ignore[assignment]
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    with Terminal(columns=100, lines=24) as made:
+        made.stream.write("ekd-edge: reading a sensor\n")
+        made.stream.flush()
+        yield made
 
 
-def block(seconds: float, first_s: float = 0.0, level: float = 4.83) -> SampleBlock:
-    values = np.full(int(seconds * 16), level)
-    return SampleBlock(values, int(first_s * 16), Fraction(16))
+def view_of(terminal: Terminal, ports: list[str] | None = None, synthetic: bool = False) -> LiveView:
+    return LiveView(terminal.stream, 6.0, LABELS, ports or [None], synthetic)
 
 
-def shown(line: LiveLineSink, width: int = 200) -> str:
-    return "".join(text for text, _ in line.line(width))
+def feed(view: LiveView, ports: list[str] | None = None, prediction: Prediction | None = GOOD) -> None:
+    """40 s of signal and a prediction for each sensor."""
+    for port in ports or [None]:
+        for second in range(0, 40, 4):
+            view.observe(block(4, first_s=second, level=5 + second / 10), port)
+        if prediction is not None:
+            view.write(replace(prediction, source=port))
+    view.flush()
 
 
-@given(st.floats(0, 1), st.integers(1, 40), st.booleans())
-def test_bar_has_its_width_for_any_fraction(fraction: float, width: int, unicode: bool) -> None:
-    assert len(bar(fraction, width, unicode)) == width
+def test_one_sensor_is_one_line_below_the_earlier_output(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal)
+    view.observe(block(2))
+    view.flush()
+    assert terminal.show()[0] == "ekd-edge: reading a sensor"
+    assert "waiting for the first window: 2 of 6 s" in terminal.show()[1]
+    time.wait()
+    view.observe(block(4, first_s=2))
+    view.write(GOOD)
+    view.flush()
+    shown = terminal.show()
+    assert len(shown) == 2
+    assert "arousal ███████▌·· high  75%" in shown[1]
+    view.close()
+    terminal.stream.write("the end\n")
+    terminal.stream.flush()
+    assert terminal.show() == [*shown, "the end"]
 
 
-def test_bar_is_empty_at_zero_and_full_at_one() -> None:
-    assert bar(0.0, 4) == "····"
-    assert bar(1.0, 4) == "████"
-    assert bar(0.5, 4, unicode=False) == "##.."
+def test_line_is_drawn_at_most_four_times_a_second_and_only_if_it_changed(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal)
+    for number in range(100):
+        view.observe(block(1 / 16, first_s=number / 16))
+        view.flush()
+    terminal.show()
+    assert terminal.screen.styles < 10
+    written = terminal.written
+    feed(view)
+    terminal.show()
+    assert terminal.written > written
+    written = terminal.written
+    for _ in range(10):
+        time.wait(0.3)
+        view.write(GOOD)
+        view.flush()
+    terminal.show()
+    assert terminal.written == written
 
 
-@given(st.lists(st.floats(0, 60), max_size=50))
-def test_sparkline_has_one_character_a_value(values: list[float]) -> None:
-    assert len(sparkline(values)) == len(values)
+def test_prediction_is_shown_although_the_samples_before_it_were_just_drawn(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal)
+    view.observe(block(40))
+    view.flush()
+    view.write(GOOD)
+    view.flush()
+    assert "high  75%" in terminal.show()[1]
+    time.wait(REDRAW_S / 2)
+    view.write(replace(GOOD, time_s=755.0))
+    view.flush()
+    assert "0:12:34" in terminal.show()[1]
+    time.wait(REDRAW_S)
+    view.observe(block(1, first_s=40))
+    view.flush()
+    assert "0:12:35" in terminal.show()[1]
 
 
-def test_sparkline_does_not_magnify_noise() -> None:
-    assert len(set(sparkline([5.0, 5.001, 4.999]))) <= 2
-    assert sparkline([1.0, 2.0]) == "▁█"
+@FIXTURES
+@given(sizes=st.lists(SIZES, max_size=6))
+def test_line_leaves_nothing_behind_when_the_terminal_is_resized(sizes: list[tuple[int, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch, Terminal(120, 24) as terminal:
+        time = Clock()
+        patch.setattr("ekd_edge.sinks.terminal.monotonic", time)
+        terminal.stream.write("ekd-edge: reading a sensor\n")
+        view = view_of(terminal)
+        feed(view)
+        terminal.show()
+        for number, size in enumerate(sizes):
+            terminal.resize(*size)
+            time.wait()
+            view.write(replace(GOOD, time_s=800.0 + number))
+            view.flush()
+            terminal.show()
+            banner, line = terminal.screen.everything
+            assert banner == "ekd-edge: reading a sensor"
+            assert line.startswith("  8.60 µS")
+            assert len(line) < size[0]
 
 
-def test_clock_reads_hours_minutes_seconds() -> None:
-    assert clock(754.9) == "0:12:34"
-    assert clock(36 * 3600) == "36:00:00"
+@pytest.mark.parametrize("columns", [99, 60, 40, 25])
+def test_line_leaves_nothing_behind_on_a_terminal_that_cuts_its_lines(time: Clock, columns: int) -> None:
+    with Terminal(100, 24, reflow=False) as terminal:
+        view = view_of(terminal)
+        feed(view)
+        terminal.show()
+        terminal.resize(columns, 24)
+        time.wait()
+        feed(view)
+        assert len(terminal.show()) == 1
 
 
-def test_plain_line_names_each_target_and_why_it_is_withheld() -> None:
-    assert plain_line(GOOD) == "0:12:34  arousal high 75%  valence low 60%  signal 100%"
-    assert plain_line(BAD) == "0:12:34  arousal -  valence -  signal 0%  withheld: electrodes off or dry"
+def test_message_is_printed_above_the_line(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal)
+    view.interrupt("ekd-edge: before the first line")
+    feed(view)
+    line = terminal.show()[-1]
+    view.interrupt("ekd-edge: /dev/ttyUSB0 was unplugged" + "; waiting for it" * 10)
+    view.interrupt("ekd-edge: an\x1b[2Jother")
+    terminal.show()
+    assert terminal.screen.everything == [
+        "ekd-edge: reading a sensor",
+        "ekd-edge: before the first line",
+        "ekd-edge: /dev/ttyUSB0 was unplugged" + "; waiting for it" * 10,
+        "ekd-edge: an?[2Jother",
+        line,
+    ]
 
 
-def test_text_lines_are_one_line_a_prediction() -> None:
-    stream = io.StringIO()
-    sink = TextSink(stream)
-    sink.observe(block(1))
-    sink.write(GOOD)
-    sink.write(BAD)
-    sink.close()
-    assert stream.getvalue().splitlines() == [plain_line(GOOD), plain_line(BAD)]
+def test_message_replaces_a_line_that_the_terminal_has_wrapped(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal)
+    feed(view)
+    terminal.show()
+    terminal.resize(30, 24)
+    view.interrupt("ekd-edge: a message")
+    assert terminal.show() == ["ekd-edge: reading a sensor", "ekd-edge: a message"]
+    time.wait()
+    feed(view)
+    assert len(terminal.show()) == 3
 
 
-def test_live_line_counts_up_to_the_first_window_then_shows_it() -> None:
-    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
-    line.observe(block(2))
-    assert "4.83 µS" in shown(line)
-    assert "waiting for the first window: 2 of 6 s" in shown(line)
-    line.observe(block(4, first_s=2))
-    line.write(GOOD)
-    for part in ("arousal", "high  75%", "valence", "low  60%", "signal 100%", "0:12:34", "0.9 ms"):
-        assert part in shown(line)
+def test_several_sensors_are_a_table_on_the_other_screen(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal, PORTS)
+    feed(view, PORTS)
+    shown = terminal.show()
+    assert [row.split()[0] for row in shown] == PORTS
+    view.close()
+    assert terminal.show() == ["ekd-edge: reading a sensor", *shown]
 
 
-def test_live_line_counts_again_after_a_gap() -> None:
-    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
-    line.observe(block(6))
-    line.write(GOOD)
-    line.observe(block(1, first_s=100))
-    assert "waiting for a window after the gap: 1 of 6 s" in shown(line)
+@FIXTURES
+@given(sizes=st.lists(st.tuples(st.integers(1, 150), st.integers(1, 30)), max_size=6), messages=st.integers(0, 4))
+def test_table_leaves_nothing_behind_when_the_terminal_is_resized(sizes: list[tuple[int, int]], messages: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, Terminal(150, 24) as terminal:
+        time = Clock()
+        patch.setattr("ekd_edge.sinks.terminal.monotonic", time)
+        view = view_of(terminal, PORTS)
+        feed(view, PORTS)
+        terminal.show()
+        for number in range(messages):
+            view.interrupt(f"ekd-edge: message {number} of some length, about a sensor that was unplugged")
+            terminal.show()
+        for number, size in enumerate(sizes):
+            terminal.resize(*size)
+            time.wait()
+            view.write(replace(BAD, source=PORTS[number % 5], time_s=800.0 + number))
+            view.flush()
+            shown = terminal.show()
+            with Terminal(*size) as fresh:
+                other = view_of(fresh, PORTS)
+                other._sensors, other._messages = view._sensors, view._messages
+                other.flush()
+                assert shown == fresh.show()
 
 
-def test_live_line_shows_why_labels_are_withheld() -> None:
-    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
-    line.observe(block(6))
-    line.write(BAD)
-    assert "arousal -" in shown(line)
-    assert "withheld: electrodes off or dry" in shown(line)
+def test_messages_are_shown_below_the_table_and_stay_after_the_end(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal, PORTS, synthetic=True)
+    feed(view, PORTS)
+    view.interrupt("ekd-edge: /dev/ttyUSB0 was unplugged")
+    shown = terminal.show()
+    assert shown[-3:] == ["[synthetic data]", "", "ekd-edge: /dev/ttyUSB0 was unplugged"]
+    terminal.resize(100, 6)
+    time.wait()
+    feed(view, PORTS)
+    shown = terminal.show()
+    assert [row[:12] for row in shown] == [*PORTS[:3], "2 more [synt", "", "ekd-edge: /d"]
+    view.close()
+    assert terminal.show()[-1] == "[synthetic data]"
+    assert terminal.screen.everything[:2] == ["ekd-edge: reading a sensor", "ekd-edge: /dev/ttyUSB0 was unplugged"]
 
 
-@given(st.integers(1, 250), st.sampled_from([GOOD, BAD, None]))
-def test_live_line_never_exceeds_the_terminal(width: int, prediction: Prediction | None) -> None:
-    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
-    for second in range(0, 400, 4):
-        line.observe(block(4, first_s=second, level=5 + second / 100))
-    if prediction is not None:
-        line.write(prediction)
-    assert len(shown(line, width)) <= width
+def test_view_without_samples_prints_only_its_messages(terminal: Terminal, time: Clock) -> None:
+    view = view_of(terminal, PORTS)
+    view.close()
+    assert terminal.show() == ["ekd-edge: reading a sensor"]
+    view = view_of(terminal)
+    view.close()
+    assert terminal.show() == ["ekd-edge: reading a sensor"]
 
 
-def test_live_line_shows_the_course_of_the_signal_where_there_is_room() -> None:
-    line = LiveLineSink(Terminal(), needed_s=6.0, color=False)
-    for second in range(0, 40, 4):
-        line.observe(block(4, first_s=second, level=5 + second / 10))
-    line.write(GOOD)
-    assert "▁" in shown(line, 160)
-    assert "▁" not in shown(line, 60)
-
-
-def test_live_line_falls_back_to_ascii() -> None:
-    class Old(io.StringIO):
-        encoding = "ascii"  # type: ignore[assignment]
-
-    stream = Old()
-    line = LiveLineSink(stream, needed_s=6.0, color=True)
-    line.observe(block(8))
-    line.write(GOOD)
-    line.close()
-    stream.getvalue().encode("ascii")
-    assert "uS" in stream.getvalue()
-
-
-def test_live_line_redraws_in_place_and_ends_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
-    stream = Terminal()
-    line = LiveLineSink(stream, needed_s=6.0, color=False)
-    line.observe(block(6))
-    line.write(GOOD)
-    line.close()
-    assert stream.getvalue().startswith("\r")
-    assert stream.getvalue().endswith("\x1b[K\n")
-    assert stream.getvalue().count("\n") == 1
-
-
-def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_view_without_color_writes_no_styles(terminal: Terminal, time: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    stream = Terminal()
-    line = LiveLineSink(stream, needed_s=6.0)
-    line.observe(block(6))
-    line.write(GOOD)
-    assert "\x1b[1m" not in stream.getvalue()
+    view = view_of(terminal, PORTS)
+    feed(view, PORTS)
+    terminal.show()
+    assert terminal.screen.styles == 0
 
 
-def test_waiting_line_is_erased_at_the_first_prediction() -> None:
-    stream = Terminal()
-    waiting = WaitingLine(stream, needed_s=34.0)
+def test_view_falls_back_to_ascii(time: Clock) -> None:
+    with Terminal(120, 24, encoding="ascii") as terminal:
+        view = view_of(terminal, PORTS)
+        feed(view, PORTS)
+        shown = terminal.show()
+        assert "8.60 uS" in shown[0]
+        assert "########.. high  75%" in shown[0]
+        view.close()
+
+
+def test_waiting_line_is_erased_at_the_first_prediction(terminal: Terminal, time: Clock) -> None:
+    waiting = WaitingLine(terminal.stream, needed_s=34.0)
     waiting.observe(block(12))
-    assert "waiting for the first window: 12 of 34 s" in stream.getvalue()
+    waiting.flush()
+    assert terminal.show()[1:] == ["waiting for the first window: 12 of 34 s"]
+    terminal.resize(20, 24)
+    waiting.interrupt("ekd-edge: a message")
     waiting.write(GOOD)
-    assert stream.getvalue().endswith("\r\x1b[K")
-    length = len(stream.getvalue())
-    waiting.observe(block(1, first_s=12))
-    waiting.write(GOOD)
+    waiting.flush()
+    waiting.interrupt("ekd-edge: another")
     waiting.close()
-    assert len(stream.getvalue()) == length
+    terminal.show()
+    assert terminal.screen.everything[1:] == ["ekd-edge: a message", "ekd-edge: another"]
+
+
+def test_terminal_size_is_that_of_the_stream(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "33")
+    monkeypatch.setenv("LINES", "11")
+    assert terminal_size(terminal.stream) == (100, 24)
+    set_size(terminal.slave, 0, 0)
+    assert terminal_size(terminal.stream) == (33, 11)
+    assert terminal_size(io.StringIO()) == (33, 11)
+
+
+def test_same_terminal_is_known_by_its_name(terminal: Terminal) -> None:
+    assert same_terminal(terminal.stream, terminal.stream)
+    assert not same_terminal(terminal.stream, io.StringIO())
+    with Terminal() as other:
+        assert not same_terminal(terminal.stream, other.stream)
