@@ -168,7 +168,7 @@ def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     labels = {target.name: target.labels for target in manifest.targets}
     redrawable = os.environ.get("TERM", "dumb") != "dumb"
     if not options.json and redrawable and sys.stdout.isatty():
-        sources = options.port if len(options.port) > 1 else [None]
+        sources = [port.label for port in options.port] if len(options.port) > 1 else [None]
         return [LiveView(sys.stdout, needed_s, labels, sources, synthetic)]
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)]
     if redrawable and len(options.port) == 1 and sys.stderr.isatty():

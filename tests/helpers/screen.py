@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import termios
 import unicodedata
@@ -15,6 +16,7 @@ from typing import TextIO
 
 _PARTS = re.compile(r"\x1b\[(\?)?([\d;]*)([A-Za-z])|\x1b\]9;(\d+)\x07|([\r\n])|([^\x1b])")
 
+_TIMEOUT_S = 60.0
 _LONGEST = 16
 """Characters of a sequence."""
 
@@ -219,6 +221,8 @@ class Terminal:
             self._read()
 
     def _read(self) -> bytes:
+        if not select.select([self.master], [], [], _TIMEOUT_S)[0]:
+            raise TimeoutError(f"nothing was written for {_TIMEOUT_S:g} s; the screen: {self.screen.shown}")
         data = os.read(self.master, 65536)
         self.screen.feed(self._decoder.decode(data))
         return data
