@@ -30,7 +30,7 @@ _LEFTOVERS = ".*.part"
 
 @contextlib.contextmanager
 def pending_file(
-    path: Path, content: bytes | Callable[[BinaryIO], object], *, sync: bool = True
+    path: Path, content: bytes | Callable[[BinaryIO], object], *, sync: bool = True, private: bool = False
 ) -> Iterator[Callable[[], None]]:
     """Write a temporary file next to `path`, and rename it to `path` when the block calls the function it receives.
 
@@ -40,6 +40,7 @@ def pending_file(
         path: the final name; its folder must exist.
         content: the bytes, or a function that writes them to the open file.
         sync: wait until the data and the rename are on the disk.
+        private: let only this user read the file (mode 0600), as it is about a person or a process.
 
     Yields:
         A function without arguments that renames the temporary file to `path`.
@@ -55,7 +56,7 @@ def pending_file(
             sync_folder(path.parent)
 
     try:
-        with temporary.open("wb") as file:
+        with open(_new_file(temporary, 0o600 if private else 0o666), "wb") as file:
             if callable(content):
                 content(file)
             else:
@@ -67,6 +68,16 @@ def pending_file(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _new_file(path: Path, mode: int) -> int:
+    """A descriptor of a new file, which replaces what has its name; a link there is removed and never followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:  # of a killed process that had this number
+        path.unlink()
+        return os.open(path, flags, mode)
 
 
 def write_whole(path: Path, data: bytes) -> None:

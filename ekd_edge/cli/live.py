@@ -25,7 +25,7 @@ from ekd_edge.recording.retention import Retention
 from ekd_edge.service.loop import SensorLoop, Timer
 from ekd_edge.service.model_watcher import ModelWatcher
 from ekd_edge.service.session import SensorSession
-from ekd_edge.service.status_file import StatusFile, status_folder
+from ekd_edge.service.status_file import STATUS_EVERY_S, StatusFile, status_folder
 from ekd_edge.service.worker import Worker
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.plain_text import TextSink
@@ -37,7 +37,7 @@ from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
 
-_RECORD_EVERY_S = 1.0
+_RECORD_EVERY_S, _TIMER_MARGIN_S = 1.0, 0.1
 
 
 def run_ports(
@@ -83,14 +83,19 @@ def run_ports(
             model_watcher.look()
             model = {"file": str(model_file.path), "sha256": manifest.sha256, "replaced": model_watcher.replaced}
             dropped = sum(sink.dropped for sink in sinks)
+            faults = {name: fault for worker in (recording, reporting) for name, fault in worker.faults.items()}
             return {
                 "model": model,
                 "dropped_predictions": dropped,
                 "ports": [session.describe() for session in sessions],
+                "workers": {name: {"faults": each.count, "message": each.message} for name, each in faults.items()},
             }
 
+        status_file = StatusFile(status_folder(), describe, notify)
+        reporting = stack.enter_context(Worker("status", [status_file], notify))
+        timers.append(Timer(STATUS_EVERY_S + _TIMER_MARGIN_S, reporting.wake))
+
         print(banner(model_file, ", ".join(port.label for port in options.port)), file=sys.stderr)
-        stack.enter_context(StatusFile(status_folder(), describe, notify))
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
             with output, SensorLoop(sessions, classifier, output, notify, timers) as loop:

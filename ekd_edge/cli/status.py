@@ -5,16 +5,19 @@ Exit status: 0 where there is no problem, 1 where there is one, 2 where no proce
 
 import argparse
 import json
+import sys
 import time
 from typing import Any
 
 from ekd_edge.errors import EkdError
-from ekd_edge.formatting import percent
+from ekd_edge.formatting import percent, printable
 from ekd_edge.service.status_file import alive, read_statuses, status_folder
 
 __all__ = ["add_arguments", "find_problems", "run"]
 
 _STALE_S = 15.0
+_ODD_CONTENT = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
+"""Errors of formatting a status whose keys or values are not those of this version."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the status of every process; see the module's docstring for the exit status."""
     statuses = read_statuses(status_folder())
-    if not statuses:
-        raise EkdError("no ekd-edge process of this user is running: start one with `ekd-edge --port PORT`")
     now_s = time.time()
-    any_problem = False
-    for status in statuses:
-        problems = find_problems(status, now_s)
+    skipped = list(statuses.skipped)
+    shown, any_problem = 0, False
+    for status in statuses.found:
+        try:
+            problems = find_problems(status, now_s)
+            text = json.dumps({**status, "problems": problems}) if options.json else _text(status, problems, now_s)
+        except _ODD_CONTENT:
+            skipped.append(f"{status['file']} is not a status file of this version of ekd-edge: remove it")
+            continue
+        print(text)
+        shown += 1
         any_problem = any_problem or bool(problems)
-        if options.json:
-            print(json.dumps({**status, "problems": problems}))
-        else:
-            print("\n".join(_lines(status, problems, now_s)))
+    for sentence in skipped:
+        print(f"ekd-edge status: skipped: {printable(sentence)}", file=sys.stderr)
+    if not shown:
+        raise EkdError("no ekd-edge process of this user is running: start one with `ekd-edge --port PORT`")
     return int(any_problem)
 
 
@@ -60,6 +69,9 @@ def find_problems(status: dict[str, Any], now_s: float) -> list[str]:
         problems.append(f"{status['model']['file']} was replaced: restart ekd-edge to run the new one")
     if dropped := status["dropped_predictions"]:
         problems.append(f"stdout reader is too slow: {dropped} predictions dropped (oldest first)")
+    for worker in status.get("workers", {}).values():
+        if worker["message"] is not None:
+            problems.append(f"{worker['message']} ({worker['faults']} faults so far)")
     for port in status["ports"]:
         problems += [f"{port['port']}: {problem}" for problem in _port_problems(port)]
     return problems
@@ -70,6 +82,8 @@ def _port_problems(port: dict[str, Any]) -> list[str]:
     recording, last = port["recording"], port["last"]
     if not port["connected"]:
         problems.append(port["message"] or "not connected")
+    if (lasting := port.get("problem")) is not None:
+        problems.append(lasting)
     if recording is not None and recording["failing"]:
         problems.append(f"recording fails: {recording['failing']}")
     if recording is not None and recording["lost"]:
@@ -79,6 +93,10 @@ def _port_problems(port: dict[str, Any]) -> list[str]:
     if (model_input := port.get("input")) is not None and model_input["problem"]:
         problems.append(model_input["problem"])
     return problems
+
+
+def _text(status: dict[str, Any], problems: list[str], now_s: float) -> str:
+    return "\n".join(printable(line) for line in _lines(status, problems, now_s))
 
 
 def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[str]:
@@ -101,6 +119,9 @@ def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[st
         if (last := port["last"]) is not None:
             labels = ", ".join(f"{name} {label or '-'}" for name, label in last["labels"].items())
             lines.append(f"    last: {labels}, signal {last['quality']:.0%}, {last['latency_ms']:.1f} ms")
+    for name, worker in status.get("workers", {}).items():
+        if worker["faults"]:
+            lines.append(f"  {name}: {worker['faults']} faults so far")
     return lines + [f"  ! {problem}" for problem in problems]
 
 

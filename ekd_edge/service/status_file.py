@@ -1,23 +1,44 @@
-"""Status files: each ekd-edge process writes one every two seconds, and `ekd-edge status` reads those of this user."""
+"""Status files: each ekd-edge process writes one every two seconds, and `ekd-edge status` reads those of this user.
+
+The folder may be in a temporary directory that all users share. A folder that another user could have prepared is not
+used, and no link, pipe or file of another user in it is followed or opened for writing.
+"""
 
 import json
+import math
 import os
+import stat
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from types import TracebackType
+from time import monotonic
 from typing import Any
 
 from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import EkdError
 
-__all__ = ["StatusFile", "alive", "read_statuses", "status_folder"]
+__all__ = ["STATUS_EVERY_S", "StatusFile", "Statuses", "alive", "read_statuses", "status_folder"]
 
-_EVERY_S = 2.0
-_PREFIX = "edge-"
+STATUS_EVERY_S = 2.0
+"""A status file is written at most this often."""
+_PREFIX, _SUFFIX = "edge-", ".json"
+_MAX_BYTES = 4 << 20
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """What a folder of status files holds.
+
+    found: the status of each process, oldest process first; "file" is the status file. skipped: a sentence for each
+    other file with such a name.
+    """
+
+    found: tuple[dict[str, Any], ...]
+    skipped: tuple[str, ...]
 
 
 def status_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -30,80 +51,89 @@ def status_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 class StatusFile:
-    """A context manager that writes what `describe` returns, as JSON, every two seconds, from a thread of its own.
+    """A job of a `Worker` that writes what `describe` returns, as JSON, at most every two seconds.
 
-    The file is replaced in one step and removed at the end. A file that is left belongs to a process that was killed.
-    notify: called once where the file cannot be written.
+    The file is replaced in one step and removed by `finish`. A file that is left belongs to a process that was killed;
+    the next process removes it.
+
+    Args:
+        folder: see `status_folder`.
+        describe: the present status, JSON-ready; called in the worker's thread.
+        notify: called once where the file cannot be written.
     """
+
+    name = "status file"
 
     def __init__(self, folder: Path, describe: Callable[[], dict[str, Any]], notify: Callable[[str], None]) -> None:
         self._folder, self._describe, self._notify = folder, describe, notify
-        self._path = folder / f"{_PREFIX}{os.getpid()}.json"
-        self._ending = threading.Event()
-        self._notified = False
+        self._path = folder / f"{_PREFIX}{os.getpid()}{_SUFFIX}"
         self._head = {"status": VERSION, "pid": os.getpid(), "started": time.time(), "process": _start_of(os.getpid())}
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._due_s = -math.inf
+        self._prepared = self._notified = False
 
-    def __enter__(self) -> "StatusFile":
+    def run(self) -> None:
+        """Write the status, unless it was written less than two seconds ago."""
+        if monotonic() < self._due_s:
+            return
+        self._due_s = monotonic() + STATUS_EVERY_S
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for status in read_statuses(self._folder):
-                if not alive(status):
-                    Path(status["file"]).unlink(missing_ok=True)
-        except OSError as error:
-            self._notify_failure(error)
-        except EkdError as error:
-            self._notify(str(error))
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        self._thread.join()
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as fault:
-            self._notify_failure(fault)
-
-    def _run(self) -> None:
-        while True:
-            self._write()
-            if self._ending.wait(_EVERY_S):
-                return
-
-    def _write(self) -> None:
-        text = json.dumps({**self._head, "updated": time.time(), **self._describe()})
-        try:
-            with pending_file(self._path, text.encode(), sync=False) as commit:
+            if not self._prepared:
+                self._prepare()
+            text = json.dumps({**self._head, "updated": time.time(), **self._describe()})
+            with pending_file(self._path, text.encode(), sync=False, private=True) as commit:
                 commit()
         except OSError as error:
-            self._notify_failure(error)
+            self._notify_once(f"{self._folder}: {error.strerror}")
+        except EkdError as error:
+            self._notify_once(str(error))
 
-    def _notify_failure(self, error: OSError) -> None:
+    def finish(self) -> None:
+        """Remove the file."""
+        if not self._prepared:
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            self._notify_once(f"{self._folder}: {error.strerror}")
+
+    def _prepare(self) -> None:
+        """Make the folder, and remove the files of killed processes from it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for status in read_statuses(self._folder).found:
+            if not alive(status):
+                Path(status["file"]).unlink(missing_ok=True)
+        self._prepared = True
+
+    def _notify_once(self, reason: str) -> None:
         if not self._notified:
             self._notified = True
-            self._notify(f"`ekd-edge status` will not show this process: {self._folder}: {error.strerror}")
+            self._notify(f"`ekd-edge status` will not show this process: {reason}")
 
 
-def read_statuses(folder: Path) -> list[dict[str, Any]]:
-    """The status of each process, oldest process first; "file" is the status file.
+def read_statuses(folder: Path) -> Statuses:
+    """The statuses of the processes of this user, and the files that are none.
 
-    Raises EkdError for a file that is not a status file, or is of another version.
+    Raises EkdError for a folder that another user may have prepared, or that cannot be read.
     """
-    found = []
-    for path in folder.glob(f"{_PREFIX}*.json"):
+    found, skipped = [], []
+    try:
+        _check_folder(folder)
+        paths = sorted(each for each in folder.iterdir() if fnmatch(each.name, f"{_PREFIX}*{_SUFFIX}"))
+    except FileNotFoundError:
+        return Statuses((), ())
+    except OSError as error:
+        raise EkdError(
+            f"cannot read the status folder {folder}: {error.strerror}; set EKD_STATUS to another"
+        ) from error
+    for path in paths:
         try:
-            status = json.loads(path.read_text())
-            if status["status"] != VERSION:
-                raise EkdError(f"{path} is of another version of ekd: use the same for both, or remove it")
-            found.append({**status, "file": str(path)})
+            found.append({**_checked(json.loads(_read(path))), "file": str(path)})
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EkdError(f"{path} is not a status file of ekd-edge: remove it") from error
-    return sorted(found, key=lambda status: (status["started"], status["pid"]))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            skipped.append(f"{path} is not a status file of ekd-edge ({reason}): remove it")
+    return Statuses(tuple(sorted(found, key=lambda each: (each["started"], each["pid"]))), tuple(skipped))
 
 
 def alive(status: Mapping[str, Any]) -> bool:
@@ -111,9 +141,65 @@ def alive(status: Mapping[str, Any]) -> bool:
     return status["process"] is not None and _start_of(status["pid"]) == status["process"]
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise EkdError where others than this user can have put files in the folder, OSError where it is missing."""
+    about = folder.lstat()
+    reason = None
+    if not stat.S_ISDIR(about.st_mode):
+        reason = "is not a folder"
+    elif about.st_uid != os.getuid():
+        reason = "belongs to another user"
+    elif about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        reason = "can be written by other users"
+    if reason is not None:
+        raise EkdError(
+            f"the status folder {folder} {reason}: remove it, or set EKD_STATUS to a folder of yours with mode 700"
+        )
+
+
+def _read(path: Path) -> bytes:
+    """The content of a plain file of this user. Raises OSError or ValueError for anything else, and never waits."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is not a plain file")
+        if about.st_uid != os.getuid():
+            raise ValueError("it belongs to another user")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ValueError("it is too large")
+    return data
+
+
+def _checked(status: Any) -> dict[str, Any]:
+    """The status, if it has the keys that every status has. Raises ValueError otherwise."""
+    if not isinstance(status, dict) or "status" not in status:
+        raise ValueError("it has no status")
+    if status["status"] != VERSION:
+        raise ValueError("it is of another version of ekd")
+    kinds: dict[str, Any] = {
+        "pid": int,
+        "started": (int, float),
+        "updated": (int, float),
+        "process": (str, type(None)),
+        "model": dict,
+        "ports": list,
+    }
+    for key, kind in kinds.items():
+        value = status.get(key, ...)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"it has no valid {key}")
+    if not all(0 <= status[key] < 1e12 for key in ("pid", "started", "updated")):
+        raise ValueError("its times are invalid")
+    if not all(isinstance(port, dict) for port in status["ports"]):
+        raise ValueError("it has no valid ports")
+    return status
+
+
 def _start_of(pid: int) -> str | None:
     """When a process started, in ticks since boot; distinguishes processes that had the same pid one after another."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         return None

@@ -14,7 +14,7 @@ _STATUS_OF_SIGNALS = 128
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived; a KeyboardInterrupt, so that whatever cleans up after Ctrl-C cleans up after these."""
+    """SIGTERM or SIGHUP arrived; a KeyboardInterrupt, so that code that cleans up after Ctrl-C runs for them too."""
 
 
 class Ended:

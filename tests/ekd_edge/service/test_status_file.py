@@ -2,9 +2,13 @@
 
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +71,7 @@ def test_status_file_exists_while_the_process_runs(folder: Path, capsys: pytest.
     messages: list[str] = []
     assert main(["status"]) == 2
     assert "no ekd-edge process of this user is running" in capsys.readouterr().err
-    with StatusFile(folder, lambda: status(port()), messages.append):
-        until_written(folder)
+    with written(folder, lambda: status(port()), messages.append):
         assert main(["status", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["pid"], found["problems"], found["ports"][0]["samples"]) == (os.getpid(), [], 1280)
@@ -83,8 +86,7 @@ def test_status_file_exists_while_the_process_runs(folder: Path, capsys: pytest.
 
 def test_input_is_shown_next_to_the_calibrated_range(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unused = model_input(hour_samples=0, hour_clipped=0, hour_seen=None)
-    with StatusFile(folder, lambda: status(port(input=model_input()), port(input=unused)), print):
-        until_written(folder)
+    with written(folder, lambda: status(port(input=model_input()), port(input=unused)), print):
         assert main(["status"]) == 0
         shown = [line for line in capsys.readouterr().out.splitlines() if "input: " in line]
         assert shown == [
@@ -93,6 +95,19 @@ def test_input_is_shown_next_to_the_calibrated_range(folder: Path, capsys: pytes
         ]
         assert main(["status", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["ports"][0]["input"] == model_input()
+
+
+@contextmanager
+def written(
+    folder: Path, describe: Callable[[], dict[str, Any]], notify: Callable[[str], None] = print
+) -> Iterator[StatusFile]:
+    """A status file that was written, and is removed at the end."""
+    status_file = StatusFile(folder, describe, notify)
+    status_file.run()
+    try:
+        yield status_file
+    finally:
+        status_file.finish()
 
 
 def until_written(folder: Path) -> None:
@@ -124,9 +139,8 @@ def test_reduced_quality_of_a_window_with_a_label_is_no_problem(folder: Path) ->
     ],
 )
 def test_port_problems_are_reported(changes: dict[str, Any], words: str, folder: Path) -> None:
-    with StatusFile(folder, lambda: status(port(**changes), port()), print):
-        until_written(folder)
-        (found,) = read_statuses(folder)
+    with written(folder, lambda: status(port(**changes), port()), print):
+        (found,) = read_statuses(folder).found
         (problem,) = find_problems(found, time.time())
         assert words in problem
         assert main(["status"]) == 1
@@ -134,9 +148,8 @@ def test_port_problems_are_reported(changes: dict[str, Any], words: str, folder:
 
 def test_process_problems_are_reported(folder: Path) -> None:
     about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, dropped_predictions=3)
-    with StatusFile(folder, lambda: about, print):
-        until_written(folder)
-        (found,) = read_statuses(folder)
+    with written(folder, lambda: about, print):
+        (found,) = read_statuses(folder).found
     problems = find_problems(found, time.time() + 60)
     assert [
         any(word in one for one in problems) for word in ("not updated its status", "replaced", "3 predictions dropped")
@@ -149,36 +162,182 @@ import sys, time
 from pathlib import Path
 from tests.ekd_edge.service.test_status_file import status
 from ekd_edge.service.status_file import StatusFile
-with StatusFile(Path({str(folder)!r}), status, print):
-    time.sleep(60)
+StatusFile(Path({str(folder)!r}), status, print).run()
+time.sleep(60)
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     until_written(folder)
     process.kill()
     process.wait()
-    (found,) = read_statuses(folder)
+    (found,) = read_statuses(folder).found
     assert not alive(found)
     assert "exited without cleaning up" in find_problems(found, time.time())[0]
     assert main(["status"]) == 1
-    with StatusFile(folder, status, print):
-        until_written(folder)
-        assert [found["pid"] for found in read_statuses(folder)] == [os.getpid()]
+    with written(folder, status, print):
+        assert [found["pid"] for found in read_statuses(folder).found] == [os.getpid()]
 
 
 def test_unwritable_folder_is_notified_once(tmp_path: Path) -> None:
     messages: list[str] = []
     (tmp_path / "file").write_text("")
-    with StatusFile(tmp_path / "file" / "ekd", status, messages.append):
-        time.sleep(0.1)
+    status_file = StatusFile(tmp_path / "file" / "ekd", status, messages.append)
+    for _ in range(3):
+        status_file._due_s = 0.0
+        status_file.run()
+    status_file.finish()
     assert len(messages) == 1
     assert "`ekd-edge status` will not show this process" in messages[0]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"status": 99}'])
-def test_invalid_status_file_is_named(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "edge-1.json").write_text(text)
+def odd_file(folder: Path, kind: str) -> Path:
+    path = folder / "edge-1.json"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+        case "folder":
+            path.mkdir()
+        case "link":
+            (folder / "target").write_text(json.dumps(status()))
+            path.symlink_to(folder / "target")
+        case "huge":
+            with path.open("wb") as file:
+                file.truncate(1 << 40)
+        case "deep":
+            path.write_text("[" * 100_000)
+        case _:
+            path.write_text(kind)
+    return path
+
+
+HEAD = {"status": 1, "pid": 1, "started": 1.0, "updated": 1.0, "process": "1", "model": {}, "ports": []}
+ODD = [
+    *("fifo", "socket", "folder", "link", "huge", "deep", "", "[]", "{}", '{"status": 1}', '{"status": 99}', "\udc80"),
+    *(json.dumps({**HEAD, key: value}) for key, value in (("pid", "1"), ("started", None), ("model", 3), ("ports", 1))),
+    *(json.dumps({**HEAD, "updated": value}) for value in (True, float("nan"), 1e300, "now")),
+    *(json.dumps({**HEAD, "process": value}) for value in (3, [])),
+    '{"status": 1, "pid": ' + "9" * 5000 + "}",
+]
+
+
+@pytest.mark.parametrize("kind", ODD, ids=range(len(ODD)))
+def test_odd_status_file_is_skipped_with_a_mention(kind: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "edge-1.json"
+    if kind == "\udc80":
+        path.write_bytes(b"\xff\xfe")
+    else:
+        odd_file(folder, kind)
+    messages: list[str] = []
+    with written(folder, lambda: status(port()), messages.append):
+        assert main(["status", "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert f"{path} is not a status file" in err
+        assert json.loads(out)["pid"] == os.getpid()
+    assert messages == []
+
+
+def test_file_of_another_version_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "edge-1.json").write_text(json.dumps({**HEAD, "status": 99}))
     assert main(["status"]) == 2
-    assert "edge-1.json" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "edge-1.json is not a status file of ekd-edge (it is of another version of ekd)" in err
+    assert "no ekd-edge process of this user is running" in err
+
+
+def test_status_with_odd_content_of_a_running_process_is_skipped(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with written(folder, lambda: status({"port": 3})):
+        assert main(["status"]) == 2
+        assert "is not a status file of this version" in capsys.readouterr().err
+    with written(folder, lambda: status(port(about="a\x1b[2Jb"))):
+        assert main(["status"]) == 0
+        assert "a\\x1b[2Jb" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "foreign", "shared"])
+def test_folder_that_another_user_could_prepare_is_not_used(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ekd"
+    monkeypatch.setenv("EKD_STATUS", str(folder))
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    if kind == "link":
+        folder.symlink_to(victim)
+    elif kind == "file":
+        folder.write_text("")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777 if kind == "shared" else 0o700)
+    if kind == "foreign":
+        monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    messages: list[str] = []
+    status_file = StatusFile(folder, status, messages.append)
+    status_file.run()
+    status_file.finish()
+    assert list(victim.iterdir()) == []
+    assert kind == "file" or list(folder.iterdir()) == []
+    assert len(messages) == 1
+    assert "`ekd-edge status` will not show this process: " in messages[0]
+    assert main(["status"]) == 2
+    assert kind == "file" or f"the status folder {folder} " in capsys.readouterr().err
+
+
+def test_link_with_the_name_of_the_pending_file_is_not_followed(folder: Path) -> None:
+    victim = folder / "victim"
+    victim.write_text("mine")
+    pid = os.getpid()
+    for name in (f"edge-{pid}.new", f".edge-{pid}.json.{pid}.part", f"edge-{pid}.json"):
+        (folder / name).symlink_to(victim)
+    with written(folder, status):
+        assert victim.read_text() == "mine"
+        path = folder / f"edge-{pid}.json"
+        assert not path.is_symlink()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_status_is_written_at_most_every_two_seconds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described: list[int] = []
+
+    def describe() -> dict[str, Any]:
+        described.append(1)
+        return status()
+
+    status_file = StatusFile(folder, describe, print)
+    for now_s in (100.0, 100.1, 101.9, 102.0, 103.9, 104.5):
+        monkeypatch.setattr("ekd_edge.service.status_file.monotonic", lambda now_s=now_s: now_s)
+        status_file.run()
+    assert len(described) == 3
+    status_file.finish()
+    assert list(folder.iterdir()) == []
+
+
+def test_failing_worker_and_port_are_problems(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recovered = {"recording of a": {"faults": 2, "message": None}}
+    failing = {"stdout": {"faults": 3, "message": "stdout fails: OSError: No space left"}}
+    with written(folder, lambda: status(port(problem=None), workers=recovered)):
+        assert main(["status"]) == 0
+        assert "recording of a: 2 faults so far" in capsys.readouterr().out
+    with written(folder, lambda: status(port(problem="sends 100 Hz, not 128"), workers=recovered | failing)):
+        assert main(["status", "--json"]) == 1
+        assert json.loads(capsys.readouterr().out)["problems"] == [
+            "stdout fails: OSError: No space left (3 faults so far)",
+            "/dev/ttyUSB0: sends 100 Hz, not 128",
+        ]
+
+
+def test_status_loads_no_numpy(folder: Path) -> None:
+    code = """
+import sys
+from ekd_edge.cli.main import main
+print(main(["status"]), sorted({"numpy", "scipy", "serial"} & set(sys.modules)))
+"""
+    with written(folder, lambda: status(port())):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1] == "0 []", done
 
 
 def test_status_folder_belongs_to_the_user() -> None:
