@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TextIO
 
-__all__ = ["Look", "Piece", "bar", "clock", "cut", "look_of", "padded", "printable", "sparkline", "width_of"]
+__all__ = ["Look", "Piece", "bar", "clock", "cut", "look_of", "padded", "sparkline", "width_of"]
 
 MIN_SPAN_US = 0.2
 
@@ -74,11 +74,6 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(math.floor(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}"
-
-
-def printable(text: str) -> str:
-    """Text from a file or a device without control characters, which could move the cursor: `?` stands for each."""
-    return text if text.isprintable() else "".join([each if each.isprintable() else "?" for each in text])
 
 
 def width_of(pieces: Iterable[Piece]) -> int:

@@ -5,8 +5,9 @@ from typing import TextIO
 from ekd_edge.formatting import origin
 from ekd_edge.prediction import Prediction
 from ekd_edge.sinks.line_sink import LineSink
-from ekd_edge.sinks.pieces import clock, look_of, printable
+from ekd_edge.sinks.pieces import clock, look_of
 from ekd_edge.sinks.sensor_view import Labels
+from firmware_bridge.printable import printable
 
 __all__ = ["TextSink", "plain_line"]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.sinks.pieces import Look, Piece, bar, printable, sparkline
+from ekd_edge.sinks.pieces import Look, Piece, bar, sparkline
+from firmware_bridge.printable import printable
 
 __all__ = ["COLUMNS", "Labels", "Progress", "SensorView"]
 

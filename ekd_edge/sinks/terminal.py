@@ -12,9 +12,10 @@ from ekd_edge.formatting import origin
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.layout import one_line, table
-from ekd_edge.sinks.pieces import Piece, look_of, printable
+from ekd_edge.sinks.pieces import Piece, look_of
 from ekd_edge.sinks.screen import FullScreen, InlineLine, terminal_size
 from ekd_edge.sinks.sensor_view import Labels, Progress, SensorView
+from firmware_bridge.printable import printable
 
 __all__ = ["LiveView", "WaitingLine"]
 

@@ -152,6 +152,10 @@ class Screen:
                 del row.cells[self.columns :]
                 row.wrapped = False
             buffer.column = min(buffer.column, self.columns)
+        if self.other is not None and buffer is self.buffer:
+            # The other screen keeps no rows that have scrolled off.
+            del buffer.rows[: buffer.top]
+            buffer.row, buffer.top = buffer.row - buffer.top, 0
         buffer.top = max(0, min(len(buffer.rows) - self.lines, buffer.row), buffer.row - self.lines + 1)
 
     def _rewrap(self, buffer: Buffer) -> None:

@@ -13,7 +13,6 @@ from ekd_edge.sinks.pieces import (
     cut,
     look_of,
     padded,
-    printable,
     sparkline,
     width_of,
 )
@@ -68,11 +67,6 @@ def test_padded_has_exactly_the_width(pieces: list[Piece], width: int) -> None:
 
 def test_width_counts_wide_characters_twice_and_accents_not_at_all() -> None:
     assert width_of([("高い", ""), ("e\u0301", ""), ("µ▁", "")]) == 4 + 1 + 2
-
-
-def test_printable_text_has_no_control_characters() -> None:
-    assert printable("a\x1b[2Jb\r\n\x9bc\u202e") == "a?[2Jb???c?"
-    assert printable("erhöht 高い") == "erhöht 高い"
 
 
 @pytest.mark.parametrize(("encoding", "unicode"), [("utf-8", True), ("latin-1", False), (None, False), ("none", False)])

@@ -143,7 +143,7 @@ def test_message_is_printed_above_the_line(terminal: Terminal, time: Clock) -> N
         "ekd-edge: reading a sensor",
         "ekd-edge: before the first line",
         "ekd-edge: /dev/ttyUSB0 was unplugged" + "; waiting for it" * 10,
-        "ekd-edge: an?[2Jother",
+        "ekd-edge: an\\x1b[2Jother",
         line,
     ]
 
