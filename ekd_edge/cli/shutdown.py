@@ -9,10 +9,29 @@ from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 
-__all__ = ["Stopping", "stop_on_signals"]
+__all__ = ["Flag", "Stopping", "stop_on_signals"]
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 0, signal.SIGHUP: 129}
+
+
+class Flag:
+    """A flag that a signal handler may set. A threading.Event has a lock, which the handler would wait for in vain."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+        return self._set
+
+    def set(self) -> None:
+        """Set the flag."""
+        self._set = True
+
+    def clear(self) -> None:
+        """Clear the flag."""
+        self._set = False
 
 
 class Stopping:
@@ -25,8 +44,8 @@ class Stopping:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.event = threading.Event()
-        self.reload = threading.Event()
+        self.event = Flag()
+        self.reload = Flag()
         self.deadline = math.inf
         self.on_change: Callable[[], None] | None = None
 

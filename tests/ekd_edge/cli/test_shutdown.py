@@ -43,11 +43,12 @@ def test_hangup_of_a_service_asks_to_reload(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_hangup_ends_the_command_where_its_terminal_was_closed(tmp_path: Path) -> None:
     code = """
-import sys
+import sys, time
 from ekd_edge.cli.shutdown import stop_on_signals
 with stop_on_signals(reloads=True) as stop:
     print("ready", flush=True)
-    stop.event.wait(600)
+    while not stop.check():
+        time.sleep(0.05)
     open(sys.argv[1], "w").write(f"{stop.status} {stop.reload.is_set()}")
 """
     pid, terminal = pty.fork()
