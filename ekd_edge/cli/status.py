@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from ekd_edge.errors import EkdError
-from ekd_edge.formatting import percent, printable
+from ekd_edge.formatting import percent
 from ekd_edge.service.status_file import alive, read_statuses, status_folder
+from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "find_problems", "run"]
 
