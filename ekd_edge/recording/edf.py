@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd_edge.errors import FormatError
 from ekd_edge.recording.contents import Placed, Stretch, annotation_of, placed
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import read_recordings
@@ -98,11 +99,13 @@ class EdfFile:
 
         Args:
             out: the file.
-            values: all samples of the stretch in microsiemens, in arrays of any length.
+            values: all samples of the stretch in microsiemens, in arrays of any length; a recording that is being
+                written may have more by now, which are left out.
             notes: all items of the stretch; marks and predictions become annotations, in the first records with space.
 
         Raises:
             OSError: the file cannot be written.
+            FormatError: there are fewer samples than in the stretch.
         """
         out.write(self._header())
         waiting = self._notes(notes)
@@ -119,11 +122,17 @@ class EdfFile:
         low, high = float(self._low), float(self._high)
         scale = (_HIGHEST - _LOWEST) / (high - low)
         held = np.empty(0)
+        left = self._stretch.length
         for each in values:
-            held = np.concatenate([held, each])
+            held = np.concatenate([held, each[:left]])
+            left -= len(each[:left])
             whole = len(held) // self.samples * self.samples
             yield from self._digital(held[:whole], low, scale)
             held = held[whole:]
+            if not left:
+                break
+        if left:
+            raise FormatError("the recording has changed while it was exported: export it again")
         if len(held):
             yield from self._digital(np.pad(held, (0, self.padding), mode="edge"), low, scale)
 

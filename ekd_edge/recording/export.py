@@ -92,6 +92,7 @@ def write_edf(path: Path, files: Sequence[Path], contents: Contents) -> Iterator
 
     Raises:
         PortError: a file cannot be read or written.
+        FormatError: samples were removed after `contents` was read.
     """
     sizes = annotations(files, len(contents.stretches))
     blocks = groupby(placed(read_recordings(list(files), Reader(texts=False))), lambda each: each.stretch)
@@ -99,8 +100,8 @@ def write_edf(path: Path, files: Sequence[Path], contents: Contents) -> Iterator
     notes = groupby(texts, lambda each: each.stretch)
     for target, stretch, size in zip(edf_names(path, len(contents.stretches)), contents.stretches, sizes, strict=True):
         edf = EdfFile(stretch, size)
-        values = (each.item.values for each in next(blocks)[1] if isinstance(each.item, SampleBlock))
-        _write(target, partial(edf.write, values=values, notes=next(notes)[1]))
+        values = (each.item.values for each in next(blocks, (0, ()))[1] if isinstance(each.item, SampleBlock))
+        _write(target, partial(edf.write, values=values, notes=next(notes, (0, ()))[1]))
         yield target, edf
 
 

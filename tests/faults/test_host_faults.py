@@ -37,6 +37,8 @@ def test_killed_process_loses_at_most_a_second(model_path: Path, tmp_path: Path,
                 edge.process.kill()
                 edge.process.wait()
                 lived_s = time.monotonic() - began
+        if not any((folder / "r").glob("*.ekdrec")):
+            return lived_s, 0, 0  # killed before the first second was written
         found = check(folder / "r")
         assert (found.wrong, found.gaps) == (0, 0)
         return lived_s, found.samples, found.damaged
