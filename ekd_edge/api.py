@@ -18,7 +18,8 @@ from ekd_edge.model.find import default_model, find_model
 from ekd_edge.model.interpreter import Classifier, open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust, read_trust, trust_from_environment
-from ekd_edge.pipeline.stream import check_sensor_signal, predict_stream, restart_warning
+from ekd_edge.pipeline.model_checks import check_sensor_signal, restart_warning
+from ekd_edge.pipeline.stream import predict_stream
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording import replay
 from ekd_edge.recording.replay import RecordingReplay, choose_smoothing

@@ -19,7 +19,7 @@ from ekd_edge.cli.port_options import sensor_argument, sensor_options
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, find_model
 from ekd_edge.pipeline.baseline import baseline_file, save_baseline, take_baseline
-from ekd_edge.pipeline.stream import check_sensor_signal
+from ekd_edge.pipeline.model_checks import check_sensor_signal
 from ekd_edge.sinks.pieces import bar
 from ekd_edge.sources.sensor import open_sensor
 from firmware_bridge.cli.arguments import positive

@@ -14,7 +14,6 @@ from ekd_edge.cli.port_options import PortOptions, sensor_options
 from ekd_edge.cli.shutdown import Stopping
 from ekd_edge.errors import EkdError
 from ekd_edge.model.file import ModelFile
-from ekd_edge.model.interpreter import Classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import baseline_lookup
 from ekd_edge.pipeline.smoothing import Smoothing
@@ -23,7 +22,7 @@ from ekd_edge.recording.files import recording_folder
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.retention import Retention
 from ekd_edge.service.loop import SensorLoop, Timer
-from ekd_edge.service.model_watcher import ModelWatcher
+from ekd_edge.service.running_model import RunningModel, reload_model
 from ekd_edge.service.session import SensorSession
 from ekd_edge.service.status_file import STATUS_EVERY_S, StatusFile, status_folder
 from ekd_edge.service.worker import Worker
@@ -37,86 +36,132 @@ from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
 
-_RECORD_EVERY_S, _TIMER_MARGIN_S = 1.0, 0.1
+_RECORD_EVERY_S, _TIMER_MARGIN_S = 0.25, 0.1
 
 
-def run_ports(
-    options: argparse.Namespace,
-    model_file: ModelFile,
-    classifier: Classifier,
-    smoothing: Smoothing,
-    stop: Stopping,
-    model_watcher: ModelWatcher,
-) -> None:
+def run_ports(options: argparse.Namespace, model: RunningModel, smoothing: Smoothing, stop: Stopping) -> None:
     """Predict from sensors until the process is stopped or the last sensor ends.
 
     Args:
         options: of `ekd-edge predict`.
-        model_file: the model that is run.
-        classifier: the same, opened.
+        model: the model to run; SIGHUP replaces it by the file that is then at its path.
         smoothing: of the predictions of each sensor.
         stop: set by signals; its deadline is set here, from --seconds.
-        model_watcher: reports in the status file whether the model file was replaced.
 
     Raises:
         EkdError: no sensor is left that can be read, or predictions cannot be written.
     """
-    manifest = model_file.manifest
     with ExitStack() as stack:
-        sinks = [QueuedSink(sink, notify) for sink in _sinks(options, manifest)]
-        output = SinkGroup(sinks, sys.stdout)
-        sessions: list[SensorSession] = []
-        try:
-            for port in options.port:
-                sessions.append(_session(options, port, model_file, smoothing, output))
-                stack.callback(sessions[-1].connection.close)
-        except EkdError:
-            for session in sessions:
-                if session.recorder is not None:
-                    session.recorder.finish()
-            raise
-        recorders = [session.recorder for session in sessions if session.recorder is not None]
-        recording = stack.enter_context(Worker("recorder", recorders, notify))
-        timers = [Timer(_RECORD_EVERY_S, recording.wake)] if recorders else []
-
-        def describe() -> dict[str, object]:
-            model_watcher.look()
-            model = {"file": str(model_file.path), "sha256": manifest.sha256, "replaced": model_watcher.replaced}
-            dropped = sum(sink.dropped for sink in sinks)
-            faults = {name: fault for worker in (recording, reporting) for name, fault in worker.faults.items()}
-            return {
-                "model": model,
-                "dropped_predictions": dropped,
-                "ports": [session.describe() for session in sessions],
-                "workers": {name: {"faults": each.count, "message": each.message} for name, each in faults.items()},
-            }
-
-        status_file = StatusFile(status_folder(), describe, notify)
-        reporting = stack.enter_context(Worker("status", [status_file], notify))
-        timers.append(Timer(STATUS_EVERY_S + _TIMER_MARGIN_S, reporting.wake))
-
-        print(banner(model_file, ", ".join(port.label for port in options.port)), file=sys.stderr)
+        run = _Run(options, model, smoothing, stop, stack)
+        print(banner(model.file, ", ".join(port.label for port in options.port)), file=sys.stderr)
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
-            with output, SensorLoop(sessions, classifier, output, notify, timers) as loop:
-                stop.on_change = loop.wake
-                loop.run(stop.check, stop.deadline)
+            run.loop()
         except ReaderGoneError:
             pass
         finally:
-            stop.on_change = None
-            recording.close()
-            output.samples = sum(session.samples for session in sessions)
-            counts = [session.connection.counts for session in sessions]
-            dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
-            line = closing_line(dropped, rejected, output, manifest)
-            if recorders:
-                recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
-                line += f"; {recorded} samples recorded, {lost} not"
-            if unprinted := sum(sink.dropped for sink in sinks):
-                line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
-            line += clipped_input(session.pipeline for session in sessions)
-            print(line, file=sys.stderr)
+            run.close()
+            print(run.closing_line(), file=sys.stderr)
+
+
+class _Run:
+    """Everything that a process with sensors runs: sessions, sinks, and the workers that write to disks."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        model: RunningModel,
+        smoothing: Smoothing,
+        stop: Stopping,
+        stack: ExitStack,
+    ) -> None:
+        self._options, self._model, self._stop = options, model, stop
+        self._sinks = [QueuedSink(sink, notify) for sink in _sinks(options, model.file.manifest)]
+        self._output = SinkGroup(self._sinks, sys.stdout)
+        self._sessions: list[SensorSession] = []
+        try:
+            for port in options.port:
+                self._sessions.append(_session(options, port, model.file, smoothing, self._output))
+                stack.callback(self._sessions[-1].connection.close)
+        except EkdError:
+            for recorder in self._recorders:
+                recorder.finish()
+            raise
+        self._recording = stack.enter_context(Worker("recorder", self._recorders, notify))
+        status_file = StatusFile(status_folder(), self._describe, notify)
+        self._reporting = stack.enter_context(Worker("status", [status_file], notify))
+
+    def loop(self) -> None:
+        """Run the selector loop; raises as `run_ports`."""
+        timers = [Timer(STATUS_EVERY_S + _TIMER_MARGIN_S, self._reporting.wake)]
+        if self._recorders:
+            timers.append(Timer(_RECORD_EVERY_S, self._recording.wake))
+        with (
+            self._output,
+            SensorLoop(self._sessions, self._model.classifier, self._output, notify, timers) as loop,
+        ):
+            self._stop.on_change = loop.wake
+            try:
+                loop.run(self._stop.check, self._stop.deadline, lambda: self._reload(loop))
+            finally:
+                self._stop.on_change = None
+
+    def close(self) -> None:
+        """Finish the recordings."""
+        self._recording.close()
+
+    def closing_line(self) -> str:
+        """The last line on stderr: counts of samples, predictions and losses."""
+        self._output.samples = sum(session.samples for session in self._sessions)
+        counts = [session.connection.counts for session in self._sessions]
+        dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)
+        line = closing_line(dropped, rejected, self._output, self._model.file.manifest)
+        if recorders := self._recorders:
+            recorded, lost = sum(r.recorded_samples for r in recorders), sum(r.lost_samples for r in recorders)
+            line += f"; {recorded} samples recorded, {lost} not"
+        if unprinted := sum(sink.dropped for sink in self._sinks):
+            line += f"; {unprinted} predictions dropped, as the reader of stdout is too slow"
+        return line + clipped_input(session.pipeline for session in self._sessions)
+
+    @property
+    def _recorders(self) -> list[Recorder]:
+        return [session.recorder for session in self._sessions if session.recorder is not None]
+
+    def _describe(self) -> dict[str, object]:
+        """The content of the status file."""
+        file, watcher = self._model.file, self._model.watcher
+        watcher.look()
+        faults = {**self._recording.faults, **self._reporting.faults}
+        workers = {name: {"faults": fault.count, "message": fault.message} for name, fault in faults.items()}
+        for number, sink in enumerate(self._sinks, start=1):
+            workers[f"output {number}"] = {"faults": sink.faults, "message": sink.fault}
+        return {
+            "model": {"file": str(file.path), "sha256": file.manifest.sha256, "replaced": watcher.replaced},
+            "dropped_predictions": sum(sink.dropped for sink in self._sinks),
+            "ports": [session.describe() for session in self._sessions],
+            "workers": workers,
+        }
+
+    def _reload(self, loop: SensorLoop) -> None:
+        """After a SIGHUP: run the model that is now in the file, and look up the wearers' baselines again."""
+        if not self._stop.reload.is_set():
+            return
+        self._stop.reload.clear()
+        self._model = reload_model(self._model, self._sessions, self._notify_and_mark)
+        loop.classifier = self._model.classifier
+        for session, port in zip(self._sessions, self._options.port, strict=True):
+            if port.wearer is not None:
+                try:
+                    lookup = baseline_lookup(port.wearer, self._model.file.manifest.signal, self._notify_and_mark)
+                except EkdError as error:
+                    notify(f"{port.label}: the present baseline of {port.wearer} is kept: {error}")
+                else:
+                    session.connection.baseline_lookup = lookup
+
+    def _notify_and_mark(self, message: str) -> None:
+        notify(message)
+        for recorder in self._recorders:
+            recorder.mark(message)
 
 
 def _session(

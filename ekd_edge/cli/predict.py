@@ -33,13 +33,14 @@ from ekd_edge.cli.port_options import (
 )
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import ConfigError, SignalError
-from ekd_edge.model.file import ModelFile, load_model_file
+from ekd_edge.model.file import ModelFile
 from ekd_edge.model.find import default_model, find_model
-from ekd_edge.model.interpreter import Classifier, open_classifier
+from ekd_edge.model.interpreter import Classifier
+from ekd_edge.pipeline.model_checks import restart_warning
 from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import SensorPipeline, check_sensor_signal, predict_blocks, restart_warning
+from ekd_edge.pipeline.stream import SensorPipeline, predict_blocks
 from ekd_edge.recording.replay import choose_smoothing, open_recording
-from ekd_edge.service.model_watcher import ModelWatcher
+from ekd_edge.service.running_model import open_model
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.plain_text import TextSink
@@ -179,17 +180,14 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
             check_port(find_port(port.url))
     trust = trust_of(options)
     path = find_model(options.model) if options.model else default_model(trust=trust)
-    model_watcher = ModelWatcher(path, notify)
-    model_file = load_model_file(path, trust)
-    check_sensor_signal(model_file.manifest, path.name)
-    if warning := restart_warning(model_file.manifest, path.name):
+    running = open_model(path, trust, options.threads, notify)
+    if warning := restart_warning(running.file.manifest, path.name):
         notify(warning)
-    classifier = open_classifier(model_file, options.threads)
     if options.port is None:
-        _replay(options, model_file, classifier, stop)
+        _replay(options, running.file, running.classifier, stop)
     else:
         smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)
-        run_ports(options, model_file, classifier, smoothing, stop, model_watcher)
+        run_ports(options, running, smoothing, stop)
 
 
 def _allow_files(more: int) -> None:

@@ -67,7 +67,9 @@ def find_problems(status: dict[str, Any], now_s: float) -> list[str]:
     if silent_s > _STALE_S:
         problems.append(f"process has not updated its status for {_duration(silent_s)}: it is stopped or stuck")
     if status["model"]["replaced"]:
-        problems.append(f"{status['model']['file']} was replaced: restart ekd-edge to run the new one")
+        problems.append(
+            f"{status['model']['file']} was replaced: send SIGHUP to ekd-edge, or restart it, to run the new one"
+        )
     if dropped := status["dropped_predictions"]:
         problems.append(f"stdout reader is too slow: {dropped} predictions dropped (oldest first)")
     for worker in status.get("workers", {}).values():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ekd_edge.diagnostics.machine import Condition, Machine, read_condition, read_machine
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.interpreter import open_classifier
-from ekd_edge.pipeline.stream import check_sensor_signal
+from ekd_edge.pipeline.model_checks import check_sensor_signal
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.spec import SignalSpec

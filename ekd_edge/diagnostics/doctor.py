@@ -123,7 +123,7 @@ def check_model(path: Path | None, keys: Sequence[Path] | None) -> Iterator[Find
     from ekd_edge.model.find import SIGNOFF_REMEDY, default_model, describe_signoff, find_model
     from ekd_edge.model.interpreter import open_classifier
     from ekd_edge.model.signature import read_trust, trust_from_environment
-    from ekd_edge.pipeline.stream import check_sensor_signal
+    from ekd_edge.pipeline.model_checks import check_sensor_signal
 
     try:
         trust = read_trust(keys) if keys else trust_from_environment()

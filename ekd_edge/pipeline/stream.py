@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd_edge.errors import SignalError
 from ekd_edge.model.interpreter import Classifier, softmax
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.input_range import InputRangeCounter
+from ekd_edge.pipeline.model_checks import check_sensor_signal
 from ekd_edge.pipeline.smoothing import Smoother, Smoothing
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
@@ -25,11 +25,9 @@ __all__ = [
     "HeldSamples",
     "PendingWindows",
     "SensorPipeline",
-    "check_sensor_signal",
     "predict",
     "predict_blocks",
     "predict_stream",
-    "restart_warning",
     "windows_of",
 ]
 
@@ -90,18 +88,31 @@ class SensorPipeline:
         source: str | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> None:
-        check_sensor_signal(manifest)
+        self._smoothing, self._source, self._notify = smoothing or Smoothing(), source, notify
         self._spec = manifest.signal
-        self._preprocessor = Preprocessor(manifest.signal)
-        self._sample_quality = SampleQuality(manifest.signal)
-        self._source = source
+        self._restart()
+        self.use_model(manifest)
+
+    def use_model(self, manifest: Manifest) -> None:
+        """Continue with another model: smoothing starts again, and so do the windows where the signal chain differs.
+
+        Raises SignalError, with the state unchanged, where the model was trained on another signal.
+        """
+        check_sensor_signal(manifest)
+        if manifest.signal != self._spec:
+            self._spec = manifest.signal
+            self._restart()
+        self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, self._smoothing)
+        self.input_range: InputRangeCounter | None = None
+        if manifest.quantization is not None:
+            self.input_range = InputRangeCounter(manifest.quantization.input, manifest.signal, self._notify)
+
+    def _restart(self) -> None:
+        self._preprocessor = Preprocessor(self._spec)
+        self._sample_quality = SampleQuality(self._spec)
         self._held: list[SampleBlock] = []
         self._last: SampleBlock | None = None  # the last sample before the held blocks
         self._missing, self._rate_hz = 0, 1.0
-        self._smoother = Smoother(manifest.targets, manifest.signal.hop_s, smoothing or Smoothing())
-        self.input_range: InputRangeCounter | None = None
-        if manifest.quantization is not None:
-            self.input_range = InputRangeCounter(manifest.quantization.input, manifest.signal, notify)
 
     def push(self, block: SampleBlock, arrived_s: float) -> Iterator[PendingWindows]:
         """The windows that the block completes, a limited number at a time.
@@ -262,25 +273,6 @@ def _start_utc_s(block: SampleBlock) -> float | None:
     if block.anchor is None:
         return None
     return block.anchor.utc_s - float(block.anchor.index / block.rate_hz)
-
-
-def check_sensor_signal(manifest: Manifest, name: str = "this model") -> None:
-    """Raise SignalError unless the model's input is skin conductance in microsiemens."""
-    if manifest.signal.unit != "uS":
-        raise SignalError(
-            f"{name} was made for a signal in {manifest.signal.unit}, not for skin conductance in uS: "
-            "choose a model that ekd-export made from a GSR student"
-        )
-
-
-def restart_warning(manifest: Manifest, name: str = "this model") -> str | None:
-    """The sentence for a model whose training restarted the running mean at each trial; None for any other model."""
-    if not manifest.training.restarted or not manifest.signal.normalization.has_running_mean:
-        return None
-    return (
-        f"{name} was trained on trials that each restart the running mean of its normalization, which a sensor's "
-        "stream does not do: its accuracy here was not measured; train and export it again with this version of ekd"
-    )
 
 
 def predict(pending: Sequence[PendingWindows], classifier: Classifier) -> Iterator[Prediction]:

@@ -17,7 +17,7 @@ from ekd_edge.sinks.sink_group import SinkGroup
 __all__ = ["SensorLoop", "Timer"]
 
 _MAX_WAIT_S = 3600.0
-_TIMER_SLACK_S = 0.5
+_TIMER_SLACK_S = 1.0
 """A timer waits this long for a turn of the loop that has another cause, which saves wake-ups."""
 _GRID_PER_SENSOR_S, _MAX_GRID_S = 2.5e-5, 0.03
 """Sensors that are due within this time are read on the same turn: their windows share one inference call."""
@@ -62,6 +62,7 @@ class SensorLoop:
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._woken = False
         self._watched: dict[SensorSession, tuple[int, bool]] = {}
         self._of_descriptor: dict[int, SensorSession] = {}
 
@@ -78,12 +79,15 @@ class SensorLoop:
         """Begin the next turn now; may be called by a signal handler."""
         os.eventfd_write(self._wake_fd, 1)
 
-    def run(self, stop: Callable[[], bool], deadline_s: float = math.inf) -> None:
+    def run(
+        self, stop: Callable[[], bool], deadline_s: float = math.inf, on_wake: Callable[[], None] | None = None
+    ) -> None:
         """Run until stopped, until the deadline or until all sensors ended.
 
         Args:
             stop: whether to stop; asked on every turn.
             deadline_s: on the clock of `monotonic`.
+            on_wake: called on the turn that `wake` begins, in the thread of the loop.
 
         Raises:
             EkdError: of the last sensor that failed, of the classifier, and of `output`.
@@ -92,6 +96,10 @@ class SensorLoop:
         while self._running and not stop() and monotonic() < deadline_s:
             woken = self._wait(deadline_s)
             now_s = monotonic()
+            if self._woken:
+                self._woken = False
+                if on_wake is not None:
+                    on_wake()
             due = [each for each in self._running if each in woken or each.wake_s <= now_s + self._grid_s]
             for prediction in predict(self._complete_windows(due, now_s), self.classifier):
                 self._by_name[prediction.source].on_prediction(prediction)
@@ -132,6 +140,7 @@ class SensorLoop:
         for descriptor, _ in events:
             if descriptor == self._wake_fd:
                 os.eventfd_read(self._wake_fd)
+                self._woken = True
             else:
                 woken.add(self._of_descriptor[descriptor])
         return woken

@@ -21,7 +21,7 @@ class ModelWatcher:
         """Notify once when another file is at the path."""
         if not self.replaced and self._identity() != self._loaded:
             self.replaced = True
-            self._notify(f"{self._path} was replaced: restart ekd-edge to run the new one")
+            self._notify(f"{self._path} was replaced: send SIGHUP to ekd-edge, or restart it, to run the new one")
 
     def _identity(self) -> tuple[int, int] | None:
         try:

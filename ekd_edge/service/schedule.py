@@ -17,6 +17,9 @@ _NEAR_S = 0.05
 _LONGEST_BURST_S = 0.13
 """Assumed before the first burst was seen: the window is awaited by so much earlier."""
 _RETRY_S = 0.004
+_MEASURING_S = 30.0
+"""After an opening, each timed read is followed by one that the next bytes start: their time of arrival is known, and
+the device's clock is measured soon."""
 
 
 class ReadSchedule:
@@ -36,6 +39,7 @@ class ReadSchedule:
         self._has_descriptor, self._hop_s = has_descriptor, hop_s
         self._expected_s: float | None = None
         self._read_s = now_s
+        self._measuring_until_s = now_s + _MEASURING_S
         self._bytes_per_s: float | None = None
         self._burst_s = _LONGEST_BURST_S
         self._waiting = False
@@ -78,6 +82,9 @@ class ReadSchedule:
             else:
                 self._wait_for_bytes(now_s, limit_s)
                 return
+        if now_s < self._measuring_until_s and not on_arrival and self._has_descriptor:
+            self._wait_for_bytes(now_s, limit_s)
+            return
         self.wake_s = min(limit_s, max(now_s, self._expected_s))
 
     def _measure(self, now_s: float, received: int) -> None:

@@ -248,7 +248,7 @@ def test_replaced_model_file_does_not_change_the_running_model(model_path: Path,
         assert device.wait(60)
         edge.process.wait(300)
     assert len(edge.out) == 394
-    assert edge.err.count("restart ekd-edge to run the new one") == 1
+    assert edge.err.count("send SIGHUP to ekd-edge, or restart it, to run the new one") == 1
     row(
         "model replaced",
         "by half a file, while it runs",

@@ -15,7 +15,7 @@ from ekd_edge.model.find import find_model
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.subject_hash import hash_subject
-from ekd_edge.pipeline.stream import restart_warning
+from ekd_edge.pipeline.model_checks import restart_warning
 from ekd_export.evaluation.leakage import check_unseen
 from ekd_export.evaluation.target_figures import larger_class_accuracy
 from ekd_train.data.source import Source, open_dataset

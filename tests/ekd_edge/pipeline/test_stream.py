@@ -15,7 +15,8 @@ from ekd_edge.errors import SignalError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.interpreter import open_classifier
 from ekd_edge.model.manifest import Manifest, Target, Training
-from ekd_edge.pipeline.stream import SensorPipeline, predict_stream, restart_warning
+from ekd_edge.pipeline.model_checks import restart_warning
+from ekd_edge.pipeline.stream import SensorPipeline, predict_stream
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.signal.design import gsr_spec

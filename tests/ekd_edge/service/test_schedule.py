@@ -78,9 +78,16 @@ def test_device_that_is_much_faster_than_stated_loses_nothing() -> None:
 
 
 def test_port_is_read_at_least_once_a_second_where_windows_are_rare() -> None:
-    schedule = ReadSchedule(0.0, True, 30.0)
-    schedule.after_read(0.0, 40, 0.06, 30.0, False)
-    for second in range(1, 20):
-        schedule.after_read(float(second), 500, 1.0, 30.0 - second, False)
+    schedule = ReadSchedule(0.0, True, 60.0)
+    schedule.after_read(0.0, 40, 0.06, 60.0, False)
+    for second in range(31, 50):
+        schedule.after_read(float(second), 500, 1.0, 60.0 - second, False)
         assert not schedule.armed
         assert second < schedule.wake_s <= second + 1.0
+
+
+def test_clock_is_measured_by_arrivals_in_the_first_half_minute() -> None:
+    """Each timed read is followed by one that the next burst starts."""
+    reads, _, _ = run(SimulatedPort(121.6, 8, 128), 20)
+    on_arrival = [read_s for read_s in reads if abs(read_s * 121.6 / 8 - round(read_s * 121.6 / 8)) < 1e-3]
+    assert len(on_arrival) >= 19

@@ -119,9 +119,8 @@ def until_written(folder: Path) -> None:
 
 def test_reduced_quality_of_a_window_with_a_label_is_no_problem(folder: Path) -> None:
     last = {"labels": {"a": "low"}, "quality": 0.98, "reason": "samples were lost", "latency_ms": 1}
-    with StatusFile(folder, lambda: status(port(last=last)), print):
-        until_written(folder)
-        (found,) = read_statuses(folder)
+    with written(folder, lambda: status(port(last=last))):
+        (found,) = read_statuses(folder).found
         assert find_problems(found, time.time()) == []
 
 
