@@ -103,6 +103,19 @@ def test_mne_recording_has_volts_siemens_and_trials(small_sessions: list[Recordi
     )
 
 
+def test_mne_recording_has_lost_samples_interpolated_and_annotated(small_sessions: list[Recording]) -> None:
+    session = small_sessions[0]
+    lost = np.zeros(len(session.gsr), np.bool_)
+    lost[100:103] = True
+    gsr = np.where(lost, np.nan, session.gsr)
+    raw = as_mne_raw(replace(session, gsr=gsr, lost=lost))
+    line = np.linspace(session.gsr[99], session.gsr[103], 5)
+    np.testing.assert_allclose(raw.get_data(["GSR"])[0, 99:104], line * 1e-6)
+    (bad,) = [each for each in raw.annotations if each["description"] == "BAD_lost"]
+    assert bad["onset"] == pytest.approx(100 / float(session.rate_hz))
+    assert bad["duration"] == pytest.approx(3 / float(session.rate_hz))
+
+
 def test_mne_recording_has_relative_gsr_without_a_unit(small_sessions: list[Recording]) -> None:
     raw = as_mne_raw(replace(small_sessions[0], gsr_unit="relative", eeg=None, channels=()))
     assert raw.get_channel_types() == ["misc"]

@@ -47,6 +47,8 @@ def band_power(
     edges = BANDS if bands is None else bands
     if rate <= 2.0 * max(high for _, high in edges.values()):
         raise DataError(f"a rate of {rate:g} Hz is too low for EEG band power up to 30 Hz: record it at 64 Hz or more")
+    if eeg.shape[-1] == 0:
+        return np.empty((len(edges) * len(eeg), 0))
     keep = float(np.exp(-1.0 / (_SMOOTHING_S * rate)))
     rows = []
     for low, high in edges.values():

@@ -25,6 +25,7 @@ from ekd_edge.signal.resample import ZERO_CROSSINGS
 from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.signal.spec import SignalSpec
 from ekd_train.data.band_power import EegFeatures, band_power, band_power_spec
+from ekd_train.data.lost_samples import stretches
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording
 
 __all__ = ["LEAD_S", "Cutting", "GsrChain", "GsrWindows", "convert"]
@@ -107,12 +108,17 @@ class GsrChain:
         block = SampleBlock(
             recording.gsr, self._next, recording.rate_hz, readings=recording.readings, unit=recording.unit
         )
-        batch = _push(self._preprocessor, block, recording)
-        end_s = batch.end_s
+        samples, bridge_s = SampleQuality(self._cutting.device), self._cutting.gsr.bridge_s
+        batches, acceptable = [], []
+        for stretch in stretches(block, recording.lost, bridge_s):
+            batch = _push(self._preprocessor, stretch, recording)
+            batches.append(batch)
+            acceptable.append(_acceptable(recording, stretch, batch, self._cutting.device, samples))
+        end_s = _whole([batch.end_s for batch in batches])
         if self._next:
             end_s = np.round(end_s - float(self._next / recording.rate_hz), _END_DIGITS)
-        self._next += len(recording.gsr) + longest_bridge(self._cutting.gsr.bridge_s, recording.rate_hz) + 1
-        return GsrWindows(batch.values, end_s, _acceptable(recording, block, batch, self._cutting.device))
+        self._next += len(recording.gsr) + longest_bridge(bridge_s, recording.rate_hz) + 1
+        return GsrWindows(_whole([batch.values for batch in batches]), end_s, _whole(acceptable))
 
 
 def convert(recording: Recording, cutting: Cutting, gsr: GsrWindows | None = None) -> Conversion:
@@ -166,10 +172,10 @@ def _convert(recording: Recording, cutting: Cutting, gsr: GsrWindows, offset_s: 
         )
     eeg = None
     if cutting.eeg is not None:
-        eeg_windows = _eeg_windows(recording, cutting.eeg, cutting.eeg_features)
-        if not np.allclose(eeg_windows.end_s, ends, rtol=0, atol=_EDGE_S):
+        values, eeg_ends = _eeg_windows(recording, cutting.eeg, cutting.eeg_features)
+        if not np.allclose(eeg_ends, ends, rtol=0, atol=_EDGE_S):
             raise AssertionError(f"GSR and EEG windows of {recording.name} end at different times")
-        eeg = eeg_windows.values[kept]
+        eeg = values[kept]
     return Conversion(gsr.values[kept], eeg, tuple(trials), cutting.gsr.window_s)
 
 
@@ -191,6 +197,7 @@ def _trial_recordings(recording: Recording, rate_hz: Fraction) -> Iterator[tuple
             gsr=recording.gsr[start:stop],
             readings=None if recording.readings is None else recording.readings[start:stop],
             eeg=None if recording.eeg is None else recording.eeg[:, start:stop],
+            lost=None if recording.lost is None else recording.lost[start:stop],
             trials=(replace(trial, start_s=trial.start_s - offset_s, end_s=trial.end_s - offset_s),),
         )
         yield piece, offset_s
@@ -207,10 +214,11 @@ def _joined(parts: Sequence[Conversion], cutting: Cutting) -> Conversion:
     )
 
 
-def _acceptable(recording: Recording, block: SampleBlock, batch: WindowBatch, device: SignalSpec) -> NDArray[np.bool_]:
+def _acceptable(
+    recording: Recording, block: SampleBlock, batch: WindowBatch, device: SignalSpec, samples: SampleQuality
+) -> NDArray[np.bool_]:
     if recording.gsr_unit == "relative":
         return np.ones(len(batch), np.bool_)
-    samples = SampleQuality(device)
     samples.push(block)
     qualities = assess_all(batch.raw, device, samples.bad_fractions(batch))
     return np.array([quality.acceptable for quality in qualities], np.bool_)
@@ -227,13 +235,24 @@ def _push(preprocessor: Preprocessor, block: SampleBlock, recording: Recording) 
         raise DataError(f"recording {recording.name}: {error}") from error
 
 
-def _eeg_windows(recording: Recording, spec: SignalSpec, features: EegFeatures) -> WindowBatch:
+def _eeg_windows(
+    recording: Recording, spec: SignalSpec, features: EegFeatures
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The EEG windows of a recording, shape (k, rows, window_samples), and their ends in seconds."""
     if recording.eeg is None:
         raise DataError(
             f"recording {recording.name} has no EEG: add columns named eeg_NAME, or train the student without a teacher"
         )
-    if features == "raw":
-        return _push(Preprocessor(spec), SampleBlock(recording.eeg, 0, recording.rate_hz), recording)
-    power = band_power(recording.eeg, recording.rate_hz)
-    chain = Preprocessor(band_power_spec(spec))
-    return _push(chain, SampleBlock(power, 0, recording.rate_hz), recording)
+    chain = Preprocessor(spec if features == "raw" else band_power_spec(spec))
+    batches = []
+    for stretch in stretches(SampleBlock(recording.eeg, 0, recording.rate_hz), recording.lost, spec.bridge_s):
+        block = stretch
+        if features == "bandpower":
+            block = SampleBlock(band_power(stretch.values, recording.rate_hz), stretch.first_index, recording.rate_hz)
+        batches.append(_push(chain, block, recording))
+    return _whole([batch.values for batch in batches]), _whole([batch.end_s for batch in batches])
+
+
+def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The parts along the first axis; a single part is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

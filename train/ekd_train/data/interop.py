@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -84,7 +85,8 @@ def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
     """Convert a recording to MNE: EEG in volts at the standard 10-20 positions, GSR in siemens as channel type "gsr".
 
     Relative GSR has no unit, so it is not scaled and gets the channel type "misc". Each trial is an annotation with
-    the description "trial/NAME" and its ratings, such as "trial/t01 arousal=7 valence=3".
+    the description "trial/NAME" and its ratings, such as "trial/t01 arousal=7 valence=3". Lost samples are interpolated
+    and annotated as "BAD_lost".
     Raises ConfigError if mne is missing.
     """
     require_packages("a recording for MNE", "mne")
@@ -98,16 +100,25 @@ def as_mne_raw(recording: Recording) -> "mne.io.RawArray":
         names, kinds = [*recording.channels, *names], ["eeg"] * len(recording.channels) + kinds
     info = mne.create_info(names, float(recording.rate_hz), kinds)
     info["subject_info"] = {"his_id": recording.subject}
-    raw = mne.io.RawArray(np.stack(rows), info, verbose="error")
+    raw = mne.io.RawArray(_interpolated(np.stack(rows), recording.lost), info, verbose="error")
     if recording.eeg is not None:
         raw.set_montage("standard_1020", on_missing="ignore", verbose="error")
     trials = recording.trials
-    raw.set_annotations(
-        mne.Annotations(
-            [trial.start_s for trial in trials],
-            [trial.end_s - trial.start_s for trial in trials],
-            [" ".join((f"trial/{t.name}", *(f"{k}={v:g}" for k, v in t.ratings.items()))) for t in trials],
-        ),
-        verbose="error",
-    )
+    marks = [
+        (t.start_s, t.end_s - t.start_s, " ".join((f"trial/{t.name}", *(f"{k}={v:g}" for k, v in t.ratings.items()))))
+        for t in trials
+    ]
+    if recording.lost is not None:
+        edges = np.flatnonzero(np.diff(recording.lost, prepend=False, append=False)) / float(recording.rate_hz)
+        marks += [(begin, end - begin, "BAD_lost") for begin, end in edges.reshape(-1, 2).tolist()]
+    onsets, lengths, texts = zip(*marks, strict=True) if marks else ((), (), ())
+    raw.set_annotations(mne.Annotations(onsets, lengths, texts), verbose="error")
     return raw
+
+
+def _interpolated(rows: NDArray[np.float64], lost: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """The rows with straight lines in place of lost samples."""
+    if lost is None or not lost.any() or lost.all():
+        return rows
+    at, known = np.arange(rows.shape[-1]), np.flatnonzero(~lost)
+    return np.stack([np.interp(at, known, row[known]) for row in rows])

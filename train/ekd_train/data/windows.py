@@ -58,6 +58,7 @@ class Recording:
     continues: whether the recording is of the same sitting as the subject's recording before it, such as the next trial
     of an experiment: a device carries the running mean of its normalization from one to the other.
     readings, unit: the converter's readings that gsr was computed from, float64 (n,), and their unit; else None.
+    lost: which samples were lost, bool (n,); None for none. Their values have no meaning; they are gaps as on a device.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Recording:
     continues: bool = False
     readings: NDArray[np.float64] | None = None
     unit: Unit | None = None
+    lost: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

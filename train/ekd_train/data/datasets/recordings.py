@@ -9,7 +9,8 @@ NAME.csv    a header and one line per sample: gsr in uS, or with its unit as in 
             `millis,value`. The unit `relative` means an unknown unit and offset, as for some subjects of DEAP.
 
 Header and comments are parsed as those of a live sensor (`firmware_bridge.devices.csv.layout`).
-The rate is taken from labels.csv, else from the comment, else from the time column.
+The rate is taken from labels.csv, else from the comment, else from the time column. A time column that determines the
+rate also shows lost samples: their gaps are those of a device (`ekd_train.data.lost_samples`).
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from ekd_edge.errors import DataError, EkdError, SignalError
 from ekd_train.data.cache.fingerprint import hash_files
 from ekd_train.data.datasets.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
+from ekd_train.data.lost_samples import LONGEST_GAP_S, lost_before, with_lost
 from ekd_train.data.windows import Recording
 from firmware_bridge.devices.csv.layout import columns_of, declared_by, estimate_rate, is_number, layout_of
 from firmware_bridge.devices.stream import Declared
@@ -120,7 +122,16 @@ class RecordingsDataset:
                 raise DataError(f"there is no subject {subject!r}: known are {', '.join(self.subjects)}")
             for name, layout in self._layouts.items():
                 if self._labels.subject_of[name] == subject:
-                    yield _read(layout, name, self._labels, self._channels if eeg else ())
+                    recording = _read(layout, name, self._labels, self._channels if eeg else ())
+                    self._note_lost(recording)
+                    yield recording
+
+    def _note_lost(self, recording: Recording) -> None:
+        if recording.lost is not None:
+            count = int(recording.lost.sum())
+            note = f"{count} of {recording.lost.size} samples of {recording.name} were lost, by its time column"
+            if note not in self.notes:
+                self.notes = (*self.notes, note)
 
 
 def _common_channels(layouts: Sequence[_Layout]) -> tuple[str, ...]:
@@ -190,8 +201,10 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
         raise _fault(layout, columns)
     if len(table) < 2:
         raise DataError(f"{layout.path} contains no samples: remove it from {LABELS} or record it again")
-    rate_hz = layout.declared.rate_hz or _estimated_rate(layout, table[:, -1])
-    length_s = float(len(table) / rate_hz)
+    rate_hz, lost = layout.declared.rate_hz, np.zeros(len(table), np.int64)
+    if rate_hz is None:
+        rate_hz, lost = _rate_and_lost(layout, table[:, -1])
+    length_s = float((len(table) + int(lost.sum())) / rate_hz)
     for trial in labels.trials[name]:
         if trial.end_s > length_s + 0.5 / float(rate_hz):
             raise DataError(
@@ -200,17 +213,20 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
             )
     relative = (layout.declared.unit or "").lower() == "relative"
     unit = None if relative else _unit(layout)
+    readings = table[:, 0].copy()
+    gsr = readings if unit is None else _microsiemens(layout, unit, readings)
     return Recording(
         name=name,
         subject=labels.subject_of[name],
-        gsr=table[:, 0].copy() if unit is None else _microsiemens(layout, unit, table[:, 0].copy()),
+        gsr=with_lost(gsr, lost),
         rate_hz=rate_hz,
         trials=labels.trials[name],
-        eeg=np.ascontiguousarray(table[:, 1 : 1 + len(channels)].T) if channels else None,
+        eeg=with_lost(table[:, 1 : 1 + len(channels)].T, lost) if channels else None,
         channels=channels,
         gsr_unit="relative" if relative else "uS",
-        readings=None if unit is None else table[:, 0].copy(),
+        readings=None if unit is None else with_lost(readings, lost),
         unit=unit,
+        lost=np.isnan(with_lost(readings, lost)) if lost.any() else None,
     )
 
 
@@ -234,19 +250,22 @@ def _fault(layout: _Layout, columns: Sequence[int]) -> DataError:
     return DataError(f"{layout.path} is not a table of numbers separated by commas: export it as CSV")
 
 
-def _estimated_rate(layout: _Layout, times: NDArray[np.float64]) -> Fraction:
+def _rate_and_lost(layout: _Layout, times: NDArray[np.float64]) -> tuple[Fraction, NDArray[np.int64]]:
+    """The rate by the time column, and the number of samples that were lost before each one."""
     if layout.time is None:
         raise DataError(f"the rate of {layout.path} is unknown: put '# rate_hz: 128' on its first line")
     seconds = times * layout.tick_s
     rate = estimate_rate(seconds)
     steps = np.diff(seconds)
-    if rate is None or steps.min() < 0 or steps.max() > 5 / rate + 0.05:
+    lost = np.zeros(len(times), np.int64) if rate is None else lost_before(seconds, rate)
+    longest_s = LONGEST_GAP_S if lost.any() else 0.05
+    if rate is None or steps.min() < 0 or steps.max() > max(longest_s, 5 / rate + 0.05):
         last = int(np.argmax(np.where(steps < 0, np.inf, steps))) + 1
         raise DataError(
             f"the time column of {layout.path} jumps after sample {last}: split the recording there, "
             "or state its rate with '# rate_hz: 128' if no sample is missing"
         )
-    return rate
+    return rate, lost
 
 
 def _unit(layout: _Layout) -> Unit:
@@ -276,12 +295,16 @@ def write_recording(path: Path, recording: Recording) -> None:
     """Write a recording to the CSV file `path` and add its trials to labels.csv in the same folder.
 
     The recording gets the name of the file. The text represents every number exactly.
-    Raises DataError if `path` exists or does not end in .csv, or if labels.csv has other columns.
+    Raises DataError if `path` exists or does not end in .csv, if labels.csv has other columns, or if samples were lost.
     """
     if path.suffix != ".csv" or path.name == LABELS:
         raise DataError(f"a recording cannot be written to {path}: choose a file NAME.csv")
     if path.exists():
         raise DataError(f"{path} already exists and was not changed: choose another name")
+    if recording.lost is not None:
+        raise DataError(
+            f"samples of {recording.name} were lost, which {path.name} cannot state: copy the recording's own file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     append_labels(path.parent / LABELS, replace(recording, name=path.stem))
     rows = [recording.gsr] if recording.eeg is None else [recording.gsr, *recording.eeg]
