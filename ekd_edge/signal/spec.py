@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Final, Literal, get_args
 
 from ekd_edge.errors import SignalError
+from firmware_bridge.rates import parse_rate
 
 __all__ = ["LONGEST_BRIDGE_S", "Bound", "Normalization", "NormalizationMode", "SignalSpec"]
 
@@ -139,7 +140,7 @@ class SignalSpec:
         """
         try:
             fields = dict(data)
-            fields["rate_hz"] = Fraction(fields["rate_hz"])
+            fields["rate_hz"] = parse_rate(str(fields["rate_hz"]))
             fields["sos"] = tuple(tuple(float(c) for c in section) for section in fields["sos"])
             fields["normalization"] = Normalization(**fields["normalization"])
             return cls(**fields)

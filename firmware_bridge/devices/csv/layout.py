@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.devices.stream import Declared
 from firmware_bridge.errors import FormatError
+from firmware_bridge.rates import parse_rate
 
 __all__ = [
     "JITTER_S",
@@ -37,7 +38,6 @@ JITTER_S = 0.0025
 _UNITS = {"gsr_us": "uS", "us": "uS", "µs": "uS", "microsiemens": "uS", "adc": "adc"}
 _NUMBER = re.compile(rb"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r]*")
 _COMMENT = re.compile(r"#\s*(rate_hz|sampling rate \(hz\)|unit|adc_bits|resolution)\s*:\s*=?\s*(\S+)\s*", re.IGNORECASE)
-_RATE = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|[0-9]{1,9}/0*[1-9][0-9]{0,8}")
 _USUAL_RATES = (
     *(
         1,
@@ -143,8 +143,10 @@ def declared_by(comment: bytes, so_far: Declared) -> Declared:
             raise FormatError(f"the comment {match[0].strip()!r} is invalid: state the ADC's bits, such as 12")
         unit = so_far.unit or ("adc" if key == "resolution" else None)
         return replace(so_far, adc_bits=so_far.adc_bits or int(text), unit=unit)
-    if not _RATE.fullmatch(text) or not (rate := Fraction(text)):
-        raise FormatError(f"the comment {match[0].strip()!r} is invalid: state the rate in Hz, such as 128")
+    try:
+        rate = parse_rate(text)
+    except ValueError:
+        raise FormatError(f"the comment {match[0].strip()!r} is invalid: state the rate in Hz, such as 128") from None
     return replace(so_far, rate_hz=so_far.rate_hz or rate)
 
 

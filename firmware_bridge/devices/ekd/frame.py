@@ -14,6 +14,8 @@ from fractions import Fraction
 
 from cobs import cobs
 
+from firmware_bridge.rates import in_rate_range
+
 __all__ = [
     "DATA_TYPE",
     "DELIMITER",
@@ -86,7 +88,7 @@ class Hello:
 
     def fault(self) -> str | None:
         """The invalid field of this HELLO as text, or None if all fields are valid."""
-        if self.rate_numerator == 0 or self.rate_denominator == 0:
+        if self.rate_denominator == 0 or not in_rate_range(self.rate_hz):
             return f"a rate of {self.rate_numerator}/{self.rate_denominator} Hz"
         if not 1 <= self.adc_bits <= 16:
             return f"{self.adc_bits} ADC bits"

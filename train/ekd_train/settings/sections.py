@@ -12,6 +12,7 @@ from ekd_edge.model.manifest import NormalizationState
 from ekd_edge.signal.design import BRIDGE_S, bandpass_sos, eeg_spec, gsr_spec
 from ekd_edge.signal.spec import LONGEST_BRIDGE_S, Normalization, SignalSpec
 from ekd_train.settings.field import check_settings, setting
+from firmware_bridge.rates import parse_rate
 
 __all__ = ["ComputeConfig", "DistillConfig", "EpochScore", "FeedbackConfig", "SignalConfig", "StageConfig"]
 
@@ -66,8 +67,8 @@ class SignalConfig:
 
     def _rate(self) -> Fraction:
         try:
-            return Fraction(self.rate_hz)
-        except (ValueError, ZeroDivisionError):
+            return parse_rate(self.rate_hz.strip())
+        except ValueError:
             raise ConfigError(f"signal.rate_hz = {self.rate_hz!r} is not a rate: write 128 or 125/2") from None
 
     def gsr(self) -> SignalSpec:

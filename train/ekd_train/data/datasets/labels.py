@@ -2,22 +2,20 @@
 
 import csv
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from ekd_edge.errors import DataError
 from ekd_train.data.windows import Recording, Trial
 from firmware_bridge.devices.stream import Declared
+from firmware_bridge.rates import parse_rate
 
 __all__ = ["LABELS", "REQUIRED", "Labels", "append_labels", "read_labels"]
 
 LABELS = "labels.csv"
 REQUIRED = ("recording", "subject", "trial", "start_s", "end_s")
 _OPTIONAL = ("rate_hz", "unit", "adc_bits")
-_RATE = re.compile(r"[0-9]+(?:\.[0-9]+)?|[0-9]+/[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,13 @@ def _trial(cells: Mapping[str, str], targets: Sequence[str], where: str) -> Tria
 
 def _declared(cells: Mapping[str, str], where: str) -> Declared:
     rate, unit, bits = (cells.get(key, "") for key in _OPTIONAL)
-    if rate and not (_RATE.fullmatch(rate) and not rate.endswith("/0") and Fraction(rate) > 0):
-        raise DataError(f"{where}: rate_hz {rate!r} is not a rate: write 128 or 125/2")
+    try:
+        rate_hz = parse_rate(rate) if rate else None
+    except ValueError:
+        raise DataError(f"{where}: rate_hz {rate!r} is not a rate: write 128 or 125/2") from None
     if bits and not (bits.isascii() and bits.isdigit() and 1 <= int(bits) <= 32):
         raise DataError(f"{where}: adc_bits {bits!r} is not an ADC resolution: write 10 or 12")
-    return Declared(Fraction(rate) if rate else None, unit or None, int(bits) if bits else None)
+    return Declared(rate_hz, unit or None, int(bits) if bits else None)
 
 
 def _number(text: str, where: str) -> float:
