@@ -143,7 +143,7 @@ def test_closed_sensor_is_refused() -> None:
         (
             lambda model: model.predict(np.zeros(9), rate_hz=float("nan")),
             ekd_edge.ConfigError,
-            "rate_hz is nan: give a number of Hz above 0",
+            "rate_hz is nan: give a number of Hz from 0.001",
         ),
         (lambda model: model.predict([], rate_hz=4), ekd_edge.ConfigError, "rate_hz is for arrays"),
         (lambda model: model.predict("r.csv"), ekd_edge.ConfigError, "open_recording"),

@@ -67,7 +67,7 @@ def test_emulate_plays_a_recording_and_makes_a_link(tmp_path: Path) -> None:
         ({"seconds": float("inf")}, "seconds is inf"),
         ({"waveform": np.zeros((2, 2))}, "one-dimensional"),
         ({"waveform": np.array([np.nan])}, "finite"),
-        ({"rate_hz": 100_001}, "rate_hz is 100001: give a number of Hz above 0 and at most 100000"),
+        ({"rate_hz": 100_001}, "rate_hz is 100001: give a number of Hz from 0.001 to 100000"),
     ],
 )
 def test_emulate_refuses_impossible_arguments(arguments: dict[str, object], sentence: str) -> None:
