@@ -91,6 +91,8 @@ def _port_problems(port: dict[str, Any]) -> list[str]:
         problems.append(f"recording fails: {recording['failing']}")
     if recording is not None and recording["lost"]:
         problems.append(f"{recording['lost']} samples could not be recorded")
+    if recording is not None and recording.get("lost_predictions"):
+        problems.append(f"{recording['lost_predictions']} predictions could not be recorded")
     if port["connected"] and last is not None and last["reason"] and None in last["labels"].values():
         problems.append(last["reason"])
     if (model_input := port.get("input")) is not None and model_input["problem"]:

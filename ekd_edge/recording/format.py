@@ -14,7 +14,7 @@ from ekd_edge.recording.frames import (
     encode_text,
     first_version_head,
 )
-from ekd_edge.recording.metadata import Mark, Source, source_of, source_text
+from ekd_edge.recording.metadata import Mark, Source, parse_source, source_of, source_text
 from ekd_edge.signal.blocks import SampleBlock
 
 __all__ = ["VERSION", "Encoder", "Mark", "PredictionLine"]
@@ -57,11 +57,16 @@ class Encoder:
         return marker + self._text(HEAD, self._head) + self._text(HEAD, self._head)
 
     def block(self, block: SampleBlock) -> bytes:
-        """A block's readings, preceded by their source where it has changed or is due again."""
+        """A block's readings, preceded by their source where it has changed or is due again.
+
+        Raises ValueError for metadata that a reader would not accept, such as a baseline that is not finite.
+        """
         parts = []
         if (source := source_of(block)) != self._source:
-            self._source = source
-            self._source_text = source_text(source, self._run).encode()
+            text = source_text(source, self._run).encode()
+            if parse_source(text) is None:
+                raise ValueError(f"the metadata of samples cannot be recorded: {text.decode()[:200]}")
+            self._source, self._source_text = source, text
             self._source_id = crc32(self._source_text)
             parts = [self._text(SOURCE, self._source_text), self._text(SOURCE, self._source_text)]
         elif self._since_repeat >= _REPEAT_BYTES:

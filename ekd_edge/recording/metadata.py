@@ -164,4 +164,4 @@ def _anchor(data: Mapping[str, Any]) -> TimeAnchor:
     index = data["index"]
     if type(index) is not int or abs(index) > MAX_INDEX:
         raise ValueError
-    return TimeAnchor(index, _number(data["utc_s"], 0.0, LAST_SECOND))
+    return TimeAnchor(index, _number(data["utc_s"], -LAST_SECOND / 100, LAST_SECOND))

@@ -18,7 +18,7 @@ from ekd_edge.recording.format import Encoder, Mark, PredictionLine
 from ekd_edge.recording.frames import MAX_TEXT_BYTES, Readings, Text, encode_text, is_recording, parse_payload
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import RecordingReplay, find_recordings, read_recordings
-from ekd_edge.signal.blocks import SampleBlock, TimeAnchor
+from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
 from firmware_bridge.devices.ekd.frame import Decoder
 from firmware_bridge.units import Unit
 from tests.ekd_edge.recording.blocks import UNIT, Item, block_of, encoded, samples_of, small_recording, texts_of
@@ -261,6 +261,21 @@ def test_long_texts_come_back_or_are_refused() -> None:
     assert texts_of(Reader().feed(wire)) == [PredictionLine(line), Mark(1.0, "y" * 10_000)]
     with pytest.raises(ValueError, match="too long"):
         encoder.prediction("x" * (MAX_TEXT_BYTES + 1))
+
+
+def test_metadata_that_a_reader_would_reject_is_not_written() -> None:
+    encoder = Encoder()
+    encoder.begin({"run": "r"})
+    block = block_of(np.arange(3.0))
+    odd = [replace(block, rate_hz=Fraction(100_001)), replace(block, baseline=Baseline(np.nan, 1.0, 1.0))]
+    for each in [*odd, replace(block, anchor=TimeAnchor(0, np.inf)), replace(block, segment=-1)]:
+        with pytest.raises(ValueError, match="cannot be recorded"):
+            encoder.block(each)
+    before_1970 = replace(block, anchor=TimeAnchor(0, -5.0))
+    reader = Reader()
+    assert samples_of(reader.feed(encoder.begin({"run": "r"}) + encoder.block(before_1970))) == samples_of(
+        [before_1970]
+    )
 
 
 def test_head_and_source_are_repeated() -> None:

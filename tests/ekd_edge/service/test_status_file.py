@@ -133,6 +133,10 @@ def test_reduced_quality_of_a_window_with_a_label_is_no_problem(folder: Path) ->
             "recording fails: No space",
         ),
         ({"recording": {"file": "r", "recorded": 1, "lost": 7, "failing": None}}, "7 samples could not be recorded"),
+        (
+            {"recording": {"file": "r", "recorded": 1, "lost": 0, "lost_predictions": 3, "failing": None}},
+            "3 predictions could not be recorded",
+        ),
         ({"last": {"labels": {"a": None}, "quality": 0, "reason": "flat line", "latency_ms": 1}}, "flat line"),
         ({"input": model_input(problem="12.0% of the last hour's input is outside")}, "USB0: 12.0% of the last hour"),
     ],
