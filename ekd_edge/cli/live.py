@@ -36,6 +36,9 @@ from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
 
 __all__ = ["run_ports"]
 
+_SYNC_EVERY_S, _SYNCS_PER_S = 0.9, 16
+"""Each recording is synchronized with the disk about once a second; of many, so many each second take turns."""
+
 _RECORD_EVERY_S, _TIMER_MARGIN_S = 0.25, 0.1
 
 
@@ -210,7 +213,8 @@ def _recorder(
         "smooth_s": options.smooth or 0.0,
         "margin": options.hysteresis or 0.0,
     }
-    return Recorder(folder, about, notify, Retention(free_bytes=options.record_free))
+    sync_s = max(_SYNC_EVERY_S, len(options.port) / _SYNCS_PER_S)
+    return Recorder(folder, about, notify, Retention(free_bytes=options.record_free), sync_s)
 
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:

@@ -21,6 +21,7 @@ __all__ = ["Recorder"]
 Item = SampleBlock | Mark | Prediction
 
 _SYNC_S: Final = 0.9
+"""Just below the second at which the worker is woken."""
 _RETRY_S: Final = 5.0
 _MAX_ITEMS: Final = 1 << 16
 _MAX_SAMPLES: Final = 1 << 20
@@ -39,6 +40,8 @@ class Recorder:
         about: JSON-ready facts about the run, for the head of each file: "run" is its id, "port" the sensor's.
         notify: called with a message when recording fails, when it resumes and when a recording is removed.
         retention: of files; None for the defaults.
+        sync_s: seconds between two synchronizations of the file with the disk, at least; more where many recorders
+            share a slow disk.
 
     Raises:
         PortError: the folder cannot be created.
@@ -52,7 +55,9 @@ class Recorder:
         about: dict[str, Any],
         notify: Callable[[str], None],
         retention: Retention | None = None,
+        sync_s: float = _SYNC_S,
     ) -> None:
+        self._sync_s = sync_s
         self._folder, self._about, self._notify = folder, about, notify
         self._retention = retention or Retention()
         self.name = f"recording of {printable(str(about['port']))}" if "port" in about else f"recording in {folder}"
@@ -101,7 +106,7 @@ class Recorder:
         }
 
     def run(self) -> None:
-        """Append what waits and synchronize the file with the disk, at most about once a second.
+        """Append what waits and synchronize the file with the disk where that is due.
 
         After an OSError nothing is written for five seconds. Any other exception is raised, and the items are lost.
         """
@@ -110,7 +115,7 @@ class Recorder:
             self._lose(items)
             return
         self._write_all(items)
-        if self._file is not None and time.monotonic() - self._synced_s >= _SYNC_S:
+        if self._file is not None and time.monotonic() - self._synced_s >= self._sync_s:
             try:
                 self._file.sync()
             except OSError as error:

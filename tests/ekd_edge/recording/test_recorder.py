@@ -1,6 +1,7 @@
 """The recorder as a job of a worker: files, losses, faults of the disk, removal for space, permissions."""
 
 import fcntl
+import os
 import re
 import shutil
 import stat
@@ -102,6 +103,21 @@ def test_new_file_starts_at_the_size_limit(tmp_path: Path) -> None:
     assert [file_name(path) for path in in_order(tmp_path)] == [module.FileName(1, n) for n in range(1, 13)]
     assert contents(tmp_path)[0] == (np.arange(12 * 640) / 16).tolist()
     assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
+
+
+@pytest.mark.parametrize(("sync_s", "syncs"), [(0.0, 4), (1e12, 1)])
+def test_file_is_synchronized_when_it_is_due(
+    sync_s: float, syncs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", found.append)
+    recorder = Recorder(tmp_path, {"run": "a"}, print, sync_s=sync_s)
+    for number in range(4):
+        recorder.observe(ramp(number))
+        recorder.run()
+        recorder.run()
+    recorder.finish()
+    assert len(found) == syncs
 
 
 def test_order_of_files_is_that_of_recording_when_the_clock_is_set_back(
