@@ -5,6 +5,7 @@ import math
 import os
 import secrets
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -22,6 +23,7 @@ from ekd_edge.recording.files import recording_folder
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.retention import Retention
 from ekd_edge.service.loop import SensorLoop, Timer
+from ekd_edge.service.notices import Notices
 from ekd_edge.service.running_model import RunningModel, reload_model
 from ekd_edge.service.session import SensorSession
 from ekd_edge.service.status_file import STATUS_EVERY_S, StatusFile, status_folder
@@ -29,6 +31,7 @@ from ekd_edge.service.worker import Worker
 from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.plain_text import TextSink
 from ekd_edge.sinks.queued import QueuedSink
+from ekd_edge.sinks.screen import same_terminal
 from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import LiveView, WaitingLine
@@ -79,20 +82,24 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._options, self._model, self._stop = options, model, stop
-        self._sinks = [QueuedSink(sink, notify) for sink in _sinks(options, model.file.manifest)]
+        sinks = _sinks(options, model.file.manifest)
+        self._notify = Notices(_interrupting(sinks))
+        self._messages = stack.enter_context(Worker("messages", [self._notify], notify))
+        self._notify.on_message = self._messages.wake
+        self._sinks = [QueuedSink(sink, self._notify) for sink in sinks]
         self._output = SinkGroup(self._sinks, sys.stdout)
         self._sessions: list[SensorSession] = []
         try:
             for port in options.port:
-                self._sessions.append(_session(options, port, model.file, smoothing, self._output))
+                self._sessions.append(_session(options, port, model.file, smoothing, self._output, self._notify))
                 stack.callback(self._sessions[-1].connection.close)
         except EkdError:
             for recorder in self._recorders:
                 recorder.finish()
             raise
-        self._recording = stack.enter_context(Worker("recorder", self._recorders, notify))
-        status_file = StatusFile(status_folder(), self._describe, notify)
-        self._reporting = stack.enter_context(Worker("status", [status_file], notify))
+        self._recording = stack.enter_context(Worker("recorder", self._recorders, self._notify))
+        status_file = StatusFile(status_folder(), self._describe, self._notify)
+        self._reporting = stack.enter_context(Worker("status", [status_file], self._notify))
 
     def loop(self) -> None:
         """Run the selector loop; raises as `run_ports`."""
@@ -101,7 +108,7 @@ class _Run:
             timers.append(Timer(_RECORD_EVERY_S, self._recording.wake))
         with (
             self._output,
-            SensorLoop(self._sessions, self._model.classifier, self._output, notify, timers) as loop,
+            SensorLoop(self._sessions, self._model.classifier, self._output, self._notify, timers) as loop,
         ):
             self._stop.on_change = loop.wake
             try:
@@ -110,8 +117,9 @@ class _Run:
                 self._stop.on_change = None
 
     def close(self) -> None:
-        """Finish the recordings."""
+        """Finish the recordings and show the last messages."""
         self._recording.close()
+        self._messages.close()
 
     def closing_line(self) -> str:
         """The last line on stderr: counts of samples, predictions and losses."""
@@ -134,7 +142,7 @@ class _Run:
         """The content of the status file."""
         file, watcher = self._model.file, self._model.watcher
         watcher.look()
-        faults = {**self._recording.faults, **self._reporting.faults}
+        faults = {**self._recording.faults, **self._reporting.faults, **self._messages.faults}
         workers = {name: {"faults": fault.count, "message": fault.message} for name, fault in faults.items()}
         for number, sink in enumerate(self._sinks, start=1):
             workers[f"output {number}"] = {"faults": sink.faults, "message": sink.fault}
@@ -157,12 +165,12 @@ class _Run:
                 try:
                     lookup = baseline_lookup(port.wearer, self._model.file.manifest.signal, self._notify_and_mark)
                 except EkdError as error:
-                    notify(f"{port.label}: the present baseline of {port.wearer} is kept: {error}")
+                    self._notify(f"{port.label}: the present baseline of {port.wearer} is kept: {error}")
                 else:
                     session.connection.baseline_lookup = lookup
 
     def _notify_and_mark(self, message: str) -> None:
-        notify(message)
+        self._notify(message)
         for recorder in self._recorders:
             recorder.mark(message)
 
@@ -173,6 +181,7 @@ def _session(
     model_file: ModelFile,
     smoothing: Smoothing,
     output: SinkGroup,
+    notify: Callable[[str], None],
 ) -> SensorSession:
     several = len(options.port) > 1
     recorder: Recorder | None = None
@@ -185,7 +194,7 @@ def _session(
     wearer = port.wearer
     if options.record is not None:
         folder = recording_folder(options.record, port.label) if several else options.record
-        recorder = _recorder(options, folder, port.url, wearer, model_file)
+        recorder = _recorder(options, folder, port.url, wearer, model_file, notify)
     name = port.label if several else None
     pipeline = SensorPipeline(
         model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port.label}: {problem}")
@@ -202,7 +211,12 @@ def _session(
 
 
 def _recorder(
-    options: argparse.Namespace, folder: Path, port: str, wearer: str | None, model_file: ModelFile
+    options: argparse.Namespace,
+    folder: Path,
+    port: str,
+    wearer: str | None,
+    model_file: ModelFile,
+    notify: Callable[[str], None],
 ) -> Recorder:
     about = {
         "run": secrets.token_hex(8),
@@ -228,3 +242,12 @@ def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     if redrawable and len(options.port) == 1 and sys.stderr.isatty():
         sinks.append(WaitingLine(sys.stderr, needed_s))
     return sinks
+
+
+def _interrupting(sinks: Sequence[Sink]) -> Callable[[str], None]:
+    """What shows a message: a view on the terminal of stderr makes room for it."""
+    for sink in sinks:
+        if isinstance(sink, WaitingLine) or (isinstance(sink, LiveView) and same_terminal(sys.stdout, sys.stderr)):
+            interrupt = sink.interrupt
+            return lambda message: interrupt(f"ekd-edge: {message}")
+    return notify

@@ -1,0 +1,38 @@
+"""Messages to the user behind a bounded queue: a terminal or pipe that blocks never delays the sensors."""
+
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["Notices"]
+
+_MAX_MESSAGES = 1000
+
+
+class Notices:
+    """A job of a `Worker` that shows messages, in order; of too many that wait, the oldest are dropped.
+
+    show: prints one message; called in the worker's thread. `on_message` is called after each new message, by any
+    thread: it wakes the worker.
+    """
+
+    name = "messages"
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._messages: deque[str] = deque(maxlen=_MAX_MESSAGES)
+        self.on_message: Callable[[], None] | None = None
+
+    def __call__(self, message: str) -> None:
+        """Show a message soon; returns at once."""
+        self._messages.append(message)
+        if self.on_message is not None:
+            self.on_message()
+
+    def run(self) -> None:
+        """Show the messages that wait."""
+        while self._messages:
+            self._show(self._messages.popleft())
+
+    def finish(self) -> None:
+        """Show the last messages."""
+        self.run()
