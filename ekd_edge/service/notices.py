@@ -29,9 +29,15 @@ class Notices:
             self.on_message()
 
     def run(self) -> None:
-        """Show the messages that wait."""
+        """Show the messages that wait. Raises the first error of `show`, after the other messages."""
+        fault: Exception | None = None
         while self._messages:
-            self._show(self._messages.popleft())
+            try:
+                self._show(self._messages.popleft())
+            except Exception as error:  # noqa: BLE001  raised below
+                fault = fault or error
+        if fault is not None:
+            raise fault
 
     def finish(self) -> None:
         """Show the last messages."""
