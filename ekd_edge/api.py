@@ -36,6 +36,7 @@ Source: TypeAlias = LiveSensor | RecordingReplay | SensorFileReplay | Iterable[S
 """The sources of `Model.predict`: an open sensor, a recording, sample blocks, or an array of microsiemens."""
 
 _logger = logging.getLogger("ekd_edge")
+_MAX_THREADS = 1024
 
 
 class Model:
@@ -107,8 +108,8 @@ def load_model(
         SignalError: the model's input is not skin conductance.
         EkdError: no TFLite runtime is installed.
     """
-    if threads < 1:
-        raise ConfigError(f"threads is {threads}: give a whole number above zero")
+    if not 1 <= threads <= _MAX_THREADS:
+        raise ConfigError(f"threads is {threads}: give a whole number from 1 to {_MAX_THREADS}")
     keys = _keys(trust)
     found = default_model(trust=keys) if path is None else find_model(path)
     model_file = load_model_file(found, keys)

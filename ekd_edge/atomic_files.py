@@ -5,13 +5,23 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ekd_edge.errors import ConfigError
 
-__all__ = ["append_line", "cannot_write", "lock_folder", "pending_file", "sync_folder", "write_json", "write_whole"]
+__all__ = [
+    "append_line",
+    "cannot_write",
+    "lock_folder",
+    "pending_file",
+    "read_plain_file",
+    "sync_folder",
+    "write_json",
+    "write_whole",
+]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -78,6 +88,31 @@ def _new_file(path: Path, mode: int) -> int:
     except FileExistsError:  # of a killed process that had this number
         path.unlink()
         return os.open(path, flags, mode)
+
+
+def read_plain_file(path: Path, most_bytes: int, *, own: bool = False) -> bytes:
+    """The content of a plain file, without waiting for the other end of a pipe.
+
+    Args:
+        path: of the file.
+        most_bytes: the largest accepted size.
+        own: refuse a link, and a file of another user.
+
+    Raises:
+        OSError: the file cannot be opened or read.
+        ValueError: it is not a plain file, is too large, or is not this user's.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if own else 0))
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is not a plain file")
+        if own and about.st_uid != os.getuid():
+            raise ValueError("it belongs to another user")
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError("it is too large")
+    return data
 
 
 def write_whole(path: Path, data: bytes) -> None:

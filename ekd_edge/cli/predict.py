@@ -46,7 +46,7 @@ from ekd_edge.sinks.jsonl import JsonLinesSink
 from ekd_edge.sinks.plain_text import TextSink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sources.sensor import SensorFileReplay
-from firmware_bridge.cli.arguments import count, not_negative, positive, share, size_bytes
+from firmware_bridge.cli.arguments import not_negative, positive, share, size_bytes, thread_count
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
 __all__ = ["add_arguments", "run"]
@@ -124,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for each prediction on stdout")
     parser.add_argument("--seconds", metavar="N", type=positive, help="stop after N s (of the recording)")
-    parser.add_argument("--threads", metavar="N", type=count, default=1, help="for inference (default: 1)")
+    parser.add_argument("--threads", metavar="N", type=thread_count, default=1, help="for inference (default: 1)")
     add_sensor_arguments(parser)
 
 

@@ -27,7 +27,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, install and print the next steps. Returns 2 for a fault, with one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="install.py", description="Install ekd-edge from this folder.")
-    parser.add_argument("--to", metavar="FOLDER", type=Path, default=Path.home() / "ekd", help="default: ~/ekd")
+    parser.add_argument("--to", metavar="FOLDER", type=Path, default=Path("~/ekd"), help="default: ~/ekd")
     parser.add_argument("--service", action="store_true", help="install a systemd service of this user too")
     options = parser.parse_args(argv)
     here = Path(__file__).resolve().parent
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fault = misfit(bundle) or damaged(bundle, here)
         if fault is None:
             fault = install(bundle, here, options.to.expanduser().absolute(), options.service)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # RuntimeError: there is no home folder
         fault = f"cannot install from {here}: {error}"
     if fault is not None:
         print(f"install.py: {fault}", file=sys.stderr)

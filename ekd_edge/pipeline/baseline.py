@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from ekd_edge.atomic_files import pending_file
+from ekd_edge.atomic_files import pending_file, read_plain_file
 from ekd_edge.errors import ConfigError, SignalError
 from ekd_edge.signal.blocks import Baseline, BaselineLookup, SampleBlock
 from ekd_edge.signal.normalize import compressed
@@ -20,11 +20,21 @@ from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.signal.spec import Normalization, SignalSpec
+from firmware_bridge.home import home_folder
+from firmware_bridge.units import LARGEST_US
 
 __all__ = ["RestingBaseline", "baseline_file", "baseline_lookup", "save_baseline", "take_baseline"]
 
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_BYTES: Final = 1 << 20
+_LIMITS: Final = {
+    "mean": (-LARGEST_US, LARGEST_US),
+    "variance": (0.0, LARGEST_US**2),
+    "seconds": (0.0, 1e6),
+    "level_us": (-LARGEST_US, LARGEST_US),
+}
+"""The range of each number of a stored baseline."""
 _PIECE_S: Final = 4
 _PATIENCE: Final = 3  # times the requested seconds of signal; then too little of it was acceptable
 
@@ -113,7 +123,7 @@ def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> P
     if named := environment.get("EKD_BASELINES"):
         folder = Path(named)
     else:
-        folder = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ekd" / "baselines"
+        folder = Path(environment.get("XDG_DATA_HOME") or home_folder() / ".local" / "share") / "ekd" / "baselines"
     return folder / f"{wearer}.json"
 
 
@@ -142,7 +152,7 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBa
     text = json.dumps({"ekd_baselines": _VERSION, "wearer": wearer, "baselines": kept}, indent=1)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with pending_file(path, f"{text}\n".encode()) as commit:
+        with pending_file(path, f"{text}\n".encode(), private=True) as commit:
             commit()
     except OSError as error:
         raise ConfigError(f"cannot store the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
@@ -175,15 +185,19 @@ def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]
 
 def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(read_plain_file(path, _MAX_BYTES))
         if data["ekd_baselines"] != _VERSION or data["wearer"] != wearer:
             raise ValueError
         kept: dict[str, dict[str, float | str]] = data["baselines"]
         for one in kept.values():
-            float(one["mean"]), float(one["variance"]), float(one["seconds"]), float(one["level_us"]), str(one["taken"])
+            for field, (low, high) in _LIMITS.items():
+                if isinstance(one[field], bool) or not low <= float(one[field]) <= high:
+                    raise ValueError
+            if not isinstance(one["taken"], str):
+                raise ValueError
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ConfigError(f"{path} holds no baselines of {wearer}: delete it and calibrate again") from error
     return kept
 

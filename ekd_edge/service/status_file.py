@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ekd_edge.atomic_files import pending_file
+from ekd_edge.atomic_files import pending_file, read_plain_file
 from ekd_edge.errors import EkdError
 
 __all__ = ["STATUS_EVERY_S", "StatusFile", "Statuses", "alive", "read_statuses", "status_folder"]
@@ -127,7 +127,7 @@ def read_statuses(folder: Path) -> Statuses:
         ) from error
     for path in paths:
         try:
-            found.append({**_checked(json.loads(_read(path))), "file": str(path)})
+            found.append({**_checked(json.loads(read_plain_file(path, _MAX_BYTES, own=True))), "file": str(path)})
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as error:
@@ -155,21 +155,6 @@ def _check_folder(folder: Path) -> None:
         raise EkdError(
             f"the status folder {folder} {reason}: remove it, or set EKD_STATUS to a folder of yours with mode 700"
         )
-
-
-def _read(path: Path) -> bytes:
-    """The content of a plain file of this user. Raises OSError or ValueError for anything else, and never waits."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is not a plain file")
-        if about.st_uid != os.getuid():
-            raise ValueError("it belongs to another user")
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ValueError("it is too large")
-    return data
 
 
 def _checked(status: Any) -> dict[str, Any]:

@@ -30,6 +30,9 @@ _PACKAGES = (
 )
 """Import names of the packages of the extra `export`."""
 
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Import names of the packages of the extra `onnx`."""
+
 
 def export(
     run: "Run | Path | str",
@@ -68,7 +71,7 @@ def export(
             raise ConfigError("an allowed drop is a limit on what quantization costs: export with --int8")
     require_packages("ekd-export", *_PACKAGES)
     if onnx:
-        require_packages("--onnx", "onnx", "onnxscript", "onnxruntime")
+        require_packages("--onnx", *ONNX_PACKAGES)
     opened = open_run(run) if isinstance(run, str | Path) else run
     with quiet():
         from ekd_export.pipeline import default_output, export_run

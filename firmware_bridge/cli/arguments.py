@@ -21,10 +21,11 @@ __all__ = [
     "rate_argument",
     "share",
     "size_bytes",
+    "thread_count",
 ]
 
 
-_MAX_ADC_BITS = 32
+_MAX_ADC_BITS, _MAX_THREADS = 32, 1024
 _MAX_DIGITS = 18
 _SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -66,6 +67,14 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above zero")
     return int(text)
+
+
+def thread_count(text: str) -> int:
+    """A number of threads, 1 to 1024."""
+    threads = count(text)
+    if threads > _MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of threads, 1 to {_MAX_THREADS}")
+    return threads
 
 
 def adc_bits(text: str) -> int:

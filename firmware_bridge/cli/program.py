@@ -169,7 +169,9 @@ def _run(program: Program, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        if error.filename is not None or error.errno not in _WRITE_FAULTS:
+        if (sentence := _file_fault(error)) is not None:
+            return _fail(prog, sentence)
+        if error.errno not in _WRITE_FAULTS:
             raise
         discard(sys.stdout)
         return _fail(prog, f"cannot write to stdout: {error.strerror}; free some space or write elsewhere")
@@ -263,6 +265,17 @@ def _print_completion(program: Program, arguments: Sequence[str]) -> int:
         raise EkdError(f"{_COMPLETION} needs a shell: {', '.join(shtab.SUPPORTED_SHELLS)}")
     print(shtab.complete(build_parser(program, None, complete=True), shell))
     return 0
+
+
+def _file_fault(error: OSError) -> str | None:
+    """The sentence for a file or folder that cannot be used; None for an error of another kind."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the current folder was deleted: change to another one"
+    if error.filename is None:
+        return None
+    return f"cannot use {error.filename}: {error.strerror}; check its name, its permissions and its disk"
 
 
 def _fail(prog: str, sentence: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from firmware_bridge.errors import ConfigError, PortError
+from firmware_bridge.home import home_folder
 from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["SETTINGS", "SOURCES", "Target", "build", "default_folder", "flash", "missing_tools"]
@@ -52,7 +53,7 @@ _PACKAGES = {
 
 def default_folder() -> Path:
     """The default build folder, in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ekd" / "firmware"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "ekd" / "firmware"
 
 
 def missing_tools(target: Target) -> str | None:

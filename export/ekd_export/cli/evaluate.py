@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.formatting import change, origin, percent
-from firmware_bridge.cli.arguments import count
+from firmware_bridge.cli.arguments import thread_count
 from firmware_bridge.cli.program import Command, Program, run_program
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER (default: the training data)",
     )
     parser.add_argument(
-        "--threads", metavar="N", type=count, default=1, help="threads of the TFLite runtime (default: 1)"
+        "--threads", metavar="N", type=thread_count, default=1, help="threads of the TFLite runtime (default: 1)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, with every subject")
 

@@ -13,10 +13,11 @@ from ekd_export.cli.sign import signed_line
 from ekd_export.cli.summary import to_json, to_text
 from ekd_export.convert.c_source import write_c_source
 from ekd_export.quantization.recipes import RECIPES
-from ekd_export.run_export import export, open_run
+from ekd_export.run_export import ONNX_PACKAGES, export, open_run
 from ekd_export.save import write_signer
 from ekd_export.signing import new_key, read_private_key, sign, sign_in_place
 from ekd_train.process_tuning import let_idle_threads_sleep
+from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -73,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         _notify_old_spelling("--new-key KEY", f"new-key {options.new_key}")
         print("\n".join(key_lines(options.new_key, new_key(options.new_key))))
         return 0
+    if options.onnx:
+        require_packages("--onnx", *ONNX_PACKAGES)
     key = read_private_key(options.sign) if options.sign is not None else None
     if options.run is not None and options.run.suffix == ".tflite" and not options.run.is_dir():
         return _process_model_file(options, key)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_train.config import TrainConfig, describe_preset, load_preset, preset_names
-from firmware_bridge.cli.arguments import count
+from firmware_bridge.cli.arguments import thread_count
 from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ DEFAULT_PRESET = "smoke"
 def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     """`--device`, `--threads` and `--json`."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ekd_edge.errors import ConfigError
 from ekd_train.cli.options import DEFAULT_PRESET, add_keep_bad_argument, check_training_packages, preset_list
 from ekd_train.methods import METHODS
-from firmware_bridge.cli.arguments import count
+from firmware_bridge.cli.arguments import count, thread_count
 from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cells at a time (default: one per core up to 8; one on a GPU; on Ray as many as fit)",
     )
     where.add_argument(
-        "--threads", type=count, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
+        "--threads", type=thread_count, help="CPU threads of a worker (default: its share of the cores; 1 on Ray)"
     )
     where.add_argument(
         "--stack",

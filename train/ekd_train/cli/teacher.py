@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the result."""
+    config = config_of(options)
     check_training_packages()
     from ekd_train.progress import TerminalReporter
     from ekd_train.run import default_run_path
     from ekd_train.training.trainer import train
 
-    config = config_of(options)
     output = options.output or default_run_path(options.preset or DEFAULT_PRESET)
     try:
         with TerminalReporter() as reporter:

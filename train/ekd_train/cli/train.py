@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the result."""
+    config = None if options.resume is not None else config_of(options)
     check_training_packages()
     from ekd_train.progress import TerminalReporter
     from ekd_train.run import default_run_path
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         with TerminalReporter() as reporter:
-            if options.resume is not None:
+            if config is None:
                 for name in _FIXED_OPTIONS:
                     if getattr(options, name, None):
                         raise ConfigError(
@@ -58,7 +59,6 @@ def run(options: argparse.Namespace) -> int:
                     options.resume, options.set, device=options.device, threads=options.threads, reporter=reporter
                 )
             else:
-                config = config_of(options)
                 output = options.output or default_run_path(options.preset or DEFAULT_PRESET)
                 done = train(config, out=output, device=options.device, threads=options.threads, reporter=reporter)
     except KeyboardInterrupt:

@@ -36,6 +36,7 @@ from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.left_out import share_of
 from ekd_train.data.windows import Conversion, ConvertedTrial, Recording, WindowSet, choose
 from ekd_train.process_tuning import keep_freed_memory
+from firmware_bridge.home import expand_user
 from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["ENTRY_POINTS", "Dataset", "Source", "open_dataset"]
@@ -274,7 +275,7 @@ def open_dataset(data: str) -> Source:
         text, _, query = rest.partition("?")
         if not text:
             raise DataError(f"write {kind}:FOLDER, the folder of your own copy")
-        folder = Path(text).expanduser()
+        folder = expand_user(Path(text))
         if kind == "deap":
             return Source(data, DeapDataset(folder, **_options(data, query, DEAP_OPTIONS)))
         return Source(data, HciTaggingDataset(folder, **_options(data, query, HCI_OPTIONS)))

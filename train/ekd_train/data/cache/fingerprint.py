@@ -18,6 +18,7 @@ import firmware_bridge.units
 from ekd_edge.atomic_files import pending_file
 from ekd_edge.errors import DataError
 from firmware_bridge.dependencies import version_of
+from firmware_bridge.home import expand_user
 
 __all__ = ["CODE", "MEMO", "cache_folder", "hash_files", "workers"]
 
@@ -35,7 +36,7 @@ def cache_folder() -> Path | None:
     """Return $EKD_CACHE, else $XDG_CACHE_HOME/ekd, else ~/.cache/ekd; None if EKD_CACHE is "off" or empty."""
     named = os.environ.get("EKD_CACHE")
     if named is not None:
-        return None if named.strip().lower() in ("", "off") else Path(named).expanduser().absolute()
+        return None if named.strip().lower() in ("", "off") else expand_user(Path(named)).absolute()
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         return (shared if shared.is_absolute() else Path.home() / ".cache") / "ekd"
