@@ -105,8 +105,13 @@ class OpenFile:
         with suppress(OSError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.name = name
-        self.size = 0
+        self.size = self.samples = 0
         self._synced = True
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file has no name any more: what is written to it is lost."""
+        return os.fstat(self._descriptor).st_nlink == 0
 
     def append(self, data: bytes) -> None:
         """Append all of the data. Raises OSError; `abandon` then removes the part that was written."""
@@ -132,7 +137,7 @@ class OpenFile:
     def abandon(self) -> None:
         """Close after an error: an incomplete last write is cut off, and a file without data is removed."""
         with suppress(OSError):
-            if self.size == 0:
+            if self.size == 0 and not self.is_deleted:
                 self.path.unlink()
             os.ftruncate(self._descriptor, self.size)
         with suppress(OSError):

@@ -80,6 +80,8 @@ class Recorder:
         self.lost_predictions = 0
         self.removed_files = 0
         self._unmarked_loss = self._marked_loss = 0
+        self._refused: list[Item] = []
+        self._news: list[str] = []
 
     def observe(self, block: SampleBlock) -> None:
         """Record a block."""
@@ -160,6 +162,7 @@ class Recorder:
     def _write_all(self, items: list[Item]) -> None:
         if not items:
             return
+        self._refused = []
         try:
             beginning = self._begin_file()
             assert self._file is not None
@@ -172,11 +175,15 @@ class Recorder:
             self._lose(items)
             self._abandon_file()
             raise
+        samples = sum(map(_samples_of, items))
+        self._file.samples += samples
         self._path = self._file.path
+        self._news.clear()
+        self._lose(self._refused)
         with self._lock:
             self._unmarked_loss -= self._marked_loss
+            self.recorded_samples += samples
         self._marked_loss = 0
-        self.recorded_samples += sum(map(_samples_of, items))
         if self._failing is not None:
             self._failing = None
             self._say(f"recording resumes in {self._path}")
@@ -189,38 +196,60 @@ class Recorder:
         try:
             return self._encoder.prediction(to_line(item))
         except (EkdError, ValueError):  # such as a probability that is not finite
-            self._lose([item])
+            self._refused.append(item)
             return b""
 
     def _begin_file(self) -> bytes:
         """The first bytes of a new file where one is due, else none."""
+        self._marked_loss = 0
         day = time.strftime("%Y%m%d", time.gmtime())
+        if self._file is not None and self._file.is_deleted:
+            self._give_up_deleted(self._file)
         if self._file is not None and (self._file.size >= self._retention.file_bytes or day != self._day):
             file, self._file = self._file, None
             file.close()
         if self._file is not None:
             return b""
-        self._marked_loss = 0
-        make_folder(self._folder)
-        stamp, messages = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), []
-        with folder_lock(self._folder):
-            if self._next is None:
-                self._next = FileName(
-                    1 + max((n.run for n in map(file_name, in_order(self._folder)) if n), default=0), 1
-                )
-            for removed in make_room(self._folder, self._retention, self._next.run):
-                self.removed_files += 1
-                messages.append(f"the recording {removed} was removed, because its disk is too full (--record-free)")
-            self._file = OpenFile(self._folder, self._next, stamp)
-        self._next, self._day = FileName(self._file.name.run, self._file.name.number + 1), day
-        for message in messages:
-            self._say(message)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self._file, self._day = self._created(stamp), day
+        messages = list(self._news)
         if lost := self._unmarked_loss:
             self._marked_loss = lost
             messages.append(f"{lost} samples before this could not be recorded")
         place = {"run_number": self._file.name.run, "file_number": self._file.name.number, "started": stamp}
         head = self._encoder.begin({**self._about, **place})
         return head + b"".join(self._encoder.mark(Mark(time.time(), message)) for message in messages)
+
+    def _created(self, stamp: str) -> OpenFile:
+        """A new file, after the oldest ones were removed where the disk is too full."""
+        make_folder(self._folder)
+        removed: list[Path] = []
+        try:
+            with folder_lock(self._folder):
+                if self._next is None:
+                    names = filter(None, map(file_name, in_order(self._folder)))
+                    self._next = FileName(1 + max((name.run for name in names), default=0), 1)
+                removed += make_room(self._folder, self._retention, self._next.run)
+                file = OpenFile(self._folder, self._next, stamp)
+        finally:
+            self.removed_files += len(removed)
+            for path in removed:
+                self._announce(f"the recording {path} was removed, because its disk is too full (--record-free)")
+        self._next = FileName(file.name.run, file.name.number + 1)
+        return file
+
+    def _give_up_deleted(self, file: OpenFile) -> None:
+        with self._lock:
+            self.recorded_samples -= file.samples
+            self.lost_samples += file.samples
+            self._unmarked_loss += file.samples
+        self._abandon_file()
+        self._announce(f"the recording {file.path} was deleted while it was written; another one is started")
+
+    def _announce(self, message: str) -> None:
+        """Notify the user, and mark the message in the next file."""
+        self._news.append(message)
+        self._say(message)
 
     def _pause(self, error: OSError) -> None:
         """Pause recording; the next attempt starts a new file, because the last write may be incomplete."""

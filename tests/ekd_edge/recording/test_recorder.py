@@ -1,8 +1,8 @@
 """The recorder as a job of a worker: files, losses, faults of the disk, removal for space, permissions."""
 
+import errno
 import fcntl
 import os
-import re
 import shutil
 import stat
 import threading
@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording import recorder as module
-from ekd_edge.recording.files import file_name, in_order, recording_folder
+from ekd_edge.recording.files import file_name, in_order
 from ekd_edge.recording.format import Mark, PredictionLine
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.recorder import Recorder
@@ -191,6 +189,48 @@ def test_prediction_that_is_not_finite_is_counted_and_the_rest_is_recorded(tmp_p
     assert len(contents(tmp_path)[1]) == 2
 
 
+def test_recording_that_was_deleted_is_counted_as_lost(tmp_path: Path) -> None:
+    messages: list[str] = []
+    recorder = Recorder(tmp_path / "r", {"run": "a"}, messages.append)
+    recorder.observe(ramp(0))
+    recorder.run()
+    (deleted,) = in_order(tmp_path / "r")
+    shutil.rmtree(tmp_path / "r")
+    recorder.observe(ramp(1))
+    recorder.finish()
+    values, _, marks = contents(tmp_path / "r")
+    assert values == (np.arange(64, 128) / 16).tolist()
+    assert (recorder.recorded_samples, recorder.lost_samples) == (64, 64)
+    assert messages == [f"the recording {deleted} was deleted while it was written; another one is started"]
+    assert marks == [*messages, "64 samples before this could not be recorded"]
+
+
+def test_removal_is_stated_although_the_file_that_needs_the_space_cannot_be_made(
+    tmp_path: Path, full: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path).finish()
+    (oldest,) = in_order(tmp_path)
+    messages: list[str] = []
+    recorder = Recorder(tmp_path, {"run": "b"}, messages.append)
+    full(1000, 0)
+
+    def no_file(folder: Path, name: object, stamp: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "OpenFile", no_file)
+        recorder.write(prediction(float("nan")))
+        recorder.observe(ramp(0))
+        recorder.run()
+    removed = f"the recording {oldest} was removed, because its disk is too full (--record-free)"
+    assert messages[0] == removed
+    assert messages[1].startswith(f"recording to {tmp_path} fails: No space left on device; ")
+    recorder.observe(ramp(1))
+    recorder.finish()
+    assert contents(tmp_path)[2] == [removed, "64 samples before this could not be recorded"]
+    assert (recorder.lost_predictions, recorder.lost_samples, recorder.removed_files) == (1, 64, 1)
+
+
 def test_exception_of_any_type_is_raised_and_its_samples_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,19 +352,3 @@ def test_open_recording_is_locked_until_it_is_closed(tmp_path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         recorder.finish()
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@pytest.mark.parametrize(
-    ("port", "start"),
-    [("/dev/ttyUSB0", "dev-ttyUSB0-"), ("..", "port-"), ("a\x1b[2J", "a-2J-"), ("x" * 300, "x" * 64 + "-")],
-)
-def test_folder_of_a_port_is_printable_and_short(port: str, start: str) -> None:
-    folder = recording_folder(Path("base"), port)
-    assert folder.parent == Path("base")
-    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", folder.name)
-    assert recording_folder(Path("base"), "ttyUSB0").name == "ttyUSB0"
-
-
-@given(st.lists(st.text(st.sampled_from("ab/-. \x1b0123456789abcdef"), min_size=1, max_size=12), unique=True))
-def test_ports_never_share_a_folder(ports: list[str]) -> None:
-    assert len({recording_folder(Path("r"), port) for port in ports}) == len(ports)
