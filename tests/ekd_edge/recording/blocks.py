@@ -9,11 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd_edge.prediction import Prediction
 from ekd_edge.recording.format import Encoder, Mark, PredictionLine
 from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
+from ekd_edge.signal.quality import Quality
 from firmware_bridge.units import Unit
 
-__all__ = ["UNIT", "Item", "Sample", "block_of", "encoded", "samples_of", "small_recording", "texts_of"]
+__all__ = [
+    "UNIT",
+    "Item",
+    "Sample",
+    "block_of",
+    "encoded",
+    "prediction",
+    "ramp",
+    "samples_of",
+    "small_recording",
+    "texts_of",
+]
 
 UNIT = Unit("adc", 13, 30.0)
 
@@ -30,6 +43,15 @@ def block_of(
 ) -> SampleBlock:
     values = readings if unit is None else unit.to_microsiemens(readings)
     return SampleBlock(values, first_index, rate, segment, None if unit is None else readings, unit)
+
+
+def ramp(number: int, samples: int = 64) -> SampleBlock:
+    """Block `number` of a signal whose samples are their own index."""
+    return SampleBlock(np.arange(number * samples, (number + 1) * samples) / 16, number * samples, Fraction(128))
+
+
+def prediction(chance: float = 0.25) -> Prediction:
+    return Prediction(0, 1.0, 0, {"arousal": (1 - chance, chance)}, {"arousal": "low"}, Quality(1.0, None), 1.0)
 
 
 def encoded(sent: Iterable[Item], run: str = "r") -> bytes:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd_edge.prediction import Prediction
 from ekd_edge.recording import recorder as module
 from ekd_edge.recording.files import file_name, in_order
 from ekd_edge.recording.format import Mark, PredictionLine
@@ -24,18 +23,9 @@ from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.recording.retention import Retention
 from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.signal.quality import Quality
+from tests.ekd_edge.recording.blocks import prediction, ramp
 
 Usage = namedtuple("Usage", "total used free")
-
-
-def ramp(number: int, samples: int = 64) -> SampleBlock:
-    """Block `number` of a signal whose samples are their own index."""
-    return SampleBlock(np.arange(number * samples, (number + 1) * samples) / 16, number * samples, Fraction(128))
-
-
-def prediction(chance: float = 0.25) -> Prediction:
-    return Prediction(0, 1.0, 0, {"arousal": (1 - chance, chance)}, {"arousal": "low"}, Quality(1.0, None), 1.0)
 
 
 def contents(folder: Path) -> tuple[list[float], list[str], list[str]]:
