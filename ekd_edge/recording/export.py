@@ -137,7 +137,7 @@ def _times(anchor: TimeAnchor, rate_hz: Fraction, indices: NDArray[np.int64]) ->
 
 
 def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file of the user only, as a whole or not at all; a device such as /dev/stdout is written directly."""
+    """Write a file of the user only, as a whole or not at all; a pipe or a device is written directly."""
 
     def private(out: BinaryIO) -> None:
         os.fchmod(out.fileno(), 0o600)
@@ -148,7 +148,7 @@ def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
             with path.open("wb") as out:
                 write(out)
             return
-        with pending_file(path, private) as commit:
+        with pending_file(path.resolve(), private) as commit:
             commit()
 
 

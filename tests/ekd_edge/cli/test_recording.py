@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,16 @@ def test_info_and_export_show_every_stretch(
     assert rows[1] == f"0,0,0.000000,{2000 / 8192 * 30!r}"
     assert len(rows) == 2689
     assert {oct(Path(name).stat().st_mode & 0o777) for name in ("all.csv", "a.edf", "p.jsonl")} == {"0o600"}
+
+
+def test_export_goes_to_a_pipe_and_through_a_link(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ekd_edge.cli.recording.main", "export", str(folder), "--csv"]
+    piped = subprocess.run([*command, "/dev/stdout"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert (piped[0], len(piped)) == ("segment,index,time_s,gsr_us", 2690)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    subprocess.run([*command, str(tmp_path / "link")], capture_output=True, check=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text().splitlines() == piped[:-1]
 
 
 def test_export_states_the_padding(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
