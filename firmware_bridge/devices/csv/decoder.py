@@ -1,26 +1,26 @@
 """Decoder for lines of text: `value`, `millis,value`, or columns that a header names (PROTOCOL.md)."""
 
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-
-import numpy as np
+from time import monotonic
 
 from firmware_bridge.devices.csv.layout import (
     Layout,
     columns_of,
     declared_by,
-    estimate_rate,
     is_number,
     layout_of,
     majority,
     names_value,
 )
-from firmware_bridge.devices.csv.parse import Parsed, parse_bulk, parse_line
-from firmware_bridge.devices.csv.sniff import at_grove_rate, bare_counts, has_rows
+from firmware_bridge.devices.csv.parse import parse_line
+from firmware_bridge.devices.csv.rows import LONGEST_TABLE_ROW, RowDecoder, too_long
+from firmware_bridge.devices.csv.sniff import is_csv
+from firmware_bridge.devices.csv.time_column import FirstTimes
 from firmware_bridge.devices.csv.timeline import Timeline
 from firmware_bridge.devices.emulator import Emulator
-from firmware_bridge.devices.registry import DeviceFormat, ReceivedBytes, check_settings
+from firmware_bridge.devices.registry import DeviceFormat, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
@@ -29,19 +29,20 @@ __all__ = ["FORMAT", "CsvDecoder"]
 
 _PATIENCE_BYTES = 8192
 """Maximum number of bytes without a line of numbers, after which the stream is refused."""
-_LONGEST_ROW, _LONGEST_PREAMBLE, _LONGEST_TABLE_ROW = 256, 4096, 65536
+_LONGEST_PREAMBLE = 4096
 _LAYOUT_LINES = 3
-_RATE_LINES, _RATE_SPAN_S, _MAX_BUFFERED_LINES, _MAX_BUFFERED_BYTES = 8, 2.0, 4096, 1 << 20
-_BULK_BYTES = 2048
-_NOT_FINITE = re.compile(rb"(?:^|,)\s*[+-]?(?:nan|inf|infinity)\s*(?:,|$)", re.IGNORECASE)
+_MAX_BUFFERED_LINES, _MAX_BUFFERED_BYTES = 4096, 1 << 20
 
 
 class CsvDecoder:
     """Decodes lines (see `StreamDecoder`).
 
-    The first lines are buffered until they show the layout and, with a time column, the sampling rate. A line without
-    a finite number in the value or time column is rejected and leaves a gap of one sample. With a time column, a jump
-    in time is a gap. Time that runs backwards starts a segment, and so does a repeated header.
+    The first lines are buffered until they show the layout and, with a time column, the sampling rate. Where the column
+    could have another unit than milliseconds, the rate at which lines arrive at a port decides.
+
+    A line without a finite number in the value or time column is rejected. It leaves a gap of one sample, or, with a
+    time column, a gap if the time shows one. Time that runs backwards starts a segment; without times,
+    a repeated header does.
 
     Args:
         rate_hz: the sampling rate; it overrides the rate that the stream declares.
@@ -50,6 +51,7 @@ class CsvDecoder:
         hint: the remedy in the error message about bytes that are not lines of numbers.
         strict: raise FormatError for NaN and infinity, which can be corrected in a recording.
         declared: properties that are known in advance; declarations in the stream do not change them.
+        clock: the host's clock in seconds, for the arrival of lines.
     """
 
     def __init__(
@@ -60,25 +62,26 @@ class CsvDecoder:
         strict: bool = False,
         declared: Declared | None = None,
         default_rate_hz: Fraction | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._rate_option, self._default_rate = rate_hz, default_rate_hz
-        self._strict = strict
         self._live, self._hint = live, hint
         self._at_start = live
         self._declared = declared or Declared()
         self._header: bytes | None = None
         self._layout: Layout | None = None
-        self._timeline: Timeline | None = None
-        self._longest = _LONGEST_PREAMBLE if live else _LONGEST_TABLE_ROW
+        self._rows: RowDecoder | None = None
+        self._longest = _LONGEST_PREAMBLE if live else LONGEST_TABLE_ROW
         self._tail = b""
         self._overlong: int | None = None
         self._overlong_comment = False
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._columns: list[int] = []
-        self._times: list[float] = []
+        self._times = FirstTimes(live, clock)
         self._bytes = 0
-        self._lost = self._rejected = self._discarded = 0
+        self._rejected = self._discarded = 0
+        self._strict = strict
 
     @property
     def declared(self) -> Declared:
@@ -88,9 +91,11 @@ class CsvDecoder:
     @property
     def counts(self) -> StreamCounts:
         """See `StreamCounts`. Blank lines, comments and headers are not counted."""
-        placed = self._timeline
-        samples, dropped = (0, 0) if placed is None else (placed.samples, placed.dropped)
-        return StreamCounts(samples, dropped, self._rejected, self._discarded)
+        if self._rows is None:
+            return StreamCounts(rejected=self._rejected, discarded_bytes=self._discarded)
+        rows, placed = self._rows, self._rows.timeline
+        rejected = self._rejected + rows.rejected + placed.rejected
+        return StreamCounts(placed.samples, placed.dropped, rejected, self._discarded + rows.discarded)
 
     def failure_reason(self) -> str | None:
         """See `StreamDecoder`."""
@@ -118,12 +123,14 @@ class CsvDecoder:
             self._end_overlong()
         buffer = self._tail + data
         at = 0
-        while self._timeline is None and (end := buffer.find(b"\n", at)) >= 0:
+        while self._rows is None and (end := buffer.find(b"\n", at)) >= 0:
             blocks += self._prepare(buffer[at:end])
             at = end + 1
         cut = buffer.rfind(b"\n") + 1
-        if cut > at:
-            blocks += self._rows(buffer[at:cut])
+        if self._rows is None:
+            self._times.arrived()
+        elif cut > at:
+            blocks += self._rows.decode(buffer[at:cut])
         self._tail = buffer[cut:]
         if len(self._tail) > self._longest + 1:
             self._overlong, self._overlong_comment = len(self._tail), self._tail.startswith(b"#")
@@ -137,8 +144,10 @@ class CsvDecoder:
         blocks: list[RawBlock] = []
         if self._tail and not self._live:
             blocks += self.feed(b"\n")
-        if self._timeline is None and self._columns:
-            blocks += self._start_timeline()
+        if self._rows is None and self._columns:
+            blocks += self._start_rows()
+        if self._rows is not None:
+            blocks += self._rows.timeline.flush()
         if (reason := self.failure_reason()) is not None:
             raise FormatError(reason)
         return blocks
@@ -150,19 +159,15 @@ class CsvDecoder:
 
     def _reject(self, size: int) -> None:
         """Count an invalid line of `size` bytes, and one lost sample if samples have started."""
-        if self._at_start:
+        if self._rows is not None:
+            self._rows.reject(size)
+        elif self._at_start:
             self._at_start = False
         elif self._pending:
             self._pending.append(b"?")
             self._discarded += size - 1
         else:
             self._discarded += size
-            if self._timeline is not None:
-                self._rejected += 1
-                self._lost += 1
-
-    def _too_long(self, line: bytes) -> bool:
-        return len(line) > self._longest and len(line.removesuffix(b"\r")) > self._longest
 
     def _prepare(self, line: bytes) -> list[RawBlock]:
         """Process one line while the layout or rate is unknown; return blocks when both are known."""
@@ -170,25 +175,25 @@ class CsvDecoder:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.startswith(b"#"):
             self._at_start = False
-            if not self._too_long(line):
+            if not too_long(line, self._longest):
                 self._declared = declared_by(line.rstrip(), self._declared)
             return []
-        if self._too_long(line):
+        if too_long(line, self._longest):
             self._reject(len(line))
             return []
         text = line.strip()
         if not text:
             return []
         if names_value(text):
-            self._start(text)
+            if self._layout is None or text != self._header:
+                self._start(text)
             return []
         if self._at_start:
             self._at_start = False
             return []
         fields = text.split(b",")
         if self._layout is not None:
-            row = parse_line(line, self._layout)
-            self._times += [row[1]] if row is not None else []
+            self._add_time(line)
         elif all(map(is_number, fields)) or self._fits_header(line, len(fields)):
             self._columns.append(len(fields))
             if len(self._columns) == _LAYOUT_LINES:
@@ -199,7 +204,7 @@ class CsvDecoder:
             return []
         self._pending.append(line)
         self._pending_bytes += len(line)
-        return self._start_timeline() if self._layout_and_rate_known() else []
+        return self._start_rows() if self._layout_and_rate_known() else []
 
     def _start(self, header: bytes) -> None:
         """Process a header that names the value column; the lines before it belong to an earlier run."""
@@ -207,9 +212,14 @@ class CsvDecoder:
         self._header = header
         self._discarded += sum(map(len, self._pending))
         self._rejected += len(self._pending)
-        self._layout, self._pending, self._pending_bytes, self._columns, self._times = None, [], 0, [], []
+        self._layout, self._columns = None, []
+        self._pending, self._pending_bytes = [], 0
+        self._times.clear()
         if len(columns_of(header)) > 2:
-            self._longest = _LONGEST_TABLE_ROW
+            self._longest = LONGEST_TABLE_ROW
+
+    def _stated_rate(self) -> Fraction | None:
+        return self._rate_option or self._declared.rate_hz
 
     def _fits_header(self, line: bytes, columns: int) -> bool:
         if self._header is None or not names_value(self._header) or columns != len(columns_of(self._header)):
@@ -219,7 +229,13 @@ class CsvDecoder:
     def _find_layout(self, lines: list[bytes]) -> None:
         self._layout, unit = layout_of(self._header, majority(self._columns))
         self._declared = replace(self._declared, unit=self._declared.unit or unit)
-        self._times = [row[1] for line in lines if (row := parse_line(line, self._layout)) is not None]
+        for line in lines:
+            self._add_time(line)
+
+    def _add_time(self, line: bytes) -> None:
+        assert self._layout is not None
+        if (row := parse_line(line, self._layout)) is not None:
+            self._times.add(row[1])
 
     def _layout_and_rate_known(self) -> bool:
         if self._layout is None:
@@ -230,86 +246,29 @@ class CsvDecoder:
             or self._pending_bytes > _MAX_BUFFERED_BYTES
         ):
             return True
-        return len(self._times) >= _RATE_LINES and self._times[-1] - self._times[0] >= _RATE_SPAN_S
+        return self._times.suffice(self._layout.unit_named, self._stated_rate() is not None)
 
-    def _start_timeline(self) -> list[RawBlock]:
+    def _start_rows(self) -> list[RawBlock]:
         """Determine layout and rate from the buffered lines, and decode these lines."""
         if self._layout is None:
             self._find_layout(self._pending)
         assert self._layout is not None
-        estimated = None if self._layout.time is None else estimate_rate(np.array(self._times))
-        rate = self._rate_option or self._declared.rate_hz or estimated or self._default_rate
+        estimated = None
+        if self._layout.time is not None:
+            unit, estimated = self._times.rate(self._layout.unit_named, self._stated_rate())
+            self._layout = replace(self._layout, tick_s=self._layout.tick_s * unit)
+        rate = self._stated_rate() or estimated or self._default_rate
         if rate is None:
             raise FormatError(
                 "the lines do not state the sampling rate: give it in Hz, or add the line '# rate_hz: HZ'"
             )
-        if estimated is not None and not 0.8 < estimated / rate < 1.25:
-            raise FormatError(
-                f"the stated rate is {float(rate):g} Hz but the time column shows {float(estimated):.4g} Hz: "
-                "correct the rate, or the time column's name (millis, or time_s for seconds)"
-            )
-        self._timeline = Timeline(rate, self._declared)
-        self._longest = _LONGEST_ROW if self._layout.columns <= 2 else _LONGEST_TABLE_ROW
-        lines, self._pending, self._times = self._pending, [], []
-        return self._rows(b"\n".join(lines) + b"\n")
-
-    def _rows(self, lines: bytes) -> list[RawBlock]:
-        """Decode complete lines, in bulk where all lines are plain rows."""
-        assert self._layout is not None
-        assert self._timeline is not None
-        parsed = parse_bulk(lines, self._layout, self._longest)
-        if parsed is not None:
-            skipped = np.zeros(len(parsed.values), dtype=np.int64)
-            skipped[0], self._lost = self._lost, 0
-            return self._timeline.place(parsed, skipped)
-        if len(lines) > _BULK_BYTES and self._layout.columns <= 2:
-            middle = lines.find(b"\n", len(lines) // 2) + 1
-            if middle < len(lines):
-                return self._rows(lines[:middle]) + self._rows(lines[middle:])
-        return self._parse_by_line(lines)
-
-    def _parse_by_line(self, lines: bytes) -> list[RawBlock]:
-        assert self._layout is not None
-        assert self._timeline is not None
-        values: list[float] = []
-        times: list[float] = []
-        skipped: list[int] = []
-        blocks: list[RawBlock] = []
-        for line in lines.split(b"\n")[:-1]:
-            if line.startswith(b"#"):
-                continue
-            row = None if self._too_long(line) else parse_line(line, self._layout)
-            if row is not None:
-                values.append(row[0])
-                times.append(row[1])
-                skipped.append(self._lost)
-                self._lost = 0
-                continue
-            text = line.strip()
-            if not text and not self._too_long(line):
-                continue
-            if self._strict and _NOT_FINITE.search(text):
-                raise FormatError(
-                    f"the recording has {text[:40].decode('ascii', 'replace')!r} after sample "
-                    f"{self._timeline.samples + len(values)}, which is not a reading: correct or remove the line"
-                )
-            if text == self._header and not self._too_long(line):
-                blocks += self._place_lists(values, times, skipped)
-                values, times, skipped = [], [], []
-                self._timeline.restart()
-            else:
-                self._rejected += 1
-                self._discarded += len(line)
-                self._lost += 1
-        return blocks + self._place_lists(values, times, skipped)
-
-    def _place_lists(self, values: list[float], times: list[float], skipped: list[int]) -> list[RawBlock]:
-        if not values:
-            return []
-        assert self._layout is not None
-        assert self._timeline is not None
-        clock = None if self._layout.time is None else np.array(times)
-        return self._timeline.place(Parsed(np.array(values), clock), np.array(skipped, dtype=np.int64))
+        self._rows = RowDecoder(
+            self._layout, Timeline(rate, self._declared, self._times.coarse), self._header, self._strict
+        )
+        self._longest = self._rows.longest
+        lines, self._pending = self._pending, []
+        self._times.clear()
+        return self._rows.decode(b"\n".join(lines) + b"\n")
 
 
 def _open(options: StreamOptions) -> StreamDecoder:
@@ -320,18 +279,8 @@ def _open(options: StreamOptions) -> StreamDecoder:
         options.hint,
         strict=not options.live,
         default_rate_hz=options.default_rate_hz,
+        clock=options.clock,
     )
-
-
-_TEXT = b"\t\r\n" + bytes(range(32, 127))
-_LARGEST_BINARY_SHARE = 0.25
-"""Largest share of non-text bytes in lines; binary frames may contain digits between line ends by chance."""
-
-
-def _recognises(received: ReceivedBytes) -> bool:
-    if len(received.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(received.data) or not has_rows(received):
-        return False
-    return not bare_counts(received) or at_grove_rate(received) is False
 
 
 def _emulate(waveform: Waveform) -> Emulator:
@@ -345,6 +294,6 @@ FORMAT = DeviceFormat(
     about="lines of text with a value, or a time and a value",
     baud=115200,
     open=_open,
-    recognises=_recognises,
+    recognises=is_csv,
     emulate=_emulate,
 )

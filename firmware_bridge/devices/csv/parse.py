@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.devices.csv.layout import Layout, is_number
+from firmware_bridge.devices.csv.layout import LARGEST_TIME_S, Layout, is_number
 
 __all__ = ["Parsed", "parse_bulk", "parse_line"]
 
@@ -34,7 +34,7 @@ def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
     most `longest` bytes. It is not a comment.
     """
     if b"\r" in lines:
-        lines = lines.replace(b"\r\n", b"\n")
+        lines = lines.replace(b"\r\n", b"\n").replace(b"\n\r", b"\n").removeprefix(b"\r")
     text = np.frombuffer(lines, dtype=np.uint8)
     ends = np.flatnonzero(text == _NEWLINE)
     if len(ends) == 0 or ends[0] > longest or (len(ends) > 1 and np.diff(ends).max() > longest + 1):
@@ -51,7 +51,9 @@ def parse_bulk(lines: bytes, layout: Layout, longest: int) -> Parsed | None:
     if values is None or layout.time is None:
         return None if values is None else Parsed(values, None)
     times = _numbers(_column(text, cuts, layout.time, layout.columns), len(ends))
-    return None if times is None else Parsed(values, times * layout.tick_s)
+    if times is None or max(times.max(), -times.min()) * layout.tick_s > LARGEST_TIME_S:
+        return None
+    return Parsed(values, times * layout.tick_s)
 
 
 def _column(text: NDArray[np.uint8], cuts: NDArray[np.intp], column: int, columns: int) -> bytes:
@@ -116,4 +118,4 @@ def parse_line(line: bytes, layout: Layout) -> tuple[float, float] | None:
         if not is_number(fields[layout.time]):
             return None
         time = float(fields[layout.time]) * layout.tick_s
-    return (value, time) if math.isfinite(value) and math.isfinite(time) else None
+    return (value, time) if math.isfinite(value) and abs(time) <= LARGEST_TIME_S else None

@@ -6,8 +6,11 @@ from firmware_bridge.devices.csv.layout import columns_of, is_number, layout_of,
 from firmware_bridge.devices.csv.parse import parse_line
 from firmware_bridge.devices.registry import ReceivedBytes
 
-__all__ = ["at_grove_rate", "bare_counts", "has_rows"]
+__all__ = ["at_grove_rate", "bare_counts", "has_rows", "is_csv"]
 
+_TEXT = b"\t\r\n" + bytes(range(32, 127))
+_LARGEST_BINARY_SHARE = 0.25
+"""Largest share of non-text bytes in lines; binary frames may contain digits between line ends by chance."""
 _ROWS = 3
 _GROVE_TOP = 1023
 _LISTEN_S = 2.0
@@ -15,6 +18,13 @@ _MAX_DELAY_S = 1.5
 """Maximum delay of the first read: the lines of this many seconds may arrive at once."""
 _SLOWEST_HZ, _FASTEST_HZ = 18.5, 19.85
 """Limits of the line rate around 19.5 Hz. They exclude a sketch with a delay of 50 ms, which prints 19.9 lines/s."""
+
+
+def is_csv(received: ReceivedBytes) -> bool:
+    """Whether the bytes are certainly lines of numbers, and not those of a Grove sensor's sketch."""
+    if len(received.data.translate(None, _TEXT)) > _LARGEST_BINARY_SHARE * len(received.data) or not has_rows(received):
+        return False
+    return not bare_counts(received) or at_grove_rate(received) is False
 
 
 def has_rows(received: ReceivedBytes) -> bool:

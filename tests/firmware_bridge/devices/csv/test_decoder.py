@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from firmware_bridge.devices.csv import decoder as csv
+from firmware_bridge.devices.csv import rows as csv
 from firmware_bridge.devices.csv.decoder import CsvDecoder
+from firmware_bridge.devices.csv.rows import RowDecoder
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts
 from firmware_bridge.errors import FormatError
 
@@ -201,12 +202,12 @@ def test_time_running_backwards_starts_a_segment(decode: Decode, readings: Decod
     assert placed(file(), lines(*rows), decode, readings) == [(s, i, float(i)) for s in (0, 1) for i in range(30)]
 
 
-def test_time_far_ahead_starts_a_segment(decode: Decode) -> None:
+def test_damaged_time_is_a_lost_sample(decode: Decode) -> None:
     decoder = file()
     rows = [f"{100 * i},{i}" for i in range(60)]
     rows[40] = "4e17,40"
-    assert {b.segment for b in decode(decoder, lines(*rows))} == {0, 1, 2}
-    assert decoder.counts.dropped == 0
+    assert {b.segment for b in decode(decoder, lines(*rows))} == {0}
+    assert (decoder.counts.dropped, decoder.counts.rejected) == (1, 1)
 
 
 def test_repeated_header_starts_a_segment(decode: Decode, readings: Decode) -> None:
@@ -333,15 +334,15 @@ def test_invalid_line_does_not_slow_down_the_other_lines(decode: Decode, reading
     rows: list[object] = list(range(20_000))
     rows[7777] = "?"
     calls = 0
-    careful = CsvDecoder._parse_by_line
+    careful = RowDecoder._decode_by_line
 
-    def counting(self: CsvDecoder, text: bytes) -> list[RawBlock]:
+    def counting(self: RowDecoder, text: bytes) -> list[RawBlock]:
         nonlocal calls
         calls += text.count(b"\n")
         return careful(self, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CsvDecoder, "_parse_by_line", counting)
+        patch.setattr(RowDecoder, "_decode_by_line", counting)
         assert len(placed(file(), lines(*rows), decode, readings)) == 19_999
     assert calls < 1000
 
@@ -349,3 +350,16 @@ def test_invalid_line_does_not_slow_down_the_other_lines(decode: Decode, reading
 @given(st.lists(st.binary(max_size=500), max_size=8), st.booleans())
 def test_any_bytes_give_blocks_or_a_format_error(parts: list[bytes], live: bool) -> None:
     outcome(b"".join(parts), [], live)
+
+
+@pytest.mark.parametrize("end", ["\n\r", "\r\n"])
+def test_carriage_return_may_precede_or_follow_the_line_feed(end: str, decode: Decode, readings: Decode) -> None:
+    decoder = file(None)
+    wire = lines(*(f"{50 * i},{i}" for i in range(100)), end=end)
+    assert placed(decoder, wire, decode, readings) == [(0, i, float(i)) for i in range(100)]
+    assert decoder.counts == StreamCounts(samples=100)
+
+
+def test_repeated_header_whose_times_go_on_starts_no_segment(decode: Decode, readings: Decode) -> None:
+    rows = [row for i in range(300) for row in ([f"{10 * i},{i}"] if i % 100 else ["millis,gsr", f"{10 * i},{i}"])]
+    assert placed(file(None), lines(*rows), decode, readings) == [(0, i, float(i)) for i in range(300)]
