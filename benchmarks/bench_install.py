@@ -21,8 +21,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bench import options_of, ratio, table, write
-from benchmarks.bench_edge import EDGE, rss_mb, waveform
 from benchmarks.bench_replay import untrained_student
+from benchmarks.edge_feeding import waveform
+from benchmarks.edge_process import EDGE, rss_mb
 from ekd_edge.deploy.pi_os import PI_OSES, PiOs
 from ekd_edge.deploy.wheels import Wheel, gather_wheels, own_wheel
 from firmware_bridge.devices.ekd.emulator import EkdEmulator
