@@ -60,7 +60,7 @@ class LiveView:
         self._screen = FullScreen(stream, self._look)
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._lock = threading.Lock()
-        self._predicted = False
+        self._predicted = self._closed = False
         self._drawn_s = self._drawn_prediction_s = -math.inf
 
     def observe(self, block: SampleBlock, source: str | None = None) -> None:
@@ -78,6 +78,8 @@ class LiveView:
         """Draw what changed, if the last drawing is long enough ago."""
         now_s = monotonic()
         with self._lock:
+            if self._closed:
+                return
             if self._predicted and now_s - self._drawn_prediction_s >= REDRAW_S:
                 self._drawn_prediction_s = now_s
                 self._draw(now_s)
@@ -89,16 +91,22 @@ class LiveView:
     def interrupt(self, text: str) -> None:
         """Print a message on this terminal: above the line, or below the table and once more at the end."""
         with self._lock:
-            if self._line is not None:
+            if self._closed:
+                self._stream.write(f"{self._look.paint([(printable(text), '')])}\n")
+                self._stream.flush()
+            elif self._line is not None:
                 self._line.interrupt(printable(text))
-                return
-            self._messages.append(printable(text))
-            self._draw(monotonic())
+            else:
+                self._messages.append(printable(text))
+                self._draw(monotonic())
 
     def close(self) -> None:
         """Draw the latest state once more, as ordinary lines that stay."""
         now_s = monotonic()
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             if self._line is not None:
                 if self._drawn_s > -math.inf:
                     self._draw(now_s)

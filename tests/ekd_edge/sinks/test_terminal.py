@@ -210,6 +210,19 @@ def test_messages_are_shown_below_the_table_and_stay_after_the_end(terminal: Ter
     assert terminal.screen.everything[:2] == ["ekd-edge: reading a sensor", "ekd-edge: /dev/ttyUSB0 was unplugged"]
 
 
+@pytest.mark.parametrize("ports", [None, PORTS])
+def test_message_after_the_end_is_an_ordinary_line(terminal: Terminal, time: Clock, ports: list[str] | None) -> None:
+    view = view_of(terminal, ports)
+    feed(view, ports)
+    view.close()
+    kept = terminal.show()
+    view.interrupt("ekd-edge: the last message")
+    time.wait()
+    feed(view, ports)
+    view.close()
+    assert terminal.show() == [*kept, "ekd-edge: the last message"]
+
+
 def test_view_without_samples_prints_only_its_messages(terminal: Terminal, time: Clock) -> None:
     view = view_of(terminal, PORTS)
     view.close()
