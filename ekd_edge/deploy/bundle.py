@@ -1,7 +1,9 @@
 """Packs one archive that installs ekd-edge, a model and its service on a Raspberry Pi without a network."""
 
 import json
+import re
 import tarfile
+import unicodedata
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -16,6 +18,7 @@ from ekd_edge.deploy.wheels import EXTRA, Wheel, gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import ModelFile
 from firmware_bridge.dependencies import require_packages
+from firmware_bridge.printable import printable
 
 __all__ = ["Bundle", "make_bundle"]
 
@@ -73,8 +76,8 @@ def _contents(
     """The contents of each file, by its name in the archive."""
     settings = [
         "# Settings of ekd-edge.service. A newer bundle does not overwrite this file.",
-        f"EKD_MODEL=@FOLDER@/{model_file.path.name}",
-        f"EKD_OPTIONS={options}",
+        f"EKD_MODEL={_setting(f'@FOLDER@/{model_file.path.name}')}",
+        f"EKD_OPTIONS={_setting(options)}",
     ]
     contents = {f"wheels/{wheel.path.name}": wheel.path.read_bytes() for wheel in wheels}
     contents[model_file.path.name] = model_file.path.read_bytes()
@@ -88,6 +91,15 @@ def _contents(
     pinned = [_pin(wheel) for wheel in wheels if wheel.name != "pip"]
     contents["requirements.txt"] = "".join(f"{line}\n" for line in pinned).encode()
     return contents
+
+
+def _setting(value: str) -> str:
+    """A value as a systemd environment file has it. Raises ConfigError for control characters, such as a line break."""
+    if any(unicodedata.category(character).startswith("C") for character in value):
+        raise ConfigError(f"{printable(value)!r} has a line break or another control character: write it on one line")
+    if re.fullmatch(r"[\w@:/.,=+ -]*", value) and value == value.strip():
+        return value
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
 
 
 def _pin(wheel: Wheel) -> str:

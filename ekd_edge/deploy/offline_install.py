@@ -67,8 +67,26 @@ def damaged(bundle: dict[str, Any], here: Path) -> str | None:
     return None
 
 
+def unusable(folder: Path) -> str | None:
+    """A sentence if systemd would read the name of the folder as something else, None for any other folder."""
+    found = sorted({character for character in str(folder) if character in "\"'\\$@" or not character.isprintable()})
+    if not found:
+        return None
+    return f"the folder {str(folder)!r} has the characters {' '.join(map(repr, found))}: choose another one with --to"
+
+
+def unit_text(template: str, folder: Path) -> str:
+    """The systemd unit for an installation in the folder, whose name may have spaces and %."""
+    name = str(folder).replace("%", "%%")
+    program = f"{name}/bin/ekd-edge"
+    quoted = f'"{program}"' if " " in program else program
+    return template.replace("@PROGRAM@", quoted).replace("@FOLDER@", name)
+
+
 def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> str | None:
     """Install into `folder`. Returns the error as a sentence, None on success."""
+    if (fault := unusable(folder)) is not None:
+        return fault
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=False, symlinks=True)
@@ -96,7 +114,7 @@ def install(bundle: dict[str, Any], here: Path, folder: Path, service: bool) -> 
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     unit = config / "systemd" / "user" / "ekd-edge.service"
     unit.parent.mkdir(parents=True, exist_ok=True)
-    unit.write_text((here / unit.name).read_text(encoding="utf-8").replace("@FOLDER@", str(folder)), encoding="utf-8")
+    unit.write_text(unit_text((here / unit.name).read_text(encoding="utf-8"), folder), encoding="utf-8")
     print(f"settings:      {settings}")
     print("start it:      systemctl --user daemon-reload && systemctl --user enable --now ekd-edge")
     print("start at boot: sudo loginctl enable-linger $USER")

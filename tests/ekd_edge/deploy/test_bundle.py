@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from ekd_edge.cli.main import main
+from ekd_edge.deploy import bundle as bundle_module
 from ekd_edge.deploy import offline_install
 from ekd_edge.deploy.bundle import make_bundle
 from ekd_edge.deploy.pi_os import PI_OSES, pi_os
 from ekd_edge.deploy.wheels import gather_wheels, own_wheel
 from ekd_edge.errors import ConfigError
 from ekd_edge.model.file import load_model_file
+from tests.helpers.paths import ROOT
 
 TWELVE = PI_OSES["12"]
 
@@ -118,6 +122,7 @@ def test_bundle_contains_model_settings_and_hashes(bundle: Path, model_path: Pat
     unit = (bundle / "ekd-edge.service").read_text().splitlines()
     # Without StandardError, systemd writes stderr to the file of stdout.
     assert {"StandardOutput=append:%h/predictions.jsonl", "StandardError=journal"} <= set(unit)
+    assert {"UMask=0077", "NoNewPrivileges=yes", "ExecReload=/bin/kill -HUP $MAINPID"} <= set(unit)
     assert (bundle / "requirements.txt").read_text().startswith("ekd[pi]==1.0 --hash=sha256:")
     about = json.loads((bundle / "bundle.json").read_text())
     assert set(about["files"]) == {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()} - {
@@ -186,3 +191,57 @@ def test_platform_tags_follow_the_glibc_version(number: str) -> None:
     assert target.platforms[0] == f"manylinux_2_{target.glibc_minor}_aarch64"
     assert {"manylinux_2_17_aarch64", "manylinux2014_aarch64"} <= set(target.platforms)
     assert target.markers["python_version"] == target.python_version
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--port usb:1:2 --json", "EKD_OPTIONS=--port usb:1:2 --json"),
+        ("--port '/dev/a,name=left hand'", "EKD_OPTIONS=\"--port '/dev/a,name=left hand'\""),
+        ('--port "a\\,b" $X', 'EKD_OPTIONS="--port \\"a\\\\,b\\" \\$X"'),
+        ("'a' b", "EKD_OPTIONS=\"'a' b\""),
+    ],
+)
+def test_options_of_the_service_are_quoted(options: str, line: str, model_path: Path) -> None:
+    contents = bundle_module._contents(TWELVE, load_model_file(model_path), options, None, ())
+    assert line in contents["ekd-edge.env"].decode().splitlines()
+
+
+@pytest.mark.parametrize("options", ["--json\nEKD_TRUST=", "a\x00b", "a\x1b[2J"])
+def test_control_characters_in_options_are_refused(options: str, model_path: Path) -> None:
+    with pytest.raises(ConfigError, match="write it on one line"):
+        bundle_module._contents(TWELVE, load_model_file(model_path), options, None, ())
+
+
+def test_unit_names_folders_with_spaces_and_percent_signs(tmp_path: Path) -> None:
+    template = (Path(bundle_module.__file__).parent / "ekd-edge.service").read_text()
+    lines = offline_install.unit_text(template, Path("/home/a b/100%")).splitlines()
+    assert 'ExecStart="/home/a b/100%%/bin/ekd-edge" $EKD_OPTIONS' in lines
+    assert "EnvironmentFile=/home/a b/100%%/ekd-edge.env" in lines
+    plain = offline_install.unit_text(template, Path("/root/ekd")).splitlines()
+    assert "ExecStart=/root/ekd/bin/ekd-edge $EKD_OPTIONS" in plain
+
+
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a\\b", "a$b", "a\nb", "@FOLDER@"])
+def test_folder_that_systemd_would_misread_is_refused(name: str, tmp_path: Path) -> None:
+    assert "choose another one with --to" in (offline_install.install({}, tmp_path, tmp_path / name, True) or "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize(("source", "exposure"), [("bundle", 6.5), ("docs", 2.0)])
+def test_exposure_of_the_units_is_low(source: str, exposure: float, tmp_path: Path) -> None:
+    """The exposure that `systemd-analyze security` computes; it assumes root for a unit of a user."""
+    unit = tmp_path / "ekd-edge.service"
+    if source == "bundle":
+        template = (Path(bundle_module.__file__).parent / "ekd-edge.service").read_text()
+        unit.write_text(offline_install.unit_text(template, Path("/home/pi/ekd")))
+    else:
+        page = (ROOT / "docs/how-to/run-unattended.md").read_text(encoding="utf-8")
+        (text,) = re.findall(r"```ini\n(# /etc/systemd/system/ekd-edge.service.*?)```", page, re.DOTALL)
+        unit.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(unit)], capture_output=True, text=True, timeout=300
+    )
+    assert "Unknown" not in done.stderr, done.stderr
+    (found,) = re.findall(r"Overall exposure level for ekd-edge.service: ([0-9.]+)", done.stdout)
+    assert float(found) <= exposure
