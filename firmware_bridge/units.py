@@ -9,18 +9,16 @@ Sources of the formulas:
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import SignalError
 from firmware_bridge.suggestions import did_you_mean
+from firmware_bridge.unit_kinds import UnitKind
 
 __all__ = ["BITALINO_FULL_SCALE_US", "LARGEST_US", "Unit", "UnitKind", "parse_unit"]
-
-UnitKind = Literal["uS", "adc", "ohm", "kohm", "divider"]
-"""The kinds of raw readings; the module's docstring has the formula of each."""
 
 BITALINO_FULL_SCALE_US = 25.0
 """Conductance at full scale of a BITalino EDA front end, in uS: 3.3 / 0.132."""

@@ -64,7 +64,7 @@ def trust_of(options: argparse.Namespace) -> "Trust | None":
 def add_sensor_arguments(parser: argparse.ArgumentParser) -> None:
     """Format, rate, unit and baud rate of a sensor; see `ekd_edge.cli.port_options.sensor_options`."""
     from firmware_bridge.devices.registry import BUILT_IN
-    from firmware_bridge.units import UnitKind
+    from firmware_bridge.unit_kinds import UnitKind
 
     sensor = parser.add_argument_group(
         "sensor options, used where a device states nothing itself (--port 'PORT,rate=HZ' overrides the device)"

@@ -5,13 +5,8 @@ Exit status: 0 at the end of a recording, after --seconds, on SIGTERM and when t
 """
 
 import argparse
-import math
 import os
 import resource
-import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 from ekd_edge.cli.arguments import (
@@ -20,32 +15,9 @@ from ekd_edge.cli.arguments import (
     check_sensor_arguments,
     trust_of,
 )
-from ekd_edge.cli.live import run_ports
-from ekd_edge.cli.messages import banner, clipped_input, closing_line, notify
-from ekd_edge.cli.port_options import (
-    FILE_KEYS,
-    PortOptions,
-    check_ports,
-    parse_file,
-    parse_port,
-    sensor_options,
-    with_wearers,
-)
+from ekd_edge.cli.port_options import FILE_KEYS, PortOptions, check_ports, parse_file, parse_port, with_wearers
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
-from ekd_edge.errors import ConfigError, SignalError
-from ekd_edge.model.file import ModelFile
-from ekd_edge.model.find import default_model, find_model
-from ekd_edge.model.interpreter import Classifier
-from ekd_edge.pipeline.model_checks import restart_warning
-from ekd_edge.pipeline.smoothing import Smoothing
-from ekd_edge.pipeline.stream import SensorPipeline, predict_blocks
-from ekd_edge.recording.replay import choose_smoothing, open_recording
-from ekd_edge.service.running_model import open_model
-from ekd_edge.signal.blocks import SampleBlock
-from ekd_edge.sinks.jsonl import JsonLinesSink
-from ekd_edge.sinks.plain_text import TextSink
-from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
-from ekd_edge.sources.sensor import SensorFileReplay
+from ekd_edge.errors import ConfigError
 from firmware_bridge.cli.arguments import not_negative, positive, share, size_bytes, thread_count
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
@@ -173,6 +145,15 @@ def _ports_here() -> str:
 
 
 def _predict(options: argparse.Namespace, stop: Stopping) -> None:
+    # These load numpy, which `ekd-edge --help` and the shell's completion need not wait for.
+    from ekd_edge.cli.live import run_ports
+    from ekd_edge.cli.messages import notify
+    from ekd_edge.cli.replay import run_replay
+    from ekd_edge.model.find import default_model, find_model
+    from ekd_edge.pipeline.model_checks import restart_warning
+    from ekd_edge.pipeline.smoothing import Smoothing
+    from ekd_edge.service.running_model import open_model
+
     if options.port is not None:
         _allow_files(_FILES_PER_PORT * len(options.port))
     if options.port is not None and not options.wait:
@@ -184,7 +165,7 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     if warning := restart_warning(running.file.manifest, path.name):
         notify(warning)
     if options.port is None:
-        _replay(options, running.file, running.classifier, stop)
+        run_replay(options, running.file, running.classifier, stop)
     else:
         smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)
         run_ports(options, running, smoothing, stop)
@@ -200,57 +181,5 @@ def _allow_files(more: int) -> None:
         )
 
 
-def _replay(options: argparse.Namespace, model_file: ModelFile, classifier: Classifier, stop: Stopping) -> None:
-    manifest = model_file.manifest
-    synthetic = manifest.training.synthetic
-    labels = {target.name: target.labels for target in manifest.targets}
-    sink = JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)
-    path = Path(options.replay.url)
-    with open_recording(path, sensor_options(options, options.replay)) as source:
-        smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
-        print(banner(model_file, str(path)), file=sys.stderr)
-        output = SinkGroup([sink], sys.stdout)
-        if isinstance(source, SensorFileReplay):
-            replayed = source.blocks(stop.check, notify)
-        else:
-            replayed = source.blocks(stop.check)
-        blocks = output.observing(_first_seconds(replayed, options.seconds or math.inf))
-        pipeline = SensorPipeline(manifest, smoothing)
-        reason = None
-        try:
-            with output:
-                for prediction in predict_blocks(blocks, pipeline, classifier):
-                    output.write(prediction)
-                    reason = prediction.quality.reason
-                    if stop.event.is_set():
-                        break
-        except ReaderGoneError:
-            pass
-        finally:
-            counts = source.counts
-            line = closing_line(counts.dropped, counts.rejected, output, manifest)
-            print(line + clipped_input([pipeline]), file=sys.stderr)
-        if 0 < output.predicted == output.withheld:
-            raise SignalError(
-                f"no window of {path} has a usable signal (the last: {reason}): check --unit, --adc-bits and "
-                "how the electrodes were attached"
-            )
-
-
 def _file_argument(text: str) -> PortOptions:
     return parse_file(text, FILE_KEYS)
-
-
-def _first_seconds(blocks: Iterable[SampleBlock], seconds: float) -> Iterator[SampleBlock]:
-    """The blocks, cut after the given seconds of samples."""
-    if math.isinf(seconds):
-        yield from blocks
-        return
-    left_s = Fraction(seconds)
-    for block in blocks:
-        samples = math.ceil(left_s * block.rate_hz)
-        readings = None if block.readings is None else block.readings[:samples]
-        yield replace(block, values=block.values[:samples], readings=readings)
-        left_s -= len(block.values) / block.rate_hz
-        if left_s <= 0:
-            return

@@ -142,7 +142,7 @@ def _check_unit(text: str, found: dict[str, Any]) -> None:
 
 
 def _unit(value: str) -> str:
-    from firmware_bridge.units import UnitKind
+    from firmware_bridge.unit_kinds import UnitKind
 
     if value not in (kinds := get_args(UnitKind)):
         raise argparse.ArgumentTypeError(

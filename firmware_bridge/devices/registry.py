@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from firmware_bridge.devices.emulator import Emulator
-from firmware_bridge.devices.stream import StreamDecoder, StreamOptions
-from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.suggestions import did_you_mean
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these load numpy, which `--help` does not need
     from importlib.metadata import EntryPoint
+
+    from firmware_bridge.devices.emulator import Emulator
+    from firmware_bridge.devices.stream import StreamDecoder, StreamOptions
+    from firmware_bridge.devices.waveform import Waveform
 
 __all__ = [
     "BUILT_IN",
@@ -77,9 +78,9 @@ class DeviceFormat:
     name: str
     about: str
     baud: int
-    open: Callable[[StreamOptions], StreamDecoder]
+    open: "Callable[[StreamOptions], StreamDecoder]"
     recognises: Callable[[ReceivedBytes], bool]
-    emulate: Callable[[Waveform], Emulator]
+    emulate: "Callable[[Waveform], Emulator]"
     probe: Probe | None = None
     settings: Mapping[str, str] | None = None
 

@@ -115,6 +115,8 @@ def test_report_loads_no_torch_and_no_matplotlib_at_import() -> None:
 LIGHT = [
     ("ekd_edge.cli.main", "--version"),
     ("ekd_edge.cli.main", "predict --version"),
+    ("ekd_edge.cli.main", "--help"),
+    ("ekd_edge.cli.main", "predict --help"),
     ("ekd_edge.cli.main", "status"),
     ("ekd_edge.cli.main", "status --help"),
     ("ekd_edge.cli.main", "doctor --help"),
@@ -137,4 +139,4 @@ from {module} import main
 with redirect_stdout(sys.stderr), suppress(SystemExit):
     main({words.split()})
 """
-    assert not top_levels(loaded_by(program)) & {"numpy", "scipy", "torch", "serial"}
+    assert not top_levels(loaded_by(program)) & {"numpy", "scipy", "torch"}
