@@ -106,7 +106,7 @@ def test_scipy_is_imported_after_many_long_calls_only(monkeypatch):
     short, long = np.zeros((1, 2**12 - 1)), np.zeros((1, 2**14))
     for _ in range(2**10):
         recursion._lfilter_for(short)
-    for _ in range(2**8 - 1):
+    for _ in range(2**6 - 1):
         recursion._lfilter_for(long)
     assert not used
     recursion._lfilter_for(long)
