@@ -232,15 +232,16 @@ def _recorder(
 
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
-    needed_s, synthetic = manifest.signal.settle_s + manifest.signal.window_s, manifest.training.synthetic
+    signal, synthetic = manifest.signal, manifest.training.synthetic
+    needed_s = signal.settle_s + signal.window_s
     labels = {target.name: target.labels for target in manifest.targets}
     redrawable = os.environ.get("TERM", "dumb") != "dumb"
     if not options.json and redrawable and sys.stdout.isatty():
         sources = [port.label for port in options.port] if len(options.port) > 1 else [None]
-        return [LiveView(sys.stdout, needed_s, labels, sources, synthetic)]
+        return [LiveView(sys.stdout, needed_s, labels, sources, synthetic, bridge_s=signal.bridge_s)]
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)]
     if redrawable and len(options.port) == 1 and sys.stderr.isatty():
-        sinks.append(WaitingLine(sys.stderr, needed_s))
+        sinks.append(WaitingLine(sys.stderr, needed_s, signal.bridge_s))
     return sinks
 
 

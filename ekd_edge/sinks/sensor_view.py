@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
+from ekd_edge.signal.bridge import longest_bridge
 from ekd_edge.sinks.pieces import Look, Piece, bar, sparkline
 from firmware_bridge.printable import printable
 
@@ -24,23 +25,26 @@ class Progress:
     """Seconds of uninterrupted signal towards the next window.
 
     after_gap: whether samples were missing before them. needed_s: seconds that the first window takes.
+    bridge_s: the longest gap that is interpolated, see `ekd_edge.signal.spec.SignalSpec`; it interrupts nothing.
     """
 
-    def __init__(self, needed_s: float) -> None:
+    def __init__(self, needed_s: float, bridge_s: float = 0.0) -> None:
         self.needed_s = needed_s
+        self.bridge_s = bridge_s
         self.seconds = 0.0
         self.after_gap = False
         self._next: tuple[int, int] | None = None
 
     def extend(self, block: SampleBlock) -> None:
         """Count the block's samples."""
-        at = (block.segment, block.first_index)
-        if self._next is not None and at != self._next:
-            self.seconds = 0.0
+        end = block.first_index + block.values.shape[-1]
+        segment, start = self._next or (block.segment, block.first_index)
+        missing = block.first_index - start
+        if segment != block.segment or not 0 <= missing <= longest_bridge(self.bridge_s, block.rate_hz):
+            self.seconds, start = 0.0, block.first_index
             self.after_gap = True
-        samples = block.values.shape[-1]
-        self.seconds += float(samples / block.rate_hz)
-        self._next = (block.segment, block.first_index + samples)
+        self.seconds += float((end - start) / block.rate_hz)
+        self._next = (block.segment, end)
 
     @property
     def waiting(self) -> bool:
@@ -61,11 +65,11 @@ class SensorView:
     last: the latest prediction, or None.
     """
 
-    def __init__(self, name: str, needed_s: float, labels: Labels, now_s: float) -> None:
+    def __init__(self, name: str, progress: Progress, labels: Labels, now_s: float) -> None:
         self.name = printable(name)
         self.last: Prediction | None = None
         self._labels = labels
-        self._progress = Progress(needed_s)
+        self._progress = progress
         self._columns: deque[tuple[int, float]] = deque(maxlen=COLUMNS)
         self._seen_s = now_s
 

@@ -42,6 +42,7 @@ class LiveView:
         sources: Sequence[str | None] = (None,),
         synthetic: bool = False,
         color: bool | None = None,
+        bridge_s: float = 0.0,
     ) -> None:
         """A view of the sensors.
 
@@ -52,10 +53,13 @@ class LiveView:
             sources: of all sensors, as in `Prediction`, in the order in which they are shown.
             synthetic: mark that the model was trained on synthetic data.
             color: None reads NO_COLOR.
+            bridge_s: seconds of the longest gap that is interpolated.
         """
         self._stream, self._look, self._mark = stream, look_of(stream, color), origin(synthetic)
         now_s = monotonic()
-        self._sensors = {source: SensorView(source or "", needed_s, labels, now_s) for source in sources}
+        self._sensors = {
+            source: SensorView(source or "", Progress(needed_s, bridge_s), labels, now_s) for source in sources
+        }
         self._line = InlineLine(stream, self._look) if len(self._sensors) == 1 else None
         self._screen = FullScreen(stream, self._look)
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
@@ -151,11 +155,11 @@ class WaitingLine:
 
     wants_blocks = True
 
-    def __init__(self, stream: TextIO, needed_s: float) -> None:
-        """needed_s: seconds of signal before the first window."""
+    def __init__(self, stream: TextIO, needed_s: float, bridge_s: float = 0.0) -> None:
+        """needed_s: seconds of signal before the first window. bridge_s: seconds of the longest interpolated gap."""
         self._stream = stream
         self._line: InlineLine | None = InlineLine(stream, look_of(stream, color=False))
-        self._progress = Progress(needed_s)
+        self._progress = Progress(needed_s, bridge_s)
         self._lock = threading.Lock()
         self._drawn_s = -math.inf
 

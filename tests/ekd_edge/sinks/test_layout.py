@@ -1,15 +1,18 @@
 """One line and the table at any size."""
 
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ekd_edge.prediction import Prediction
+from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.layout import one_line, table
 from ekd_edge.sinks.pieces import Look, Piece, width_of
-from ekd_edge.sinks.sensor_view import SensorView
+from ekd_edge.sinks.sensor_view import Progress, SensorView
 from firmware_bridge.printable import printable
 from tests.ekd_edge.sinks.conftest import BAD, GOOD, LABELS, block
 
@@ -23,7 +26,7 @@ def text(pieces: list[Piece]) -> str:
 
 
 def sensor(prediction: Prediction | None = GOOD, name: str = "", seconds: int = 40) -> SensorView:
-    made = SensorView(name, 6.0, LABELS, 0.0)
+    made = SensorView(name, Progress(6.0), LABELS, 0.0)
     for second in range(0, seconds, 4):
         made.observe(block(4, first_s=second, level=5 + second / 10), 0.0)
     made.last = prediction
@@ -41,7 +44,7 @@ def rows(
 
 
 def test_line_counts_up_to_the_first_window_then_shows_it() -> None:
-    made = SensorView("", 6.0, LABELS, 0.0)
+    made = SensorView("", Progress(6.0), LABELS, 0.0)
     made.observe(block(2), 0.0)
     assert "4.83 µS" in line(made)
     assert "waiting for the first window: 2 of 6 s" in line(made)
@@ -55,6 +58,15 @@ def test_line_counts_again_after_a_gap() -> None:
     made = sensor()
     made.observe(block(1, first_s=100), 0.0)
     assert "waiting for a window after the gap: 1 of 6 s" in line(made)
+
+
+def test_interpolated_gap_interrupts_nothing() -> None:
+    made = SensorView("", Progress(6.0, bridge_s=0.5), LABELS, 0.0)
+    made.observe(SampleBlock(np.ones(32), 0, Fraction(16)), 0.0)
+    made.observe(SampleBlock(np.ones(32), 40, Fraction(16)), 0.0)
+    assert "waiting for the first window: 4 of 6 s" in line(made)
+    made.observe(SampleBlock(np.ones(32), 81, Fraction(16)), 0.0)
+    assert "waiting for a window after the gap: 2 of 6 s" in line(made)
 
 
 def test_line_shows_why_labels_are_withheld() -> None:
