@@ -89,9 +89,17 @@ class Unit:
         Raises SignalError if a reading is not `in_range`; the message names the first such reading.
         """
         values = np.asarray(values, dtype=np.float64)
+        if (fault := self.fault_of(values)) is not None:
+            raise SignalError(fault)
+        return self.converted(values)
+
+    def fault_of(self, values: NDArray[np.float64]) -> str | None:
+        """A sentence about the first reading that is not `in_range`, or None."""
         valid = self.in_range(values)
-        if not valid.all():
-            raise SignalError(self._out_of_range_message(float(values[~valid][0])))
+        return None if valid.all() else self._out_of_range_message(float(values[~valid][0]))
+
+    def converted(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert raw readings, all of which are `in_range`, to conductance in uS, element by element."""
         microsiemens = values
         if self.kind == "adc":
             microsiemens = values / 2**self.adc_bits * self.full_scale_us + self.offset_us

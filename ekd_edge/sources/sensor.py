@@ -1,23 +1,19 @@
 """Decoding of a sensor's bytes, live or from a file, into sample blocks in microsiemens."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from ekd_edge.errors import EkdError, FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
-from ekd_edge.sources.stated import SensorOptions, unit_of_readings, unused_options
+from ekd_edge.sources.readings import ReadingConverter
+from ekd_edge.sources.stated import SensorOptions
 from firmware_bridge.devices.detect import open_decoder
-from firmware_bridge.devices.ekd.frame import Hello
-from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamOptions
+from firmware_bridge.devices.stream import StreamCounts, StreamOptions
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, Stop, as_function, identity_of, open_device
-from firmware_bridge.units import Unit
 
 __all__ = [
     "Sensor",
@@ -31,69 +27,6 @@ __all__ = [
 
 _CHUNK_BYTES = 1 << 20
 _WAIT_S = 0.1
-_MIN_OUT_OF_RANGE = 16
-
-
-class _Microsiemens:
-    """Converts raw blocks to sample blocks; readings outside the unit's range become gaps.
-
-    options: of the sensor. where, option: the port or file, and the option that names it, for messages.
-    """
-
-    def __init__(self, options: SensorOptions, where: str, option: str) -> None:
-        self._options, self._where, self._option = options, where, option
-        self._stated: Hello | Declared | None = None
-        self._rate_hz: Fraction | None = None
-        self._unit: Unit | None = None
-        self._notified: set[str] = set()
-        self._in_range = 0
-        self.out_of_range = 0
-
-    def __call__(
-        self, blocks: Iterable[RawBlock], notify: Callable[[str], None] | None = None
-    ) -> Iterator[SampleBlock]:
-        """Raises FormatError where the unit is unknown, SignalError where most readings are outside its range.
-
-        notify: called once with each option of the user that is not used, as the sensor states something else.
-        """
-        for block in blocks:
-            stated = block.hello or block.declared
-            if self._unit is None or block.rate_hz != self._rate_hz or stated != self._stated:
-                self._unit = unit_of_readings(block, self._options)
-                self._stated, self._rate_hz = stated, block.rate_hz
-                if notify is not None:
-                    self._notify_unused(block, self._unit, notify)
-            valid = self._unit.in_range(block.values)
-            good = int(np.count_nonzero(valid))
-            self._in_range += good
-            self.out_of_range += len(valid) - good
-            if good == len(valid):
-                yield _sample_block(block, self._unit, 0, good)
-                continue
-            if self.out_of_range >= _MIN_OUT_OF_RANGE and self.out_of_range > self._in_range / 10:
-                self._unit.to_microsiemens(block.values)
-            edges = np.flatnonzero(np.diff(valid, prepend=False, append=False)).tolist()
-            for start, stop in zip(edges[::2], edges[1::2], strict=True):
-                yield _sample_block(block, self._unit, start, stop)
-
-    def _notify_unused(self, block: RawBlock, unit: Unit, notify: Callable[[str], None]) -> None:
-        for sentence in unused_options(block, unit, self._options, self._where, self._option):
-            if sentence not in self._notified:
-                self._notified.add(sentence)
-                notify(sentence)
-
-
-def _sample_block(block: RawBlock, unit: Unit, start: int, stop: int) -> SampleBlock:
-    readings = block.values[start:stop]
-    values = unit.to_microsiemens(readings)
-    values.flags.writeable = False
-    first = block.first_index + start
-    return SampleBlock(values, first, block.rate_hz, block.segment, readings, unit, block.lead_off)
-
-
-def _joint_counts(counts: StreamCounts, readings: _Microsiemens) -> StreamCounts:
-    lost = readings.out_of_range
-    return StreamCounts(counts.samples - lost, counts.dropped + lost, counts.rejected + lost, counts.discarded_bytes)
 
 
 class Sensor(Closable):
@@ -101,7 +34,7 @@ class Sensor(Closable):
 
     def __init__(self, device: Device, options: SensorOptions) -> None:
         self._device = device
-        self._readings = _Microsiemens(options, device.url, "--port")
+        self._readings = ReadingConverter(options, device.url, "--port", live=True)
         self._failure: EkdError | None = None
 
     def close(self) -> None:
@@ -128,12 +61,12 @@ class Sensor(Closable):
     @property
     def counts(self) -> StreamCounts:
         """Counts of samples so far; readings outside the unit's range count as rejected and dropped."""
-        return _joint_counts(self._device.counts, self._readings)
+        return self._readings.joined(self._device.counts)
 
     @property
     def problem(self) -> str | None:
-        """A lasting fault of the whole stream, such as a rate that does not fit the samples' arrival; else None."""
-        return self._device.problem
+        """A lasting fault of the stream, such as a rate that does not fit the samples' arrival, or open electrodes."""
+        return self._device.problem or self._readings.problem
 
     def time_of(self, sample_index: int) -> float | None:
         """When a sample was measured, on the clock of `monotonic`; None in the first seconds."""
@@ -225,7 +158,7 @@ class SensorFileReplay(Closable):
         self._path = path
         hint = f"{path} is not a recording of a sensor's bytes: it holds neither frames nor CSV"
         self._decoder = open_decoder(options.format, _stream_options(options, hint))
-        self._readings = _Microsiemens(options, str(path), "--replay")
+        self._readings = ReadingConverter(options, str(path), "--replay", live=False)
 
     def __iter__(self) -> Iterator[SampleBlock]:
         return self.blocks()
@@ -233,7 +166,7 @@ class SensorFileReplay(Closable):
     @property
     def counts(self) -> StreamCounts:
         """See `Sensor.counts`."""
-        return _joint_counts(self._decoder.counts, self._readings)
+        return self._readings.joined(self._decoder.counts)
 
     def blocks(self, stop: Stop | None = None, notify: Callable[[str], None] | None = None) -> Iterator[SampleBlock]:
         """Blocks in microsiemens, as fast as they can be decoded. For the errors see `replay_blocks`.
