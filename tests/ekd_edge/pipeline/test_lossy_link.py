@@ -1,7 +1,6 @@
 """Real recordings over a link on which 1 % of the lines or frames are lost or damaged, and noise is inserted."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,9 +56,9 @@ def predicted(pieces: list[bytes], path: Path, rate: Fraction) -> list[Predictio
     """The demo model's predictions with a label from a file of a sensor's bytes."""
     path.write_bytes(b"".join(pieces))
     model = load_model_file(DEMO_FILE)
-    manifest = replace(model.manifest, signal=replace(model.manifest.signal, bridge_s=BRIDGE_S))
+    assert model.manifest.signal.bridge_s == BRIDGE_S
     options = SensorOptions(rate_hz=rate, unit=parse_unit("uS")) if path.suffix == ".csv" else SensorOptions()
-    found = predict_stream(replay_blocks(path, options), manifest, open_classifier(model))
+    found = predict_stream(replay_blocks(path, options), model.manifest, open_classifier(model))
     return [prediction for prediction in found if not prediction.withheld]
 
 
