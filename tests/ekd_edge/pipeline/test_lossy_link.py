@@ -1,4 +1,4 @@
-"""Real recordings over a link on which 1 % of the lines or frames are lost or damaged, and noise is inserted."""
+"""Real recordings over a link on which 1 % of the lines or frames are lost, and noise is inserted."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -76,15 +76,10 @@ def test_lossy_link_gives_nearly_the_labels_of_the_clean_one(
     pieces = encoded(values, rate)
     rng = np.random.default_rng(1)
     lost = rng.random(len(pieces)) < 0.01
-    if encoded is lines:
-        damaged = [b"\xf3(9,,x\n" if lost[i] else piece for i, piece in enumerate(pieces)]
-        name = "bytes.csv"
-    else:
-        damaged = [
-            (b"\xf3(9,\x00\x07,x\x00" if i % 20 == 19 else b"") + (b"" if lost[i] else piece)
-            for i, piece in enumerate(pieces)
-        ]
-        name = "bytes.ekd"
+    name, noise = ("bytes.csv", b"\xf3(9,,x\n") if encoded is lines else ("bytes.ekd", b"\xf3(9,\x00\x07,x\x00")
+    damaged = [
+        (noise if i % 20 == 19 else b"") + (b"" if lost[i] and i > 0 else piece) for i, piece in enumerate(pieces)
+    ]
     clean = predicted(pieces, tmp_path / name, rate)
     found = {round(each.time_s): each.labels for each in predicted(damaged, tmp_path / name, rate)}
     both = [(each.labels, found[round(each.time_s)]) for each in clean if round(each.time_s) in found]
