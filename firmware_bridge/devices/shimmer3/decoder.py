@@ -169,6 +169,10 @@ class Shimmer3Decoder(PolledDecoder):
             return False
         at, length, ticks = found
         inquiry = find_inquiry(self._buffer[:at])
+        if inquiry is not None and (inquiry.packet_bytes, inquiry.ticks) != (length, ticks):
+            inquiry = None
+        if inquiry is not None and GSR not in inquiry.channels:
+            raise FormatError("the packets of this Shimmer3 have no GSR: configure a Shimmer3 GSR+ unit to measure it")
         if inquiry is None and length != 6:
             raise FormatError(
                 f"a packet has {length} bytes of unknown content: record from the device's start, or only GSR"

@@ -79,6 +79,17 @@ def test_invalid_answer_to_an_inquiry_is_ignored(answer: bytes) -> None:
     assert find_inquiry(answer) is None
 
 
+def test_recording_without_gsr_is_refused() -> None:
+    answer = b"\xff\x02" + (256).to_bytes(2, "little") + bytes(4) + bytes([1, 1, 0x03])
+    with pytest.raises(FormatError, match="have no GSR: configure"):
+        decode(answer + packets([5] * 20))
+
+
+def test_answer_that_does_not_fit_the_packets_is_ignored() -> None:
+    answer = b"\xff\x02" + (512).to_bytes(2, "little") + bytes(4) + bytes([1, 1, 0x03])
+    assert decode(answer + packets([1000] * 20))[0].counts.samples == 20
+
+
 def test_packets_without_an_inquiry_may_have_only_gsr() -> None:
     assert find_packets(b"\xff" + packets([5] * 10), 8) == (1, 6, 256)
     with pytest.raises(FormatError, match="8 bytes of unknown content"):
