@@ -11,13 +11,13 @@ import time
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks.bench import ROOT, table, write
+from benchmarks.bench import table, write
+from ekd_edge.model.find import find_model
 from firmware_bridge.emulation.line_faults import Fault
 from firmware_bridge.emulation.pty import PtyDevice
 from tests.helpers.numbered_sensor import HZ, Edge, check, numbered_device, until
 
 DAY_S = 86400
-MODEL = ROOT / "build" / "demo" / "student-int8.tflite"
 WARM = 0.1
 
 
@@ -34,10 +34,8 @@ def schedule(seconds: int, every_s: int) -> list[Fault]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=float, default=7.0)
-    parser.add_argument("--model", type=Path, default=MODEL, help="default: what `make demo` makes")
+    parser.add_argument("--model", type=Path, default=find_model("demo"), help="default: the demo model of the package")
     options = parser.parse_args()
-    if not options.model.exists():
-        parser.error(f"{options.model} is not there: run `make demo`, or name a model with --model")
     seconds = int(options.days * DAY_S)
     faults = schedule(seconds, 3600)
     began = time.monotonic()
@@ -54,8 +52,13 @@ def main() -> int:
                     return 1
                 share = edge.samples / (seconds * HZ)
                 memory.append((share, edge.rss_kb, edge.descriptors))
-                print(f"\r{100 * share:5.1f} %  {edge.rss_kb / 1024:.1f} MB", end="", file=sys.stderr, flush=True)
-            print(file=sys.stderr)
+                if sys.stderr.isatty():
+                    print(
+                        f"\r{100 * share:5.1f} %  {edge.rss_kb / 1024:.1f} MB\x1b[K",
+                        end="",
+                        file=sys.stderr,
+                        flush=True,
+                    )
             status = edge.stop()
             received, dropped = edge.received
             recorded, lost = edge.recorded
