@@ -20,6 +20,7 @@ from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import Trust
 from firmware_bridge.cli.arguments import count, share
+from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "run", "to_json", "to_text"]
 
@@ -92,7 +93,7 @@ def _model_files(named: Sequence[Path], trust: Trust | None) -> list[ModelFile]:
         try:
             model_files.append(load_model_file(path, trust))
         except ModelFileError as error:
-            print(f"ekd-edge bench: skipped: {error}", file=sys.stderr)
+            print(f"ekd-edge bench: skipped: {printable(str(error))}", file=sys.stderr)
     return model_files
 
 
@@ -107,7 +108,7 @@ def to_json(measured: Bench, choice: Choice | None = None) -> dict[str, Any]:
 
 def to_text(measured: Bench, choice: Choice | None = None) -> str:
     """The machine, the table of timings, the machine's condition, and the choice where there is one."""
-    return "\n".join(_lines(measured, choice))
+    return "\n".join(printable(line) for line in _lines(measured, choice))
 
 
 def _lines(measured: Bench, choice: Choice | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import read_trust, trust_from_environment
 from firmware_bridge.dependencies import require_packages
+from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps({**about, "system": target.title, "model": str(model)}))
         return
     signoff = describe_signoff(model_file.manifest)
-    print(f"{path}: {bundle.size_bytes / 1e6:.0f} MB for {target.title}")
-    print(f"  model    {model}{f' ({signoff})' if signoff else ''}")
+    print(printable(f"{path}: {bundle.size_bytes / 1e6:.0f} MB for {target.title}"))
+    print(printable(f"  model    {model}{f' ({signoff})' if signoff else ''}"))
     print(f"  packages {', '.join(f'{name} {version}' for name, version in bundle.wheels)}")
-    print(f"copy it to the Pi and run there: tar xf {path.name} && python3 ekd-{target.name}/install.py --service")
+    archive = printable(path.name)
+    print(f"copy it to the Pi and run there: tar xf {archive} && python3 ekd-{target.name}/install.py --service")

@@ -23,6 +23,7 @@ from ekd_edge.pipeline.model_checks import check_sensor_signal
 from ekd_edge.sinks.pieces import bar
 from ekd_edge.sources.sensor import open_sensor
 from firmware_bridge.cli.arguments import positive
+from firmware_bridge.printable import printable
 from firmware_bridge.serial_port.ports import find_port
 
 __all__ = ["add_arguments", "run"]
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"wearer": options.wearer, "sensor": identity, **asdict(resting), "file": str(saved)}))
     else:
-        print(f"{options.wearer} at rest: {resting.level_us:.2f} uS with {identity}; saved in {saved}")
+        print(printable(f"{options.wearer} at rest: {resting.level_us:.2f} uS with {identity}; saved in {saved}"))
 
 
 class _ProgressLine:
@@ -101,7 +102,7 @@ class _ProgressLine:
 
     def notify(self, message: str) -> None:
         self.end()
-        print(f"ekd-edge calibrate: {message}", file=sys.stderr)
+        print(f"ekd-edge calibrate: {printable(message)}", file=sys.stderr)
 
     def end(self) -> None:
         if self._on_terminal:

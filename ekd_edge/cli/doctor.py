@@ -20,6 +20,7 @@ from ekd_edge.diagnostics.doctor import (
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
 from firmware_bridge.cli.port_options import parse_port
 from firmware_bridge.dependencies import version_line
+from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "check_all", "run"]
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         about = {"ekd": version_line(), "machine": machine.to_json(), "worst": worst}
         print(json.dumps({**about, "findings": [finding.to_json() for finding in findings]}, indent=1))
     else:
-        print("\n".join(_lines(findings)))
+        print("\n".join(printable(line) for line in _lines(findings)))
     return max(_STATUS[finding.level] for finding in findings)
 
 

@@ -20,6 +20,7 @@ from firmware_bridge.devices.registry import BUILT_IN
 from firmware_bridge.devices.stated_unit import unit_of
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamOptions
 from firmware_bridge.errors import FormatError, SignalError
+from firmware_bridge.printable import printable
 from firmware_bridge.rates import rate_text
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, identity_of, open_device
@@ -89,7 +90,7 @@ class Reading:
             parts.append(f"{status.saturated} saturated")
         if status is not None and status.lead_off:
             parts.append("ELECTRODE OFF")
-        return "  ".join(parts)
+        return printable("  ".join(parts))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -191,7 +192,7 @@ class _Lines:
             self._print()
 
     def notify(self, message: str) -> None:
-        print(f"ekd-firmware: {message}", file=sys.stderr, flush=True)
+        print(f"ekd-firmware: {printable(message)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._latest is not None:
@@ -222,7 +223,7 @@ class _Trace:
 
     def notify(self, message: str) -> None:
         self._wipe()
-        print(f"ekd-firmware: {message}", file=self._stream, flush=True)
+        print(f"ekd-firmware: {printable(message)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Leave the last line and trace on the terminal."""

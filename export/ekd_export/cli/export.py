@@ -18,6 +18,7 @@ from ekd_export.save import write_signer
 from ekd_export.signing import new_key, read_private_key, sign, sign_in_place
 from ekd_train.process_tuning import let_idle_threads_sleep
 from firmware_bridge.dependencies import require_packages
+from firmware_bridge.printable import printable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -133,4 +134,4 @@ def _notify_old_spelling(old: str, new: str) -> None:
 
 
 def _notify(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

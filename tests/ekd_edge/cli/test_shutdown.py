@@ -54,7 +54,9 @@ with stop_on_signals(reloads=True) as stop:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", code, str(tmp_path / "found")])
-    assert b"ready" in os.read(terminal, 100)
+    shown = b""
+    while b"ready\r\n" not in shown:
+        shown += os.read(terminal, 100)
     os.close(terminal)
     os.waitpid(pid, 0)
     assert (tmp_path / "found").read_text() == "129 False"
