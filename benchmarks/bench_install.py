@@ -94,7 +94,7 @@ def start(model: Path, rounds: int) -> dict[str, float]:
 
 def first_read(model: Path) -> tuple[float, float]:
     """Return seconds from the start to the first read, and megabytes after the first prediction."""
-    with PtyDevice(Player(EkdEmulator(waveform(60)), speed=0)) as device:
+    with PtyDevice(Player(EkdEmulator(waveform(900)), speed=0)) as device:
         node = os.open(device.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         most = waiting(node)
         began = time.perf_counter()
