@@ -195,7 +195,7 @@ def _session(
     if options.record is not None:
         folder = recording_folder(options.record, port.label) if several else options.record
         recorder = _recorder(options, folder, port.url, wearer, model_file, notify)
-    name = port.label if several else None
+    name = port.label if several or port.name is not None else None
     pipeline = SensorPipeline(
         model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port.label}: {problem}")
     )
@@ -237,7 +237,8 @@ def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:
     labels = {target.name: target.labels for target in manifest.targets}
     redrawable = os.environ.get("TERM", "dumb") != "dumb"
     if not options.json and redrawable and sys.stdout.isatty():
-        sources = [port.label for port in options.port] if len(options.port) > 1 else [None]
+        named = len(options.port) > 1 or options.port[0].name is not None
+        sources = [port.label for port in options.port] if named else [None]
         return [LiveView(sys.stdout, needed_s, labels, sources, synthetic, bridge_s=signal.bridge_s)]
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if options.json else TextSink(sys.stdout, labels, synthetic)]
     if redrawable and len(options.port) == 1 and sys.stderr.isatty():

@@ -26,6 +26,14 @@ def test_failing_stderr_keeps_the_json_lines_whole(streams: str, model_path: Pat
     assert all("time" in json.loads(line) for line in done.stdout.splitlines())
 
 
+def test_name_of_a_sensor_is_in_its_predictions(model_path: Path) -> None:
+    port = "sim://?speed=0&seconds=60"
+    for option, name in ((port, None), (f"{port},name=left hand", "left hand")):
+        done = shell(f"{script('ekd-edge')} --model {model_path} --port '{option}' --json")
+        assert done.returncode == 0, done.stderr
+        assert {json.loads(line).get("port") for line in done.stdout.splitlines()} == {name}
+
+
 @pytest.mark.parametrize(("streams", "status"), [("0<&- 1>&- 2>&-", 0), ("1>/dev/full 2>/dev/full", 2)])
 def test_failing_stdout_ends_without_a_traceback(streams: str, status: int, model_path: Path) -> None:
     done = shell(f"{script('ekd-edge')} --model {model_path} {LIVE} {streams}")
