@@ -4,5 +4,5 @@ from typing import Literal
 
 __all__ = ["UnitKind"]
 
-UnitKind = Literal["uS", "adc", "ohm", "kohm", "divider"]
+UnitKind = Literal["uS", "S", "mS", "nS", "adc", "ohm", "kohm", "Mohm", "divider"]
 """The kinds of raw readings; `firmware_bridge.units` has the formula of each."""

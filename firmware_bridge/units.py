@@ -1,6 +1,6 @@
 """Conversion of raw sensor readings to microsiemens, the unit of the signal chain.
 
-Sources of the formulas:
+S, mS, uS and nS are conductances; ohm, kohm and Mohm are resistances. Sources of the other formulas:
   adc      BITalino EDA data sheet: uS = ADC / 2**bits * VCC / 0.132 with VCC = 3.3 V, so full scale is 25 uS.
   divider  Seeed wiki, Grove GSR sensor v1.2: R = (1024 + 2 x) * 10 kOhm / (zero - x), where x is a 10-bit reading and
            zero is the reading with open electrodes (512 with the factory setting of the potentiometer).
@@ -26,17 +26,23 @@ BITALINO_FULL_SCALE_US = 25.0
 LARGEST_US = 1e6
 """Upper limit of a plausible conductance in uS, which is 1 Ohm: readings of skin that exceed it are invalid."""
 
+_MICROSIEMENS: dict[UnitKind, float] = {"S": 1e6, "mS": 1e3, "uS": 1.0, "nS": 1e-3}
+"""The conductances, with their value in uS."""
+_PER_OHM: dict[UnitKind, float] = {"ohm": 1e6, "kohm": 1e3, "Mohm": 1.0}
+"""The resistances, with the conductance in uS of a reading of 1."""
+
 _SPELLINGS: dict[str, UnitKind] = {
-    "us": "uS",
-    "µs": "uS",
-    "μs": "uS",
-    "microsiemens": "uS",
-    "adc": "adc",
-    "ohm": "ohm",
-    "kohm": "kohm",
-    "divider": "divider",
-    "grove": "divider",
+    **dict.fromkeys(("us", "µs", "μs", "microsiemens", "usiemens", "micromho", "umho"), "uS"),
+    **dict.fromkeys(("s", "siemens"), "S"),
+    **dict.fromkeys(("ms", "millisiemens"), "mS"),
+    **dict.fromkeys(("ns", "nanosiemens"), "nS"),
+    **dict.fromkeys(("ohm", "ohms", "ω"), "ohm"),
+    **dict.fromkeys(("kohm", "kohms", "kω", "kiloohm"), "kohm"),
+    **dict.fromkeys(("mohm", "mohms", "mω", "megaohm", "megohm"), "Mohm"),
+    **dict.fromkeys(("adc", "count", "counts"), "adc"),
+    **dict.fromkeys(("divider", "grove"), "divider"),
 }
+"""The units by their names in lower case. The sign of Ohm (U+2126) becomes a Greek omega in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +83,10 @@ class Unit:
         valid: NDArray[np.bool_] = np.isfinite(values)
         if self.kind in ("adc", "divider"):
             valid &= (values >= 0) & (values < 2**self.adc_bits)
-        elif self.kind == "uS":
-            valid &= np.abs(values) <= LARGEST_US
+        elif self.kind in _MICROSIEMENS:
+            valid &= np.abs(values) <= LARGEST_US / _MICROSIEMENS[self.kind]
         else:
-            valid &= values >= (1e6 if self.kind == "ohm" else 1e3) / LARGEST_US
+            valid &= values >= _PER_OHM[self.kind] / LARGEST_US
         return valid
 
     def to_microsiemens(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,10 +109,10 @@ class Unit:
         microsiemens = values
         if self.kind == "adc":
             microsiemens = values / 2**self.adc_bits * self.full_scale_us + self.offset_us
-        elif self.kind == "ohm":
-            microsiemens = np.divide(1e6, values)
-        elif self.kind == "kohm":
-            microsiemens = np.divide(1e3, values)
+        elif self.kind in _PER_OHM:
+            microsiemens = np.divide(_PER_OHM[self.kind], values)
+        elif self.kind in _MICROSIEMENS and self.kind != "uS":
+            microsiemens = values * _MICROSIEMENS[self.kind]
         elif self.kind == "divider":
             span = 2**self.adc_bits
             zero = span / 2 if self.divider_zero is None else self.divider_zero
@@ -124,11 +130,11 @@ class Unit:
         microsiemens = np.asarray(microsiemens, dtype=np.float64)
         if self.kind == "uS":
             return microsiemens
-        with np.errstate(divide="ignore"):
-            if self.kind == "ohm":
-                return np.divide(1e6, microsiemens)
-            if self.kind == "kohm":
-                return np.divide(1e3, microsiemens)
+        if self.kind in _MICROSIEMENS:
+            return microsiemens / _MICROSIEMENS[self.kind]
+        if self.kind in _PER_OHM:
+            with np.errstate(divide="ignore"):
+                return np.divide(_PER_OHM[self.kind], microsiemens)
         span = 2**self.adc_bits
         if self.kind == "adc":
             counts = (microsiemens - self.offset_us) / (self.full_scale_us / span)
@@ -147,8 +153,8 @@ class Unit:
                 f"reading {reading:g} does not fit a {self.adc_bits}-bit converter: "
                 "give its resolution, or another unit"
             )
-        if self.kind == "uS":
-            return f"a reading of {reading:g} uS is not a conductance of skin: check the unit"
+        if self.kind in _MICROSIEMENS:
+            return f"a reading of {reading:g} {self.kind} is not a conductance of skin: check the unit"
         return f"a resistance of {reading:g} {self.kind} has no conductance: check the unit and the electrodes"
 
 
@@ -162,7 +168,7 @@ def parse_unit(
     """The unit of a name and its parameters.
 
     Args:
-        text: uS (or µS), adc, ohm, kohm or divider (or grove), in upper or lower case.
+        text: a kind of `UnitKind` or another spelling of it (µS, Ω, kΩ, grove), in upper or lower case.
         adc_bits: resolution of the converter, for adc and divider.
         full_scale_us: conductance in uS at full scale, for adc.
         reference_ohm: series resistance in Ohm, for divider.

@@ -29,6 +29,14 @@ def test_resistances_are_inverted():
     assert one(Unit("kohm"), 200) == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize(("kind", "reading"), [("S", 5e-6), ("mS", 5e-3), ("nS", 5e3), ("Mohm", 0.2)])
+def test_units_of_other_magnitudes_are_converted_both_ways(kind, reading):
+    unit = Unit(kind)
+    assert one(unit, reading) == pytest.approx(5.0)
+    assert unit.to_readings(np.array([5.0]))[0] == pytest.approx(reading)
+    assert not unit.in_range(np.array([np.nan])).any()
+
+
 @pytest.mark.parametrize("reading", [0, 1, 100, 400, 511])
 def test_divider_readings_follow_seeeds_formula(reading):
     """Seeed's formula gives the resistance."""
@@ -72,7 +80,20 @@ def test_in_range_marks_the_valid_readings():
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("uS", "uS"), ("µS", "uS"), ("US", "uS"), ("adc", "adc"), (" kOhm ", "kohm"), ("grove", "divider")],
+    [
+        ("S", "S"),
+        ("mS", "mS"),
+        ("nS", "nS"),
+        ("MOhm", "Mohm"),
+        ("kΩ", "kohm"),
+        ("k\u2126", "kohm"),
+        ("uS", "uS"),
+        ("µS", "uS"),
+        ("US", "uS"),
+        ("adc", "adc"),
+        (" kOhm ", "kohm"),
+        ("grove", "divider"),
+    ],
 )
 def test_unit_names_are_parsed_in_any_case(text, kind):
     assert parse_unit(text).kind == kind
