@@ -10,22 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.devices.ekd.frame import Hello, Status
+from firmware_bridge.tables.declared import Declared
 
 __all__ = ["Declared", "RawBlock", "StreamCounts", "StreamDecoder", "StreamOptions"]
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """The declared properties of a stream without a HELLO; None for an unknown property.
-
-    rate_hz: sampling rate. unit: unit of the readings, a name that `firmware_bridge.units.parse_unit` accepts.
-    adc_bits: resolution of ADC counts. divider_zero: see `Unit`.
-    """
-
-    rate_hz: Fraction | None = None
-    unit: str | None = None
-    adc_bits: int | None = None
-    divider_zero: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

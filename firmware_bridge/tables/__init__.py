@@ -1,0 +1,1 @@
+"""Tables of text as people write them: encoding, separators, column names, units, times and the sampling rate."""
