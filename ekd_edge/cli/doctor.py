@@ -14,9 +14,8 @@ from ekd_edge.diagnostics.doctor import (
     check_clock,
     check_disk,
     check_machine,
-    check_model,
-    check_packages,
 )
+from ekd_edge.diagnostics.isolated import isolated_findings
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
 from firmware_bridge.cli.port_options import parse_port
 from firmware_bridge.dependencies import version_line
@@ -56,16 +55,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check_all(options: argparse.Namespace, machine: Machine) -> Iterator[Finding]:
-    """All findings; checks that need numpy are left out where it does not load."""
+    """All findings. Packages, model and ports are checked in another process: this one loads no numpy."""
     yield from check_machine(machine, read_condition())
-    packages = list(check_packages())
-    yield from packages
-    if not any(finding.level == "fault" for finding in packages):
-        from ekd_edge.diagnostics.doctor_ports import check_interfering_programs, check_ports
-
-        yield from check_model(options.model, options.trust)
-        yield from check_ports([port.url for port in options.port or ()])
-        yield from check_interfering_programs()
+    yield from isolated_findings(options.model, options.trust, [port.url for port in options.port or ()])
     yield from check_clock()
     yield from check_disk(options.record or Path())
 

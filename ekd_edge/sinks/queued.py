@@ -120,14 +120,13 @@ class QueuedSink:
             self._error = error
 
     def _pass_on(self) -> bool:
-        """Write the oldest item; return False if there is none."""
+        """Write the oldest item, or flush the other sink if there is none; return whether there was one."""
         with self._writing:
             item = self._next()
-            if item is None:
-                self._sink.flush()
-                return False
             try:
-                if isinstance(item, Prediction):
+                if item is None:
+                    self._sink.flush()
+                elif isinstance(item, Prediction):
                     self._sink.write(item)
                 else:
                     self._sink.observe(*item)
@@ -136,8 +135,8 @@ class QueuedSink:
             except Exception as error:  # noqa: BLE001  the handler of this thread: counted, shown by `ekd-edge status`
                 self._count_fault(error)
             else:
-                self.fault = None
-        return True
+                self.fault = None if item is not None else self.fault
+        return item is not None
 
     def _count_fault(self, error: Exception) -> None:
         self.faults += 1

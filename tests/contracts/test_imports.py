@@ -119,6 +119,7 @@ LIGHT = [
     ("ekd_edge.cli.main", "predict --help"),
     ("ekd_edge.cli.main", "status"),
     ("ekd_edge.cli.main", "status --help"),
+    ("ekd_edge.cli.main", "doctor"),
     ("ekd_edge.cli.main", "doctor --help"),
     ("ekd_edge.cli.recording.main", "--version"),
     ("ekd_edge.cli.recording.main", "--help"),
