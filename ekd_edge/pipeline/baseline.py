@@ -191,8 +191,7 @@ def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
         kept: dict[str, dict[str, float | str]] = data["baselines"]
         for one in kept.values():
             for field, (low, high) in _LIMITS.items():
-                value = one[field]
-                if isinstance(value, bool | str) or not low <= value <= high:
+                if isinstance(one[field], bool) or not low <= float(one[field]) <= high:
                     raise ValueError
             if not isinstance(one["taken"], str):
                 raise ValueError

@@ -1,6 +1,6 @@
 """Checks that data and settings fit each other, before windows are converted. Importable without torch."""
 
-from ekd_edge.errors import ConfigError
+from ekd_edge.errors import ConfigError, DataError
 from ekd_train.config import TrainConfig
 from ekd_train.data.source import Source
 from ekd_train.data.splits import Split, SubjectSplit
@@ -10,8 +10,10 @@ __all__ = ["check_split", "check_targets"]
 
 
 def check_targets(config: TrainConfig, source: Source) -> None:
-    """Raise ConfigError if the data has no ratings of a target."""
+    """Raise ConfigError if the data has no ratings of a target, DataError where a cell of it is not a rating."""
     for target in config.targets:
+        if target in source.refused_targets:
+            raise DataError(source.refused_targets[target])
         if target not in source.targets:
             raise ConfigError(
                 f"{source.name} has no ratings of {target!r}: choose {', '.join(source.targets)}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ekd_edge.errors import ConfigError, DataError, EkdError
 from ekd_edge.sources.sensor import SensorOptions, replay_blocks
 from ekd_train.data.datasets.labels import LABELS, read_labels
+from ekd_train.data.datasets.recording_files import recording_name
 from ekd_train.data.windows import Trial
 from firmware_bridge.units import parse_unit
 
@@ -93,7 +94,7 @@ def read_trials(signal: Path, labels: Path | None = None) -> tuple[Trial, ...]:
     table = labels if labels is not None else signal.with_name(LABELS)
     if labels is None and not table.is_file():
         return ()
-    return read_labels(table).trials.get(signal.stem, ())
+    return read_labels(table).trials.get(recording_name(signal.name), ())
 
 
 def draw(

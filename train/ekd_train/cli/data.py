@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ekd_edge.errors import ConfigError
+from ekd_train.cli.options import add_scale_argument
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="synthetic",
         help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER (default: synthetic)",
     )
+    add_scale_argument(parser)
     parser.add_argument("--subject", metavar="NAME", help="the subject to write; without it the subjects are listed")
     parser.add_argument("--recording", metavar="NAME", help="the recording to write (default: all of the subject)")
     parser.add_argument(
@@ -31,10 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List or write."""
+    from ekd_train.data.datasets.rating_scale import with_scale
     from ekd_train.data.datasets.recordings import write_recording
     from ekd_train.data.source import open_dataset
 
-    source = open_dataset(options.data)
+    source = open_dataset(options.data if options.scale is None else with_scale(options.data, options.scale))
     for note in source.notes:
         print(f"ekd-train: {note}", file=sys.stderr)
     if options.subject is None:

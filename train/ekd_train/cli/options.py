@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "add_compute_arguments",
     "add_keep_bad_argument",
+    "add_scale_argument",
     "add_setup_arguments",
     "check_training_packages",
     "config_of",
@@ -39,6 +40,7 @@ def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a new run."""
     parser.add_argument("--preset", help=f"a shipped preset or a .toml file (default: {DEFAULT_PRESET})")
     parser.add_argument("--data", help="synthetic, synthetic:hard, recordings:FOLDER, deap:FOLDER or hci:FOLDER")
+    add_scale_argument(parser)
     parser.add_argument("--target", action="append", help="the rating to predict; repeat it for several")
     parser.add_argument(
         "--split", help="holdout (default), leave-one-out, k-fold:K, or trial-leaky (overstates accuracy)"
@@ -66,6 +68,16 @@ def add_keep_bad_argument(parser: "argparse.ArgumentParser | argparse._ArgumentG
     )
 
 
+def add_scale_argument(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """`--scale`."""
+    parser.add_argument(
+        "--scale",
+        metavar="LOW..HIGH",
+        help="the scale of the ratings of recordings:FOLDER, such as 1..5; they are mapped to 1..9, the scale of the "
+        "threshold (default: 1..9, or as the header of a column states it)",
+    )
+
+
 def add_set_argument(parser: argparse.ArgumentParser) -> None:
     """`--set KEY=VALUE`."""
     parser.add_argument(
@@ -86,10 +98,14 @@ def preset_list() -> str:
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
     """Return the configuration of the options of `add_setup_arguments`. Raises ConfigError."""
+    from ekd_train.data.datasets.rating_scale import with_scale
     from ekd_train.data.splits import parse_split
 
     config = load_preset(options.preset or DEFAULT_PRESET)
-    changes = [f"data={json.dumps(options.data)}"] if options.data else []
+    data = options.data
+    if options.scale is not None:
+        data = with_scale(data or config.data, options.scale)
+    changes = [f"data={json.dumps(data)}"] if data else []
     changes += [f"targets={json.dumps(options.target)}"] if options.target else []
     if options.split:
         changes += [f"split.{key}={value}" for key, value in parse_split(options.split).items()]

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.errors import ConfigError
-from ekd_train.cli.options import DEFAULT_PRESET, add_keep_bad_argument, check_training_packages, preset_list
+from ekd_train.cli.options import (
+    DEFAULT_PRESET,
+    add_keep_bad_argument,
+    add_scale_argument,
+    check_training_packages,
+    preset_list,
+)
 from ekd_train.methods import METHODS
 from firmware_bridge.cli.arguments import count, thread_count
 from firmware_bridge.dependencies import require_packages
@@ -33,7 +39,7 @@ On a cluster each node needs ekd with train and ray, and the data under the same
 """
 
 DEFAULT_SPLIT = "leave-one-out"
-PLAN_OPTIONS = ("preset", "data", "target", "split", "seeds", "methods", "keep_bad_windows", "set", "output")
+PLAN_OPTIONS = ("preset", "data", "scale", "target", "split", "seeds", "methods", "keep_bad_windows", "set", "output")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan = parser.add_argument_group("what to compute")
     plan.add_argument("--preset", help=f"a shipped preset or a .toml file (default: {DEFAULT_PRESET})")
     plan.add_argument("--data", help="as of ekd-train")
+    add_scale_argument(plan)
     plan.add_argument("--target", action="append", help="what to predict, one at a time; repeat it for several")
     plan.add_argument(
         "--split",
@@ -140,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     """The plan and folder of a new sweep, or of an existing one with added seeds and methods."""
     from ekd_train.config import load_preset
+    from ekd_train.data.datasets.rating_scale import with_scale
     from ekd_train.sweeps.api import new_folder
     from ekd_train.sweeps.plan import SweepPlan, plan_sweep
 
@@ -156,7 +164,8 @@ def _plan(args: argparse.Namespace) -> "tuple[SweepPlan, Path]":
     there = args.resume is not None or (folder / "sweep.json").exists()
     known = SweepPlan.load(folder) if there else None
     config = load_preset(args.preset or DEFAULT_PRESET) if args.preset or known is None else known.config
-    changes = [f"data={json.dumps(args.data)}"] if args.data else []
+    data = args.data if args.scale is None else with_scale(args.data or config.data, args.scale)
+    changes = [f"data={json.dumps(data)}"] if data else []
     changes += [f"targets={json.dumps(args.target)}"] if args.target else []
     changes += ["signal.keep_bad_windows=true"] if args.keep_bad_windows else []
     methods = [name.strip() for name in args.methods.split(",")] if args.methods is not None else None

@@ -27,7 +27,7 @@ examples:
   ekd-train sweep --data D --split leave-one-out    every method on every fold, and a report
 
 """
-_FIXED_OPTIONS = ("preset", "data", "target", "split", "keep_bad_windows", "output")
+_FIXED_OPTIONS = ("preset", "data", "scale", "target", "split", "keep_bad_windows", "output")
 """Options that a run fixes when it begins."""
 
 

@@ -1,5 +1,6 @@
-"""Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`, `recordings:FOLDER`,
-`deap:FOLDER`, `deap:FOLDER?gsr=relative&baseline=subtract&channels=32`, `hci:FOLDER`, `hci:FOLDER?channels=32`.
+"""Datasets by name: `synthetic`, `synthetic:hard`, `synthetic?subjects=24&seed=3`,
+`recordings:FOLDER`, `recordings:FOLDER?scale=1..5`, `deap:FOLDER`,
+`deap:FOLDER?gsr=relative&baseline=subtract&channels=32`, `hci:FOLDER`, `hci:FOLDER?channels=32`.
 
 Another package adds a dataset with an entry point of the group `ekd.datasets`:
 
@@ -31,6 +32,7 @@ from ekd_train.data.cache.store import Converted, entry_key, fetch
 from ekd_train.data.convert import Cutting, GsrChain, convert
 from ekd_train.data.datasets.deap import DEAP_OPTIONS, DeapDataset
 from ekd_train.data.datasets.hci_tagging import HCI_OPTIONS, HciTaggingDataset
+from ekd_train.data.datasets.rating_scale import folder_and_scale
 from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.datasets.synthetic import SyntheticConfig, SyntheticDataset
 from ekd_train.data.left_out import share_of
@@ -103,6 +105,7 @@ class Source:
         self.has_eeg: bool = dataset.has_eeg
         self.subjects: tuple[str, ...] = dataset.subjects
         self.targets: tuple[str, ...] = dataset.targets
+        self.refused_targets: Mapping[str, str] = getattr(dataset, "refused_targets", {})
         self.notes: list[str] = list(dataset.notes)
         self._cache_failed = False
 
@@ -247,12 +250,14 @@ class Source:
                 sides = ("at or below", "above") if high == "above" else ("below", "at or above")
                 raise DataError(
                     f"all ratings of {target} by {len(windows.subjects)} subjects of {self.name} are "
-                    f"{sides[classes[0]]} {threshold:g}, so there is only one class: choose another threshold or add "
-                    "recordings"
+                    f"{sides[classes[0]]} {threshold:g}, so there is only one class: choose another threshold, "
+                    "state the scale of the ratings, or add recordings"
                 )
 
     def _check_targets(self, targets: Sequence[str]) -> None:
         for target in targets:
+            if target in self.refused_targets:
+                raise DataError(self.refused_targets[target])
             if target not in self.targets:
                 hint = did_you_mean(target, self.targets)
                 raise DataError(f"{self.name} has no ratings of {target!r}: choose {', '.join(self.targets)}{hint}")
@@ -270,7 +275,7 @@ def open_dataset(data: str) -> Source:
     if kind == "recordings":
         if not rest:
             raise DataError("write recordings:FOLDER, the folder that contains labels.csv and the recordings")
-        return Source(data, RecordingsDataset(Path(rest)))
+        return Source(data, RecordingsDataset(*folder_and_scale(rest)))
     if kind in ("deap", "hci"):
         text, _, query = rest.partition("?")
         if not text:

@@ -209,8 +209,8 @@ def test_faulty_labels_are_refused(lines_folder: Callable[..., Path], rows: str,
     [
         ("recording,subject,trial,start_s,arousal", "lacks the column end_s"),
         ("recording,subject,trial,start_s,end_s", "has no target"),
-        ("recording,subject,trial,start_s,end_s,", "unnamed or duplicate column"),
-        ("recording,subject,trial,start_s,end_s,a,a", "unnamed or duplicate column"),
+        ("recording,subject,trial,start_s,end_s,", "has no target"),
+        ("recording,subject,trial,start_s,end_s,a,a", "has a duplicate column"),
         ("", "lacks the column recording"),
     ],
 )

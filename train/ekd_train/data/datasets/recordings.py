@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from ekd_edge.errors import DataError, EkdError, SignalError
 from ekd_train.data.cache.fingerprint import hash_files
 from ekd_train.data.datasets.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
+from ekd_train.data.datasets.rating_scale import RatingScale
+from ekd_train.data.datasets.recording_files import find_labels, find_recordings
 from ekd_train.data.lost_samples import LONGEST_GAP_S, lost_before, with_lost
 from ekd_train.data.windows import Recording
 from firmware_bridge.devices.csv.layout import columns_of, declared_by, estimate_rate, is_number, layout_of
@@ -65,41 +67,36 @@ class RecordingsDataset:
 
     synthetic = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scale: RatingScale | None = None) -> None:
         self._folder = folder
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}: make one with {LABELS} and a CSV file per recording")
-        files = sorted(path for path in folder.glob("*.csv") if path.name != LABELS)
-        path = folder / LABELS
-        if not files and not path.is_file():
-            raise DataError(f"the folder {folder} contains no recordings: put one CSV file per recording there")
+        path = find_labels(folder)
         if not path.is_file():
+            if not find_recordings(folder):
+                raise DataError(f"the folder {folder} contains no recordings: put one CSV file per recording there")
             raise DataError(f"{folder} has no {LABELS}: add one with {', '.join(REQUIRED)} and a target")
-        self._labels: Labels = read_labels(path)
-        by_name = {file.stem: file for file in files}
-        absent = sorted(set(self._labels.trials) - set(by_name))
-        if absent:
-            raise DataError(
-                f"{path} has the recording {absent[0]!r}, but there is no file {absent[0]}.csv: add the file or delete "
-                "the lines"
-            )
+        self._labels: Labels = read_labels(path, scale)
+        by_name = find_recordings(folder, self._labels.trials)
         self._layouts = {name: _layout(by_name[name], self._labels.declared[name]) for name in self._labels.trials}
         self.targets: tuple[str, ...] = self._labels.targets
         self.subjects: tuple[str, ...] = tuple(sorted(set(self._labels.subject_of.values())))
         self._channels = _common_channels(list(self._layouts.values()))
         self.has_eeg: bool = bool(self._channels)
-        notes = []
+        self.refused_targets: Mapping[str, str] = self._labels.refused
+        notes = list(self._labels.notes)
         unlabeled = sorted(set(by_name) - set(self._labels.trials))
         if unlabeled:
             few = ", ".join(unlabeled[:3]) + (", ..." if len(unlabeled) > 3 else "")
-            notes.append(f"{len(unlabeled)} of {len(files)} recordings have no row in {LABELS} (left out): {few}")
+            notes.append(f"{len(unlabeled)} of {len(by_name)} recordings have no row in {LABELS} (left out): {few}")
         with_eeg = sum(bool(layout.eeg) for layout in self._layouts.values())
         if with_eeg and not self.has_eeg:
             notes.append(f"only {with_eeg} of {len(self._layouts)} recordings have EEG (EEG left out)")
         self.notes: tuple[str, ...] = tuple(notes)
         digest = hashlib.sha256(path.read_bytes())
-        for file in files:
-            digest.update(f"\n{file.name} {file.stat().st_size}".encode())
+        for file in sorted(by_name.values()):
+            named = f"\n{file.relative_to(folder).as_posix()} {file.stat().st_size}"
+            digest.update(named.encode("utf-8", "surrogateescape"))
         self.identity: str = f"recordings:{digest.hexdigest()[:16]}"
 
     def fingerprint(self) -> str:
@@ -107,7 +104,8 @@ class RecordingsDataset:
 
         Raises DataError for a file that cannot be read.
         """
-        known = [self._labels, self._channels, [replace(layout, path=Path()) for layout in self._layouts.values()]]
+        layouts = [replace(layout, path=Path()) for layout in self._layouts.values()]
+        known = [self._labels.content(), self._channels, layouts]
         files = [layout.path for layout in self._layouts.values()]
         return f"recordings {hash_files(self._folder, files)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
@@ -205,11 +203,11 @@ def _read(layout: _Layout, name: str, labels: Labels, channels: tuple[str, ...])
     if rate_hz is None:
         rate_hz, lost = _rate_and_lost(layout, table[:, -1])
     length_s = float((len(table) + int(lost.sum())) / rate_hz)
-    for trial in labels.trials[name]:
+    for trial, line in zip(labels.trials[name], labels.lines[name], strict=True):
         if trial.end_s > length_s + 0.5 / float(rate_hz):
             raise DataError(
-                f"trial {trial.name} of {name} ends at {trial.end_s:g} s, but {layout.path} lasts "
-                f"{length_s:.6g} s: correct end_s or the rate"
+                f"{LABELS} line {line}: trial {trial.name} of {name} ends at {trial.end_s:g} s, but {layout.path} "
+                f"lasts {length_s:.6g} s: correct end_s or the rate"
             )
     relative = (layout.declared.unit or "").lower() == "relative"
     unit = None if relative else _unit(layout)
