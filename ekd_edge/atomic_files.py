@@ -103,13 +103,16 @@ def read_plain_file(path: Path, most_bytes: int, *, own: bool = False) -> bytes:
         ValueError: it is not a plain file, is too large, or is not this user's.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if own else 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is not a plain file")
         if own and about.st_uid != os.getuid():
             raise ValueError("it belongs to another user")
-        data = file.read(most_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(most_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > most_bytes:
         raise ValueError("it is too large")
     return data

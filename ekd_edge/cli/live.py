@@ -158,8 +158,11 @@ class _Run:
         if not self._stop.reload.is_set():
             return
         self._stop.reload.clear()
-        self._model = reload_model(self._model, self._sessions, self._notify_and_mark)
+        before, self._model = self._model, reload_model(self._model, self._sessions, self._notify_and_mark)
         loop.classifier = self._model.classifier
+        if self._model is not before:
+            for recorder in self._recorders:
+                recorder.restate(_model_facts(self._model.file))
         for session, port in zip(self._sessions, self._options.port, strict=True):
             if port.wearer is not None:
                 try:
@@ -222,13 +225,17 @@ def _recorder(
         "run": secrets.token_hex(8),
         "port": port,
         "wearer": wearer,
-        "model": model_file.path.name,
-        "model_sha256": model_file.manifest.sha256,
+        **_model_facts(model_file),
         "smooth_s": options.smooth or 0.0,
         "margin": options.hysteresis or 0.0,
     }
     sync_s = max(_SYNC_EVERY_S, len(options.port) / _SYNCS_PER_S)
     return Recorder(folder, about, notify, Retention(free_bytes=options.record_free), sync_s)
+
+
+def _model_facts(model_file: ModelFile) -> dict[str, str]:
+    """What the head of a recording states about the model."""
+    return {"model": model_file.path.name, "model_sha256": model_file.manifest.sha256}
 
 
 def _sinks(options: argparse.Namespace, manifest: Manifest) -> list[Sink]:

@@ -146,6 +146,8 @@ def _ports_here() -> str:
 
 def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     # These load numpy, which `ekd-edge --help` and the shell's completion need not wait for.
+    import numpy as np
+
     from ekd_edge.cli.live import run_ports
     from ekd_edge.cli.messages import notify
     from ekd_edge.cli.replay import run_replay
@@ -164,11 +166,13 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     running = open_model(path, trust, options.threads, notify)
     if warning := restart_warning(running.file.manifest, path.name):
         notify(warning)
-    if options.port is None:
-        run_replay(options, running.file, running.classifier, stop)
-    else:
-        smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)
-        run_ports(options, running, smoothing, stop)
+    # The signal chain of an odd model file may overflow: its windows are refused in one sentence, without warnings.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if options.port is None:
+            run_replay(options, running.file, running.classifier, stop)
+        else:
+            smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)
+            run_ports(options, running, smoothing, stop)
 
 
 def _allow_files(more: int) -> None:

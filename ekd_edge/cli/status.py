@@ -77,7 +77,7 @@ def find_problems(status: dict[str, Any], now_s: float) -> list[str]:
             problems.append(f"{worker['message']} ({worker['faults']} faults so far)")
     for port in status["ports"]:
         problems += [f"{port['port']}: {problem}" for problem in _port_problems(port)]
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _port_problems(port: dict[str, Any]) -> list[str]:

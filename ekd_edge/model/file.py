@@ -15,6 +15,8 @@ from ekd_edge.model.signature import Trust, check_signature
 
 __all__ = ["ModelFile", "check_contents", "load_model_file", "save_model_file"]
 
+_MAX_REASON = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
@@ -61,7 +63,9 @@ def check_contents(path: Path, contents: Contents, trust: Trust | None = None) -
     try:
         manifest = parse_manifest(contents.manifest)
     except ModelFileError as error:
-        raise ModelFileError(f"{path} cannot be used: {error}") from error
+        reason = str(error)  # it may quote the manifest, whose texts have any length
+        shown = reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON]}..."
+        raise ModelFileError(f"{path} cannot be used: {shown}") from error
     flatbuffer = contents.flatbuffer
     if manifest.size_bytes != len(flatbuffer) or manifest.sha256 != hashlib.sha256(flatbuffer).hexdigest():
         raise ModelFileError(f"{path} was altered: model and manifest do not match; copy or export it again")

@@ -24,8 +24,8 @@ class Classifier(Protocol):
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed windows (n, window_samples) -> logits (n, targets, classes).
 
-        Raises SignalError for windows of another length, and ModelFileError if the runtime fails or a logit is not
-        finite.
+        Raises SignalError for windows of another length, and ModelFileError if the runtime fails or a value of a window
+        or a logit is not finite.
         """
 
 
@@ -110,6 +110,10 @@ class _Interpreted:
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if values.ndim != 2 or values.shape[1] != self._window:
             raise SignalError(f"the model takes windows of {self._window} samples, not {values.shape}")
+        if not np.isfinite(values).all():
+            raise ModelFileError(
+                f"the signal chain of {self._path} computes windows that are not finite numbers: export the model again"
+            )
         raw = np.empty((len(values), self._shape[0] * self._shape[1]), self._dtype)
         try:
             for row, window in enumerate(self._encode(values)):

@@ -191,7 +191,8 @@ def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
         kept: dict[str, dict[str, float | str]] = data["baselines"]
         for one in kept.values():
             for field, (low, high) in _LIMITS.items():
-                if isinstance(one[field], bool) or not low <= float(one[field]) <= high:
+                value = one[field]
+                if isinstance(value, bool | str) or not low <= value <= high:
                     raise ValueError
             if not isinstance(one["taken"], str):
                 raise ValueError

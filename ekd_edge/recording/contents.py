@@ -48,6 +48,7 @@ class Contents:
     """What is in a recording, or in a folder of them.
 
     head: of the latest file. damaged: frames that could not be read. predictions: their number.
+    models: name and SHA-256 of each model that ran, by the heads, in order; a model that ran again is there again.
     """
 
     head: Mapping[str, Any]
@@ -55,6 +56,7 @@ class Contents:
     stretches: Sequence[Stretch]
     marks: Sequence[Mark]
     predictions: int
+    models: Sequence[tuple[str, str]]
 
 
 class Placed(NamedTuple):
@@ -100,7 +102,12 @@ def read_contents(files: Sequence[Path]) -> Contents:
     stretches: list[Stretch] = []
     marks: list[Mark] = []
     predictions = 0
+    models: list[tuple[str, str]] = []
     for number, _, item in placed(read_recordings(list(files), reader)):
+        named = reader.head.get("model"), reader.head.get("model_sha256")
+        model = str(named[0]), str(named[1])
+        if named != (None, None) and model not in models[-1:]:
+            models.append(model)
         if isinstance(item, SampleBlock):
             if number == len(stretches):
                 stretches.append(Stretch(item.segment, item.rate_hz, item.first_index))
@@ -109,7 +116,7 @@ def read_contents(files: Sequence[Path]) -> Contents:
             marks.append(item)
         else:
             predictions += 1
-    return Contents(reader.head, reader.damaged, stretches, marks, predictions)
+    return Contents(reader.head, reader.damaged, stretches, marks, predictions, models)
 
 
 def annotation_of(item: Mark | PredictionLine) -> str | None:

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,15 @@ from firmware_bridge.printable import printable
 
 __all__ = ["Recorder"]
 
-Item = SampleBlock | Mark | Prediction
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Facts about the run that the heads of the following files state in place of earlier ones."""
+
+    facts: Mapping[str, Any]
+
+
+Item = SampleBlock | Mark | Prediction | _Facts
 
 _SYNC_S: Final = 0.9
 """Just below the second at which the worker is woken."""
@@ -73,6 +82,7 @@ class Recorder:
         self._path: Path | None = None
         self._next: FileName | None = None
         self._day = ""
+        self._is_restated = False
         self._synced_s = self._retry_s = 0.0
         self._failing: str | None = None
         self.recorded_samples = 0
@@ -95,6 +105,10 @@ class Recorder:
         """Record a message to the user."""
         self._put(Mark(time.time(), text))
 
+    def restate(self, facts: Mapping[str, Any]) -> None:
+        """Begin a new file, whose head states these facts about the run, such as "model", in place of earlier ones."""
+        self._put(_Facts(facts))
+
     def describe(self) -> dict[str, Any]:
         """The state of recording, for a status file. failing: the present error, or None."""
         path = self._path
@@ -116,7 +130,7 @@ class Recorder:
         if time.monotonic() < self._retry_s:
             self._lose(items)
             return
-        self._write_all(items)
+        self._write_files(items)
         if self._file is not None and time.monotonic() - self._synced_s >= self._sync_s:
             try:
                 self._file.sync()
@@ -126,7 +140,7 @@ class Recorder:
 
     def finish(self) -> None:
         """Write what waits and close the file."""
-        self._write_all(self._taken())
+        self._write_files(self._taken())
         if self._file is not None:
             file, self._file = self._file, None
             try:
@@ -155,9 +169,25 @@ class Recorder:
 
     def _count_lost(self, items: Sequence[Item]) -> None:
         samples = sum(map(_samples_of, items))
+        for item in items:
+            if isinstance(item, _Facts):
+                self._use_facts(item)
         self.lost_samples += samples
         self._unmarked_loss += samples
         self.lost_predictions += sum(isinstance(item, Prediction) for item in items)
+
+    def _use_facts(self, item: _Facts) -> None:
+        self._about, self._is_restated = {**self._about, **item.facts}, True
+
+    def _write_files(self, items: list[Item]) -> None:
+        """Write the items; facts among them begin another file."""
+        begin = 0
+        for end, item in enumerate(items):
+            if isinstance(item, _Facts):
+                self._write_all(items[begin:end])
+                self._use_facts(item)
+                begin = end + 1
+        self._write_all(items[begin:])
 
     def _write_all(self, items: list[Item]) -> None:
         if not items:
@@ -193,6 +223,7 @@ class Recorder:
             return self._encoder.block(item)
         if isinstance(item, Mark):
             return self._encoder.mark(item)
+        assert isinstance(item, Prediction)
         try:
             return self._encoder.prediction(to_line(item))
         except (EkdError, ValueError):  # such as a probability that is not finite
@@ -205,12 +236,14 @@ class Recorder:
         day = time.strftime("%Y%m%d", time.gmtime())
         if self._file is not None and self._file.is_deleted:
             self._give_up_deleted(self._file)
-        if self._file is not None and (self._file.size >= self._retention.file_bytes or day != self._day):
+        full = self._file is not None and self._file.size >= self._retention.file_bytes
+        if self._file is not None and (full or day != self._day or self._is_restated):
             file, self._file = self._file, None
             file.close()
         if self._file is not None:
             return b""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self._is_restated = False
         self._file, self._day = self._created(stamp), day
         messages = list(self._news)
         if lost := self._unmarked_loss:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ekd_edge.atomic_files import append_line, write_json, write_whole
+from ekd_edge.atomic_files import append_line, read_plain_file, write_json, write_whole
 from ekd_edge.errors import ConfigError
 from ekd_train.checkpoint import load_weights, save_weights
 from ekd_train.cli.main import main
@@ -166,3 +166,13 @@ def test_training_on_a_full_disk_ends_in_a_sentence_and_resumes_later(
         assert "student: resumed after epoch 1 of 3" in capsys.readouterr().err
         finished = (folder / "run/student.safetensors").read_bytes()
     assert finished == (tmp_path / "whole/student.safetensors").read_bytes()
+
+
+def test_refused_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(bytes(100))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "large"):
+        with pytest.raises(ValueError, match="it is "):
+            read_plain_file(path, 99)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> None:
     stretches = contents.stretches
     about = {
         **{key: contents.head.get(key) for key in ("started", "port", "model")},
+        "models": [{"model": name, "sha256": digest} for name, digest in contents.models],
         "stretches": [
             {
                 "segment": stretch.segment,
@@ -41,6 +42,8 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(about))
         return
     started, port, model = (printable(str(about[key])) for key in ("started", "port", "model"))
+    if len(contents.models) > 1:
+        model = ", then ".join(printable(f"{name} (SHA-256 {digest[:12]})") for name, digest in contents.models)
     print(f"from {started} at {port}, model {model}")
     print(f"{about['samples']} samples, {contents.predictions} predictions, {contents.damaged} damaged frames")
     for stretch in stretches:

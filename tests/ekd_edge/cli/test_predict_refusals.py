@@ -16,7 +16,7 @@ import pytest
 
 from ekd_edge.cli.main import main
 from ekd_edge.model.manifest import Manifest
-from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, refused, running
+from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, recording, refused, running
 
 WriteModel = Callable[..., Path]
 
@@ -199,3 +199,17 @@ def test_unusable_recording_is_refused(
 ) -> None:
     (tmp_path / "r.csv").write_text(content)
     refused(edge("--replay", tmp_path / "r.csv", *arguments, "--model", model_path, "--json"), *words)
+
+
+def test_signal_chain_that_overflows_is_one_sentence(
+    write_model: WriteModel, gsr_manifest: Manifest, tmp_path: Path
+) -> None:
+    signal = gsr_manifest.signal
+    odd = replace(signal, normalization=replace(signal.normalization, gain=1e308))
+    path = write_model(tmp_path / "odd.tflite", signal=odd)
+    refused(
+        edge("--replay", recording(tmp_path / "r.csv"), *CSV, "--model", path, "--json"),
+        "the signal chain of",
+        "odd.tflite",
+        "export the model again",
+    )

@@ -12,6 +12,7 @@ from ekd_edge.model import container
 from ekd_edge.model.container import MAX_FLATBUFFER_BYTES, Contents, pack
 from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_edge.model.manifest import Manifest
+from ekd_edge.model.manifest_json import encode_manifest
 
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3
 
@@ -156,6 +157,15 @@ def test_missing_file_and_a_folder_have_their_own_sentences(tmp_path: Path) -> N
         load_model_file(tmp_path / "none.tflite")
     with pytest.raises(ModelFileError, match="not a file"):
         load_model_file(tmp_path)
+
+
+def test_sentence_about_a_manifest_has_a_limited_length(tmp_path: Path, gsr_manifest: Manifest) -> None:
+    whole = json.loads(encode_manifest(gsr_manifest))
+    whole["signal"]["rate_hz"] = whole["y" * 70_000] = "x" * 70_000
+    (tmp_path / "m.tflite").write_bytes(pack(Contents(FLATBUFFER, json.dumps(whole).encode())))
+    with pytest.raises(ModelFileError, match=r"m\.tflite cannot be used: manifest: ") as refused:
+        load_model_file(tmp_path / "m.tflite")
+    assert len(str(refused.value)) < 1200 + len(str(tmp_path))
 
 
 def test_huge_file_is_refused_unread(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ekd_edge.errors import ModelFileError, SignalError
 from ekd_edge.model.file import load_model_file, save_model_file
+from ekd_edge.model.find import DEMO_FILE
 from ekd_edge.model.interpreter import open_classifier, softmax
 from ekd_edge.model.manifest import Manifest, Quantization, Target, TensorQuantization
 from ekd_edge.signal.design import gsr_spec
@@ -68,6 +69,16 @@ def test_runtime_prints_nothing(model_path: Path, capfd: pytest.CaptureFixture[s
 def test_windows_of_another_length_are_refused(model_path: Path) -> None:
     with pytest.raises(SignalError, match="64 samples"):
         open_classifier(load_model_file(model_path)).predict(WINDOWS[:, :32])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_windows_that_are_not_finite_are_refused(value: float) -> None:
+    """The demo model is int8: not a number would become zero, and a prediction."""
+    classifier = open_classifier(load_model_file(DEMO_FILE))
+    windows = np.zeros((3, load_model_file(DEMO_FILE).manifest.signal.window_samples), np.float32)
+    windows[1, 5] = value
+    with pytest.raises(ModelFileError, match=r"the signal chain of .* not finite numbers: export the model again"):
+        classifier.predict(windows)
 
 
 @pytest.mark.parametrize("bias", [np.nan, np.inf, 3e38])

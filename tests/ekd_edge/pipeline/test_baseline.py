@@ -154,6 +154,18 @@ def test_file_of_another_wearer_or_kind_is_refused(text: str, kept_in: Path) -> 
         baseline_lookup("anna", SPEC, print)
 
 
+@pytest.mark.parametrize("field", ["mean", "variance", "seconds", "level_us"])
+@pytest.mark.parametrize("value", ["1.5", True, None, float("nan"), 1e300, [1.5]])
+def test_number_of_another_kind_or_size_is_refused(field: str, value: object, kept_in: Path) -> None:
+    path = save_baseline("anna", "ekd 01", SPEC, RESTING)
+    data = json.loads(path.read_text())
+    (one,) = data["baselines"].values()
+    one[field] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="holds no baselines of anna"):
+        baseline_lookup("anna", SPEC, print)
+
+
 def test_unwritable_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EKD_BASELINES", "/proc/nowhere")
     with pytest.raises(ConfigError, match="cannot store the baseline"):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ekd_edge.recording import recorder as module
+from ekd_edge.recording.contents import read_contents
 from ekd_edge.recording.files import file_name, in_order
 from ekd_edge.recording.format import Mark, PredictionLine
 from ekd_edge.recording.reader import Reader
@@ -91,6 +92,34 @@ def test_new_file_starts_at_the_size_limit(tmp_path: Path) -> None:
     assert [file_name(path) for path in in_order(tmp_path)] == [module.FileName(1, n) for n in range(1, 13)]
     assert contents(tmp_path)[0] == (np.arange(12 * 640) / 16).tolist()
     assert (recorder.recorded_samples, recorder.lost_samples) == (12 * 640, 0)
+
+
+def test_restated_facts_begin_a_file_whose_head_states_them(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {"run": "a", "model": "old"}, print, Retention(free_bytes=0))
+    recorder.observe(ramp(0))
+    recorder.restate({"model": "new"})
+    recorder.observe(ramp(1))
+    recorder.run()
+    recorder.restate({"model": "newer"})
+    recorder.finish()
+    first, second = in_order(tmp_path)
+    assert read_contents([first]).models == [("old", "None")]
+    assert read_contents([second]).models == [("new", "None")]
+    assert read_contents([first, second]).models == [("old", "None"), ("new", "None")]
+    values, _, _ = contents(tmp_path)
+    assert values == (np.arange(128) / 16).tolist()
+    assert recorder.recorded_samples == 128
+
+
+def test_facts_among_items_that_are_lost_are_stated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_ITEMS", 2)
+    recorder = Recorder(tmp_path, {"run": "a", "model": "old"}, print, Retention(free_bytes=0))
+    recorder.restate({"model": "new"})
+    for number in range(3):
+        recorder.observe(ramp(number))
+    recorder.finish()
+    assert recorder.lost_samples == 64
+    assert [name for name, _ in read_contents(in_order(tmp_path)).models] == ["new"]
 
 
 @pytest.mark.parametrize(("sync_s", "syncs"), [(0.0, 4), (1e12, 1)])

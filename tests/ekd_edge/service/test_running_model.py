@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ekd_edge.model.file import load_model_file
+from ekd_edge.model.file import load_model_file, save_model_file
 from ekd_edge.model.find import DEMO_FILE
 from ekd_edge.pipeline.stream import SensorPipeline
+from ekd_edge.recording.contents import read_contents
 from ekd_edge.recording.format import Mark
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.emulation.pty import PtyDevice
-from tests.helpers.numbered_sensor import HZ, Edge, numbered_device, until
+from tests.helpers.numbered_sensor import HZ, Edge, check, numbered_device, until
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -32,7 +33,9 @@ def test_sighup_runs_the_new_file_and_keeps_the_windows(tmp_path: Path) -> None:
         arguments = ("--port", tmp_path / "s", "--model", path, "--json", "--record", tmp_path / "r")
         with Edge(tmp_path, *arguments) as edge:
             until(lambda: len(edge.out) >= 3)
-            replace(path, DEMO_FILE.read_bytes())
+            other = load_model_file(DEMO_FILE)
+            save_model_file(tmp_path / "other", other.flatbuffer + bytes(16), other.manifest)
+            replace(path, (tmp_path / "other").read_bytes())
             edge.process.send_signal(signal.SIGHUP)
             until(lambda: f"reloaded {path}: SHA-256 " in edge.err)
             had = len(edge.out)
@@ -45,6 +48,10 @@ def test_sighup_runs_the_new_file_and_keeps_the_windows(tmp_path: Path) -> None:
     assert files is not None
     marks = [item.text for item in read_recordings(files, Reader()) if isinstance(item, Mark)]
     assert sum(text.startswith(f"reloaded {path}") for text in marks) == 1
+    digests = [load_model_file(file).manifest.sha256 for file in (DEMO_FILE, path)]
+    assert read_contents(files).models == [(path.name, digest) for digest in digests], "the heads name what ran"
+    found = check(tmp_path / "r")
+    assert (found.segments, found.gaps, found.wrong, len(found.predictions)) == (1, 0, 0, len(times))
 
 
 def test_sighup_with_a_file_that_is_no_model_keeps_the_present_one(tmp_path: Path) -> None:

@@ -149,6 +149,14 @@ def test_port_problems_are_reported(changes: dict[str, Any], words: str, folder:
         assert main(["status"]) == 1
 
 
+def test_problem_that_is_also_the_reason_of_the_last_window_is_shown_once(folder: Path) -> None:
+    problem = "sends 100 samples a second, not 10: check --rate"
+    last = {"labels": {"arousal": None}, "quality": 0.0, "reason": problem, "latency_ms": 0.8}
+    with written(folder, lambda: status(port(problem=problem, last=last))):
+        (found,) = read_statuses(folder).found
+        assert find_problems(found, time.time()) == [f"/dev/ttyUSB0: {problem}"]
+
+
 def test_process_problems_are_reported(folder: Path) -> None:
     about = status(model={"file": "m.tflite", "sha256": "", "replaced": True}, dropped_predictions=3)
     with written(folder, lambda: about, print):
