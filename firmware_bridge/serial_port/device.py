@@ -190,7 +190,7 @@ class Device:
         elif getattr(self._port, "at_end", False):
             return self._finish(None)
         if now_s - self.sampled_s > silent_s:
-            raise PortError(f"no data has come from {self.url} for {silent_s:g} s: check the sensor and its cable")
+            raise PortError(f"no samples have come from {self.url} for {silent_s:g} s: check the sensor and its cable")
         message = self._health.check(now_s, self.sampled_s, self._decoder.counts, self._segment, self.received_bytes)
         if message is not None and notify is not None:
             notify(message)

@@ -112,21 +112,24 @@ class DeviceHealth:
         if counts.samples and (counts.rejected > before.rejected or counts.dropped > before.dropped):
             rejected, dropped = counts.rejected - before.rejected, counts.dropped - before.dropped
             messages.append(
-                f"{rejected} damaged frames or lines, {dropped} samples lost "
+                f"{rejected} damaged frames or lines from {self._name}, {dropped} samples lost "
                 f"(in total {counts.rejected} and {counts.dropped})"
             )
         status, former = counts.status, before.status
         if status is None:
             return messages
         if status.overruns > (former.overruns if former is not None else 0):
-            messages.append(f"the device has lost {status.overruns} samples internally since it started")
+            messages.append(
+                f"the device at {self._name} has lost {status.overruns} samples internally since it started"
+            )
         if status.lead_off != (former is not None and former.lead_off):
-            messages.append("an electrode is off" if status.lead_off else "the electrodes are on again")
+            state = "an electrode of {} is off" if status.lead_off else "the electrodes of {} are on again"
+            messages.append(state.format(self._name))
         return messages
 
     def _restarts(self, segment: int) -> list[str]:
         before, self._reported_segment = self._reported_segment, segment
-        return [] if segment == before else ["the device has restarted"]
+        return [] if segment == before else [f"the device at {self._name} has restarted"]
 
     def _check_rate(self, now_s: float) -> list[str]:
         clock = self.clock

@@ -23,6 +23,16 @@ def test_first_signal_is_raised_and_later_ones_are_ignored(number: signal.Signal
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
+def test_signal_after_the_time_for_closing_is_raised_again() -> None:
+    with raised_signals() as ended:
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+        ended.again_s = 0.0
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert ended.status == 143
+
+
 def test_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -25,7 +25,7 @@ def test_damage_is_reported_once_a_second_at_most_and_adds_up() -> None:
         messages.append(health.check(10 + i / 10, 10 + i / 10, counts, 0, i))
     sentences = [sentence for sentence in messages if sentence]
     assert 9 <= len(sentences) <= 11
-    assert sentences[0] == "1 damaged frames or lines, 8 samples lost (in total 1 and 8)"
+    assert sentences[0] == "1 damaged frames or lines from /dev/x, 8 samples lost (in total 1 and 8)"
     total = int(sentences[-1].split("in total ")[1].split()[0])
     assert sum(int(sentence.split()[0]) for sentence in sentences) == total
 
@@ -92,17 +92,17 @@ def test_device_status_changes_are_reported() -> None:
     assert messages == [
         None,
         None,
-        "an electrode is off",
+        "an electrode of /dev/x is off",
         None,
-        "the device has lost 8 samples internally since it started",
-        "the electrodes are on again",
+        "the device at /dev/x has lost 8 samples internally since it started",
+        "the electrodes of /dev/x are on again",
     ]
 
 
 def test_restart_is_reported_once() -> None:
     health = DeviceHealth("/dev/x")
     assert health.check(0, 0, GOOD, 0, 0) is None
-    assert health.check(2, 2, GOOD, 1, 0) == "the device has restarted"
+    assert health.check(2, 2, GOOD, 1, 0) == "the device at /dev/x has restarted"
     assert health.check(4, 4, GOOD, 1, 0) is None
 
 
