@@ -1,10 +1,11 @@
 """The user's home folder, which a service or a container may lack."""
 
+import os
 from pathlib import Path
 
 from firmware_bridge.errors import ConfigError
 
-__all__ = ["expand_user", "home_folder"]
+__all__ = ["expand_user", "expanded", "home_folder"]
 
 
 def home_folder() -> Path:
@@ -21,3 +22,13 @@ def expand_user(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{path} names a home folder that does not exist: write the whole path") from error
+
+
+def expanded(text: str) -> str:
+    """A path with `~` and `~USER` at its start replaced, which shells leave in texts such as `--output=~/run`.
+
+    A file that has the name as it is written is found first. Raises ConfigError as `expand_user`.
+    """
+    if not text.startswith("~") or os.path.lexists(text):
+        return text
+    return str(expand_user(Path(text)))

@@ -4,10 +4,9 @@ Nothing here imports numpy before an option needs it: `ekd-edge doctor` runs whe
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from firmware_bridge.cli.arguments import adc_bits, count, positive, rate_argument
+from firmware_bridge.cli.arguments import adc_bits, count, path_argument, positive, rate_argument
 from firmware_bridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="a model file, or demo (default: $EKD_MODEL, else the newest export here)",
     )
 
@@ -44,7 +43,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         metavar="PUBKEY",
-        type=Path,
+        type=path_argument,
         action="append",
         help="run only models signed by this key; may be given several times (default: $EKD_TRUST, else run unsigned "
         "models too)",

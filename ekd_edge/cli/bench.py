@@ -19,7 +19,7 @@ from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import ModelFile, load_model_file
 from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import Trust
-from firmware_bridge.cli.arguments import count, share
+from firmware_bridge.cli.arguments import count, path_argument, share
 from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "run", "to_json", "to_text"]
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         metavar="MODEL.tflite",
         nargs="*",
-        type=Path,
+        type=path_argument,
         help="default: all in the folder of $EKD_MODEL or the newest export here",
     )
     parser.add_argument(

@@ -14,6 +14,7 @@ from ekd_edge.deploy.pi_os import PI_OSES, pi_os
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, describe_signoff, find_model
 from ekd_edge.model.signature import read_trust, trust_from_environment
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.dependencies import require_packages
 from firmware_bridge.printable import printable
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         metavar="PUBKEY",
-        type=Path,
+        type=path_argument,
         help="pack this public key too: the service runs only models signed by it",
     )
     parser.add_argument(
@@ -46,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="options of ekd-edge as a service (default: %(default)s)",
     )
     parser.add_argument(
-        "--wheel", metavar="FILE", type=Path, help="ekd's own wheel (default: built from the ekd that runs)"
+        "--wheel", metavar="FILE", type=path_argument, help="ekd's own wheel (default: built from the ekd that runs)"
     )
-    parser.add_argument("-o", "--output", "--out", metavar="FILE", type=Path, help="default: ekd-pi-os-N.tar")
+    parser.add_argument("-o", "--output", "--out", metavar="FILE", type=path_argument, help="default: ekd-pi-os-N.tar")
     parser.add_argument("--json", action="store_true", help="print the contents as one JSON object")
 
 

@@ -17,6 +17,7 @@ from ekd_edge.diagnostics.doctor import (
 )
 from ekd_edge.diagnostics.isolated import isolated_findings
 from ekd_edge.diagnostics.machine import Machine, read_condition, read_machine
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.cli.port_options import parse_port
 from firmware_bridge.dependencies import version_line
 from firmware_bridge.printable import printable
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", metavar="PORT", type=parse_port, action="append", help="a port to check, as for ekd-edge"
     )
     add_model_arguments(parser)
-    parser.add_argument("--record", metavar="DIR", type=Path, help="the folder for recordings (default: this one)")
+    parser.add_argument(
+        "--record", metavar="DIR", type=path_argument, help="the folder for recordings (default: this one)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -18,7 +18,7 @@ from ekd_edge.cli.arguments import (
 from ekd_edge.cli.port_options import FILE_KEYS, PortOptions, check_ports, parse_file, parse_port, with_wearers
 from ekd_edge.cli.shutdown import Stopping, stop_on_signals
 from ekd_edge.errors import ConfigError
-from firmware_bridge.cli.arguments import not_negative, positive, share, size_bytes, thread_count
+from firmware_bridge.cli.arguments import not_negative, path_argument, positive, share, size_bytes, thread_count
 from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
 __all__ = ["add_arguments", "run"]
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unplugged.add_argument("--wait", action="store_true", help="start even where the sensor is not connected yet")
     unplugged.add_argument("--once", action="store_true", help="end when the sensor goes away (default: wait for it)")
     parser.add_argument(
-        "--record", metavar="DIR", type=Path, help="record every sample, prediction and event in this folder"
+        "--record", metavar="DIR", type=path_argument, help="record every sample, prediction and event in this folder"
     )
     parser.add_argument(
         "--record-free",

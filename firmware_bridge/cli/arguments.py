@@ -7,8 +7,10 @@ states the accepted values.
 import argparse
 import math
 from fractions import Fraction
+from pathlib import Path
 
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.home import expanded
 from firmware_bridge.rates import exact_rate
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "add_port_argument",
     "count",
     "not_negative",
+    "path_argument",
     "port_of",
     "positive",
     "rate_argument",
@@ -34,6 +37,14 @@ def rate_argument(text: str) -> Fraction:
     """An exact sampling rate in Hz, such as "128", "19.5" or "1000/3"; see `firmware_bridge.rates.exact_rate`."""
     try:
         return exact_rate(text, "the sampling rate")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path_argument(text: str) -> Path:
+    """A path, see `firmware_bridge.home.expanded`."""
+    try:
+        return Path(expanded(text))
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -1,8 +1,8 @@
 """`ekd-firmware build` compiles the sensor's firmware and prints the path of the .hex file."""
 
 import argparse
-from pathlib import Path
 
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.firmware.toolchain import SETTINGS, build, default_folder
 
@@ -27,7 +27,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         help="a setting, see below; may be given several times",
     )
-    parser.add_argument("--folder", metavar="DIR", type=Path, help=f"the build folder (default: {default_folder()})")
+    parser.add_argument(
+        "--folder", metavar="DIR", type=path_argument, help=f"the build folder (default: {default_folder()})"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from firmware_bridge.cli.arguments import adc_bits, count, positive, rate_argument
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.home import expanded
 from firmware_bridge.suggestions import did_you_mean
 
 __all__ = ["KEYS", "PORT_OPTIONS_HELP", "PortOptions", "escaped", "parse_file", "parse_port"]
@@ -92,7 +93,7 @@ def parse_port(text: str, keys: Collection[str] | None = None) -> PortOptions:
         found[key] = _value(text, key, value.strip())
     _check_unit(text, found)
     fields = {KEYS[key][0]: value for key, value in found.items()}
-    return PortOptions(url, **fields)
+    return PortOptions(expanded(url), **fields)
 
 
 def parse_file(text: str, keys: Collection[str]) -> PortOptions:
@@ -100,11 +101,12 @@ def parse_file(text: str, keys: Collection[str]) -> PortOptions:
 
     Raises ConfigError as `parse_port` does.
     """
+    whole = expanded(text) if text.startswith("~/") else text
     try:
-        exists = Path(text).exists()
+        exists = Path(whole).exists()
     except (OSError, ValueError):
         exists = False
-    return PortOptions(text) if exists else parse_port(text, keys)
+    return PortOptions(whole) if exists else parse_port(text, keys)
 
 
 def escaped(name: str) -> str:

@@ -2,11 +2,10 @@
 
 import argparse
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
-from firmware_bridge.cli.arguments import not_negative, rate_argument
+from firmware_bridge.cli.arguments import not_negative, path_argument, rate_argument
 from firmware_bridge.devices.csv.emulator import CsvEmulator
 from firmware_bridge.devices.emulator import Emulator
 from firmware_bridge.devices.registry import BUILT_IN, find_format
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--waveform",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="CSV file with a value, or a time and a value, on each line (default: a simulated person)",
     )
     parser.add_argument(
@@ -61,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run ekd's firmware in a simulated ATmega328P instead of an emulated device",
     )
     parser.add_argument("--millis", action="store_true", help="put the time in milliseconds before each value of csv")
-    parser.add_argument("--link", metavar="PATH", type=Path, help="create a symbolic link to the pseudo-terminal")
+    parser.add_argument(
+        "--link", metavar="PATH", type=path_argument, help="create a symbolic link to the pseudo-terminal"
+    )
     parser.add_argument(
         "--speed",
         metavar="X",

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,15 @@ def test_mistyped_option_names_the_right_one(name: str, words: list[str]) -> Non
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"{name}")
     assert "--versoin; did you mean --version?" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), COMMANDS)
+def test_paths_of_options_may_begin_with_the_home_folder(name: str, words: list[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    command = PROGRAMS[name].command(words[0] if words else PROGRAMS[name].default or "")
+    if command is not None:
+        import_module(command.module).add_arguments(parser)
+    assert [action.dest for action in parser._actions if action.type is Path] == []
 
 
 @pytest.mark.parametrize("name", WITH_SUBCOMMANDS)

@@ -18,6 +18,7 @@ from ekd_train.data.splits import SplitConfig
 from ekd_train.models.config import NetworkShape
 from ekd_train.settings.field import check_settings, check_value, setting, settings_of_class
 from ekd_train.settings.sections import ComputeConfig, DistillConfig, FeedbackConfig, SignalConfig, StageConfig
+from firmware_bridge.home import expanded
 from firmware_bridge.suggestions import did_you_mean
 
 __all__ = [
@@ -168,7 +169,7 @@ def describe_preset(name: str) -> str:
 
 def load_preset(name: str) -> TrainConfig:
     """Return the configuration of a shipped preset or of a TOML file."""
-    path = Path(name)
+    path = Path(expanded(name))
     if name in preset_names():
         text = (resources.files("ekd_train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     elif path.suffix == ".toml" and path.is_file():

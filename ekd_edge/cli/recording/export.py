@@ -1,11 +1,11 @@
 """`ekd-recording export`: writes samples and predictions of a recording for other programs."""
 
 import argparse
-from pathlib import Path
 
 from ekd_edge.errors import ConfigError
 from ekd_edge.recording.contents import read_contents, recordings_at
 from ekd_edge.recording.export import check_outputs, edf_names, write_csv, write_edf, write_predictions
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,12 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write samples as CSV or EDF+ and predictions as JSON lines. An EDF file has no gaps: each stretch of samples "
         "without a gap becomes a file, with predictions and marks as annotations."
     )
-    parser.add_argument("path", metavar="PATH", type=Path, help="a recording, or a folder of them")
+    parser.add_argument("path", metavar="PATH", type=path_argument, help="a recording, or a folder of them")
     parser.add_argument(
-        "--csv", metavar="FILE", type=Path, help="segment, index, time in s, uS and, where known, UTC of every sample"
+        "--csv",
+        metavar="FILE",
+        type=path_argument,
+        help="segment, index, time in s, uS and, where known, UTC of every sample",
     )
-    parser.add_argument("--edf", metavar="FILE", type=Path, help="EDF+; further stretches go to FILE-2.edf, ...")
-    parser.add_argument("--predictions", metavar="FILE", type=Path, help="one JSON object a line")
+    parser.add_argument(
+        "--edf", metavar="FILE", type=path_argument, help="EDF+; further stretches go to FILE-2.edf, ..."
+    )
+    parser.add_argument("--predictions", metavar="FILE", type=path_argument, help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> None:

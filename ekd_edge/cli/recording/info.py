@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from ekd_edge.recording.contents import iso_utc, read_contents, recordings_at
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.printable import printable
 
 __all__ = ["add_arguments", "run"]
@@ -12,7 +12,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ekd-recording info`."""
-    parser.add_argument("path", metavar="PATH", type=Path, help="a recording, or a folder of them")
+    parser.add_argument("path", metavar="PATH", type=path_argument, help="a recording, or a folder of them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -9,19 +9,20 @@ from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import describe_signoff
 from ekd_edge.model.manifest import Manifest
 from ekd_export.convert.c_source import write_c_source
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "c_source_line", "measured_arena", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `c-source`."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="an int8 model file")
+    parser.add_argument("file", metavar="FILE", type=path_argument, help="an int8 model file")
     parser.add_argument(
         "-o",
         "--output",
         "--out",
         metavar="NAME.c",
-        type=Path,
+        type=path_argument,
         help="the C file; NAME.h and ekd_signal.h are written next to it (default: next to FILE)",
     )
 

@@ -7,11 +7,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.formatting import change, origin, percent
-from firmware_bridge.cli.arguments import thread_count
+from firmware_bridge.cli.arguments import path_argument, thread_count
 from firmware_bridge.cli.program import Command, Program, run_program
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ekd-eval`."""
     parser.add_argument(
-        "models", type=Path, nargs="+", metavar="MODEL.tflite", help="files that ekd-export wrote, or demo"
+        "models", type=path_argument, nargs="+", metavar="MODEL.tflite", help="files that ekd-export wrote, or demo"
     )
     parser.add_argument(
         "--data",

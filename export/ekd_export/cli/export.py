@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_edge.errors import ConfigError
@@ -17,6 +16,7 @@ from ekd_export.run_export import ONNX_PACKAGES, export, open_run
 from ekd_export.save import write_signer
 from ekd_export.signing import new_key, read_private_key, sign, sign_in_place
 from ekd_train.process_tuning import let_idle_threads_sleep
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.dependencies import require_packages
 from firmware_bridge.printable import printable
 
@@ -31,7 +31,7 @@ NOT_PASSED = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
     parser.add_argument(
-        "run", metavar="RUN", type=Path, nargs="?", help="the run folder (default: the newest run in runs/)"
+        "run", metavar="RUN", type=path_argument, nargs="?", help="the run folder (default: the newest run in runs/)"
     )
     quantization = parser.add_mutually_exclusive_group()
     quantization.add_argument(
@@ -58,14 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         "--out",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="the file to write (default: RUN/student-RECIPE.tflite)",
     )
-    parser.add_argument("--sign", metavar="KEY", type=Path, help="sign the written file with this ed25519 key")
+    parser.add_argument("--sign", metavar="KEY", type=path_argument, help="sign the written file with this ed25519 key")
     parser.add_argument("--c-source", action="store_true", help="also write the int8 model as C99 source")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
     parser.add_argument("--c-array", action="store_true", dest="c_source", help=argparse.SUPPRESS)
-    parser.add_argument("--new-key", metavar="KEY", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--new-key", metavar="KEY", type=path_argument, help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,13 +4,16 @@ import argparse
 from pathlib import Path
 
 from ekd_export.signing import new_key
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "key_lines", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `new-key`."""
-    parser.add_argument("key", metavar="KEY", type=Path, help="the private key to write; the public one is KEY.pub")
+    parser.add_argument(
+        "key", metavar="KEY", type=path_argument, help="the private key to write; the public one is KEY.pub"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from ekd_edge.sources.sensor import SensorOptions, replay_blocks
 from ekd_train.data.datasets.labels import LABELS, read_labels
 from ekd_train.data.datasets.recording_files import recording_name
 from ekd_train.data.windows import Trial
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.units import parse_unit
 
 if TYPE_CHECKING:
@@ -168,16 +169,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ekd_export.report.plot_recording", description=__doc__)
-    parser.add_argument("--signal", type=Path, required=True, help="the recording, as for ekd-edge --replay")
+    parser.add_argument("--signal", type=path_argument, required=True, help="the recording, as for ekd-edge --replay")
     parser.add_argument("--rate", type=Fraction, metavar="HZ", help="its rate, if the recording does not state it")
     parser.add_argument("--unit", help="its unit, if the recording does not state it: uS, adc, ...")
     parser.add_argument("--adc-bits", type=int, default=10, help="resolution for --unit adc (default: 10)")
-    parser.add_argument("--predictions", type=Path, required=True, help="a file written by ekd-edge --json")
-    parser.add_argument("--labels", type=Path, help="ratings of the trials (default: labels.csv next to the signal)")
+    parser.add_argument("--predictions", type=path_argument, required=True, help="a file written by ekd-edge --json")
+    parser.add_argument(
+        "--labels", type=path_argument, help="ratings of the trials (default: labels.csv next to the signal)"
+    )
     parser.add_argument("--threshold", type=float, default=5.0, help="ratings above it are high (default: 5)")
     parser.add_argument("--title", default="Skin conductance and predictions")
     parser.add_argument("--synthetic", action="store_true", help="say in the title that the data is synthetic")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG, SVG or PDF to write")
+    parser.add_argument("-o", "--output", type=path_argument, required=True, help="the PNG, SVG or PDF to write")
     return parser
 
 

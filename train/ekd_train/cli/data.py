@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from ekd_edge.errors import ConfigError
 from ekd_train.cli.options import add_scale_argument
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         dest="output",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="the CSV file to write, or a folder for several",
     )
 

@@ -11,6 +11,7 @@ from ekd_train.cli.options import (
     print_run,
     resume_hint,
 )
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,7 +19,11 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `distill`."""
     parser.add_argument(
-        "run_folder", metavar="RUN", type=Path, nargs="?", help="the run folder (default: the newest with a teacher)"
+        "run_folder",
+        metavar="RUN",
+        type=path_argument,
+        nargs="?",
+        help="the run folder (default: the newest with a teacher)",
     )
     add_set_argument(parser)
     add_compute_arguments(parser)

@@ -3,11 +3,10 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekd_train.config import TrainConfig, describe_preset, load_preset, preset_names
-from firmware_bridge.cli.arguments import thread_count
+from firmware_bridge.cli.arguments import path_argument, thread_count
 from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         "--out",
         dest="output",
-        type=Path,
+        type=path_argument,
         metavar="RUN",
         help="the run folder (default: runs/TIME-PRESET)",
     )

@@ -2,8 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
 
+from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.dependencies import require_packages
 
 __all__ = ["add_arguments", "run"]
@@ -11,7 +11,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="the sweep's folder")
+    parser.add_argument("folder", metavar="DIR", type=path_argument, help="the sweep's folder")
     parser.add_argument("--json", action="store_true", help="print report.json on stdout instead of the tables")
 
 

@@ -17,7 +17,7 @@ from ekd_train.cli.options import (
     preset_list,
 )
 from ekd_train.methods import METHODS
-from firmware_bridge.cli.arguments import count, thread_count
+from firmware_bridge.cli.arguments import count, path_argument, thread_count
 from firmware_bridge.dependencies import require_packages
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         "--out",
         dest="output",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="the sweep's folder (default: runs/TIME-sweep-PRESET)",
     )
     plan.add_argument(
-        "--resume", type=Path, metavar="DIR", help="continue the sweep in this folder with its own settings"
+        "--resume", type=path_argument, metavar="DIR", help="continue the sweep in this folder with its own settings"
     )
 
     where = parser.add_argument_group("where to compute it")

@@ -1,7 +1,6 @@
 """`ekd-train train`, the default command: train the teacher, then distill the student."""
 
 import argparse
-from pathlib import Path
 
 from ekd_edge.errors import ConfigError
 from ekd_train.cli.options import (
@@ -14,6 +13,7 @@ from ekd_train.cli.options import (
     print_run,
     resume_hint,
 )
+from firmware_bridge.cli.arguments import path_argument
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES + preset_list()
     add_setup_arguments(parser)
     add_compute_arguments(parser)
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue this run folder")
+    parser.add_argument("--resume", type=path_argument, metavar="RUN", help="continue this run folder")
 
 
 def run(options: argparse.Namespace) -> int:
