@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,17 @@ from ekd_edge.recording.replay import find_recordings, read_recordings
 from ekd_edge.signal.blocks import SampleBlock
 from firmware_bridge.printable import printable
 
-__all__ = ["Contents", "Placed", "Stretch", "annotation_of", "iso_utc", "placed", "read_contents", "recordings_at"]
+__all__ = [
+    "Contents",
+    "Placed",
+    "Stretch",
+    "annotation_of",
+    "iso_utc",
+    "onset_of",
+    "placed",
+    "read_contents",
+    "recordings_at",
+]
 
 _MAX_ANNOTATION = 80
 
@@ -60,11 +71,17 @@ class Contents:
 
 
 class Placed(NamedTuple):
-    """An item with its place. stretch: from 0, or -1 before the first. onset_s: since the start of the stretch."""
+    """An item with its place.
+
+    stretch: from 0, or -1 before the first. onset_s: since the start of the stretch, by the samples before the item.
+    item: the item. segment, start_s: of the stretch's first sample, on the sensor's own clock.
+    """
 
     stretch: int
     onset_s: float
     item: SampleBlock | Mark | PredictionLine
+    segment: int
+    start_s: float
 
 
 def recordings_at(path: Path) -> list[Path]:
@@ -84,16 +101,36 @@ def recordings_at(path: Path) -> list[Path]:
 def placed(items: Iterable[SampleBlock | Mark | PredictionLine]) -> Iterator[Placed]:
     """The items of `read_recordings` with the stretch that each is in; a gap, a segment or a rate begins another."""
     stretch, following, elapsed = -1, None, Fraction(0)
+    segment, start_s = 0, 0.0
     for item in items:
         if isinstance(item, SampleBlock):
             if following != (item.segment, item.rate_hz, item.first_index):
                 stretch, elapsed = stretch + 1, Fraction(0)
-            yield Placed(stretch, float(elapsed), item)
+                segment, start_s = item.segment, float(item.first_index / item.rate_hz)
+            yield Placed(stretch, float(elapsed), item, segment, start_s)
             length = item.values.shape[-1]
             following = (item.segment, item.rate_hz, item.first_index + length)
             elapsed += length / item.rate_hz
         else:
-            yield Placed(stretch, float(elapsed), item)
+            yield Placed(stretch, float(elapsed), item, segment, start_s)
+
+
+def onset_of(each: Placed) -> float:
+    """When an item happened, in seconds since the start of its stretch.
+
+    A prediction is written up to a second after the end of its window, and states that end. A mark states the wall
+    clock, which may jump, and is where it was written.
+    """
+    if not isinstance(each.item, PredictionLine):
+        return each.onset_s
+    try:
+        line = json.loads(each.item.text)
+        segment, time_s = line["segment"], float(line["time"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return each.onset_s
+    if segment != each.segment or not isfinite(time_s):
+        return each.onset_s
+    return min(max(time_s - each.start_s, 0.0), each.onset_s)
 
 
 def read_contents(files: Sequence[Path]) -> Contents:
@@ -103,7 +140,7 @@ def read_contents(files: Sequence[Path]) -> Contents:
     marks: list[Mark] = []
     predictions = 0
     models: list[tuple[str, str]] = []
-    for number, _, item in placed(read_recordings(list(files), reader)):
+    for number, _, item, *_ in placed(read_recordings(list(files), reader)):
         named = reader.head.get("model"), reader.head.get("model_sha256")
         model = str(named[0]), str(named[1])
         if named != (None, None) and model not in models[-1:]:

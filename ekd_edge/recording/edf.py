@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.errors import FormatError
-from ekd_edge.recording.contents import Placed, Stretch, annotation_of, placed
+from ekd_edge.recording.contents import Placed, Stretch, annotation_of, onset_of, placed
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import read_recordings
 from ekd_edge.signal.blocks import SampleBlock
@@ -179,7 +179,7 @@ def _annotation(each: Placed, offset_s: Fraction) -> bytes:
     """An annotation as EDF+ has it; nothing for samples. offset_s: added to its onset."""
     if isinstance(each.item, SampleBlock) or (text := annotation_of(each.item)) is None:
         return b""
-    return b"+" + _seconds(offset_s + Fraction(each.onset_s)) + b"\x14" + text.encode("utf-8", "replace") + b"\x14\0"
+    return b"+" + _seconds(offset_s + Fraction(onset_of(each))) + b"\x14" + text.encode("utf-8", "replace") + b"\x14\0"
 
 
 def _seconds(value: Fraction) -> bytes:

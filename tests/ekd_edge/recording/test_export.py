@@ -115,6 +115,31 @@ def test_edf_has_a_file_for_each_stretch_and_no_date_without_anchors(tmp_path: P
             _ = read.recording.startdate
 
 
+def test_edf_has_each_prediction_at_the_end_of_its_window(tmp_path: Path) -> None:
+    mne = pytest.importorskip("mne", reason="the bridges extra is not installed")
+
+    def line(time: object, segment: int = 3) -> PredictionLine:
+        return PredictionLine(json.dumps({"segment": segment, "time": time, "targets": {"a": {"label": str(time)}}}))
+
+    items = [
+        replace(block_of(np.arange(300.0), 100, 3), anchor=TimeAnchor(100, 1.8e9 + 0.25)),
+        *(line(100 / 128 + time) for time in (0.5, 1.0, 1.75)),
+        line(9.0),
+        line(1e300),
+        line(float("nan")),
+        line("x"),
+        line(0.5),
+        line(1.0, segment=2),
+    ]
+    files = written(tmp_path / "a.ekdrec", items)
+    ((path, _),) = write_edf(tmp_path / "a.edf", files, read_contents(files))
+    found = mne.io.read_raw_edf(path, verbose="error").annotations
+    onsets = [onset for onset, text in zip(found.onset, found.description, strict=True) if text.startswith("a ")]
+    at_its_place = 300 / 128
+    expected = [0.5, 1.0, 1.75, *[at_its_place] * 4, 0.0, at_its_place]
+    assert sorted(onsets) == pytest.approx(sorted(expected), abs=1e-5)
+
+
 def test_edf_of_a_recording_that_is_being_written_has_what_was_read_first(tmp_path: Path) -> None:
     edfio = pytest.importorskip("edfio", reason="the train extra is not installed")
     blocks: list[Item] = [block_of(np.arange(200.0) + n, 200 * n) for n in range(4)]
