@@ -41,8 +41,8 @@ class ConnectionState:
 
     connected, about: whether the port is open, and to which device. since_s: of the last change, in seconds since 1970.
     openings: how often the port was opened. rate_hz, clock_ppm: of the samples and the device's clock; None while
-    unknown. message: the last notification. problem: a lasting fault of the stream, such as a rate that does not fit
-    the arrival of the samples; None where there is no fault.
+    unknown. message: the last notification. problem: a lasting fault, such as a rate that does not fit the arrival of
+    the samples, or why the port was reopened until samples come from it again; None where there is no fault.
     """
 
     connected: bool
@@ -110,6 +110,7 @@ class Connection(Closable):
         self._node_before: tuple[int, int, int] | None = None
         self._past = StreamCounts()
         self._message = ""
+        self._lost: str | None = None
         self._since_s = time()
         self.openings = 0
         if not self._policy.wait:
@@ -161,9 +162,8 @@ class Connection(Closable):
             return ConnectionState(False, "", self._since_s, self.openings, None, None, self._message)
         ppm = None if placement.clock is None else placement.clock.ppm
         rate_hz = None if placement.rate_hz is None else float(placement.rate_hz)
-        return ConnectionState(
-            True, sensor.about, self._since_s, self.openings, rate_hz, ppm, self._message, sensor.problem
-        )
+        problem = sensor.problem or self._lost
+        return ConnectionState(True, sensor.about, self._since_s, self.openings, rate_hz, ppm, self._message, problem)
 
     @property
     def counts(self) -> StreamCounts:
@@ -212,7 +212,7 @@ class Connection(Closable):
         assert sensor is not None
         if not self._placement.began:
             self._backoff.reset()
-            self._since_s = time()
+            self._since_s, self._lost = time(), None
             self._notify_once(f"reading {sensor.about} at {float(block.rate_hz):.6g} Hz")
             if self.baseline_lookup is not None:
                 self._placement.baseline = self.baseline_lookup(sensor.identity)
@@ -245,6 +245,7 @@ class Connection(Closable):
             sensor.close()
             self._message = str(error)
             raise error
+        self._lost = str(error)
         self._notify_once(f"{error}; waiting for it")
         self._opening = Opening(sensor.close, name=f"closing {self._port}")
         self._wait_for_node()

@@ -122,6 +122,21 @@ def test_device_reconnects_forty_times(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2
 
 
+def test_reopened_port_has_a_problem_until_samples_come(tmp_path: Path) -> None:
+    link = tmp_path / "sensor"
+    with PtyDevice(device(2), link) as first, reading(link) as (blocks, _, connection):
+        first.wait(300)
+        until(lambda: not link.exists())
+        assert blocks
+        with PtyDevice(device(5, speed=0.001), link):
+            until(lambda: connection.state.connected and connection.openings == 2)
+            problem = connection.state.problem
+        with PtyDevice(device(5), link):
+            until(lambda: blocks[-1].segment > 0)
+            assert connection.state.problem is None
+    assert problem == f"{link} went away: check the plug and the cable, then start again"
+
+
 def test_mistyped_port_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(PortError, match="does not exist"):
         Connection(str(tmp_path / "ttyUSB7"), EKD, print)
