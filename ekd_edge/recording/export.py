@@ -23,7 +23,7 @@ from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import read_recordings
 from ekd_edge.signal.blocks import SampleBlock, TimeAnchor
 
-__all__ = ["check_outputs", "edf_names", "write_csv", "write_edf", "write_predictions"]
+__all__ = ["check_outputs", "edf_names", "write_csv", "write_edf", "write_file", "write_predictions"]
 
 _ROWS = 1 << 14
 
@@ -49,7 +49,7 @@ def write_predictions(path: Path, files: Sequence[Path]) -> None:
             if isinstance(item, PredictionLine):
                 out.write(f"{item.text}\n".encode("utf-8", "replace"))
 
-    _write(path, write)
+    write_file(path, write)
 
 
 def write_csv(path: Path, files: Sequence[Path], *, utc: bool) -> None:
@@ -71,7 +71,7 @@ def write_csv(path: Path, files: Sequence[Path], *, utc: bool) -> None:
                 for start in range(0, len(item.values), _ROWS):
                     out.write(_rows(item, start, utc).encode())
 
-    _write(path, write)
+    write_file(path, write)
 
 
 def edf_names(path: Path, count: int) -> list[Path]:
@@ -101,7 +101,7 @@ def write_edf(path: Path, files: Sequence[Path], contents: Contents) -> Iterator
     for target, stretch, size in zip(edf_names(path, len(contents.stretches)), contents.stretches, sizes, strict=True):
         edf = EdfFile(stretch, size)
         values = (each.item.values for each in next(blocks, (0, ()))[1] if isinstance(each.item, SampleBlock))
-        _write(target, partial(edf.write, values=values, notes=next(notes, (0, ()))[1]))
+        write_file(target, partial(edf.write, values=values, notes=next(notes, (0, ()))[1]))
         yield target, edf
 
 
@@ -136,7 +136,7 @@ def _times(anchor: TimeAnchor, rate_hz: Fraction, indices: NDArray[np.int64]) ->
     return texts
 
 
-def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file of the user only, as a whole or not at all; a pipe or a device is written directly."""
 
     def private(out: BinaryIO) -> None:

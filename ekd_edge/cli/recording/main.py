@@ -16,6 +16,9 @@ PROGRAM = Program(
     (
         Command("info", "show the contents of a recording", "ekd_edge.cli.recording.info"),
         Command("export", "write samples and predictions for other programs", "ekd_edge.cli.recording.export"),
+        Command(
+            "dataset", "make a folder for training of recordings and rated trials", "ekd_edge.cli.recording.dataset"
+        ),
     ),
 )
 
