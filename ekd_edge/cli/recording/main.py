@@ -12,7 +12,7 @@ __all__ = ["PROGRAM", "main"]
 
 PROGRAM = Program(
     "ekd-recording",
-    "Show and export recordings that `ekd-edge --record` made.",
+    "Show recordings of `ekd-edge --record`, and export them for other programs or for training.",
     (
         Command("info", "show the contents of a recording", "ekd_edge.cli.recording.info"),
         Command("export", "write samples and predictions for other programs", "ekd_edge.cli.recording.export"),
