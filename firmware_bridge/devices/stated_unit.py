@@ -5,17 +5,19 @@ from firmware_bridge.devices.stream import Declared, RawBlock
 from firmware_bridge.errors import FormatError, SignalError
 from firmware_bridge.units import Unit, parse_unit
 
-__all__ = ["unit_of", "unit_of_hello"]
+__all__ = ["unit_of", "unit_of_declared", "unit_of_hello"]
 
 
 def unit_of(block: RawBlock) -> Unit:
     """The unit of a block's readings. Raises FormatError if the stream does not state a valid unit."""
-    if block.hello is not None:
-        return unit_of_hello(block.hello)
-    declared = block.declared or Declared()
+    return unit_of_hello(block.hello) if block.hello is not None else unit_of_declared(block.declared or Declared())
+
+
+def unit_of_declared(declared: Declared) -> Unit:
+    """The unit that lines or a table declare. Raises FormatError if they do not state a valid unit."""
     if declared.unit is None:
         raise FormatError("the lines do not state their unit: give it, such as uS, or adc with its number of bits")
-    if declared.adc_bits is None and declared.unit.lower() in ("adc", "divider", "grove"):
+    if declared.adc_bits is None and parse_unit(declared.unit).kind in ("adc", "divider"):
         raise FormatError(
             f"the lines do not state the ADC's resolution: give the unit {declared.unit} with its number of bits"
         )

@@ -33,12 +33,13 @@ class Timeline:
         rate_hz: sampling rate.
         declared: properties for the blocks.
         coarse: whether several readings have the same time.
+        jitter_s: jitter of the times; a shorter delay is not a gap.
     """
 
-    def __init__(self, rate_hz: Fraction, declared: Declared, coarse: bool = False) -> None:
+    def __init__(self, rate_hz: Fraction, declared: Declared, coarse: bool = False, jitter_s: float = JITTER_S) -> None:
         self._rate, self._declared = rate_hz, declared
         self._period_s = float(1 / rate_hz)
-        self._slack_s = max(0.5 * self._period_s, JITTER_S)
+        self._slack_s = max(0.5 * self._period_s, jitter_s)
         self._coarse = coarse
         self._segment, self._next = 0, 0
         self._recent: _Floats = np.empty(0)

@@ -34,13 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List or write."""
     from ekd_train.data.datasets.rating_scale import with_scale
-    from ekd_train.data.datasets.recordings import write_recording
+    from ekd_train.data.datasets.recordings import RecordingsDataset, write_recording
     from ekd_train.data.source import open_dataset
 
     source = open_dataset(options.data if options.scale is None else with_scale(options.data, options.scale))
     for note in source.notes:
         print(f"ekd-train: {note}", file=sys.stderr)
     if options.subject is None:
+        for line in source.dataset.summaries() if isinstance(source.dataset, RecordingsDataset) else ():
+            print(f"ekd-train: {line}", file=sys.stderr)
         print("\n".join(source.subjects))
         return 0
     if options.output is None:

@@ -2,46 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.signal.bridge import bridged
-from firmware_bridge.devices.csv.layout import JITTER_S
 
-__all__ = ["LONGEST_GAP_S", "lost_before", "stretches", "with_lost"]
-
-LONGEST_GAP_S: Final = 5.0
-"""A longer step of the time column is an error of the file."""
-
-_REGULAR: Final = 0.9
-"""Share of the steps that are at most 1.5 periods; with fewer, a longer step shows a coarse clock, not lost samples."""
+__all__ = ["stretches", "with_lost"]
 
 
-def lost_before(times_s: NDArray[np.float64], rate_hz: Fraction) -> NDArray[np.int64]:
-    """The number of samples that were lost before each of n samples, by their times, shape (n,).
-
-    It is the rule of a live sensor's lines. All are 0 for a clock that is too coarse or irregular to show a loss.
-    """
-    period = float(1 / rate_hz)
-    steps = np.diff(times_s, prepend=times_s[:1] - period)
-    lost = np.zeros(len(times_s), np.int64)
-    if np.quantile(steps, _REGULAR) <= 1.5 * period:
-        gaps = steps > max(1.5 * period, period + JITTER_S)
-        lost[gaps] = np.rint(steps[gaps] / period).astype(np.int64) - 1
-    return lost
-
-
-def with_lost(rows: NDArray[np.float64], lost: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rows of n samples, shape (..., n), with NaN in place of the lost[i] samples before sample i."""
-    if not lost.any():
+def with_lost(rows: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rows of n samples, shape (..., n), at the positions `index`, which grow, with NaN at the positions between."""
+    length = int(index[-1]) + 1
+    if length == rows.shape[-1]:
         return np.array(rows, dtype=np.float64, order="C")
-    filled = np.full((*rows.shape[:-1], rows.shape[-1] + int(lost.sum())), np.nan)
-    filled[..., np.arange(rows.shape[-1]) + np.cumsum(lost)] = rows
+    filled = np.full((*rows.shape[:-1], length), np.nan)
+    filled[..., index] = rows
     return filled
 
 

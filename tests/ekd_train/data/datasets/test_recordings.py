@@ -152,28 +152,57 @@ def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> Non
         ("", "contains no samples"),
         ("# rate_hz: 16\n", "contains no samples"),
         (RATE + "gsr\n", "contains no samples"),
-        (RATE + "gsr\n5\n5\nnan\n" + "5\n" * 128, r"a\.csv line 5: 'nan' is not a finite number"),
-        (RATE + "gsr\n5\n\n5\nfive\n" + "5\n" * 128, r"a\.csv line 6: 'five' is not a finite number"),
-        (RATE + "gsr,eeg_F3\n5,1\n5\n", r"a\.csv line 4 has 1 cells, but needs 2"),
-        (RATE + "gsr,eeg_F3\n5,1\n5,\n", r"a\.csv line 4: '' is not a finite number"),
+        (RATE + "gsr\n" + "5\n5\nfive\n" * 64, r"64 lines are not rows of the table, first line 5: 'five': correct"),
+        (RATE + "gsr,eeg_F3\n5,1\n" + "5\n" * 3 + "5,1\n" * 20, r"3 lines are not rows of .*, first line 4: '5'"),
+        (RATE + "gsr,eeg_F3\n5,1\n5,\n", "contains no samples"),
+        ("# rate_hz: 0.25\n" + EIGHT_S, r"the stated rate is 0\.25 Hz: state one from 0\.5 to 4096 Hz"),
+        ("# unit: kohm\n" + RATE + "gsr_us\n" + "5\n" * 128, "states the unit kohm, but the column gsr_us is in us"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is skin conductance"),
-        (EIGHT_S, "the rate of .*a.csv is unknown"),
+        (EIGHT_S, r"a\.csv: the lines do not state the sampling rate: add the line '# rate_hz: 128'"),
         ("# rate_hz: fast\n" + EIGHT_S, "rate_hz: fast. is invalid: state the rate in Hz"),
-        (RATE + "gsr\n" + "2048\n" * 128, "looks like Ohm, kOhm or ADC counts"),
-        (RATE + "gsr\n" + "0.0001\n" * 128, "looks like Ohm, kOhm or ADC counts"),
+        (RATE + "gsr\n" + "2048\n" * 128, "unit: nS' if it is a conductance, '# unit: kohm' if it is a resistance"),
+        (RATE + "gsr\n" + "0.000005\n" * 128, "write '# unit: S' if it is a conductance$"),
         (RATE + "gsr_parsec\n" + "5\n" * 128, "unknown unit 'parsec'"),
-        (RATE + "gsr_adc\n" + "5000\n" * 128, "does not fit a 10-bit converter"),
+        (RATE + "gsr_adc\n" + "512\n" * 128, "do not state the ADC's resolution: give the unit adc with its number"),
+        ("# adc_bits: 10\n" + RATE + "gsr_adc\n" + "5000\n" * 128, "does not fit a 10-bit converter"),
         (RATE + "gsr\n" + "5\n" * 100, "trial t2 of a ends at 8 s, but .*a.csv lasts 6.25 s"),
         (
-            "time_s,gsr\n" + "".join(f"{k / 16 + 9 * (k > 60)},5\n" for k in range(200)),
-            "jumps after sample 61",
+            "time_s,gsr\n" + "".join(f"{k % 100 / 16},5\n" for k in range(200)),
+            "'time_s' runs back, or on by more than a day, after sample 100: split the recording there",
         ),
-        ("time_s,gsr\n" + "1,5\n" * 200, "jumps after sample"),
+        ("time_s,gsr\n" + "1,5\n" * 200, "the time column 'time_s' does not grow"),
     ],
 )
 def test_faulty_recording_is_refused(lines_folder: Callable[..., Path], text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_one(lines_folder(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (RATE + "gsr\n5\n5\nnan\n" + "5\n" * 128, [2]),
+        (RATE + "gsr\n5\n\nfive\n" + "5\n" * 128, [1, 2]),
+        (RATE + "gsr,eeg_F3\n" + "5,1\n" * 64 + "5,\n5\n" + "5,1\n" * 64, [64, 65]),
+        ("# unit: ohm\n" + RATE + "gsr\n" + "2e5\n" * 64 + "-2e3\ninf\n" + "2e5\n" * 64, [64, 65]),
+        ("time_s,gsr\n" + "".join(f"{k / 16},5\n" for k in range(400) if not 60 <= k < 260), list(range(60, 260))),
+    ],
+)
+def test_cells_without_a_reading_are_gaps(lines_folder: Callable[..., Path], text: str, lost: list[int]) -> None:
+    recording = read_one(lines_folder(text))
+    assert recording.lost is not None
+    assert np.flatnonzero(recording.lost).tolist() == lost
+    assert np.flatnonzero(np.isnan(recording.gsr)).tolist() == lost
+    np.testing.assert_allclose(recording.gsr[~recording.lost], 5.0)
+
+
+def test_rates_of_labels_comment_and_times_must_agree(lines_folder: Callable[..., Path]) -> None:
+    header = "recording,subject,trial,start_s,end_s,arousal,rate_hz"
+    times = "time_s,gsr\n" + "".join(f"{k / 16},5\n" for k in range(200))
+    for text in ("# rate_hz: 17\n" + EIGHT_S, times):
+        with pytest.raises(DataError, match=r"Hz is given: correct|the stated rate is 32 Hz but .* shows 16 Hz"):
+            read_one(lines_folder(text, "a,p,t,0,4,2,32\n", header))
+    assert read_one(lines_folder(times, "a,p,t,0,4,2,16.1\n", header)).rate_hz == Fraction(161, 10)
 
 
 def test_binary_file_is_refused(lines_folder: Callable[..., Path]) -> None:
