@@ -1,7 +1,6 @@
 """Stops and reloads of ekd-edge by signals."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -51,14 +50,19 @@ with stop_on_signals(reloads=True) as stop:
         time.sleep(0.05)
     open(sys.argv[1], "w").write(f"{stop.status} {stop.reload.is_set()}")
 """
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", code, str(tmp_path / "found")])
-    shown = b""
-    while b"ready\r\n" not in shown:
-        shown += os.read(terminal, 100)
-    os.close(terminal)
-    os.waitpid(pid, 0)
+    # In a process of its own: a fork of the tests' process can deadlock, as packages in it run threads.
+    terminal = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+shown = b""
+while b"ready\\r\\n" not in shown:
+    shown += os.read(terminal, 100)
+os.close(terminal)
+os.waitpid(pid, 0)
+"""
+    subprocess.run([sys.executable, "-c", terminal, code, str(tmp_path / "found")], check=True, timeout=300)
     assert (tmp_path / "found").read_text() == "129 False"
 
 

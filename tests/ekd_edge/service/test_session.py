@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ekd_edge.recording.files import recording_folder
 from ekd_edge.recording.replay import find_recordings
 from ekd_edge.service.model_watcher import ModelWatcher
 from firmware_bridge.devices.bitalino.emulator import BitalinoEmulator
@@ -57,8 +58,8 @@ def test_each_port_has_the_predictions_of_its_own_recording(
     assert "went away" in err
     assert process.returncode == 2, "every device was unplugged"
     found = predictions(out)
-    folders = sorted((tmp_path / "r").iterdir())
-    for seed, folder in zip((1, 2, 3), folders, strict=True):
+    for seed in (1, 2, 3):
+        folder = recording_folder(tmp_path / "r", str(tmp_path / f"s{seed}"))
         mine = [
             {k: v for k, v in one.items() if k != "port"} for one in found if one["port"] == str(tmp_path / f"s{seed}")
         ]
