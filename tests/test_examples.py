@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,7 @@ from firmware_bridge.synthesis import simulated_blocks
 from tests.helpers.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
-DATASET = Path(os.environ.get("EKD_DATA", ROOT.parent / "shared" / "data")) / "stress_predict_eda"
-SCRIPT = EXAMPLES / "stress_predict.py"
+DATA = Path(os.environ.get("EKD_DATA", ROOT.parent / "shared" / "data"))
 
 
 def run(*arguments: object, path: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -49,21 +48,24 @@ def installed(example: str, folder: Path) -> Path:
     return folder
 
 
-def convert(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def converted(script: str, dataset: str, out: Path, recordings: int) -> Path:
+    """The folder of recordings that an example makes of a dataset."""
+    if not (DATA / dataset).is_dir():
+        pytest.skip(f"the dataset {dataset} is not there: {DATA} (set EKD_DATA to the folder that holds it)")
+    done = run(EXAMPLES / script, DATA / dataset, out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == recordings
+    return out
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not DATASET.is_dir():
-        pytest.skip(f"the Stress-Predict dataset is not there: {DATASET} (set EKD_DATA to the folder that holds it)")
-    out = tmp_path_factory.mktemp("stress") / "mine"
-    done = convert(DATASET, out)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 34
-    return out
+    return converted("stress_predict.py", "stress_predict_eda", tmp_path_factory.mktemp("stress") / "mine", 34)
+
+
+@pytest.fixture(scope="module")
+def matches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return converted("esports.py", "esports_sensors", tmp_path_factory.mktemp("esports") / "mine", 30)
 
 
 def test_stress_predict_becomes_recordings(mine: Path) -> None:
@@ -88,12 +90,48 @@ def test_student_of_stress_predict_has_no_teacher(mine: Path, tmp_path: Path) ->
     assert run.results["student"]["test"]["subjects"] == len(run.subject_split.test)
 
 
-def test_another_folder_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    done = convert(tmp_path, tmp_path / "mine")
+def test_esports_becomes_recordings_with_eeg(matches: Path) -> None:
+    source = open_dataset(f"recordings:{matches}")
+    assert source.subjects == ("amateurs-1", "amateurs-2", "amateurs-3", "amateurs-4", "pros-3", "pros-4")
+    assert (source.targets, source.has_eeg, source.synthetic) == (("death",), True, False)
+    recordings = {recording.name: recording for recording in source.dataset.read(source.subjects)}
+    assert not {name for name in recordings if name.startswith(("match07", "match14", "match16"))}
+    assert not {"match11-amateurs-4", "match17-amateurs-3"} & set(recordings)
+    found = recordings["match08-pros-3"]
+    assert (found.rate_hz, len(found.gsr), len(found.channels)) == (1, 1523, 25)
+    assert found.channels[:2] == ("AF3_theta", "AF3_alpha")
+    assert found.eeg is not None
+    np.testing.assert_allclose([found.gsr[0], found.eeg[0, 0]], [1e6 / 22754.48100162885, np.log(8.109 + 1e-3)])
+    deaths = [trial for trial in found.trials if trial.ratings["death"] > 5]
+    assert len(deaths) == 6
+    assert deaths[0].start_s == pytest.approx(215.925 - 9 - 5)
+    assert {round(trial.end_s - trial.start_s, 6) for trial in found.trials} == {40.0}
+    for recording in recordings.values():
+        times = recording.trials
+        assert all(one.end_s <= other.start_s for one, other in pairwise(times))
+
+
+def test_esports_distills_a_student_and_replays(matches: Path, tmp_path: Path) -> None:
+    arguments = ["--preset", "smoke", "--data", f"recordings:{matches}", "--target", "death", "--out", tmp_path / "run"]
+    changes = ["signal.rate_hz=1", "signal.cutoff_hz=0.4", "signal.eeg_features=raw", "signal.training_hop_s=8"]
+    changes += ["teacher.epochs=1", "student.epochs=1", "network.filters=8", "network.ffn=8"]
+    arguments += [part for change in changes for part in ("--set", change)]
+    assert main([str(argument) for argument in (*arguments, "--device", "cpu", "--threads", 1)]) == 0
+    loaded = Run.load(tmp_path / "run")
+    assert (loaded.has_eeg, loaded.synthetic) == (True, False)
+    assert loaded.results["teacher"]["test"]["subjects"] == loaded.results["student"]["test"]["subjects"]
+    done = run("-m", "ekd_edge", "--replay", matches / "match08-pros-3.csv", "--model", "demo", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "1523 samples received, 0 dropped, 0 rejected" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["stress_predict", "esports"])
+def test_another_folder_is_refused_in_one_sentence(script: str, tmp_path: Path) -> None:
+    done = run(EXAMPLES / f"{script}.py", tmp_path, tmp_path / "mine")
     assert done.returncode == 2
-    assert done.stderr.startswith("stress_predict: ")
+    assert done.stderr.startswith(f"{script}: ")
     assert done.stderr.count("\n") == 1
-    assert convert().returncode == 2
+    assert run(EXAMPLES / f"{script}.py").returncode == 2
 
 
 def test_readme_lists_every_example() -> None:
