@@ -254,7 +254,7 @@ def _write_labels(out: BinaryIO, parts: Sequence[Part]) -> None:
     for part in parts:
         for trial, start_s, end_s in part.rows:
             cells = [trial.ratings.get(target, "") for target in targets]
-            rows.append([part.name, part.subject, trial.name, f"{start_s:.3f}", f"{end_s:.3f}", *cells])
+            rows.append([part.name, part.subject, trial.name, f"{start_s:.6f}", f"{end_s:.6f}", *cells])
     for row in rows:
         out.write((_csv_line(row) + "\n").encode())
 

@@ -66,7 +66,7 @@ def test_samples_rate_unit_and_trials_are_written(tmp_path: Path, capsys: pytest
     name = f"anna-{BEGIN}"
     assert labels(out) == [
         ["recording", "subject", "trial", "start_s", "end_s", "arousal", "age"],
-        [name, "anna", "calm", "1.000", "4.500", "3", "25"],
+        [name, "anna", "calm", "1.000000", "4.500000", "3", "25"],
     ]
     head, rows = samples(out / f"{name}.csv")
     assert head == ["# rate_hz: 128", "# start: 2027-01-15T08:00:00.000Z", "# unit: adc", "# adc_bits: 16"]
@@ -87,7 +87,7 @@ def test_gaps_and_samples_with_electrodes_off_stay_gaps(tmp_path: Path) -> None:
     kept = [*range(256), *range(384, 512), *range(640, 1280)]
     np.testing.assert_array_equal(rows[:, 1], kept)
     np.testing.assert_allclose(rows[:, 0], np.array(kept) / 128, atol=1e-6)
-    assert labels(out)[1][3:5] == ["0.000", "10.000"]
+    assert labels(out)[1][3:5] == ["0.000000", "10.000000"]
 
 
 def test_unit_that_a_file_cannot_state_becomes_microsiemens(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_trial_over_a_restart_is_in_both_parts(tmp_path: Path, capsys: pytest.Ca
     record(tmp_path / "r", [block(0, 1280), block(0, 1280, 1, BEGIN_S + 12)])
     status, out = dataset(tmp_path, f"start,end,arousal\n{BEGIN_S + 7},{BEGIN_S + 18},3\n")
     assert status == 0
-    assert [row[2:5] for row in labels(out)[1:]] == [["t01", "7.000", "10.000"], ["t01", "0.000", "6.000"]]
+    assert [row[2:5] for row in labels(out)[1:]] == [["t01", "7.000000", "10.000000"], ["t01", "0.000000", "6.000000"]]
     assert "no recording has more than 6.0 s of the 11.0 s of trial t01" in capsys.readouterr().err
 
 
@@ -113,7 +113,7 @@ def test_wall_clock_that_was_corrected_places_later_trials(tmp_path: Path) -> No
     record(tmp_path / "r", [block(0, 640), later])
     trials = f"start,end,arousal\n{BEGIN_S + 1},{BEGIN_S + 3},3\n{BEGIN_S + 6},{BEGIN_S + 8},7\n"
     _, out = dataset(tmp_path, trials)
-    assert [row[3:5] for row in labels(out)[1:]] == [["1.000", "3.000"], ["5.500", "7.500"]]
+    assert [row[3:5] for row in labels(out)[1:]] == [["1.000000", "3.000000"], ["5.500000", "7.500000"]]
 
 
 def test_trials_of_two_sensors_go_to_their_wearers(tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_trials_of_two_sensors_go_to_their_wearers(tmp_path: Path) -> None:
     _, out = dataset(tmp_path, f"start;end;subject;arousal (1..7)\n{rows}")
     assert labels(out)[0][-1] == "arousal (1..7)"
     assert [(row[1], row[4], row[5]) for row in labels(out)[1:]] == [
-        ("anna", "4.000", "2.5"),
-        ("anna", "9.000", "4"),
-        ("ben", "5.000", "7"),
-        ("ben", "9.000", "4"),
+        ("anna", "4.000000", "2.5"),
+        ("anna", "9.000000", "4"),
+        ("ben", "5.000000", "7"),
+        ("ben", "9.000000", "4"),
     ]
 
 
@@ -151,7 +151,7 @@ def test_marks_state_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     status, out = dataset(tmp_path, None)
     assert status == 0
     assert labels(out)[0][5:] == ["arousal", "valence"]
-    assert labels(out)[1][2:] == ["calm", "1.000", "5.000", "3", "6.5"]
+    assert labels(out)[1][2:] == ["calm", "1.000000", "5.000000", "3", "6.5"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """labels.csv as people write it."""
 
+import csv
+import io
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ekd_edge.errors import DataError
 from ekd_train.data.datasets.labels import Labels, read_labels
@@ -87,6 +92,17 @@ def test_scale_in_a_header_holds_before_the_option(tmp_path: Path) -> None:
     assert labels.notes == ("ratings of arousal are mapped from 0..4 to 1..9, the scale of thresholds",)
 
 
+@pytest.mark.parametrize(("highest", "doubted"), [(5, True), (7, True), (8, False), (6.5, False)])
+def test_scale_that_ratings_do_not_use_is_doubted(tmp_path: Path, highest: float, doubted: bool) -> None:
+    rows = "".join(f"a,p,t{k},{k},{k + 1},{1 + k % 4}\n" for k in range(9)) + f"a,p,last,9,10,{highest}\n"
+    notes = read(tmp_path, f"{HEADER},arousal\n{rows}").notes
+    text = (
+        f"the highest of 10 ratings of arousal is {highest}: if their scale ends there, state it, such as --scale 1.."
+    )
+    assert notes == ((f"{text}{highest}",) if doubted else ())
+    assert read(tmp_path, f"{HEADER},arousal (1..9)\n{rows}").notes == ()
+
+
 def test_rating_outside_of_the_stated_scale_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2: arousal is 6, but the stated scale is 1\.\.5: correct"):
         read(tmp_path, f"{HEADER},arousal (1..5)\na,p,t,0,4,6\n")
@@ -123,3 +139,45 @@ def test_names_of_columns_may_be_in_capitals(tmp_path: Path) -> None:
     labels = read(tmp_path, "Recording,Subject,Trial,Start_s,End_s,arousal\na.CSV,p,t,0,4,3\n")
     assert tuple(labels.trials) == ("a",)
     assert labels.lines == {"a": (2,)}
+
+
+_NAMES = st.text(
+    st.characters(codec="cp1252", exclude_categories=("C", "Z"), exclude_characters="#/"), min_size=1
+).filter(lambda name: not name.lower().endswith(".csv") and unicodedata.is_normalized("NFC", name))
+_TENTHS = st.integers(10, 90)
+
+
+@given(
+    rows=st.lists(st.tuples(_NAMES, _TENTHS), min_size=1, max_size=8, unique_by=lambda row: row[0]),
+    separator=st.sampled_from(",;\t"),
+    comma=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    age=st.booleans(),
+)
+def test_written_table_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, int]],
+    separator: str,
+    comma: bool,
+    encoding: str,
+    end: str,
+    age: bool,
+) -> None:
+    """Decimal commas between commas are refused; in all other tables, what is read is what was written."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator=end)
+    writer.writerow([*HEADER.split(","), *(["age"] if age else []), "arousal"])
+    for number, (name, tenths) in enumerate(rows):
+        rating = f"{tenths / 10:.1f}".replace(".", "," if comma else ".")
+        writer.writerow([name, "p", "t", number, number + 1, *([25] if age else []), rating])
+    path = tmp_path_factory.mktemp("table") / "labels.csv"
+    path.write_bytes(text.getvalue().encode(encoding))
+    if comma and separator == ",":
+        with pytest.raises(DataError, match="line 2: arousal is "):
+            read_labels(path)
+        return
+    labels = read_labels(path)
+    assert labels.targets == ("arousal",)
+    found = {name: trials[0].ratings["arousal"] for name, trials in labels.trials.items()}
+    assert found == {name: tenths / 10 for name, tenths in rows}

@@ -8,12 +8,14 @@ import pytest
 
 from ekd_edge.errors import ConfigError, DataError
 from ekd_train.cli.main import main
+from ekd_train.cli.options import add_setup_arguments, config_of
 from ekd_train.config import TrainConfig
 from ekd_train.data.datasets.rating_scale import with_scale
 from ekd_train.data.datasets.recording_files import find_recordings, recording_name
 from ekd_train.data.datasets.recordings import RecordingsDataset
 from ekd_train.data.source import open_dataset
 from ekd_train.feasibility import check_targets
+from firmware_bridge.cli.program import Parser
 
 LINES = "# rate_hz: 16\ngsr_us\n" + "5.0\n" * 160
 
@@ -117,6 +119,16 @@ def test_ignored_column_is_refused_as_a_target_with_the_line(tmp_path: Path) -> 
 def test_scale_that_cannot_hold_is_refused(data: str, scale: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         with_scale(data, scale)
+
+
+def test_scale_is_part_of_the_data_of_a_run(tmp_path: Path) -> None:
+    folder = make(tmp_path / "in", "a.csv", "a")
+    parser = Parser()
+    add_setup_arguments(parser)
+    options = parser.parse_args(["--data", f"recordings:{folder}", "--scale", "1..5"])
+    assert config_of(options).data == f"recordings:{folder}?scale=1..5"
+    with pytest.raises(DataError, match="--scale holds for recordings:FOLDER"):
+        config_of(parser.parse_args(["--scale", "1..5"]))
 
 
 def test_scale_of_a_run_is_that_of_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

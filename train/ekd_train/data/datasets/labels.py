@@ -22,6 +22,8 @@ REQUIRED = ("recording", "subject", "trial", "start_s", "end_s")
 _OPTIONAL = ("rate_hz", "unit", "adc_bits")
 _ALIASES: Final = {"start": "start_s", "end": "end_s"}
 _UNRATED: Final = ("", "na", "n/a")
+_ENOUGH, _DOUBTFUL = 10, 7
+"""Number of ratings, and their highest, from which the scale 1..9 is in doubt."""
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:[.,][0-9]{1,9})?)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*")
 
@@ -111,7 +113,7 @@ def read_labels(path: Path, scale: RatingScale | None = None) -> Labels:
         declared,
         {name: tuple(found) for name, found in lines.items()},
         refused,
-        _notes(columns, ratings, scale),
+        (*_notes(columns, ratings, scale), *_doubts(columns, ratings, scale)),
     )
 
 
@@ -222,6 +224,22 @@ def _notes(columns: Sequence[_Column], ratings: Mapping[str, object], scale: Rat
         for own, names in by_scale.items()
     ]
     return tuple(notes)
+
+
+def _doubts(
+    columns: Sequence[_Column], ratings: Mapping[str, Sequence[float | None]], scale: RatingScale | None
+) -> list[str]:
+    """A sentence for each target whose whole ratings end below 9, as those of another scale do."""
+    doubts = []
+    for column in columns:
+        found = [value for value in ratings.get(column.name, ()) if value is not None]
+        if column.scale or scale or len(found) < _ENOUGH or max(found) > _DOUBTFUL or any(value % 1 for value in found):
+            continue
+        doubts.append(
+            f"the highest of {len(found)} ratings of {column.name} is {max(found):g}: if their scale ends there, "
+            f"state it, such as --scale 1..{max(found):g}"
+        )
+    return doubts
 
 
 def _trial(cells: Mapping[str, str], ratings: Mapping[str, float], where: str, decimal_comma: bool) -> Trial:
