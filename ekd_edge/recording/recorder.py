@@ -12,7 +12,7 @@ from ekd_edge.errors import EkdError, PortError
 from ekd_edge.prediction import Prediction
 from ekd_edge.recording.files import FileName, OpenFile, file_name, folder_lock, in_order, make_folder
 from ekd_edge.recording.format import Encoder, Mark
-from ekd_edge.recording.retention import Retention, make_room
+from ekd_edge.recording.retention import Retention, file_limit, make_room
 from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.sinks.jsonl import to_line
 from firmware_bridge.printable import printable
@@ -82,6 +82,7 @@ class Recorder:
         self._path: Path | None = None
         self._next: FileName | None = None
         self._day = ""
+        self._file_bytes = self._retention.file_bytes
         self._is_restated = False
         self._synced_s = self._retry_s = 0.0
         self._failing: str | None = None
@@ -236,7 +237,7 @@ class Recorder:
         day = time.strftime("%Y%m%d", time.gmtime())
         if self._file is not None and self._file.is_deleted:
             self._give_up_deleted(self._file)
-        full = self._file is not None and self._file.size >= self._retention.file_bytes
+        full = self._file is not None and self._file.size >= self._file_bytes
         if self._file is not None and (full or day != self._day or self._is_restated):
             file, self._file = self._file, None
             file.close()
@@ -263,6 +264,7 @@ class Recorder:
                     names = filter(None, map(file_name, in_order(self._folder)))
                     self._next = FileName(1 + max((name.run for name in names), default=0), 1)
                 removed += make_room(self._folder, self._retention, self._next.run)
+                self._file_bytes = file_limit(self._folder, self._retention)
                 file = OpenFile(self._folder, self._next, stamp)
         finally:
             self.removed_files += len(removed)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from ekd_edge.recording.files import file_name, in_order
 
-__all__ = ["Retention", "make_room"]
+__all__ = ["Retention", "file_limit", "make_room"]
 
 _MAX_FREE_SHARE = 10
+_LEAST_FILE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """file_bytes: size at which a new file is started; a new one is also started at the end of a day (UTC).
+    """file_bytes: size at which a new file is started, see `file_limit`; one is also started at the end of a day (UTC).
 
     free_bytes: the oldest recordings in the folder are removed while less than this is free on its disk; on a small
     disk, a tenth of the disk.
@@ -25,6 +26,17 @@ class Retention:
 
     file_bytes: int = 64 << 20
     free_bytes: int = 500 << 20
+
+
+def file_limit(folder: Path, retention: Retention) -> int:
+    """The size in bytes at which a new file is started in this folder: half of the space that is left free, at most.
+
+    Room is made when a file is started: a larger file would fill the disk, and make room only by its own removal.
+    Raises OSError where the disk cannot be read.
+    """
+    if not (free := _wanted_free(retention, shutil.disk_usage(folder).total)):
+        return retention.file_bytes
+    return min(retention.file_bytes, max(_LEAST_FILE_BYTES, free // 2))
 
 
 def make_room(folder: Path, retention: Retention, own_run: int) -> Iterator[Path]:
@@ -47,7 +59,7 @@ def make_room(folder: Path, retention: Retention, own_run: int) -> Iterator[Path
     running: set[int] | None = None
     for path in files:
         disk = shutil.disk_usage(folder)
-        if disk.free >= min(retention.free_bytes, disk.total // _MAX_FREE_SHARE):
+        if disk.free >= _wanted_free(retention, disk.total):
             return
         if running is None:
             running = {name.run for each in files if (name := file_name(each)) and _in_use(each)} - {own_run}
@@ -57,6 +69,10 @@ def make_room(folder: Path, retention: Retention, own_run: int) -> Iterator[Path
         with suppress(OSError):
             path.unlink()
             yield path
+
+
+def _wanted_free(retention: Retention, total_bytes: int) -> int:
+    return min(retention.free_bytes, total_bytes // _MAX_FREE_SHARE)
 
 
 def _in_use(path: Path) -> bool:

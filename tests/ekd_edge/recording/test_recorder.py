@@ -10,6 +10,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ekd_edge.recording.format import Mark, PredictionLine
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.recorder import Recorder
 from ekd_edge.recording.replay import find_recordings, read_recordings
-from ekd_edge.recording.retention import Retention
+from ekd_edge.recording.retention import Retention, file_limit
 from ekd_edge.signal.blocks import SampleBlock
 from tests.ekd_edge.recording.blocks import prediction, ramp
 
@@ -317,7 +318,7 @@ def test_oldest_recordings_are_removed_for_space_and_named(
         recorded(tmp_path, str(run)).finish()
     (tmp_path / "notes.txt").write_text("not mine to remove")
     oldest = in_order(tmp_path)
-    free = iter([0, 50, 100])
+    free = chain([0, 50], repeat(100))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1000, 0, next(free)))
     messages: list[str] = []
     recorder = Recorder(tmp_path, {"run": "new"}, messages.append)
@@ -344,6 +345,32 @@ def test_free_space_is_at_most_a_tenth_of_the_disk(tmp_path: Path, full: Callabl
     again.observe(ramp(0))
     again.finish()
     assert [path.name[:6] for path in in_order(tmp_path)] == ["000003"]
+
+
+def test_file_ends_before_it_fills_what_is_left_free(
+    tmp_path: Path, full: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(3 << 20, 2 << 20)  # a tenth of this disk is left free: 314 kB
+    recorder = Recorder(tmp_path, {"run": "a"}, print)
+    for number in range(100):
+        recorder.observe(ramp(number, 1000))
+        recorder.run()
+    recorder.finish()
+    sizes = [path.stat().st_size for path in in_order(tmp_path)]
+    assert len(sizes) > 4
+    assert all((3 << 20) // 20 <= size < (3 << 20) // 10 for size in sizes[:-1])
+    assert contents(tmp_path)[0] == [value / 16 for value in range(100_000)]
+
+
+@pytest.mark.parametrize(
+    ("total", "free_bytes", "limit"),
+    [(16 << 30, 500 << 20, 64 << 20), (320 << 20, 500 << 20, 16 << 20), (16 << 30, 0, 64 << 20), (4096, 1, 1 << 16)],
+)
+def test_size_of_files_fits_the_disk(
+    tmp_path: Path, full: Callable[[int, int], None], total: int, free_bytes: int, limit: int
+) -> None:
+    full(total, 0)
+    assert file_limit(tmp_path, Retention(free_bytes=free_bytes)) == limit
 
 
 def test_recordings_of_a_running_process_are_never_removed(
