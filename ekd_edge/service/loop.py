@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 
 from ekd_edge.errors import EkdError
@@ -20,7 +20,8 @@ _MAX_WAIT_S = 3600.0
 _TIMER_SLACK_S = 1.0
 """A timer waits this long for a turn of the loop that has another cause, which saves wake-ups."""
 _GRID_PER_SENSOR_S, _MAX_GRID_S = 2.5e-5, 0.03
-"""Sensors that are due within this time are read on the same turn: their windows share one inference call."""
+"""The turns of many sensors are at least this far apart, and sensors that are due within it are read on one turn: their
+windows are computed as one array."""
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class SensorLoop:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._woken = False
+        self._turn_s = -math.inf
         self._watched: dict[SensorSession, tuple[int, bool]] = {}
         self._of_descriptor: dict[int, SensorSession] = {}
 
@@ -95,7 +97,7 @@ class SensorLoop:
         """
         while self._running and not stop() and monotonic() < deadline_s:
             woken = self._wait(deadline_s)
-            now_s = monotonic()
+            now_s = self._turn_s = monotonic()
             if self._woken:
                 self._woken = False
                 if on_wake is not None:
@@ -132,6 +134,7 @@ class SensorLoop:
 
     def _wait(self, deadline_s: float) -> set[SensorSession]:
         """Sleep until something is due; return the sessions whose port has bytes or was unplugged."""
+        sleep(max(0.0, self._turn_s + self._grid_s - monotonic()))
         due_s = min(each.wake_s for each in self._running)
         timers_s = min((timer.due_s + _TIMER_SLACK_S for timer in self._timers), default=math.inf)
         wait_s = min(due_s, timers_s, deadline_s) - monotonic()
