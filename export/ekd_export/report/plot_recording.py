@@ -16,6 +16,7 @@ from ekd_edge.errors import ConfigError, DataError, EkdError
 from ekd_edge.sources.sensor import SensorOptions, replay_blocks
 from ekd_train.data.datasets.labels import LABELS, read_labels
 from ekd_train.data.datasets.recording_files import recording_name
+from ekd_train.data.datasets.recording_start import start_of
 from ekd_train.data.windows import Trial
 from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.units import parse_unit
@@ -95,7 +96,7 @@ def read_trials(signal: Path, labels: Path | None = None) -> tuple[Trial, ...]:
     table = labels if labels is not None else signal.with_name(LABELS)
     if labels is None and not table.is_file():
         return ()
-    return read_labels(table).trials.get(recording_name(signal.name), ())
+    return read_labels(table, start_of=lambda _: start_of(signal)).trials.get(recording_name(signal.name), ())
 
 
 def draw(

@@ -123,8 +123,9 @@ def test_times_as_hours_minutes_and_seconds_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ("2024-01-01T10:00:00", "start_s is the date '2024-01-01T10:00:00': write the seconds since the first sample"),
-        ("2024-01-01 10:00", "start_s is the date"),
+        ("2024-01-01T10:00:00", "start_s is '2024-01-01T10:00:00', but the recording has no dates: write seconds"),
+        ("2024-01-01 10:00", "start_s is '2024-01-01 10:00', but the recording has no dates"),
+        ("01.01.2024 10:00", "start_s is '01.01.2024 10:00', which is not a finite number: write seconds"),
         ("1:30", "start_s is '1:30', which is not a finite number: write seconds, or h:mm:ss"),
         ("0:75:00", "write seconds, or h:mm:ss"),
         ("inf", "write seconds, or h:mm:ss"),

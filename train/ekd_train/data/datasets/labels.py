@@ -2,15 +2,18 @@
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
 from ekd_edge.errors import DataError
 from ekd_train.data.datasets.rating_scale import PROJECT_SCALE, RatingScale, split_scale
 from ekd_train.data.datasets.recording_files import LABELS, recording_name
+from ekd_train.data.datasets.recording_start import date_of
 from ekd_train.data.windows import Recording, Trial
 from firmware_bridge.devices.stream import Declared
 from firmware_bridge.rates import parse_rate
@@ -25,7 +28,6 @@ _UNRATED: Final = ("", "na", "n/a")
 _ENOUGH, _DOUBTFUL = 10, 7
 """Number of ratings, and their highest, from which the scale 1..9 is in doubt."""
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:[.,][0-9]{1,9})?)")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class _Column:
     scale: RatingScale | None
 
 
-def read_labels(path: Path, scale: RatingScale | None = None) -> Labels:
+def read_labels(
+    path: Path, scale: RatingScale | None = None, start_of: Callable[[str], datetime | None] | None = None
+) -> Labels:
     """Read the table, as `firmware_bridge.tables.cells` reads text.
 
     Recordings may be named with or without .csv. Other columns than those of recording, trial, rate and unit are
@@ -68,6 +72,8 @@ def read_labels(path: Path, scale: RatingScale | None = None) -> Labels:
     Args:
         path: the table.
         scale: of the ratings whose column does not state one, as "arousal (1..5)" does; None for 1..9.
+        start_of: date and time of the first sample of a recording by its name, called where trials have dates; None
+            if they are unknown.
 
     Returns:
         The labels.
@@ -87,6 +93,7 @@ def read_labels(path: Path, scale: RatingScale | None = None) -> Labels:
     lines: dict[str, list[int]] = {}
     subject_of: dict[str, str] = {}
     declared: dict[str, Declared] = {}
+    start = cache(start_of or (lambda _: None))
     for number, (line, row) in enumerate(table.rows()):
         where = f"{path} line {line}"
         cells = {name: row[place] for name, place in places.items()}
@@ -101,7 +108,7 @@ def read_labels(path: Path, scale: RatingScale | None = None) -> Labels:
         if any(trial.name == cells["trial"] for trial in trials.get(name, ())):
             raise DataError(f"{where}: trial {cells['trial']} of {name} is listed twice: name each once")
         rated = {target: value for target, column in ratings.items() if (value := column[number]) is not None}
-        trials.setdefault(name, []).append(_trial(cells, rated, where, table.decimal_comma))
+        trials.setdefault(name, []).append(_trial(cells, rated, where, table.decimal_comma, partial(start, name)))
         lines.setdefault(name, []).append(line)
         row_declared = _declared(cells, where, table.decimal_comma)
         if declared.setdefault(name, row_declared) != row_declared:
@@ -242,25 +249,40 @@ def _doubts(
     return doubts
 
 
-def _trial(cells: Mapping[str, str], ratings: Mapping[str, float], where: str, decimal_comma: bool) -> Trial:
-    start, end = (_seconds(cells[key], f"{where}: {key}", decimal_comma) for key in ("start_s", "end_s"))
+def _trial(
+    cells: Mapping[str, str],
+    ratings: Mapping[str, float],
+    where: str,
+    decimal_comma: bool,
+    first: Callable[[], datetime | None],
+) -> Trial:
+    start, end = (_seconds(cells[key], f"{where}: {key}", decimal_comma, first) for key in ("start_s", "end_s"))
     if not 0 <= start < end:
         raise DataError(f"{where}: end_s must be after start_s, and start_s at or after 0: correct them")
     return Trial(cells["trial"], float(start), float(end), ratings)
 
 
-def _seconds(text: str, where: str, decimal_comma: bool) -> Fraction:
-    """Seconds since the first sample, of a number or h:mm:ss."""
+def _seconds(text: str, where: str, decimal_comma: bool, first: Callable[[], datetime | None]) -> Fraction:
+    """Seconds since the first sample, of a number, h:mm:ss, or a date and time. first: that of the first sample."""
     if match := _CLOCK.fullmatch(text):
         return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3].replace(",", "."))
     number = number_of(text, decimal_comma)
     if number is not None:
         return number
-    if _DATE.fullmatch(text):
+    if (date := date_of(text)) is None:
+        raise DataError(f"{where} is {text!r}, which is not a finite number: write seconds, or h:mm:ss")
+    begin = first()
+    if begin is None:
         raise DataError(
-            f"{where} is the date {text!r}: write the seconds since the first sample of the recording, or h:mm:ss"
+            f"{where} is {text!r}, but the recording has no dates: write seconds since its first sample, or h:mm:ss"
         )
-    raise DataError(f"{where} is {text!r}, which is not a finite number: write seconds, or h:mm:ss")
+    if (begin.tzinfo is None) != (date.tzinfo is None):
+        raise DataError(
+            f"{where} is {text!r}, but the recording begins at {begin.isoformat()}: write both with a zone, such as Z, "
+            "or both without"
+        )
+    since = date - begin
+    return Fraction(since // timedelta(microseconds=1), 10**6)
 
 
 def _declared(cells: Mapping[str, str], where: str, decimal_comma: bool) -> Declared:

@@ -26,6 +26,7 @@ from ekd_train.data.cache.fingerprint import hash_files
 from ekd_train.data.datasets.labels import LABELS, REQUIRED, Labels, append_labels, read_labels
 from ekd_train.data.datasets.rating_scale import RatingScale
 from ekd_train.data.datasets.recording_files import find_labels, find_recordings
+from ekd_train.data.datasets.recording_start import start_of
 from ekd_train.data.lost_samples import with_lost
 from ekd_train.data.windows import Recording
 from firmware_bridge.devices.csv.table_file import PlacedTable, columns_of_file, read_placed_table
@@ -66,7 +67,7 @@ class RecordingsDataset:
             if not find_recordings(folder):
                 raise DataError(f"the folder {folder} contains no recordings: put one CSV file per recording there")
             raise DataError(f"{folder} has no {LABELS}: add one with {', '.join(REQUIRED)} and a target")
-        self._labels: Labels = read_labels(path, scale)
+        self._labels: Labels = read_labels(path, scale, lambda name: start_of(find_recordings(folder, [name])[name]))
         by_name = find_recordings(folder, self._labels.trials)
         self._files = {name: _file(by_name[name], self._labels.declared[name]) for name in self._labels.trials}
         self.targets: tuple[str, ...] = self._labels.targets
