@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ekd_edge.errors import EkdError, FormatError, PortError
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sources.closable import Closable
 from ekd_edge.sources.readings import ReadingConverter
-from ekd_edge.sources.stated import SensorOptions
+from ekd_edge.sources.stated import SensorOptions, unit_of_readings
+from firmware_bridge.devices.csv.table_file import PlacedTable, is_table_file, read_placed_table
 from firmware_bridge.devices.detect import open_decoder
-from firmware_bridge.devices.stream import StreamCounts, StreamOptions
+from firmware_bridge.devices.stream import Declared, StreamCounts, StreamOptions
 from firmware_bridge.serial_port.clock import ClockRate
 from firmware_bridge.serial_port.device import Device, Stop, as_function, identity_of, open_device
 
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
+_PIECE = 1 << 16
+"""Largest number of samples in a block of a table."""
 _WAIT_S = 0.1
 
 
@@ -152,10 +156,11 @@ def open_sensor(url: str, options: SensorOptions | None = None) -> Sensor:
 
 
 class SensorFileReplay(Closable):
-    """A file of a sensor's bytes, read like the sensor itself. Made by `open_replay`."""
+    """A file of a sensor's bytes, read like the sensor itself, or a table of samples. Made by `open_replay`."""
 
     def __init__(self, path: Path, options: SensorOptions) -> None:
-        self._path = path
+        self._path, self._options = path, options
+        self._placed: PlacedTable | None = None
         hint = f"{path} is not a recording of a sensor's bytes: it holds neither frames nor CSV"
         self._decoder = open_decoder(options.format, _stream_options(options, hint))
         self._readings = ReadingConverter(options, str(path), "--replay", live=False)
@@ -166,12 +171,14 @@ class SensorFileReplay(Closable):
     @property
     def counts(self) -> StreamCounts:
         """See `Sensor.counts`."""
-        return self._readings.joined(self._decoder.counts)
+        counts = self._decoder.counts if self._placed is None else self._placed.counts
+        return self._readings.joined(counts)
 
     def blocks(self, stop: Stop | None = None, notify: Callable[[str], None] | None = None) -> Iterator[SampleBlock]:
         """Blocks in microsiemens, as fast as they can be decoded. For the errors see `replay_blocks`.
 
-        notify: called with each option of the user that is not used, as the file states something else.
+        notify: called with a sentence about what was understood of a table, and with each option of the user that is
+        not used, as the file states something else.
         """
         with _naming(str(self._path)):
             yield from self._blocks(as_function(stop), notify)
@@ -179,6 +186,9 @@ class SensorFileReplay(Closable):
     def _blocks(self, stopped: Callable[[], bool], notify: Callable[[str], None] | None) -> Iterator[SampleBlock]:
         empty = True
         try:
+            if is_table_file(self._path, self._options.format):
+                yield from self._table(stopped, notify)
+                return
             with self._path.open("rb") as file:
                 while not stopped() and (data := file.read(_CHUNK_BYTES)):
                     empty = False
@@ -189,6 +199,26 @@ class SensorFileReplay(Closable):
             raise FormatError(f"{self._path} is empty: name a file that holds a sensor's bytes")
         if not stopped():
             yield from self._readings(self._decoder.finish(), notify)
+
+    def _table(self, stopped: Callable[[], bool], notify: Callable[[str], None] | None) -> Iterator[SampleBlock]:
+        """The blocks of a table of samples, in pieces."""
+        options = self._options
+        placed = self._placed = read_placed_table(
+            self._path, Declared(options.rate_hz), override=True, default_rate_hz=options.default_rate_hz
+        )
+        unit = unit_of_readings(placed.blocks[0], options)
+        if notify is not None:
+            notify(f"reading {placed.summary(self._path.name, unit.kind)}")
+        for block in self._readings(placed.blocks, notify):
+            for start in range(0, len(block.values), _PIECE):
+                if stopped():
+                    return
+                yield _piece(block, start, start + _PIECE)
+
+
+def _piece(block: SampleBlock, start: int, stop: int) -> SampleBlock:
+    readings = None if block.readings is None else block.readings[start:stop]
+    return replace(block, values=block.values[start:stop], first_index=block.first_index + start, readings=readings)
 
 
 def _stream_options(options: SensorOptions, hint: str) -> StreamOptions:

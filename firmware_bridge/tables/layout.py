@@ -64,7 +64,10 @@ def layout_of(text: bytes) -> Layout:
     first, header, declared, skipped = _preamble(text, separator)
     body = text[skipped:]
     if not body.strip():
-        raise FormatError("the file contains no samples: record it again")
+        what = "has a header but no samples" if header is not None and _names_value(header, separator) else None
+        raise FormatError(
+            f"the file {what or 'has no line of numbers, such as 4.81'}: export it as CSV, or record it again"
+        )
     body = _common_form(body, separator)
     counted = [line for line in body.split(b"\n", 2 * _LOOKED_AT)[:-1] if line.strip() and not line.startswith(b"#")]
     names = [] if header is None else _fields(header, separator)
@@ -147,6 +150,10 @@ def _preamble(text: bytes, separator: bytes | None) -> tuple[int, bytes | None, 
             header = line
         at, number = end + 1, number + 1
     return number, header if header is not None else comment, declared, len(text)
+
+
+def _names_value(header: bytes, separator: bytes | None) -> bool:
+    return names_value([name.decode("utf-8", "replace") for name in _fields(header, separator)])
 
 
 def _fits(header: bytes | None, cells: Sequence[bytes], separator: bytes | None) -> bool:

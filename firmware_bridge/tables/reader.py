@@ -51,7 +51,11 @@ class Table:
 
 
 def read_table(
-    file: Path | bytes, given: Declared | None = None, others: Callable[[Columns], Sequence[int]] | None = None
+    file: Path | bytes,
+    given: Declared | None = None,
+    others: Callable[[Columns], Sequence[int]] | None = None,
+    override: bool = False,
+    default_rate_hz: Fraction | None = None,
 ) -> Table:
     """Read a table of samples.
 
@@ -59,6 +63,8 @@ def read_table(
         file: its path or its bytes.
         given: properties that are stated elsewhere. They count more than the file's own statements.
         others: the numbers of further columns to read, chosen by the columns of the table.
+        override: whether the given rate replaces that of a comment; otherwise both must agree.
+        default_rate_hz: the rate of a table that states none and has no times.
 
     Returns:
         The table with at least one row.
@@ -83,13 +89,14 @@ def read_table(
         raise FormatError(f"the file contains no samples{damage or ': record it again'}")
     if rows.damaged > max(_FEW_DAMAGED, _LARGEST_DAMAGED_SHARE * count):
         raise FormatError(f"{rows.damaged:,} lines are not rows of the table, first {rows.first_damaged}: correct them")
-    declared = _stated(layout.declared, columns, given)
+    declared = _stated(layout.declared, columns, given, override)
     _check_first(rows.numbers[:, 0], columns)
     times_s, rate_hz, coarse = None, declared.rate_hz, False
     if columns.time is not None and count > 1:
         tick_s = 1.0 if layout.iso else columns.tick_s
         timing = timing_of(rows.numbers[:, -1], tick_s, columns.time_name, rate_hz)
         times_s, rate_hz, coarse = timing.times_s, timing.rate_hz, timing.coarse
+    rate_hz = rate_hz or default_rate_hz
     if rate_hz is None:
         raise FormatError("the lines do not state the sampling rate: add the line '# rate_hz: 128', or give it in Hz")
     return Table(
@@ -106,12 +113,12 @@ def read_table(
     )
 
 
-def _stated(found: Declared, columns: Columns, given: Declared) -> Declared:
+def _stated(found: Declared, columns: Columns, given: Declared, override: bool) -> Declared:
     """What is given, else what comments or the header state. Raises FormatError for statements that differ."""
     for rate_hz in (found.rate_hz, given.rate_hz):
         if rate_hz is not None and not is_plausible(rate_hz):
             raise FormatError(f"the stated rate is {float(rate_hz):g} Hz: state one from 0.5 to 4096 Hz")
-    if found.rate_hz and given.rate_hz and not 1 / 1.05 <= found.rate_hz / given.rate_hz <= 1.05:
+    if found.rate_hz and given.rate_hz and not override and not 1 / 1.05 <= found.rate_hz / given.rate_hz <= 1.05:
         raise FormatError(
             f"the file states {float(found.rate_hz):g} Hz, but {float(given.rate_hz):g} Hz is given: correct one"
         )

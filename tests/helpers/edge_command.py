@@ -48,7 +48,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    first_and_last = (" predicts ", " samples received, ")
+    first_and_last = (" predicts ", " samples received, ", "ekd-edge: reading ")
     messages = [line for line in done.stderr.splitlines() if not any(word in line for word in first_and_last)]
     assert len(messages) == 1, done.stderr
     assert messages[0].startswith("ekd-edge: ")

@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from firmware_bridge.devices.csv.parse import Parsed
 from firmware_bridge.devices.csv.timeline import Timeline
-from firmware_bridge.devices.stream import RawBlock
+from firmware_bridge.devices.registry import ReceivedBytes, installed_formats
+from firmware_bridge.devices.stream import RawBlock, StreamCounts
 from firmware_bridge.rates import rate_text
 from firmware_bridge.tables.columns import Columns
 from firmware_bridge.tables.declared import Declared
 from firmware_bridge.tables.layout import layout_of
 from firmware_bridge.tables.rates import JITTER_S
 from firmware_bridge.tables.reader import Table, read_table
-from firmware_bridge.tables.text import as_lines
+from firmware_bridge.tables.text import as_lines, is_text
 
-__all__ = ["PlacedTable", "columns_of_file", "read_placed_table"]
+__all__ = ["PlacedTable", "columns_of_file", "is_table_file", "read_placed_table"]
 
-_HEAD_BYTES = 1 << 17
+_HEAD_BYTES, _DETECTED_BYTES = 1 << 17, 1 << 14
+_LARGEST_BYTES = 1 << 26
 _PRECISE = 0.9
 """Share of steps of one period from which the times are precise."""
 
@@ -51,6 +53,18 @@ class PlacedTable:
         return tuple(gaps)
 
     @property
+    def counts(self) -> StreamCounts:
+        """Counts of the rows, as those of a decoder."""
+        samples, dropped = 0, 0
+        before = None
+        for block in self.blocks:
+            same = before is not None and block.segment == before.segment
+            dropped += block.first_index - (before.first_index + len(before.values) if same and before else 0)
+            samples += len(block.values)
+            before = block
+        return StreamCounts(samples, dropped, self.rejected)
+
+    @property
     def rate_hz(self) -> Fraction:
         """The sampling rate."""
         return self.table.rate_hz
@@ -73,6 +87,28 @@ class PlacedTable:
         return ", ".join(parts)
 
 
+def is_table_file(path: Path, format: str) -> bool:
+    """Whether a file is read as a table of samples: text of at most 64 MiB that no other device format recognises.
+
+    Larger files are decoded as a stream, in constant memory.
+
+    Args:
+        path: the file.
+        format: the name of the device format, or "auto".
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if format not in ("auto", "csv") or path.stat().st_size > _LARGEST_BYTES:
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head.strip() or not is_text(head):
+        return False
+    received = ReceivedBytes(head[:_DETECTED_BYTES], live=False)
+    return format == "csv" or not any(each.name != "csv" and each.recognises(received) for each in installed_formats())
+
+
 def columns_of_file(path: Path) -> Columns:
     """The columns of a table by the first lines of its file.
 
@@ -87,10 +123,14 @@ def columns_of_file(path: Path) -> Columns:
 
 
 def read_placed_table(
-    file: Path | bytes, given: Declared | None = None, others: Callable[[Columns], Sequence[int]] | None = None
+    file: Path | bytes,
+    given: Declared | None = None,
+    others: Callable[[Columns], Sequence[int]] | None = None,
+    override: bool = False,
+    default_rate_hz: Fraction | None = None,
 ) -> PlacedTable:
     """Read a table and place its rows. For the arguments and errors see `read_table`."""
-    table = read_table(file, given, others)
+    table = read_table(file, given, others, override, default_rate_hz)
     numbers = np.arange(len(table.numbers), dtype=np.float64)
     placed, rejected = [RawBlock(numbers, 0, table.rate_hz, 0, declared=table.declared)], 0
     steps_s = None if table.times_s is None else np.diff(table.times_s)

@@ -155,7 +155,8 @@ def test_broken_pipe_ends_the_command_quietly(tmp_path: Path, model_path: Path) 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert "reading r.csv: 32 Hz, uS from column 1, 128,000 samples" in done.stderr
     assert "samples received" in done.stderr
 
 

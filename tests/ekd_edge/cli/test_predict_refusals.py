@@ -181,18 +181,18 @@ def test_recording_in_another_unit_gets_no_label(tmp_path: Path, model_path: Pat
     ("content", "arguments", "words"),
     [
         ("", [], ["is empty"]),
-        ("# only\n# comments\n", [], ["is not a recording"]),
+        ("# only\n# comments\n", [], ["contains no samples"]),
         ("5.1\n5.2\n5.3\n" * 100, ["--unit", "uS"], ["do not state the sampling rate"]),
         ("512\n513\n514\n" * 100, ["--rate", "32"], ["do not state their unit"]),
         ("2669\n" * 500, ["--rate", "32", "--unit", "adc", "--adc-bits", "10"], ["10-bit", "give its resolution"]),
-        ("hello\nworld\n" * 2000, [], ["neither frames nor CSV"]),
+        ("hello\nworld\n" * 2000, [], ["has no line of numbers"]),
         (
-            "5.1\n5.2\n5.3\n" * 100 + "nan\n5.2\n",
+            "5.1\n5.2\nfive\n" * 100,
             ["--rate", "32", "--unit", "uS"],
-            ["'nan'", "sample 300", "correct or remove"],
+            ["100 lines are not rows of the table", "line 3: 'five'", "correct them"],
         ),
     ],
-    ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "nan"],
+    ids=["empty", "comments", "no-rate", "no-unit", "wrong-bits", "prose", "damaged"],
 )
 def test_unusable_recording_is_refused(
     tmp_path: Path, model_path: Path, content: str, arguments: list[str], words: list[str]

@@ -260,9 +260,9 @@ def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
         ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "do not state their unit: give it, such as uS"),
         ("adc\n1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "give the unit adc with its number of bits"),
         ("# unit: bananas\n1\n2\n3\n", SensorOptions(rate_hz=RATE), SignalError, "unknown unit 'bananas'"),
-        ("<html>\n</html>\n", SensorOptions(), FormatError, "is not a recording of a sensor's bytes"),
+        ("<html>\n</html>\n", SensorOptions(), FormatError, "has no line of numbers"),
         ("1\n2\n3\n", SensorOptions("ekd"), FormatError, "is not a recording of a sensor's bytes"),
-        ("nan\nnan\nnan\n", SensorOptions("csv", RATE, ADC12), FormatError, "is not a recording of a sensor's bytes"),
+        ("nan\nnan\nnan\n", SensorOptions("csv", RATE, ADC12), FormatError, "has no line of numbers"),
     ],
 )
 def test_unreadable_file_is_refused_with_advice(

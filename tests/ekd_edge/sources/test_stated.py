@@ -17,7 +17,7 @@ LINES = "".join(f"{500 + n % 7}\n" for n in range(300))
 def read(path: Path, options: SensorOptions) -> tuple[Fraction, Unit | None, list[str]]:
     notices: list[str] = []
     blocks = list(open_replay(path, options).blocks(notify=notices.append))
-    return blocks[0].rate_hz, blocks[0].unit, notices
+    return blocks[0].rate_hz, blocks[0].unit, [notice for notice in notices if not notice.startswith("reading ")]
 
 
 @pytest.fixture
@@ -53,6 +53,12 @@ def test_stated_rate_and_unit_win_over_defaults_with_a_notice(stating: Path) -> 
 def test_override_wins_without_a_notice(stating: Path) -> None:
     options = SensorOptions("csv", Fraction(100), Unit("kohm"), default_rate_hz=Fraction(7), default_unit=Unit("ohm"))
     assert read(stating, options) == (100, Unit("kohm"), [])
+
+
+def test_table_is_described_by_its_first_notice(stating: Path) -> None:
+    notices: list[str] = []
+    list(open_replay(stating).blocks(notify=notices.append))
+    assert notices == ["reading s.csv: 128 Hz, uS from column 1, 300 samples"]
 
 
 def test_default_completes_a_stated_unit_without_resolution(tmp_path: Path) -> None:
