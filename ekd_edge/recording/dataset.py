@@ -97,8 +97,10 @@ def make_dataset(
     sensors = [_read_parts(recordings_at(each)) for each in _folders(folder)]
     parts = [part for of_sensor, _ in sensors for part in of_sensor]
     timed = [part for part in parts if part.anchors]
-    if len(timed) < len(parts):
-        notify(f"{len(parts) - len(timed)} of {len(parts)} parts of the recordings have no wall-clock time (left out)")
+    if untimed := sum(part.samples > 0 and not part.anchors for part in parts):
+        notify(f"{untimed} of {len(parts)} parts of the recordings have no wall-clock time (left out)")
+    if empty := len(parts) - sum(part.samples > 0 for part in parts):
+        notify(f"{empty} of {len(parts)} parts of the recordings have electrodes off or a fault throughout (left out)")
     for trial in trials or ():
         _place(trial, timed, notify)
     if trials is None:
@@ -151,7 +153,7 @@ def _read_parts(files: Sequence[Path]) -> tuple[list[Part], list[Mark]]:
         part.end = item.first_index + len(item.values)
         if item.anchor is not None and (not part.anchors or part.anchors[-1][1] != item.anchor):
             part.anchors.append((item.first_index, item.anchor))
-    return [part for part in parts if part.samples], marks
+    return parts, marks
 
 
 def _items(files: Sequence[Path]) -> Iterator[tuple[Part, SampleBlock | Mark]]:
@@ -200,6 +202,10 @@ def _name(parts: Sequence[Part], subject: str | None) -> None:
     taken: set[str] = set()
     for part in parts:
         begin = iso_utc(part.utc_s(part.first))
+        names = [trial.name for trial, _, _ in part.rows]
+        twice = next((trial for trial, _, _ in part.rows if names.count(trial.name) > 1), None)
+        if twice is not None:
+            raise DataError(f"{twice.where}: trial {twice.name} is twice in one recording: give each a name of its own")
         named = sorted({trial.subject for trial, _, _ in part.rows if trial.subject is not None})
         if len(named) > 1 and part.wearer is None:
             raise DataError(

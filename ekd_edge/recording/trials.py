@@ -21,8 +21,8 @@ __all__ = ["TimedTrial", "read_trials", "trials_of_marks"]
 
 _NEEDED: Final = ("start", "end")
 _KNOWN: Final = (*_NEEDED, "trial", "subject")
-_PLACED: Final = ("recording", "start_s", "end_s")
-"""Columns of labels.csv that are computed."""
+_PLACED: Final = ("recording", "start_s", "end_s", "rate_hz", "unit", "adc_bits")
+"""Columns of labels.csv that are taken from the recordings."""
 _MARK = re.compile(r"trial (\S+) (begins|ends)((?: \S+=\S+)*)")
 _MILLISECONDS: Final = 10**11
 
@@ -51,7 +51,7 @@ def read_trials(path: Path) -> list[TimedTrial]:
         raise DataError(f"{path} lacks the column {missing}: it needs start and end, in UTC, and ratings")
     placed = next((name for name in _PLACED if name in names), None)
     if placed:
-        raise DataError(f"{path} has the column {placed}, which is computed from start and end: remove it")
+        raise DataError(f"{path} has the column {placed}, which is taken from the recordings: remove it")
     others = [place for place, name in enumerate(names) if name and name not in _KNOWN]
     if not others:
         raise DataError(f"{path} has no ratings: add a column such as arousal, rated 1 to 9")

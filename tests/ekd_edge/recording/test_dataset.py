@@ -162,10 +162,14 @@ def test_marks_state_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (f"start,end,arousal\n{BEGIN_S + 5},{BEGIN_S + 4},3\n", "line 2: end must be after start"),
         (f"start,end,arousal\n{BEGIN_S},{BEGIN_S + 4},3\n0,10,3\n", "line 3 is from 1970-.* in no recording of its"),
         (f"start,end,subject,arousal\n{BEGIN_S},{BEGIN_S + 4},ben,3\n", "line 2 is from .* in no recording of its"),
+        (
+            f"start,end,trial,arousal\n{BEGIN_S},{BEGIN_S + 4},a,3\n{BEGIN_S + 5},{BEGIN_S + 9},a,3\n",
+            "line 2: trial a is twice in one recording: give each a name of its own",
+        ),
         ("start,arousal\n0,3\n", "lacks the column end"),
         ("start,end\n0,3\n", "has no ratings"),
         ("start,end,arousal\n", "has no rows"),
-        ("start,end,start_s,arousal\n0,1,2,3\n", "has the column start_s, which is computed"),
+        ("start,end,start_s,arousal\n0,1,2,3\n", "has the column start_s, which is taken from the recordings"),
     ],
 )
 def test_trials_that_cannot_be_placed_are_refused(
@@ -210,9 +214,11 @@ def test_unknown_wearer_and_existing_folder_are_refused(tmp_path: Path, capsys: 
 
 def test_recordings_without_times_or_trials_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = [replace(block(0, 640), anchor=None), block(0, 1280, 1), block(0, 1280, 2, BEGIN_S + 60)]
+    blocks.append(replace(block(0, 128, 3, BEGIN_S + 90), fault="the rate is wrong"))
     record(tmp_path / "r", blocks)
     status, out = dataset(tmp_path, f"start,end,arousal\n{BEGIN_S},{BEGIN_S + 4},3\n")
     assert (status, len(list(out.iterdir()))) == (0, 2)
     error = capsys.readouterr().err
-    assert "1 of 3 parts of the recordings have no wall-clock time (left out)" in error
+    assert "1 of 4 parts of the recordings have no wall-clock time (left out)" in error
+    assert "1 of 4 parts of the recordings have electrodes off or a fault throughout (left out)" in error
     assert "1 of 2 parts of the recordings have no trial (left out)" in error
