@@ -8,6 +8,7 @@ from ekd_edge.errors import ConfigError, ModelFileError
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.model.signature import Trust
+from firmware_bridge.home import expanded
 from firmware_bridge.suggestions import closest
 
 __all__ = ["DEMO", "DEMO_FILE", "SIGNOFF_REMEDY", "default_model", "describe_signoff", "find_model"]
@@ -55,7 +56,7 @@ def default_model(
     """
     named = environment.get("EKD_MODEL")
     if named:
-        return find_model(named)
+        return find_model(expanded(named))
     files = [*folder.glob("*.tflite"), *folder.glob("runs/*/*.tflite")]
     faults: list[str] = []
     valid: list[tuple[float, Path, str]] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from ekd_edge.errors import ConfigError, EkdError, ModelFileError
 from ekd_edge.model.container import Contents
 from firmware_bridge.dependencies import install_command
+from firmware_bridge.home import expanded
 
 __all__ = [
     "Trust",
@@ -65,7 +66,7 @@ def trust_from_environment(environment: Mapping[str, str] = os.environ) -> Trust
         raise ConfigError(
             f"EKD_TRUST is {named!r}: name the files of public keys, with {os.pathsep!r} between them, or unset it"
         )
-    return read_trust([Path(name) for name in named.split(os.pathsep)])
+    return read_trust([Path(expanded(name)) for name in named.split(os.pathsep)])
 
 
 def check_signature(path: Path, contents: Contents, trust: Trust) -> None:

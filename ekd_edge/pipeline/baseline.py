@@ -20,7 +20,7 @@ from ekd_edge.signal.preprocessor import Preprocessor
 from ekd_edge.signal.quality import assess_all
 from ekd_edge.signal.sample_quality import SampleQuality
 from ekd_edge.signal.spec import Normalization, SignalSpec
-from firmware_bridge.home import home_folder
+from firmware_bridge.home import expanded, home_folder
 from firmware_bridge.units import LARGEST_US
 
 __all__ = ["RestingBaseline", "baseline_file", "baseline_lookup", "save_baseline", "take_baseline"]
@@ -121,7 +121,7 @@ def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> P
     if not _NAME.fullmatch(wearer):
         raise ConfigError(f"{wearer!r} is not a valid wearer: use up to 64 letters, digits and . _ -")
     if named := environment.get("EKD_BASELINES"):
-        folder = Path(named)
+        folder = Path(expanded(named))
     else:
         folder = Path(environment.get("XDG_DATA_HOME") or home_folder() / ".local" / "share") / "ekd" / "baselines"
     return folder / f"{wearer}.json"

@@ -19,6 +19,7 @@ from typing import Any
 
 from ekd_edge.atomic_files import pending_file, read_plain_file
 from ekd_edge.errors import EkdError
+from firmware_bridge.home import expanded
 
 __all__ = ["STATUS_EVERY_S", "StatusFile", "Statuses", "alive", "read_statuses", "status_folder"]
 
@@ -44,7 +45,7 @@ class Statuses:
 def status_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """$EKD_STATUS, else a folder in memory that belongs to this user."""
     if named := environment.get("EKD_STATUS"):
-        return Path(named)
+        return Path(expanded(named))
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "ekd"
     return Path(tempfile.gettempdir()) / f"ekd-{os.getuid()}"

@@ -190,3 +190,8 @@ def test_calibrate_measures_the_baseline_of_a_sensor(
     assert main(["calibrate", "--port", "/dev/nowhere7", "--wearer", "anna", "--model", str(model)]) == 2
     assert main(["calibrate", "--port", "sim://", "--wearer", "a/b", "--model", str(model)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_folder_of_baselines_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert baseline_file("anna", {"EKD_BASELINES": "~/kept"}) == tmp_path / "kept" / "anna.json"
