@@ -151,7 +151,7 @@ def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> Non
     [
         ("", "contains no samples"),
         ("# rate_hz: 16\n", "contains no samples"),
-        (RATE + "gsr\n", "contains no samples"),
+        (RATE + "gsr\n", "has a header but no samples: export it as CSV, or record it again"),
         (RATE + "gsr\n" + "5\n5\nfive\n" * 64, r"64 lines are not rows of the table, first line 5: 'five': correct"),
         (RATE + "gsr,eeg_F3\n5,1\n" + "5\n" * 3 + "5,1\n" * 20, r"3 lines are not rows of .*, first line 4: '5'"),
         (RATE + "gsr,eeg_F3\n5,1\n5,\n", "contains no samples"),
