@@ -61,7 +61,11 @@ def run(options: argparse.Namespace) -> int:
             "choose one with --recording NAME, or write all with --output FOLDER"
         )
     for recording in chosen:
-        path = options.output if options.output.suffix == ".csv" else options.output / f"{recording.name}.csv"
+        path = (
+            options.output
+            if options.output.suffix == ".csv"
+            else options.output / f"{recording.name.replace('/', '-')}.csv"
+        )
         write_recording(path, recording)
         print(path)
     for note in source.dataset.notes:

@@ -103,6 +103,11 @@ def test_scale_that_ratings_do_not_use_is_doubted(tmp_path: Path, highest: float
     assert read(tmp_path, f"{HEADER},arousal (1..9)\n{rows}").notes == ()
 
 
+def test_scale_of_ratings_with_two_levels_is_not_doubted(tmp_path: Path) -> None:
+    rows = "".join(f"a,p,t{k},{k},{k + 1},{3 + 4 * (k % 2)}\n" for k in range(20))
+    assert read(tmp_path, f"{HEADER},arousal\n{rows}").notes == ()
+
+
 def test_rating_outside_of_the_stated_scale_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2: arousal is 6, but the stated scale is 1\.\.5: correct"):
         read(tmp_path, f"{HEADER},arousal (1..5)\na,p,t,0,4,6\n")

@@ -51,6 +51,14 @@ def test_recording_is_found_in_any_case_of_the_suffix_and_unicode_form(
     assert dataset.fingerprint()
 
 
+def test_recordings_of_subfolders_are_written_next_to_each_other(tmp_path: Path) -> None:
+    folder = make(tmp_path / "in", "P01/EDA.csv", "P01/EDA")
+    data = ["data", "--data", f"recordings:{folder}", "--subject", "a"]
+    assert main([*data, "--output", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["P01-EDA.csv", "labels.csv"]
+    assert RecordingsDataset(tmp_path / "out").subjects == ("a",)
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "a.csv", "a")
     (tmp_path / "a.CSV").write_text(LINES)

@@ -25,8 +25,8 @@ REQUIRED = ("recording", "subject", "trial", "start_s", "end_s")
 _OPTIONAL = ("rate_hz", "unit", "adc_bits")
 _ALIASES: Final = {"start": "start_s", "end": "end_s"}
 _UNRATED: Final = ("", "na", "n/a")
-_ENOUGH, _DOUBTFUL = 10, 7
-"""Number of ratings, and their highest, from which the scale 1..9 is in doubt."""
+_ENOUGH, _LEVELS, _DOUBTFUL = 10, 3, 7
+"""Number of ratings, of different ones, and the highest of all, by which the scale 1..9 is in doubt."""
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:[.,][0-9]{1,9})?)")
 
 
@@ -240,7 +240,9 @@ def _doubts(
     doubts = []
     for column in columns:
         found = [value for value in ratings.get(column.name, ()) if value is not None]
-        if column.scale or scale or len(found) < _ENOUGH or max(found) > _DOUBTFUL or any(value % 1 for value in found):
+        if column.scale or scale or len(found) < _ENOUGH or len(set(found)) < _LEVELS:
+            continue
+        if max(found) > _DOUBTFUL or any(value % 1 for value in found):
             continue
         doubts.append(
             f"the highest of {len(found)} ratings of {column.name} is {max(found):g}: if their scale ends there, "
