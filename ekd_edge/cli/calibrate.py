@@ -18,7 +18,7 @@ from ekd_edge.cli.arguments import (
 from ekd_edge.cli.port_options import sensor_argument, sensor_options
 from ekd_edge.model.file import load_model_file
 from ekd_edge.model.find import default_model, find_model
-from ekd_edge.pipeline.baseline import baseline_file, save_baseline, take_baseline
+from ekd_edge.pipeline.baseline import check_baseline_storage, save_baseline, take_baseline
 from ekd_edge.pipeline.model_checks import check_sensor_signal
 from ekd_edge.sinks.pieces import bar
 from ekd_edge.sources.sensor import open_sensor
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Take and save the baseline; see the module's docstring for the exit status."""
     check_sensor_arguments(options)
-    baseline_file(options.wearer)
+    check_baseline_storage(options.wearer)
     trust = trust_of(options)
     path = find_model(options.model) if options.model else default_model(trust=trust)
     manifest = load_model_file(path, trust).manifest

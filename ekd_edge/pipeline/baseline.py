@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +24,14 @@ from ekd_edge.signal.spec import Normalization, SignalSpec
 from firmware_bridge.home import expanded, home_folder
 from firmware_bridge.units import LARGEST_US
 
-__all__ = ["RestingBaseline", "baseline_file", "baseline_lookup", "save_baseline", "take_baseline"]
+__all__ = [
+    "RestingBaseline",
+    "baseline_file",
+    "baseline_lookup",
+    "check_baseline_storage",
+    "save_baseline",
+    "take_baseline",
+]
 
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -127,6 +135,21 @@ def baseline_file(wearer: str, environment: Mapping[str, str] = os.environ) -> P
     return folder / f"{wearer}.json"
 
 
+def check_baseline_storage(wearer: str) -> Path:
+    """The file of a wearer's baselines, in a folder that exists.
+
+    Raises ConfigError where the file holds anything else, or cannot be written.
+    """
+    path = baseline_file(wearer)
+    _read(path, wearer)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise _not_stored(path, error) from error
+
+
 def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBaseline) -> Path:
     """Store a baseline next to those of the wearer's other sensors; the file is replaced atomically.
 
@@ -142,7 +165,7 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBa
     Raises:
         ConfigError: the file cannot be written.
     """
-    path = baseline_file(wearer)
+    path = check_baseline_storage(wearer)
     kept = _read(path, wearer)
     kept[_key(sensor, spec)] = {
         **asdict(resting.baseline),
@@ -151,11 +174,10 @@ def save_baseline(wearer: str, sensor: str, spec: SignalSpec, resting: RestingBa
     }
     text = json.dumps({"ekd_baselines": _VERSION, "wearer": wearer, "baselines": kept}, indent=1)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with pending_file(path, f"{text}\n".encode(), private=True) as commit:
             commit()
     except OSError as error:
-        raise ConfigError(f"cannot store the baseline in {path}: {error.strerror}; set EKD_BASELINES") from error
+        raise _not_stored(path, error) from error
     return path
 
 
@@ -181,6 +203,10 @@ def baseline_lookup(wearer: str, spec: SignalSpec, notify: Callable[[str], None]
         return Baseline(float(found["mean"]), float(found["variance"]), float(found["seconds"]))
 
     return find
+
+
+def _not_stored(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot store the baseline in {path}: {error.strerror}; set EKD_BASELINES")
 
 
 def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:

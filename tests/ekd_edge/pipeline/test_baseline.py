@@ -195,3 +195,25 @@ def test_calibrate_measures_the_baseline_of_a_sensor(
 def test_folder_of_baselines_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert baseline_file("anna", {"EKD_BASELINES": "~/kept"}) == tmp_path / "kept" / "anna.json"
+
+
+def test_calibrate_checks_the_storage_before_the_minute_at_rest(
+    write_model: Callable[..., Path],
+    kept_in: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--port", "sim://?speed=0", "--wearer", "anna", "--model", str(write_model(tmp_path / "m.tflite"))]
+    kept_in.mkdir()
+    (kept_in / "anna.json").write_text("null")
+    assert main(["calibrate", *arguments]) == 2
+    monkeypatch.setenv("EKD_BASELINES", "/proc/nowhere")
+    assert main(["calibrate", *arguments]) == 2
+    monkeypatch.setenv("EKD_BASELINES", "/proc")
+    assert main(["calibrate", *arguments]) == 2
+    damaged, missing, closed = capsys.readouterr().err.splitlines()
+    advice = "holds no baselines of anna: delete it and calibrate again"
+    assert damaged == f"ekd-edge calibrate: {kept_in}/anna.json {advice}"
+    assert missing.startswith("ekd-edge calibrate: cannot store the baseline in /proc/nowhere/anna.json: ")
+    assert closed.startswith("ekd-edge calibrate: cannot store the baseline in /proc/anna.json: ")
