@@ -15,6 +15,7 @@ from typing import Final
 
 from ekd_edge.errors import DataError
 from ekd_edge.recording.format import Mark
+from ekd_edge.recording.metadata import LAST_SECOND
 from firmware_bridge.tables.cells import check_decimals, number_of, read_text_table
 
 __all__ = ["TimedTrial", "read_trials", "trials_of_marks"]
@@ -74,7 +75,7 @@ def read_trials(path: Path) -> list[TimedTrial]:
 def trials_of_marks(marks: Iterable[Mark]) -> list[TimedTrial]:
     """The trials of marks, see the module's docstring; other marks are ignored.
 
-    Raises DataError for a trial that ends without having begun, or has no end.
+    Raises DataError for a trial that ends without having begun, has no end, or ends before it began.
     """
     begun: dict[str, float] = {}
     trials = []
@@ -88,6 +89,8 @@ def trials_of_marks(marks: Iterable[Mark]) -> list[TimedTrial]:
             continue
         if name not in begun:
             raise DataError(f"the mark {mark.text!r} ends a trial that no mark begins: name the trials with --trials")
+        if not begun[name] < mark.time_s:
+            raise DataError(f"the clock was set back in the trial {name} of the marks: name the trials with --trials")
         ratings = dict(part.split("=", 1) for part in match[3].split())
         trials.append(TimedTrial(name, None, begun.pop(name), mark.time_s, ratings, f"the mark of trial {name}"))
     if begun:
@@ -97,8 +100,14 @@ def trials_of_marks(marks: Iterable[Mark]) -> list[TimedTrial]:
 
 def _utc_s(text: str, where: str, decimal_comma: bool) -> float:
     number = number_of(text, decimal_comma)
-    if number is not None:
-        return float(number / 1000 if number >= _MILLISECONDS else number)
+    seconds = _seconds_of_date(text, where) if number is None else float(number)
+    seconds = seconds / 1000 if number is not None and seconds >= _MILLISECONDS else seconds
+    if not 0 <= seconds < LAST_SECOND:
+        raise DataError(f"{where} is {text!r}, not a time after 1970: write it as 2026-11-30T12:00:00Z")
+    return seconds
+
+
+def _seconds_of_date(text: str, where: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

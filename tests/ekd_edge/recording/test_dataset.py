@@ -12,7 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ekd_edge.cli.recording.main import main
+from ekd_edge.errors import DataError
+from ekd_edge.recording.format import Mark
 from ekd_edge.recording.recorder import Recorder
+from ekd_edge.recording.trials import trials_of_marks
 from ekd_edge.signal.blocks import SampleBlock, TimeAnchor
 from firmware_bridge.units import Unit
 from tests.ekd_edge.recording.blocks import block_of
@@ -159,6 +162,9 @@ def test_marks_state_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("start,end,arousal\n2027-01-15T08:00:00,2027-01-15T08:01:00,3\n", "line 2: start is .* without a zone: add Z"),
         ("start,end,arousal\nnoon,1pm,3\n", "line 2: start is 'noon', not a time: write it as"),
+        ("start,end,arousal\n1e300,2e300,3\n", "line 2: start is '1e300', not a time after 1970"),
+        ("start,end,arousal\n-5,5,3\n", "line 2: start is '-5', not a time after 1970"),
+        ("start,end,arousal\n9999-12-31T23:59:59-12:00,9999-12-31T23:59:59.5-12:00,3\n", "not a time after 1970"),
         (f"start,end,arousal\n{BEGIN_S + 5},{BEGIN_S + 4},3\n", "line 2: end must be after start"),
         (f"start,end,arousal\n{BEGIN_S},{BEGIN_S + 4},3\n0,10,3\n", "line 3 is from 1970-.* in no recording of its"),
         (f"start,end,subject,arousal\n{BEGIN_S},{BEGIN_S + 4},ben,3\n", "line 2 is from .* in no recording of its"),
@@ -222,3 +228,9 @@ def test_recordings_without_times_or_trials_are_counted(tmp_path: Path, capsys: 
     assert "1 of 4 parts of the recordings have no wall-clock time (left out)" in error
     assert "1 of 4 parts of the recordings have electrodes off or a fault throughout (left out)" in error
     assert "1 of 2 parts of the recordings have no trial (left out)" in error
+
+
+def test_marks_of_a_clock_that_was_set_back_are_refused() -> None:
+    marks = [Mark(BEGIN_S, "trial a begins"), Mark(BEGIN_S - 60, "trial a ends arousal=3")]
+    with pytest.raises(DataError, match="the clock was set back in the trial a of the marks"):
+        trials_of_marks(marks)

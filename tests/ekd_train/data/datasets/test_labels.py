@@ -119,6 +119,11 @@ def test_malformed_scale_is_refused(text: str) -> None:
         parse_scale(text)
 
 
+def test_malformed_scale_in_a_header_is_refused_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv: the scale '9\.\.1' does not rise: write its lowest"):
+        read(tmp_path, f"{HEADER},arousal (9..1)\na,p,t,0,1,3\n")
+
+
 def test_times_as_hours_minutes_and_seconds_are_read(tmp_path: Path) -> None:
     labels = read(tmp_path, "recording,subject,trial,start,end,arousal\na,p,t,0:01:30,1:00:02.5,3\n")
     (trial,) = labels.trials["a"]

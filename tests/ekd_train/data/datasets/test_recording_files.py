@@ -59,6 +59,12 @@ def test_recordings_of_subfolders_are_written_next_to_each_other(tmp_path: Path)
     assert RecordingsDataset(tmp_path / "out").subjects == ("a",)
 
 
+@pytest.mark.parametrize("name", ["a/b/c/d", "a.csv/b", ".", "..", "x" * 300])
+def test_recording_without_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="but there is no file"):
+        RecordingsDataset(make(tmp_path, "a.csv", name))
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "a.csv", "a")
     (tmp_path / "a.CSV").write_text(LINES)

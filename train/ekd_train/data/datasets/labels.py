@@ -160,7 +160,7 @@ def _places(table: TextTable) -> tuple[dict[str, int], list[_Column]]:
         raise DataError(f"{table.path} lacks the column {missing[0]}: it needs {', '.join(REQUIRED)} and a target")
     places = {name: names.index(name) for name in REQUIRED + _OPTIONAL if name in names}
     columns = [
-        _Column(place, *split_scale(name))
+        _Column(place, *_named(table, name))
         for place, name in enumerate(table.header)
         if name and names[place] not in places
     ]
@@ -169,6 +169,14 @@ def _places(table: TextTable) -> tuple[dict[str, int], list[_Column]]:
     if len({column.name for column in columns}) < len(columns):
         raise DataError(f"{table.path} has a duplicate column: give each column a name of its own")
     return places, columns
+
+
+def _named(table: TextTable, column: str) -> tuple[str, RatingScale | None]:
+    """`split_scale`, with the file in the message."""
+    try:
+        return split_scale(column)
+    except DataError as error:
+        raise DataError(f"{table.path}: {error}") from error
 
 
 def _ratings(

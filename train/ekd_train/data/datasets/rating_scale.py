@@ -49,7 +49,7 @@ def parse_scale(text: str) -> RatingScale:
         raise DataError(f"{text!r} is not a scale of ratings: write its lowest and highest rating, such as 1..5")
     low, high = Fraction(match[1]), Fraction(match[2])
     if not low < high:
-        raise DataError(f"the scale {text!r} has no extent: write its lowest and highest rating, such as 1..5")
+        raise DataError(f"the scale {text!r} does not rise: write its lowest and highest rating, such as 1..5")
     return RatingScale(low, high)
 
 

@@ -80,6 +80,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
 def _child(folder: Path, path: PurePosixPath) -> Path:
     """A subfolder; its name in the file system may be in another Unicode form."""
     for part in path.parts:
-        same = (each for each in sorted(folder.iterdir()) if unicodedata.normalize("NFC", each.name) == part)
-        folder = next(same, folder / part) if folder.is_dir() else folder / part
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        same = (each for each in inside if unicodedata.normalize("NFC", each.name) == part)
+        folder = next(same, folder / part)
     return folder
