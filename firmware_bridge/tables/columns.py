@@ -3,10 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from firmware_bridge.errors import FormatError, SignalError
 from firmware_bridge.tables.declared import shortened
-from firmware_bridge.units import parse_unit
+from firmware_bridge.units import UnitKind, parse_unit
 
 __all__ = ["Columns", "Time", "Value", "columns_of", "names_value", "time_named", "value_named"]
 
@@ -99,6 +100,11 @@ class Columns:
 
 def value_named(name: str) -> Value | None:
     """What a name says of a column of readings, or None if it is another column."""
+    found = _value_named(name)
+    return found if found is None or found.unit is None else Value(found.rank, _kind(found.unit))
+
+
+def _value_named(name: str) -> Value | None:
     base, unit = _divided(name)
     words = [word for word in _WORDS.split(base.lower()) if word]
     if not words or words[0] == "eeg" or not _DERIVED.isdisjoint(words):
@@ -116,8 +122,7 @@ def value_named(name: str) -> Value | None:
         return None  # a sentence, such as the greeting of a sketch
     if words[-1] in _UNIT_WORDS or (others and words[-1] == others[-1]):
         last = _WORDS.split(base.strip())[-1]
-        known = _is_unit(last)
-        return Value(rank + (0 if known else 100), last)
+        return Value(rank + (0 if _kind(last) in get_args(UnitKind) else 100), last)
     return Value(rank + (200 if others else 0))
 
 
@@ -205,9 +210,9 @@ def _divided(name: str) -> tuple[str, str | None]:
     return match[1], next(group for group in match.groups()[1:] if group is not None)
 
 
-def _is_unit(text: str) -> bool:
+def _kind(unit: str) -> str:
+    """The kind of a unit, or the text as it is if it is not a unit."""
     try:
-        parse_unit(text)
+        return parse_unit(unit).kind
     except SignalError:
-        return False
-    return True
+        return unit

@@ -227,7 +227,7 @@ class CsvDecoder:
         return parse_line(line, layout_of(self._header, columns)[0]) is not None
 
     def _find_layout(self, lines: list[bytes]) -> None:
-        self._layout, unit = layout_of(self._header, majority(self._columns))
+        self._layout, unit = layout_of(self._header, majority(self._columns), lines[0].strip())
         self._declared = replace(self._declared, unit=self._declared.unit or unit)
         for line in lines:
             self._add_time(line)

@@ -1,18 +1,16 @@
-"""The columns of a text stream, the declarations in its comments, and the sampling rate of its time column."""
+"""The columns of a text stream, by the names that tables of files have too (`firmware_bridge.tables.columns`)."""
 
 from collections import Counter
 from dataclasses import dataclass
 
-from firmware_bridge.errors import FormatError
-from firmware_bridge.tables.declared import declared_by, shortened
+from firmware_bridge.tables import columns as tables
+from firmware_bridge.tables.declared import declared_by
 from firmware_bridge.tables.numbers import is_number
 from firmware_bridge.tables.rates import JITTER_S, estimate_rate
 
 __all__ = [
     "JITTER_S",
     "LARGEST_TIME_S",
-    "TIME_COLUMNS",
-    "VALUE_COLUMNS",
     "Layout",
     "columns_of",
     "declared_by",
@@ -23,21 +21,11 @@ __all__ = [
     "names_value",
 ]
 
-VALUE_COLUMNS = ("gsr", "gsr_us", "eda", "us", "µs", "microsiemens", "value", "adc")
-"""Names of the value column, in order of preference; case is ignored."""
-
-TIME_COLUMNS = {
-    **dict.fromkeys(("millis", "ms", "time_ms", "milliseconds"), 1e-3),
-    **dict.fromkeys(("micros", "time_us", "microseconds"), 1e-6),
-    **dict.fromkeys(("time_s", "time", "seconds"), 1.0),
-}
-"""Names of the time column, in order of preference, with their unit in seconds."""
-
 LARGEST_TIME_S = 1e15
 """Largest magnitude of a time; a line with a larger one is rejected. Times since 1970 in nanoseconds are smaller."""
 
-_UNITS = {"gsr_us": "uS", "us": "uS", "µs": "uS", "microsiemens": "uS", "adc": "adc"}
-_MAX_NAMES = 8
+_TICK_S = 1e-3
+"""Unit of a time column whose name does not state it, until the rate shows another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +39,52 @@ class Layout:
     columns: int
     value: int
     time: int | None = None
-    tick_s: float = 1e-3
+    tick_s: float = _TICK_S
     unit_named: bool = False
 
 
 def columns_of(header: bytes) -> list[str]:
-    """The names in a header line, in lower case, without quotes and surrounding spaces."""
-    text = header.decode("utf-8", errors="replace").replace("μ", "µ")
-    return [name.strip().strip("\"'").strip().lower() for name in text.split(",")]
+    """The names in a header line, without quotes and surrounding spaces."""
+    text = header.decode("utf-8", errors="replace")
+    return [name.strip().strip("\"'").strip() for name in text.split(",")]
 
 
 def names_value(line: bytes) -> bool:
-    """Whether a line is a header that names a value column."""
-    return not set(VALUE_COLUMNS).isdisjoint(columns_of(line))
+    """Whether a line is a header that names a value column. A single name of several words is a greeting."""
+    names = columns_of(line)
+    return tables.names_value(names) and (len(names) > 1 or not _is_greeting(names[0]))
 
 
-def layout_of(header: bytes | None, columns: int) -> tuple[Layout, str | None]:
+def layout_of(header: bytes | None, columns: int, line: bytes = b"") -> tuple[Layout, str | None]:
     """The layout of lines with this number of fields, and the unit that the header names, or None.
 
-    Without a header, lines are `value` or `millis,value`. Raises FormatError if the value column cannot be identified.
+    Without a header that names a value column, lines are `value`, or time and value.
+
+    Args:
+        header: the header line, or another text that was sent before the numbers, or None.
+        columns: number of fields of the lines.
+        line: one of them, for the error message.
+
+    Raises:
+        FormatError: the value column cannot be identified.
     """
     names = columns_of(header) if header is not None else []
-    value = next((n for n in VALUE_COLUMNS if n in names), None)
-    if value is not None:
-        if len(names) != columns:
-            raise FormatError(f"the header names {len(names)} columns but the lines have {columns}: correct the header")
-        time = next((n for n in TIME_COLUMNS if n in names and n != value), None)
-        if time is None:
-            return Layout(columns, names.index(value)), _UNITS.get(value)
-        return Layout(columns, names.index(value), names.index(time), TIME_COLUMNS[time], True), _UNITS.get(value)
-    if columns == 1:
-        return Layout(1, 0), None
-    known = ", ".join(VALUE_COLUMNS)
-    if len(names) == columns:
-        shown = ", ".join(map(shortened, names[:_MAX_NAMES]))
-        raise FormatError(f"none of the columns {shown} is skin conductance: rename its column to one of {known}")
-    if columns == 2:
-        return Layout(2, 1, 0), None
-    raise FormatError(f"the lines have {columns} columns and no header: add one that names the value column ({known})")
+    if header is not None and not names_value(header) and columns <= 2 and not _is_header(names, columns):
+        names = []
+    found = tables.columns_of(names, columns, line.decode("utf-8", errors="replace"))
+    tick_s = found.tick_s
+    return Layout(columns, found.value, found.time, tick_s or _TICK_S, tick_s is not None), found.unit
 
 
 def majority(columns: list[int]) -> int:
     """The most frequent number of columns; on a tie, the one that occurs first."""
     return Counter(columns).most_common(1)[0][0]
+
+
+def _is_header(names: list[str], columns: int) -> bool:
+    """Whether a text without a known value column is a header: it has the columns of the lines, and no sentence."""
+    return len(names) == columns > 1 and not any(map(_is_greeting, names))
+
+
+def _is_greeting(name: str) -> bool:
+    return " " in name and "(" not in name and "[" not in name

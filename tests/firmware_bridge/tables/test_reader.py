@@ -99,8 +99,8 @@ REFUSED = {
         "1551327840.00\n4.000000\n" + bare(header=""),
         "file of an Empatica E4: write '# rate_hz: 4'",
     ),
-    "no samples": ("# rate_hz: 16\ngsr_us\n", "contains no samples"),
-    "only gaps": ("# rate_hz: 16\ngsr_us\nNA\nNA\n", "contains no samples"),
+    "no samples": ("# rate_hz: 16\ngsr_us\n", "has a header but no samples"),
+    "only gaps": ("# rate_hz: 16\ngsr_us\nNA\nNA\n", "has no line of numbers"),
 }
 
 

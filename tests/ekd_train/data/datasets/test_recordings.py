@@ -156,7 +156,7 @@ def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> Non
         (RATE + "gsr,eeg_F3\n5,1\n" + "5\n" * 3 + "5,1\n" * 20, r"3 lines are not rows of .*, first line 4: '5'"),
         (RATE + "gsr,eeg_F3\n5,1\n5,\n", "contains no samples"),
         ("# rate_hz: 0.25\n" + EIGHT_S, r"the stated rate is 0\.25 Hz: state one from 0\.5 to 4096 Hz"),
-        ("# unit: kohm\n" + RATE + "gsr_us\n" + "5\n" * 128, "states the unit kohm, but the column gsr_us is in us"),
+        ("# unit: kohm\n" + RATE + "gsr_us\n" + "5\n" * 128, "states the unit kohm, but the column gsr_us is in uS"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is skin conductance"),
         (EIGHT_S, r"a\.csv: the lines do not state the sampling rate: add the line '# rate_hz: 128'"),
         ("# rate_hz: fast\n" + EIGHT_S, "rate_hz: fast. is invalid: state the rate in Hz"),

@@ -148,7 +148,7 @@ def test_rate_that_contradicts_the_time_column_is_refused() -> None:
 @pytest.mark.parametrize(
     ("start", "reason"),
     [
-        (["1,2,3"] * 5, "3 columns and no header"),
+        (["1,2,3"] * 5, "3 columns, such as '1,2,3', and no header"),
         (["a,b", "1,2", "1,2", "1,2"], "none of the columns a, b"),
         (["millis,gsr,hr", "1,2", "1,2", "1,2"], "names 3 columns but the lines have 2"),
     ],
@@ -363,3 +363,20 @@ def test_carriage_return_may_precede_or_follow_the_line_feed(end: str, decode: D
 def test_repeated_header_whose_times_go_on_starts_no_segment(decode: Decode, readings: Decode) -> None:
     rows = [row for i in range(300) for row in ([f"{10 * i},{i}"] if i % 100 else ["millis,gsr", f"{10 * i},{i}"])]
     assert placed(file(None), lines(*rows), decode, readings) == [(0, i, float(i)) for i in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("header", "unit"), [("Timestamp,EDA (uS)", "uS"), ("t,gsr_kohm", "kohm"), ("time_ms,GSR [nS]", "nS")]
+)
+def test_names_of_tables_are_known_in_lines(header: str, unit: str) -> None:
+    decoder = CsvDecoder()
+    blocks = decoder.feed(f"{header}\n".encode() + b"".join(b"%d,5\n" % (50 * k) for k in range(100)))
+    assert {(block.rate_hz, block.declared.unit) for block in blocks if block.declared} == {(20, unit)}
+
+
+@pytest.mark.parametrize("greeting", ["Grove GSR, v1.2", "GSR Sensor", "Ready"])
+def test_greeting_is_not_a_header(greeting: str) -> None:
+    decoder = CsvDecoder()
+    blocks = decoder.feed(f"Boot\n{greeting}\n".encode() + b"".join(b"%d,5\n" % (50 * k) for k in range(100)))
+    assert sum(len(block.values) for block in blocks) == 100
+    assert blocks[0].rate_hz == 20
