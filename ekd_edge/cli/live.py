@@ -17,6 +17,7 @@ from ekd_edge.errors import EkdError
 from ekd_edge.model.file import ModelFile
 from ekd_edge.model.manifest import Manifest
 from ekd_edge.pipeline.baseline import baseline_lookup
+from ekd_edge.pipeline.model_checks import restart_warning
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.files import recording_folder
@@ -36,12 +37,15 @@ from ekd_edge.sinks.sink import Sink
 from ekd_edge.sinks.sink_group import ReaderGoneError, SinkGroup
 from ekd_edge.sinks.terminal import LiveView, WaitingLine
 from ekd_edge.sources.reconnect import Connection, ReconnectPolicy
+from firmware_bridge.cli.streams import abandon
 
 __all__ = ["run_ports"]
 
 _SYNC_EVERY_S, _SYNCS_PER_S = 0.9, 16
 """Each recording is synchronized with the disk about once a second; of many, so many each second take turns."""
 
+_FIRST_LINE_S, _MESSAGES_CLOSE_S = 1.0, 2.0
+"""How long the first and the last messages are awaited where stderr is blocked."""
 _RECORD_EVERY_S, _TIMER_MARGIN_S = 0.25, 0.1
 
 
@@ -59,7 +63,6 @@ def run_ports(options: argparse.Namespace, model: RunningModel, smoothing: Smoot
     """
     with ExitStack() as stack:
         run = _Run(options, model, smoothing, stop, stack)
-        print(banner(model.file, ", ".join(port.label for port in options.port)), file=sys.stderr)
         stop.deadline = monotonic() + (options.seconds or math.inf)
         try:
             run.loop()
@@ -67,7 +70,6 @@ def run_ports(options: argparse.Namespace, model: RunningModel, smoothing: Smoot
             pass
         finally:
             run.close()
-            print(run.closing_line(), file=sys.stderr)
 
 
 class _Run:
@@ -83,9 +85,13 @@ class _Run:
     ) -> None:
         self._options, self._model, self._stop = options, model, stop
         sinks = _sinks(options, model.file.manifest)
-        self._notify = Notices(_interrupting(sinks))
-        self._messages = stack.enter_context(Worker("messages", [self._notify], notify))
+        self._notify = Notices(notify)
+        self._messages = Worker("messages", [self._notify], notify, _MESSAGES_CLOSE_S)
+        self._sinks: list[QueuedSink] = []
+        stack.callback(self._abandon_blocked)
+        stack.enter_context(self._messages)
         self._notify.on_message = self._messages.wake
+        model.watcher.notify = self._notify
         self._sinks = [QueuedSink(sink, self._notify) for sink in sinks]
         self._output = SinkGroup(self._sinks, sys.stdout)
         self._sessions: list[SensorSession] = []
@@ -100,6 +106,12 @@ class _Run:
         self._recording = stack.enter_context(Worker("recorder", self._recorders, self._notify))
         status_file = StatusFile(status_folder(), self._describe, self._notify)
         self._reporting = stack.enter_context(Worker("status", [status_file], self._notify))
+        self._notify(banner(model.file, ", ".join(port.label for port in options.port)))
+        if warning := restart_warning(model.file.manifest, model.file.path.name):
+            self._notify(warning)
+        # The first line is above a view. Where stderr is blocked, the buffers of the ports hold what arrives meanwhile.
+        self._notify.wait(_FIRST_LINE_S)
+        self._notify.show = _interrupting(sinks)
 
     def loop(self) -> None:
         """Run the selector loop; raises as `run_ports`."""
@@ -119,10 +131,18 @@ class _Run:
     def close(self) -> None:
         """Finish the recordings and show the last messages."""
         self._recording.close()
+        self._notify(self._closing_line())
         self._messages.close()
 
-    def closing_line(self) -> str:
-        """The last line on stderr: counts of samples, predictions and losses."""
+    def _abandon_blocked(self) -> None:
+        """Let the process end although stderr or stdout is blocked, by Ctrl-S or a pipe that is never read."""
+        if self._messages.is_blocked or any(sink.is_blocked for sink in self._sinks[1:]):
+            abandon("stderr")
+        if any(sink.is_blocked for sink in self._sinks[:1]):
+            abandon("stdout")
+
+    def _closing_line(self) -> str:
+        """The last message: counts of samples, predictions and losses."""
         self._output.samples = sum(session.samples for session in self._sessions)
         counts = [session.connection.counts for session in self._sessions]
         dropped, rejected = sum(count.dropped for count in counts), sum(count.rejected for count in counts)

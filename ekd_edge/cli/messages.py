@@ -23,13 +23,13 @@ def notify(message: str) -> None:
 
 
 def banner(model_file: ModelFile, source: str) -> str:
-    """The first line: the model, its sign-off, its training data and the source."""
+    """The first message: the model, its sign-off, its training data and the source."""
     manifest = model_file.manifest
     spec = manifest.signal
     data = f"{manifest.training.dataset} (synthetic: no person was recorded)"
     about = ", ".join(filter(None, (manifest.kind, describe_signoff(manifest))))
     return printable(
-        f"ekd-edge: {model_file.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
+        f"{model_file.path} ({about}) predicts {', '.join(t.name for t in manifest.targets)} "
         f"every {spec.hop_s:g} s from {spec.window_s:g} s at {float(spec.rate_hz):g} Hz; "
         f"trained on {data if manifest.training.synthetic else manifest.training.dataset}; "
         f"reading {source}"
@@ -37,9 +37,9 @@ def banner(model_file: ModelFile, source: str) -> str:
 
 
 def closing_line(dropped: int, rejected: int, output: SinkGroup, manifest: Manifest) -> str:
-    """The last line: counts of samples and predictions."""
+    """The last message: counts of samples and predictions."""
     line = (
-        f"ekd-edge: {output.samples} samples received, {dropped} dropped, {rejected} rejected; "
+        f"{output.samples} samples received, {dropped} dropped, {rejected} rejected; "
         f"{output.predicted} windows predicted, {output.withheld} withheld"
     )
     if output.samples and not output.predicted:

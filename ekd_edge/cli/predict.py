@@ -164,11 +164,11 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     trust = trust_of(options)
     path = find_model(options.model) if options.model else default_model(trust=trust)
     running = open_model(path, trust, options.threads, notify)
-    if warning := restart_warning(running.file.manifest, path.name):
-        notify(warning)
     # The signal chain of an odd model file may overflow: its windows are refused in one sentence, without warnings.
     with np.errstate(over="ignore", invalid="ignore"):
         if options.port is None:
+            if warning := restart_warning(running.file.manifest, path.name):
+                notify(warning)
             run_replay(options, running.file, running.classifier, stop)
         else:
             smoothing = Smoothing(options.smooth or 0.0, options.hysteresis or 0.0)

@@ -43,7 +43,7 @@ def run_replay(options: argparse.Namespace, model_file: ModelFile, classifier: C
     path = Path(options.replay.url)
     with open_recording(path, sensor_options(options, options.replay)) as source:
         smoothing = choose_smoothing(source, options.smooth, options.hysteresis)
-        print(banner(model_file, str(path)), file=sys.stderr)
+        notify(banner(model_file, str(path)))
         output = SinkGroup([sink], sys.stdout)
         if isinstance(source, SensorFileReplay):
             replayed = source.blocks(stop.check, notify)
@@ -64,7 +64,7 @@ def run_replay(options: argparse.Namespace, model_file: ModelFile, classifier: C
         finally:
             counts = source.counts
             line = closing_line(counts.dropped, counts.rejected, output, manifest)
-            print(line + clipped_input([pipeline]), file=sys.stderr)
+            notify(line + clipped_input([pipeline]))
         if 0 < output.predicted == output.withheld:
             raise SignalError(
                 f"no window of {path} has a usable signal (the last: {reason}): check --unit, --adc-bits and "

@@ -13,7 +13,7 @@ class ModelWatcher:
     """
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
-        self._path, self._notify = path, notify
+        self._path, self.notify = path, notify
         self._loaded = self._identity()
         self.replaced = False
 
@@ -21,7 +21,7 @@ class ModelWatcher:
         """Notify once when another file is at the path."""
         if not self.replaced and self._identity() != self._loaded:
             self.replaced = True
-            self._notify(f"{self._path} was replaced: send SIGHUP to ekd-edge, or restart it, to run the new one")
+            self.notify(f"{self._path} was replaced: send SIGHUP to ekd-edge, or restart it, to run the new one")
 
     def _identity(self) -> tuple[int, int] | None:
         try:

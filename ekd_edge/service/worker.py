@@ -46,10 +46,13 @@ class Worker:
         jobs: with unique names.
         notify: called in the worker's thread with one sentence when a job begins to fail and when it recovers; its own
             faults are ignored.
+        close_s: a job that blocks for longer at the end is abandoned.
     """
 
-    def __init__(self, name: str, jobs: Sequence[Job], notify: Callable[[str], None]) -> None:
-        self._jobs, self._notify = jobs, notify
+    def __init__(
+        self, name: str, jobs: Sequence[Job], notify: Callable[[str], None], close_s: float = _CLOSE_S
+    ) -> None:
+        self._jobs, self._notify, self._close_s = jobs, notify, close_s
         self._faults = {job.name: JobFault() for job in jobs}
         self._changed = threading.Condition()
         self._woken = self._ending = False
@@ -71,12 +74,18 @@ class Worker:
             self._changed.notify()
 
     def close(self) -> None:
-        """Finish every job; a worker that is blocked for ten seconds, by a dead disk for example, is abandoned."""
+        """Finish every job; a worker that is blocked for `close_s`, by a dead disk for example, is abandoned."""
         with self._changed:
+            wait_s = 0.0 if self._ending else self._close_s
             self._ending = True
             self._changed.notify()
         if self._thread.ident is not None:
-            self._thread.join(_CLOSE_S)
+            self._thread.join(wait_s)
+
+    @property
+    def is_blocked(self) -> bool:
+        """After `close`: whether a job still blocks the thread."""
+        return self._thread.is_alive()
 
     @property
     def faults(self) -> dict[str, JobFault]:

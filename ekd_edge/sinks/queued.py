@@ -83,6 +83,11 @@ class QueuedSink:
             self._items.clear()
         self._raise()
 
+    @property
+    def is_blocked(self) -> bool:
+        """After `close`: whether the other sink still blocks the thread."""
+        return self._thread.is_alive()
+
     def _put(self, item: _Item) -> None:
         self._raise()
         dropping_started = False

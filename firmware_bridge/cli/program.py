@@ -134,9 +134,13 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
         SystemExit: the arguments are wrong, or include `--help` or `--version`, as in argparse.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with standard_streams(), raised_signals() as ended:
+    with standard_streams() as streams, raised_signals() as ended:
         status = _run(program, arguments)
-        return status if ended.status is None else ended.status
+        status = status if ended.status is None else ended.status
+        if streams.are_abandoned:
+            streams.flush()
+            os._exit(status)
+        return status
 
 
 def _run(program: Program, arguments: Sequence[str]) -> int:

@@ -4,9 +4,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO, cast
 
-__all__ = ["discard", "standard_streams"]
+__all__ = ["abandon", "discard", "standard_streams"]
 
 
 class LossyStream:
@@ -49,8 +51,27 @@ class LossyStream:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a command. stdout, stderr: as they are at the start."""
+
+    stdout: TextIO
+    stderr: TextIO
+
+    @property
+    def are_abandoned(self) -> bool:
+        """Whether one of them was abandoned: a thread may wait for it, and Python's exit would wait for the thread."""
+        return sys.stdout is not self.stdout or sys.stderr is not self.stderr
+
+    def flush(self) -> None:
+        """Flush those that are not abandoned, as far as possible."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+
+
 @contextlib.contextmanager
-def standard_streams() -> Iterator[None]:
+def standard_streams() -> Iterator[Streams]:
     """Make the standard streams usable inside the `with` block.
 
     A stream that the caller closed becomes /dev/null, so that no other file gets its descriptor. Writing to stderr
@@ -63,14 +84,23 @@ def standard_streams() -> Iterator[None]:
     if errors == "strict" and reconfigure is not None:
         reconfigure(errors="backslashreplace")
     sys.stderr = cast(TextIO, LossyStream(stderr))
+    streams = Streams(stdout, sys.stderr)
     try:
-        yield
+        yield streams
     finally:
-        sys.stderr = stderr
+        sys.stdout, sys.stderr = stdout, stderr
         _settle(stderr)
         if errors == "strict" and reconfigure is not None and not stdout.closed:
             with contextlib.suppress(OSError):
                 reconfigure(errors=errors)
+
+
+def abandon(name: str) -> None:
+    """Print to /dev/null in place of a stream that is blocked, such as a pipe that is never read.
+
+    name: "stdout" or "stderr". The process ends without waiting for threads that write to it.
+    """
+    setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  it stays open until the process ends
 
 
 def discard(stream: TextIO) -> None:

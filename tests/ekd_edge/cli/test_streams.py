@@ -1,12 +1,17 @@
 """Closed and failing standard streams of a running ekd-edge."""
 
 import json
+import os
+import pty
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from ekd_edge.cli.messages import notify
+from ekd_edge.recording.contents import read_contents
 from tests.helpers.commands import script
 
 LIVE = "--port 'sim://?speed=0&seconds=60' --json"
@@ -24,6 +29,43 @@ def test_failing_stderr_keeps_the_json_lines_whole(streams: str, model_path: Pat
     assert (whole.returncode, done.returncode) == (0, 0)
     assert len(done.stdout.splitlines()) == len(whole.stdout.splitlines()) > 0
     assert all("time" in json.loads(line) for line in done.stdout.splitlines())
+
+
+@contextmanager
+def blocked(kind: str) -> Iterator[int]:
+    """The descriptor of a pipe or a terminal that accepts nothing more: the other end is never read."""
+    other, full = os.pipe() if kind == "pipe" else pty.openpty()
+    os.set_blocking(full, False)
+    for size in (4096, 1):
+        with suppress(BlockingIOError):
+            while True:
+                os.write(full, b"x" * size)
+    os.set_blocking(full, True)
+    try:
+        yield full
+    finally:
+        os.close(other)
+        os.close(full)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")])
+def test_blocked_streams_delay_neither_recording_nor_the_end(
+    kind: str, streams: tuple[str, ...], model_path: Path, tmp_path: Path
+) -> None:
+    command = [script("ekd-edge"), "--model", str(model_path), "--port", "sim://?speed=0&seconds=60", "--json"]
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err, blocked(kind) as full:
+        given = {"stdout": out, "stderr": err} | dict.fromkeys(streams, full)
+        process = subprocess.Popen([*command, "--record", str(tmp_path / "r")], **given)
+        assert process.wait(60) == 0
+    (path,) = (tmp_path / "r").iterdir()
+    found = read_contents([path])
+    assert sum(stretch.length for stretch in found.stretches) == 60 * 128
+    assert found.predictions == 60 - 6
+    if "stdout" not in streams:
+        assert len((tmp_path / "out").read_text().splitlines()) == 60 - 6
+    if "stderr" not in streams:
+        assert "7680 samples received, 0 dropped" in (tmp_path / "err").read_text()
 
 
 def test_name_of_a_sensor_is_in_its_predictions(model_path: Path) -> None:
