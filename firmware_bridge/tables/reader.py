@@ -98,7 +98,9 @@ def read_table(
         times_s, rate_hz, coarse = timing.times_s, timing.rate_hz, timing.coarse
     rate_hz = rate_hz or default_rate_hz
     if rate_hz is None:
-        raise FormatError("the lines do not state the sampling rate: add the line '# rate_hz: 128', or give it in Hz")
+        raise FormatError(
+            "the lines do not state the sampling rate: add the line '# rate_hz: 128', or give it in Hz (--rate 128)"
+        )
     return Table(
         columns,
         rows.numbers[:, : len(wanted) - (columns.time is not None)],

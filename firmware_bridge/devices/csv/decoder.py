@@ -260,7 +260,7 @@ class CsvDecoder:
         rate = self._stated_rate() or estimated or self._default_rate
         if rate is None:
             raise FormatError(
-                "the lines do not state the sampling rate: give it in Hz, or add the line '# rate_hz: HZ'"
+                "the lines do not state the sampling rate: give it in Hz (--rate 128), or add the line '# rate_hz: HZ'"
             )
         self._rows = RowDecoder(
             self._layout, Timeline(rate, self._declared, self._times.coarse), self._header, self._strict
