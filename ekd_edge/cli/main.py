@@ -22,6 +22,7 @@ PROGRAM = Program(
         Command("bundle", "pack an archive that installs without a network", "ekd_edge.cli.bundle"),
     ),
     default="predict",
+    path_option="--port",
 )
 
 

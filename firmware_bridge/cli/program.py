@@ -54,13 +54,15 @@ class Program:
     """A console script.
 
     name: name of the script. description: text for `--help`. commands: its subcommands. default: name of the subcommand
-    that runs if the user names none; None if the user must name one.
+    that runs if the user names none; None if the user must name one. path_option: the option of the default command
+    that takes a path or a URL, which is named where one is given in place of a subcommand.
     """
 
     name: str
     description: str
     commands: tuple[Command, ...]
     default: str | None = None
+    path_option: str | None = None
 
     def command(self, name: str) -> Command | None:
         """The subcommand with this name, or None."""
@@ -237,6 +239,8 @@ def _choose(program: Program, arguments: Sequence[str]) -> Command | None:
         if near is None or os.sep in word or Path(word).exists():
             return default
         raise EkdError(f"{word!r} is neither a file nor a command; did you mean {near}?")
+    if program.path_option is not None and (os.sep in word or Path(word).exists()):
+        raise EkdError(f"{word!r} is not a command: write {program.name} {program.path_option} {word}")
     raise EkdError(f"unknown command {word!r}: choose one of {', '.join(names)}{did_you_mean(word, names)}")
 
 

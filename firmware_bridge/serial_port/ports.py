@@ -4,6 +4,7 @@ import errno
 import getpass
 import grp
 import os
+import re
 import select
 import stat
 import termios
@@ -44,6 +45,7 @@ _DRAIN_POLL_S = 0.005
 _READABLE = select.POLLIN | select.POLLRDHUP
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 _SIMULATED = "sim://"
+_ADDRESS = re.compile(r"((tcp|telnet|net|http)://)?(?P<host>[A-Za-z0-9.-]+:[0-9]{1,5})/?")
 _BUSY = (errno.EAGAIN, errno.EBUSY)
 
 
@@ -99,8 +101,7 @@ def check_port(url: str) -> None:
         return
     path = Path(url)
     if not path.exists():
-        simulated = f"; did you mean {_SIMULATED}?" if url.rstrip(":/") == "sim" else ""
-        raise PortError(f"{url} does not exist; {_ports_here()}{simulated}")
+        raise PortError(f"{url} does not exist; {_ports_here()}{_other_url(url)}")
     if not path.is_char_device():
         raise PortError(f"{url} is not a serial port: name a port, or replay the file as a recording")
     if not os.access(path, os.R_OK | os.W_OK):
@@ -118,7 +119,7 @@ def open_port(url: str, baud: int) -> Any:
     try:
         return serial.serial_for_url(url, baud, timeout=_READ_S, write_timeout=_WRITE_S, exclusive=True)
     except ValueError as error:
-        remedy = "" if url.startswith("sim://") else "; check the port and the baud rate"
+        remedy = "" if url.startswith("sim://") else f"; check the port and the baud rate{_other_url(url)}"
         raise PortError(f"cannot open {url}: {error}{remedy}") from error
     except PORT_FAULTS as error:
         raise PortError(_why(url, error)) from error
@@ -236,7 +237,16 @@ def _why(url: str, error: Exception) -> str:
         return f"{url} does not exist; {_ports_here()}"
     if code is None and "://" not in url:
         return f"{url} cannot be set up as a serial port ({error}): check the port and the baud rate"
-    return f"cannot open {url}: {error}; check the device and the port's name"
+    reason = str(error).removeprefix(f"Could not open port {url}: ")
+    return f"cannot open {url}: {reason}; check the device and the port's name"
+
+
+def _other_url(url: str) -> str:
+    """The text `; did you mean URL?` for an incomplete name of a simulated sensor or a network address, else ""."""
+    if url.rstrip(":/") == "sim":
+        return f"; did you mean {_SIMULATED}?"
+    address = _ADDRESS.fullmatch(url)
+    return "" if address is None else f"; did you mean socket://{address['host']}?"
 
 
 def _ports_here() -> str:

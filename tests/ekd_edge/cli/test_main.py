@@ -29,6 +29,12 @@ def test_mistyped_subcommand_names_the_right_one(capsys: pytest.CaptureFixture[s
     assert message.endswith("did you mean bundle?\n")
 
 
+@pytest.mark.parametrize("port", ["sim://", "/dev/ttyUSB0"])
+def test_port_in_place_of_a_command_is_named_with_its_option(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([port, "--model", "demo"]) == 2
+    assert capsys.readouterr().err == f"ekd-edge: '{port}' is not a command: write ekd-edge --port {port}\n"
+
+
 def test_predict_by_name_is_the_default_command(capsys: pytest.CaptureFixture[str]) -> None:
     messages = []
     for command in ([], ["predict"]):

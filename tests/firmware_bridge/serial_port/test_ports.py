@@ -87,6 +87,18 @@ def test_incomplete_name_of_the_simulated_sensor_is_completed(name: str) -> None
         check_port(name)
 
 
+@pytest.mark.parametrize("name", ["192.168.1.5:9000", "tcp://192.168.1.5:9000", "tcp://192.168.1.5:9000/"])
+def test_network_address_is_named_as_a_socket(name: str) -> None:
+    with pytest.raises(PortError, match=r"; did you mean socket://192\.168\.1\.5:9000\?$"):
+        open_port(name, 115200)
+
+
+def test_refused_connection_is_named_once() -> None:
+    with pytest.raises(PortError) as caught:
+        open_port("socket://127.0.0.1:1", 115200)
+    assert str(caught.value).startswith("cannot open socket://127.0.0.1:1: [Errno 111] Connection refused; ")
+
+
 def test_impossible_baud_rate_is_refused(node: str) -> None:
     with pytest.raises(PortError, match="check the port and the baud rate"):
         open_port(node, -5)
