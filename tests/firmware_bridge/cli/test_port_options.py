@@ -72,7 +72,7 @@ def test_option_of_another_command_is_refused() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_escaped_name_is_read_back(name: str) -> None:
-    if not name.strip() or ("\\" in name and "," not in name):
+    if not name.strip() or ("\\" in name and "," not in name) or name.startswith("~"):  # ~ is the home folder
         return
     assert parse_port(f"{escaped(name)},name=x") == PortOptions(name, name="x")
 
