@@ -23,8 +23,8 @@ from firmware_bridge.serial_port.ports import check_port, find_port, port_names
 
 __all__ = ["add_arguments", "run"]
 
-_FILES_PER_PORT = 5
-"""Descriptors that pyserial opens for a port, its pipes included."""
+_FILES, _FILES_PER_PORT, _SPARE_FILES = 10, 5, 100
+"""Descriptors of the process; those that pyserial opens for a port, its pipes included. A recording has one more."""
 _EXAMPLES = """\
 options of one port, which override what its device states:
   --port '/dev/ttyUSB0,format=grove,wearer=anna' --port '/dev/ttyUSB1,rate=128,unit=adc,adc-bits=12,name=left'
@@ -157,7 +157,8 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
     from ekd_edge.service.running_model import open_model
 
     if options.port is not None:
-        _allow_files(_FILES_PER_PORT * len(options.port))
+        real = sum(not port.url.startswith("sim://") for port in options.port)
+        _allow_files(real, _FILES + real * (_FILES_PER_PORT + (options.record is not None)))
     if options.port is not None and not options.wait:
         for port in options.port:
             check_port(find_port(port.url))
@@ -175,10 +176,18 @@ def _predict(options: argparse.Namespace, stop: Stopping) -> None:
             run_ports(options, running, smoothing, stop)
 
 
-def _allow_files(more: int) -> None:
-    """Raise the soft limit of open files where it is too low for `more` files, up to the hard limit."""
+def _allow_files(ports: int, needed: int) -> None:
+    """Raise the soft limit of open files where it is too low, up to the hard limit.
+
+    Raises ConfigError where the hard limit is too low for the files that so many ports need.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = more + 100
+    wanted = needed + _SPARE_FILES
+    if ports and hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"{ports} ports need {needed} open files, and the limit is {hard}: raise it (`ulimit -n {wanted}`, "
+            f"LimitNOFILE={wanted} in a service), or read fewer ports"
+        )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)

@@ -235,6 +235,8 @@ def _why(url: str, error: Exception) -> str:
         return _forbidden(Path(url))
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return f"{url} does not exist; {_ports_here()}"
+    if code in (errno.EMFILE, errno.ENFILE):
+        return f"cannot open {url}: too many files are open; raise their limit (`ulimit -n`), or read fewer ports"
     if code is None and "://" not in url:
         return f"{url} cannot be set up as a serial port ({error}): check the port and the baud rate"
     reason = str(error).removeprefix(f"Could not open port {url}: ")

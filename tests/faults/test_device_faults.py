@@ -1,9 +1,13 @@
 """Faults of the device and of the wire, through the real process on real nodes."""
 
 import json
+import os
+import pty
 import random
 import re
+import threading
 import time
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -23,6 +27,7 @@ from firmware_bridge.emulation.pty import PtyDevice
 from firmware_bridge.emulation.script import ScriptedEmulator
 from firmware_bridge.firmware.simulator import FirmwareSimulator
 from firmware_bridge.synthesis import simulated_blocks
+from tests.helpers.edge_command import Wire
 from tests.helpers.load import LOAD_S
 from tests.helpers.numbered_sensor import HZ, Edge, check, numbered, numbered_device, until
 
@@ -237,4 +242,41 @@ def test_simulated_firmware_gives_one_segment_per_boot(
         f"{times} times, in simulation at 20 times real time",
         "a segment a boot, all that was sent recorded",
         f"{found.segments} segments, {received} received, {found.samples} recorded, {dropped} dropped",
+    )
+
+
+def test_flooding_port_costs_the_others_no_window(model_path: Path, tmp_path: Path, row: Row, many: Many) -> None:
+    """One port sends lines as fast as they are read; the others send at their rate."""
+    others, seconds, ended = many(6, 29), 10, threading.Event()
+    with ExitStack() as stack:
+        devices = [stack.enter_context(PtyDevice(numbered_device(60, 1))) for _ in range(others)]
+        master, slave = pty.openpty()
+        stack.callback(os.close, master)
+        stack.callback(os.close, slave)
+        tty.setraw(slave)
+        wire = Wire(master, os.ttyname(slave))
+        lines = "".join(f"{5 + k % 50 / 100:.2f}\n" for k in range(500)).encode()
+        flood = threading.Thread(target=wire.send_until, args=(ended, lines))
+        arguments = ["--port", f"{wire.name},format=csv,rate=100,unit=uS,name=flood"]
+        arguments += [word for device in devices for word in ("--port", device.path)]
+        stack.callback(flood.join)
+        stack.callback(ended.set)
+        with Edge(tmp_path, *arguments, "--json", "--model", model_path, "--seconds", seconds) as edge:
+            until(lambda: "reading " in edge.err)
+            flood.start()
+            assert edge.process.wait(300) == 0
+    found = [json.loads(line) for line in edge.out]
+    assert edge.received[1] == 0, "nothing is lost, of the flood neither"
+    latencies = []
+    for device in devices:
+        mine = [one for one in found if one["port"] == device.path]
+        assert [one["time"] for one in mine] == [6.0 + k for k in range(len(mine))]
+        assert len(mine) >= 2
+        assert all(one["reason"] is None for one in mine)
+        latencies += [one["latency_ms"] for one in mine]
+    row(
+        "a port that floods",
+        f"next to {others} sensors of 128 Hz, {edge.received[0]} samples in all",
+        "nothing lost; every window of the others",
+        f"{len(latencies)} windows of the others, latency {max(latencies):.1f} ms at most",
     )

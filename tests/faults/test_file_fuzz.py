@@ -188,6 +188,11 @@ def test_odd_status_files_are_shown_or_skipped(folder: Path, status: bytes, row:
             found, skipped = shown(as_json=bool(turn % 2))
         assert found + skipped == at_once
         count += found
+        messages: list[str] = []
+        beginning = StatusFile(folder, dict, messages.append)
+        beginning.run()
+        beginning.finish()
+        assert messages == [], "a process that begins removes the files of others that were killed"
     row("odd status file", f"{times} times", "shown or skipped, at most 1 s", f"{count} shown, {times - count} skipped")
 
 

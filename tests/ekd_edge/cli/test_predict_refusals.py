@@ -8,6 +8,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 
 from ekd_edge.cli.main import main
 from ekd_edge.model.manifest import Manifest
+from firmware_bridge.emulation.pty import PtyDevice
 from tests.helpers.edge_command import CSV, EDGE, Wire, edge, predictions, recording, refused, running
+from tests.helpers.numbered_sensor import numbered_device
 
 WriteModel = Callable[..., Path]
 
@@ -213,3 +216,33 @@ def test_signal_chain_that_overflows_is_one_sentence(
         "odd.tflite",
         "export the model again",
     )
+
+
+def test_limit_of_open_files_that_is_too_low_is_refused_at_the_start(model_path: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        devices = [stack.enter_context(PtyDevice(numbered_device(60, 1))) for _ in range(4)]
+        ports = [word for device in devices for word in ("--port", device.path)]
+        command = [
+            EDGE,
+            *ports,
+            "--model",
+            str(model_path),
+            "--record",
+            str(tmp_path / "r"),
+            "--seconds",
+            "2",
+            "--json",
+        ]
+        few, enough = (
+            subprocess.run(
+                ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *command],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                env={**os.environ, "EKD_STATUS": str(tmp_path / "status")},
+            )
+            for limit in (33, 34)
+        )
+    refused(few, "4 ports need 34 open files, and the limit is 33", "ulimit -n 134")
+    assert enough.returncode == 0
+    assert " samples recorded, 0 not" in enough.stderr
