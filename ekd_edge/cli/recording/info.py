@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(about))
         return
-    started, port, model = (printable(str(about[key])) for key in ("started", "port", "model"))
+    started, port, model = (printable(str(about[key] or "unknown")) for key in ("started", "port", "model"))
     if len(contents.models) > 1:
         model = ", then ".join(printable(f"{name} (SHA-256 {digest[:12]})") for name, digest in contents.models)
     print(f"from {started} at {port}, model {model}")

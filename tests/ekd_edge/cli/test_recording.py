@@ -52,6 +52,17 @@ def test_info_and_export_show_every_stretch(
     assert {oct(Path(name).stat().st_mode & 0o777) for name in ("all.csv", "a.edf", "p.jsonl")} == {"0o600"}
 
 
+def test_info_of_a_recording_without_a_head_states_what_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.ekdrec").write_bytes(encoded([block_of(np.arange(256.0))]))
+    assert main(["info", str(tmp_path / "a.ekdrec")]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "from unknown at unknown, model unknown",
+        "256 samples, 0 predictions, 0 damaged frames",
+    ]
+
+
 def test_export_goes_to_a_pipe_and_through_a_link(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ekd_edge.cli.recording.main", "export", str(folder), "--csv"]
     piped = subprocess.run([*command, "/dev/stdout"], capture_output=True, text=True, check=True).stdout.splitlines()
