@@ -210,6 +210,7 @@ def _session(
     recorder: Recorder | None = None
 
     def notify_and_mark(message: str) -> None:
+        message = message if port.name is None else f"{port.name}: {message}"
         notify(message)
         if recorder is not None:
             recorder.mark(message)
@@ -219,8 +220,9 @@ def _session(
         folder = recording_folder(options.record, port.label) if several else options.record
         recorder = _recorder(options, folder, port.url, wearer, model_file, notify)
     name = port.label if several or port.name is not None else None
+    before = "" if port.name is not None else f"{port.url}: "
     pipeline = SensorPipeline(
-        model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{port.label}: {problem}")
+        model_file.manifest, smoothing, name, lambda problem: notify_and_mark(f"{before}{problem}")
     )
     baseline = None if wearer is None else baseline_lookup(wearer, model_file.manifest.signal, notify_and_mark)
     policy = ReconnectPolicy(reconnect=not options.once, wait=options.wait)

@@ -76,8 +76,14 @@ def find_problems(status: dict[str, Any], now_s: float) -> list[str]:
         if worker["message"] is not None:
             problems.append(f"{worker['message']} ({worker['faults']} faults so far)")
     for port in status["ports"]:
-        problems += [f"{port['port']}: {problem}" for problem in _port_problems(port)]
+        before = f"{port['port']}: "
+        problems += [f"{_name(port)}: {problem.removeprefix(before)}" for problem in _port_problems(port)]
     return list(dict.fromkeys(problems))
+
+
+def _name(port: dict[str, Any]) -> str:
+    """The name of a sensor, else its port."""
+    return str(port.get("name") or port["port"])
 
 
 def _port_problems(port: dict[str, Any]) -> list[str]:
@@ -109,6 +115,8 @@ def _lines(status: dict[str, Any], problems: list[str], now_s: float) -> list[st
     lines = [f"ekd-edge {status['pid']}, running {status['model']['file']}, started {started} ago"]
     for port in status["ports"]:
         about = port["about"] or port["port"]
+        if _name(port) != port["port"]:
+            about = f"{_name(port)}, {about}"
         state = f"{port['rate_hz']:.6g} Hz" if port["rate_hz"] is not None else "not connected"
         clock = "" if port["clock_ppm"] is None else f", clock {port['clock_ppm']:+.0f} ppm"
         since = _duration(now_s - port["since_s"])

@@ -18,7 +18,8 @@ __all__ = ["SensorSession"]
 class SensorSession:
     """One sensor of a running process, with its counts.
 
-    name: the port, where the process reads several sensors; else None.
+    name: of the sensor, as its predictions state it: the name of its --port, else the port where the process reads
+    several sensors, else None.
     failure: why the port has ended; None while it is read.
     wake_s: when the port must be read next, on the clock of `monotonic`.
     armed: whether arriving bytes should start a read before that time.
@@ -91,6 +92,7 @@ class SensorSession:
         counts = self.connection.counts
         about: dict[str, Any] = {
             "port": self.connection.port,
+            "name": self.name,
             **asdict(self.connection.state),
             "samples": counts.samples,
             "dropped": counts.dropped,

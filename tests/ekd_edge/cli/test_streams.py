@@ -68,12 +68,14 @@ def test_blocked_streams_delay_neither_recording_nor_the_end(
         assert "7680 samples received, 0 dropped" in (tmp_path / "err").read_text()
 
 
-def test_name_of_a_sensor_is_in_its_predictions(model_path: Path) -> None:
+def test_name_of_a_sensor_is_in_its_predictions_and_messages(model_path: Path) -> None:
     port = "sim://?speed=0&seconds=60"
     for option, name in ((port, None), (f"{port},name=left hand", "left hand")):
         done = shell(f"{script('ekd-edge')} --model {model_path} --port '{option}' --json")
         assert done.returncode == 0, done.stderr
         assert {json.loads(line).get("port") for line in done.stdout.splitlines()} == {name}
+        before = "" if name is None else f"{name}: "
+        assert f"ekd-edge: {before}reading {port}: ekd ekd-sim at 128 Hz\n" in done.stderr
 
 
 @pytest.mark.parametrize(("streams", "status"), [("0<&- 1>&- 2>&-", 0), ("1>/dev/full 2>/dev/full", 2)])

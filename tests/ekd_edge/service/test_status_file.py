@@ -268,6 +268,20 @@ def test_status_with_odd_content_of_a_running_process_is_skipped(
         assert "a\\x1b[2Jb" in capsys.readouterr().out
 
 
+def test_status_names_a_sensor_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = "/dev/ttyUSB0: no line of numbers: check the baud rate"
+    with written(folder, lambda: status(port(name="left"), port(name="/dev/ttyUSB0"), port(name="r", problem=lost))):
+        assert main(["status"]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    heads = [line for line in shown if line.endswith("opened 1 times")]
+    assert [head.partition(": ekd 01")[0].strip() for head in heads] == [
+        "left, /dev/ttyUSB0",
+        "/dev/ttyUSB0",
+        "r, /dev/ttyUSB0",
+    ]
+    assert shown[-1] == "  ! r: no line of numbers: check the baud rate"
+
+
 @pytest.mark.parametrize("kind", ["link", "file", "foreign", "shared"])
 def test_folder_that_another_user_could_prepare_is_not_used(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
