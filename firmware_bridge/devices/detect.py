@@ -14,6 +14,7 @@ from firmware_bridge.devices.registry import (
 )
 from firmware_bridge.devices.stream import RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.text import readable_line
 
 __all__ = ["DetectingDecoder", "open_decoder"]
 
@@ -73,6 +74,11 @@ class DetectingDecoder:
         """See `StreamDecoder`."""
         if self._chosen is not None:
             return self._chosen.failure_reason()
+        if self._options.live and (line := readable_line(self._received)) is not None:
+            return (
+                f"text arrives, but the lines are not readings, such as {line!r}: print one number in each line, or "
+                "columns with a header such as 'millis,gsr_us'"
+            )
         names = ", ".join(format.name for format in self._formats)
         return f"{len(self._received)} bytes arrived in none of the formats {names}: {self._options.hint}"
 

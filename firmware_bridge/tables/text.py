@@ -3,13 +3,16 @@
 import codecs
 
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.declared import shortened
 
-__all__ = ["as_lines", "is_text"]
+__all__ = ["as_lines", "is_text", "readable_line"]
 
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1a")) + b"\x7f"
 _LARGEST_BINARY_SHARE = 0.02
 _HEAD_BYTES = 4096
+_FEWEST_LINES = 3
+_PRINTABLE = b"\t\r\n" + bytes(range(32, 127))
 
 
 def is_text(head: bytes) -> bool:
@@ -44,3 +47,16 @@ def as_lines(data: bytes) -> bytes:
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\n\r", b"\n").replace(b"\r", b"\n")
     return data if data.endswith(b"\n") or not data else data + b"\n"
+
+
+def readable_line(data: bytes) -> str | None:
+    """The last complete line with letters or digits of bytes that are nearly all printable text, for a message.
+
+    It is None for other bytes, such as frames or text at a wrong baud rate, and before three complete lines.
+    """
+    recent = data[-_HEAD_BYTES:]
+    if recent.count(b"\n") < _FEWEST_LINES or len(recent.translate(None, _PRINTABLE)) > 0.1 * len(recent):
+        return None
+    lines = [line.strip() for line in recent.split(b"\n")[1:-1]]
+    found = next((line for line in reversed(lines) if any(chr(byte).isalnum() for byte in line)), None)
+    return None if found is None else shortened(found.decode("utf-8", "replace"), 60)

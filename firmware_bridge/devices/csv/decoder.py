@@ -24,6 +24,7 @@ from firmware_bridge.devices.registry import DeviceFormat, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.lines import CommonLines
 
 __all__ = ["FORMAT", "CsvDecoder"]
 
@@ -72,6 +73,7 @@ class CsvDecoder:
         self._layout: Layout | None = None
         self._rows: RowDecoder | None = None
         self._longest = _LONGEST_PREAMBLE if live else LONGEST_TABLE_ROW
+        self._common = CommonLines()
         self._tail = b""
         self._overlong: int | None = None
         self._overlong_comment = False
@@ -122,16 +124,18 @@ class CsvDecoder:
                 return []
             self._end_overlong()
         buffer = self._tail + data
-        at = 0
-        while self._rows is None and (end := buffer.find(b"\n", at)) >= 0:
-            blocks += self._prepare(buffer[at:end])
-            at = end + 1
         cut = buffer.rfind(b"\n") + 1
+        self._tail = buffer[cut:]
+        at = 0
+        while self._rows is None and at < cut:
+            end = buffer.index(b"\n", at) + 1
+            for line in self._common(buffer[at:end]).split(b"\n")[:-1]:
+                blocks += self._prepare(line)
+            at = end
         if self._rows is None:
             self._times.arrived()
         elif cut > at:
             blocks += self._rows.decode(buffer[at:cut])
-        self._tail = buffer[cut:]
         if len(self._tail) > self._longest + 1:
             self._overlong, self._overlong_comment = len(self._tail), self._tail.startswith(b"#")
             self._tail = b""
@@ -263,12 +267,12 @@ class CsvDecoder:
                 "the lines do not state the sampling rate: give it in Hz (--rate 128), or add the line '# rate_hz: HZ'"
             )
         self._rows = RowDecoder(
-            self._layout, Timeline(rate, self._declared, self._times.coarse), self._header, self._strict
+            self._layout, Timeline(rate, self._declared, self._times.coarse), self._header, self._strict, self._common
         )
         self._longest = self._rows.longest
         lines, self._pending = self._pending, []
         self._times.clear()
-        return self._rows.decode(b"\n".join(lines) + b"\n")
+        return self._rows.decode_common(b"\n".join(lines) + b"\n")
 
 
 def _open(options: StreamOptions) -> StreamDecoder:

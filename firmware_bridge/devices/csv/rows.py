@@ -9,6 +9,7 @@ from firmware_bridge.devices.csv.parse import Parsed, parse_bulk, parse_line
 from firmware_bridge.devices.csv.timeline import Timeline
 from firmware_bridge.devices.stream import RawBlock
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.lines import CommonLines
 
 __all__ = ["LONGEST_TABLE_ROW", "RowDecoder", "too_long"]
 
@@ -34,10 +35,13 @@ class RowDecoder:
         timeline: places the readings; has the counts of samples.
         header: the header line, whose repetition starts a segment if there are no times, or None.
         strict: raise FormatError for NaN and infinity.
+        common: rewrites lines that are not plain rows.
     """
 
-    def __init__(self, layout: Layout, timeline: Timeline, header: bytes | None, strict: bool) -> None:
-        self._layout, self._header, self._strict = layout, header, strict
+    def __init__(
+        self, layout: Layout, timeline: Timeline, header: bytes | None, strict: bool, common: CommonLines
+    ) -> None:
+        self._layout, self._header, self._strict, self._common = layout, header, strict, common
         self.timeline = timeline
         self.longest = _LONGEST_ROW if layout.columns <= 2 else LONGEST_TABLE_ROW
         self._damaged = 0
@@ -53,13 +57,24 @@ class RowDecoder:
         """The blocks of complete lines, parsed in bulk where all lines are plain rows."""
         parsed = parse_bulk(lines, self._layout, self.longest)
         if parsed is not None:
-            damaged = np.zeros(len(parsed.values), dtype=np.int64)
-            damaged[0], self._damaged = self._damaged, 0
-            return self.timeline.place(parsed, damaged)
+            self._common.note_plain(len(parsed.values))
+            return self._place_bulk(parsed)
+        return self.decode_common(self._common(lines))
+
+    def _place_bulk(self, parsed: Parsed) -> list[RawBlock]:
+        damaged = np.zeros(len(parsed.values), dtype=np.int64)
+        damaged[0], self._damaged = self._damaged, 0
+        return self.timeline.place(parsed, damaged)
+
+    def decode_common(self, lines: bytes) -> list[RawBlock]:
+        """The blocks of lines in the common form."""
+        parsed = parse_bulk(lines, self._layout, self.longest)
+        if parsed is not None:
+            return self._place_bulk(parsed)
         if len(lines) > _BULK_BYTES and self._layout.columns <= 2:
             middle = lines.find(b"\n", len(lines) // 2) + 1
             if middle < len(lines):
-                return self.decode(lines[:middle]) + self.decode(lines[middle:])
+                return self.decode_common(lines[:middle]) + self.decode_common(lines[middle:])
         return self._decode_by_line(lines)
 
     def _decode_by_line(self, lines: bytes) -> list[RawBlock]:

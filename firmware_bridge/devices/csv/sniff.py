@@ -5,6 +5,7 @@ import numpy as np
 from firmware_bridge.devices.csv.layout import columns_of, is_number, layout_of, names_value
 from firmware_bridge.devices.csv.parse import parse_line
 from firmware_bridge.devices.registry import ReceivedBytes
+from firmware_bridge.tables.lines import CommonLines
 
 __all__ = ["at_grove_rate", "bare_counts", "has_rows", "is_csv"]
 
@@ -30,7 +31,7 @@ def is_csv(received: ReceivedBytes) -> bool:
 def has_rows(received: ReceivedBytes) -> bool:
     """Whether there are three consecutive rows with the same number of numbers, ignoring comments and blank lines."""
     columns, count, header = 0, 0, None
-    for line in _lines(received):
+    for line in _common_lines(received):
         text = line.strip()
         if not text or text.startswith(b"#"):
             continue
@@ -93,6 +94,11 @@ def _lines(received: ReceivedBytes) -> list[bytes]:
     if not received.live and last:
         lines.append(last)
     return lines[1:] if received.live else lines
+
+
+def _common_lines(received: ReceivedBytes) -> list[bytes]:
+    """The lines that are certainly complete, with commas between the columns."""
+    return CommonLines()(b"".join(line + b"\n" for line in _lines(received))).split(b"\n")[:-1]
 
 
 def _fits_header(header: bytes | None, row: bytes, columns: int) -> bool:
