@@ -224,7 +224,10 @@ def _read(path: Path, wearer: str) -> dict[str, dict[str, float | str]]:
                 raise ValueError
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+    except OSError as error:
+        reason = f"{error.strerror}; check its permissions, or set EKD_BASELINES"
+        raise ConfigError(f"cannot read {path}: {reason}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ConfigError(f"{path} holds no baselines of {wearer}: delete it and calibrate again") from error
     return kept
 

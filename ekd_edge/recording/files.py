@@ -41,9 +41,11 @@ def file_name(path: Path) -> FileName | None:
 def in_order(folder: Path) -> list[Path]:
     """The recordings of a folder in the order of recording, which a wall clock that was set back does not change.
 
-    Other names, such as those of format 1, come first, in the order of their text.
+    Other names, such as those of format 1, come first, in the order of their text. Raises OSError for a folder that
+    cannot be read.
     """
-    return sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (file_name(path) or FileName(0, 0), path.name))
+    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIX)]  # glob hides a missing permission
+    return sorted(found, key=lambda path: (file_name(path) or FileName(0, 0), path.name))
 
 
 def recording_folder(base: Path, port: str) -> Path:

@@ -89,11 +89,20 @@ def test_forbidden_folder_is_one_sentence(tmp_path: Path) -> None:
         [*EDGE, "--model", f"{locked}/a", "--port", "sim://"],
         [*EDGE, "--model", "demo", "--port", f"{locked}/a"],
         ["ekd-recording", "info", f"{locked}/a"],
+        ["ekd-recording", "info", f"{locked}"],
         ["ekd-firmware", "simulate", "--link", f"{locked}/a"],
         ["ekd-export", f"{locked}/a"],
     ):
         done = subprocess.run([*without, script(command[0]), *command[1:]], capture_output=True, text=True, timeout=300)
         is_one_sentence(done, command)
+        assert "no recordings" not in done.stderr, done.stderr
+    calibrate = [script("ekd-edge"), "calibrate", "--model", "demo", "--port", "sim://", "--wearer", "anna"]
+    kept = {**os.environ, "EKD_BASELINES": str(locked)}
+    done = subprocess.run([*without, *calibrate], capture_output=True, text=True, timeout=300, env=kept)
+    assert done.stderr == (
+        f"ekd-edge calibrate: cannot read {locked}/anna.json: Permission denied; check its permissions, or set "
+        "EKD_BASELINES\n"
+    )
     locked.chmod(0o700)
 
 
