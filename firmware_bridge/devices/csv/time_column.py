@@ -18,6 +18,8 @@ _UNITS = {1.0: "milliseconds", 1e-3: "microseconds", 1e3: "seconds"}
 _CLEAR = ([1.0], [1e3])
 """Plausible units that leave no doubt. Milliseconds that grow by less than 0.2 a line are seconds."""
 _FEWEST, _FEWEST_CHANGES, _SPAN_S = 8, 6, 2.0
+_FEW_STEPS = 16
+"""Fewer steps may be those over lost lines by half, so that the shorter ones count too."""
 _ARRIVED, _ARRIVAL_SPAN_S = 4, 1.0
 _AGREES = 2.5
 """Largest ratio of a rate to the rate at which lines arrive."""
@@ -116,11 +118,14 @@ def rate_of_times(
         return 1.0, None
     if stated_hz is not None:
         steps_s = np.diff(times_s)
-        typical_s = float(np.median(steps_s[steps_s > 0]))
+        growing_s = steps_s[steps_s > 0]
+        # Few lines of which some are lost may show another rate on average than by their typical step.
+        typical_s = [float(np.median(growing_s))]
+        if len(growing_s) < _FEW_STEPS:
+            typical_s.append(float(np.quantile(growing_s, 0.25)))
         for factor, rate in estimates.items():
-            # Few lines of which some are lost may show another rate on average than by their typical step.
-            by_step = typical_s * factor * float(stated_hz)
-            if (rate is not None and 0.8 < rate / stated_hz < 1.25) or 0.8 < by_step < 1.25:
+            by_step = any(0.8 < step_s * factor * float(stated_hz) < 1.25 for step_s in typical_s)
+            if by_step or (rate is not None and 0.8 < rate / stated_hz < 1.25):
                 return factor, rate
         raise FormatError(
             f"the stated rate is {float(stated_hz):g} Hz but the time column shows {float(shown):.4g} Hz: "

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firmware_bridge.devices.csv.decoder import CsvDecoder
@@ -138,6 +138,14 @@ lossy = st.lists(
 )
 
 
+FEW_STEPS = [
+    *["good"] * 8,
+    *("early", "good", "good", "good", "lost", "good", "good", "cut", "good", "good", "late"),
+    *["good"] * 11,
+]
+
+
+@example(FEW_STEPS, 10)
 @given(lossy, st.sampled_from([10, 50, 128]))
 def test_single_damages_move_no_reading(kinds: list[str], rate_hz: int) -> None:
     """Readings with a damaged time between good ones are rejected, and all others keep their place."""
