@@ -12,6 +12,8 @@
 Each message is one sentence with a remedy. Commands print it on stderr and exit with status 2.
 """
 
+import errno
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -21,7 +23,16 @@ __all__ = [
     "ModelFileError",
     "PortError",
     "SignalError",
+    "cannot_write",
 ]
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def cannot_write(what: str, error: OSError) -> str:
+    """The sentence for a file or stream that cannot be written, with a remedy that fits the cause."""
+    remedy = "free some space, or write elsewhere" if error.errno in _NO_SPACE else "write elsewhere"
+    return f"cannot write {what}: {error.strerror}; {remedy}"
 
 
 class EkdError(Exception):

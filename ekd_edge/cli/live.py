@@ -102,6 +102,8 @@ class _Run:
         except EkdError:
             for recorder in self._recorders:
                 recorder.finish()
+            for sink in self._sinks:
+                sink.close()
             raise
         self._recording = stack.enter_context(Worker("recorder", self._recorders, self._notify))
         status_file = StatusFile(status_folder(), self._describe, self._notify)

@@ -22,6 +22,7 @@ from ekd_edge.recording.metadata import LAST_SECOND
 from ekd_edge.recording.reader import Reader
 from ekd_edge.recording.replay import read_recordings
 from ekd_edge.signal.blocks import SampleBlock, TimeAnchor
+from firmware_bridge.errors import cannot_write
 
 __all__ = ["check_outputs", "edf_names", "write_csv", "write_edf", "write_file", "write_predictions"]
 
@@ -164,4 +165,4 @@ def _named_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PortError(f"cannot write {path}: {error.strerror}; free some space, or choose another file") from error
+        raise PortError(cannot_write(str(path), error)) from error

@@ -104,7 +104,7 @@ def assess_all(
 def _lost(share: float) -> str:
     percent = 100 * share
     text = f"{percent:.0f}" if percent >= 10 else f"{percent:.2g}"
-    return f"samples were lost: {text} % of the window, or of its latest samples, are interpolated"
+    return f"samples were lost: up to {text} % of the window are interpolated"
 
 
 def _quality(low: float, plausible: float, flat: bool, jumps: bool) -> Quality:

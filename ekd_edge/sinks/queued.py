@@ -86,7 +86,7 @@ class QueuedSink:
     @property
     def is_blocked(self) -> bool:
         """After `close`: whether the other sink still blocks the thread."""
-        return self._thread.is_alive()
+        return self._ending and self._thread.is_alive()
 
     def _put(self, item: _Item) -> None:
         self._raise()

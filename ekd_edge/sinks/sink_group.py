@@ -9,6 +9,7 @@ from ekd_edge.errors import EkdError
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.blocks import SampleBlock
 from ekd_edge.sinks.sink import Sink
+from firmware_bridge.errors import cannot_write
 
 __all__ = ["ReaderGoneError", "SinkGroup"]
 
@@ -87,4 +88,4 @@ class SinkGroup:
         os.close(nowhere)
         if isinstance(fault, BrokenPipeError):
             return ReaderGoneError()
-        return EkdError(f"cannot write predictions: {fault.strerror}; free some space or write elsewhere")
+        return EkdError(cannot_write("predictions", fault))

@@ -107,12 +107,12 @@ def size_bytes(text: str) -> int:
 def add_port_argument(parser: argparse.ArgumentParser, about: str) -> None:
     """Add `--port PORT` and the positional argument PORT, which means the same; see `port_of`."""
     parser.add_argument("port_positional", metavar="PORT", nargs="?", help=about)
-    parser.add_argument("--port", metavar="PORT", help="the same, as an option")
+    parser.add_argument("--port", metavar="PORT", action="append", default=[], help="the same, as an option")
 
 
 def port_of(options: argparse.Namespace) -> str:
     """The port that the options name. Raises ConfigError unless they name exactly one."""
-    named = [port for port in (options.port_positional, options.port) if port is not None]
+    named = [port for port in (options.port_positional, *options.port) if port is not None]
     if len(named) != 1:
         raise ConfigError("name one port, such as --port /dev/ttyUSB0")
     return str(named[0])

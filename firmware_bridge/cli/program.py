@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from firmware_bridge.cli.signals import raised_signals
 from firmware_bridge.cli.streams import discard, standard_streams
 from firmware_bridge.dependencies import explain_import_error, version_line
-from firmware_bridge.errors import EkdError
+from firmware_bridge.errors import EkdError, cannot_write
 from firmware_bridge.printable import printable
 from firmware_bridge.suggestions import closest, did_you_mean
 
@@ -139,7 +139,7 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     with standard_streams() as streams, raised_signals() as ended:
         status = _run(program, arguments)
         status = status if ended.status is None else ended.status
-        if streams.are_abandoned:
+        if streams.are_abandoned and argv is None:
             streams.flush()
             os._exit(status)
         return status
@@ -180,7 +180,7 @@ def _run(program: Program, arguments: Sequence[str]) -> int:
         if error.errno not in _WRITE_FAULTS:
             raise
         discard(sys.stdout)
-        return _fail(prog, f"cannot write to stdout: {error.strerror}; free some space or write elsewhere")
+        return _fail(prog, cannot_write("to stdout", error))
 
 
 def build_parser(program: Program, chosen: Command | None, *, for_help: bool = False, complete: bool = False) -> Parser:

@@ -1,6 +1,6 @@
 """Argument types: valid texts give values, and invalid texts give one sentence."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridge.cli.arguments import count, not_negative, positive, rate_argument, share, size_bytes
+from firmware_bridge.cli.arguments import (
+    add_port_argument,
+    count,
+    not_negative,
+    port_of,
+    positive,
+    rate_argument,
+    share,
+    size_bytes,
+)
+from firmware_bridge.errors import ConfigError
 
 Type = Callable[[str], object]
 TYPES: list[Type] = [count, not_negative, positive, rate_argument, share, size_bytes]
@@ -58,3 +68,12 @@ def test_any_text_gives_a_value_or_one_sentence(text: str) -> None:
         except ArgumentTypeError as error:
             sentence = str(error)
             assert "\n" not in sentence
+
+
+def test_port_that_is_named_twice_is_refused() -> None:
+    parser = ArgumentParser()
+    add_port_argument(parser, "a port")
+    with pytest.raises(ConfigError, match="name one port"):
+        port_of(parser.parse_args(["--port", "/dev/ttyUSB0", "--port", "/dev/ttyUSB1"]))
+    assert port_of(parser.parse_args(["--port", "/dev/ttyUSB0"])) == "/dev/ttyUSB0"
+    assert port_of(parser.parse_args(["/dev/ttyUSB0"])) == "/dev/ttyUSB0"

@@ -190,7 +190,11 @@ def toy(redirection: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         (">&-", 0, ""),
         ("2>&- >/dev/null", 0, ""),
         ("<&- >/dev/null", 0, ""),
-        (">/dev/full", 2, "toy: cannot write to stdout: No space left on device; free some space or write elsewhere\n"),
+        (
+            ">/dev/full",
+            2,
+            "toy: cannot write to stdout: No space left on device; free some space, or write elsewhere\n",
+        ),
         (">/dev/full 2>/dev/full", 2, ""),
     ],
 )
