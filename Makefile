@@ -95,7 +95,7 @@ test-usb: setup-dev  ## ekd-edge and its service in a machine whose USB adapter 
 	  echo "These tests will be skipped: sudo apt install$$packages"
 	@EKD_USB=1 $(BIN)/python -m pytest -m usb
 
-soak: setup-dev  ## the long matrix of faults, long fuzzing and seven simulated days of a sensor, half an hour
+soak: setup-dev  ## the long matrix of faults, long fuzzing and seven simulated days of a sensor, 35 minutes
 	@EKD_FAULTS=long $(BIN)/python -m pytest tests/faults --timeout 7200
 	@$(BIN)/python -m benchmarks.soak.soak
 
