@@ -15,6 +15,7 @@ from ekd_edge.recording.reader import Reader
 from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
 from firmware_bridge.devices.ekd.frame import Decoder, wrap
 from tests.ekd_edge.recording.blocks import Item, block_of
+from tests.helpers.odd_json import damaged
 
 Row = Callable[[str, str, str, str], None]
 Many = Callable[[int, int], int]
@@ -59,23 +60,6 @@ def read(wire: bytes) -> tuple[list[Item], int]:
             iso_utc(each.item.anchor.utc_s)
     assert time.monotonic() - began < HANG_S
     return [each.item for each in found], reader.damaged
-
-
-def damaged(wire: bytes, chance: random.Random) -> bytes:
-    made = bytearray(wire)
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(len(made))
-        match chance.randrange(4):
-            case 0:
-                made[at] ^= 1 << chance.randrange(8)
-            case 1:
-                made[at : at + chance.randrange(40)] = chance.randbytes(chance.randrange(40))
-            case 2:
-                del made[at : at + chance.randrange(300)]
-            case _:
-                made[at:at] = made[chance.randrange(len(made)) :][: chance.randrange(300)]
-        made = made or bytearray(1)
-    return bytes(made)
 
 
 def odd(payloads: list[bytes], chance: random.Random) -> Iterator[bytes]:
