@@ -17,8 +17,8 @@ def unit_of_declared(declared: Declared) -> Unit:
     """The unit that lines or a table declare. Raises FormatError if they do not state a valid unit."""
     if declared.unit is None:
         raise FormatError(
-            "the lines do not state their unit: give it, such as uS (--unit uS), or adc with its number of bits "
-            "(--unit adc --adc-bits 10), or add the line '# unit: uS'"
+            "the lines do not state their unit: state the unit, such as uS, or adc with its number of bits, or add the "
+            "line '# unit: uS'"
         )
     if declared.adc_bits is None and parse_unit(declared.unit).kind in ("adc", "divider"):
         raise FormatError(

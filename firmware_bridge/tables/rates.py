@@ -6,7 +6,12 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FASTEST_HZ", "JITTER_S", "SLOWEST_HZ", "estimate_rate", "is_plausible"]
+__all__ = ["FASTEST_HZ", "JITTER_S", "NO_RATE", "SLOWEST_HZ", "estimate_rate", "is_plausible"]
+
+NO_RATE = (
+    "the lines do not state the sampling rate: state the rate in Hz, such as 128, or add the line '# rate_hz: 128'"
+)
+"""The sentence about a file or stream without a rate."""
 
 JITTER_S = 0.0025
 """Jitter of a microcontroller's millisecond clock; a shorter delay is not a gap."""

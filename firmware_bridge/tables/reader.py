@@ -12,7 +12,7 @@ from firmware_bridge.errors import FormatError, SignalError
 from firmware_bridge.tables.columns import Columns
 from firmware_bridge.tables.declared import Declared
 from firmware_bridge.tables.layout import layout_of
-from firmware_bridge.tables.rates import is_plausible
+from firmware_bridge.tables.rates import NO_RATE, is_plausible
 from firmware_bridge.tables.rows import read_rows
 from firmware_bridge.tables.text import as_lines
 from firmware_bridge.tables.times import timing_of
@@ -98,9 +98,7 @@ def read_table(
         times_s, rate_hz, coarse = timing.times_s, timing.rate_hz, timing.coarse
     rate_hz = rate_hz or default_rate_hz
     if rate_hz is None:
-        raise FormatError(
-            "the lines do not state the sampling rate: add the line '# rate_hz: 128', or give it in Hz (--rate 128)"
-        )
+        raise FormatError(NO_RATE)
     return Table(
         columns,
         rows.numbers[:, : len(wanted) - (columns.time is not None)],

@@ -25,6 +25,7 @@ from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, Str
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
 from firmware_bridge.tables.lines import CommonLines
+from firmware_bridge.tables.rates import NO_RATE
 
 __all__ = ["FORMAT", "CsvDecoder"]
 
@@ -263,9 +264,7 @@ class CsvDecoder:
             self._layout = replace(self._layout, tick_s=self._layout.tick_s * unit)
         rate = self._stated_rate() or estimated or self._default_rate
         if rate is None:
-            raise FormatError(
-                "the lines do not state the sampling rate: give it in Hz (--rate 128), or add the line '# rate_hz: HZ'"
-            )
+            raise FormatError(NO_RATE)
         self._rows = RowDecoder(
             self._layout, Timeline(rate, self._declared, self._times.coarse), self._header, self._strict, self._common
         )

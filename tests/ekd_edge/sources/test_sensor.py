@@ -257,7 +257,7 @@ def test_readings_outside_the_units_range_are_refused(tmp_path: Path) -> None:
     [
         ("", SensorOptions(), FormatError, "is empty"),
         ("1\n2\n3\n", SensorOptions(unit=ADC12), FormatError, "do not state the sampling rate"),
-        ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "do not state their unit: give it, such as uS"),
+        ("1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "do not state their unit: state the unit, such as uS"),
         ("adc\n1\n2\n3\n", SensorOptions(rate_hz=RATE), FormatError, "give the unit adc with its number of bits"),
         ("# unit: bananas\n1\n2\n3\n", SensorOptions(rate_hz=RATE), SignalError, "unknown unit 'bananas'"),
         ("<html>\n</html>\n", SensorOptions(), FormatError, "has no line of numbers"),

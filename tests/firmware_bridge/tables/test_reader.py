@@ -94,7 +94,7 @@ REFUSED = {
         timed(header="time,gsr_us", times=[t * 1e3 for t in TIMES]),
         r"'time' shows 0\.016 Hz in seconds.*16 Hz if they are milliseconds: time_ms",
     ),
-    "no rate": (bare(header="gsr_us\n"), "do not state the sampling rate: add the line '# rate_hz: 128'"),
+    "no rate": (bare(header="gsr_us\n"), "do not state the sampling rate: state the rate in Hz"),
     "Empatica E4": (
         "1551327840.00\n4.000000\n" + bare(header=""),
         "file of an Empatica E4: write '# rate_hz: 4'",

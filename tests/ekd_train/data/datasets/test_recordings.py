@@ -158,7 +158,7 @@ def test_missing_folder_and_files_are_named(tmp_path: Path, folder: Path) -> Non
         ("# rate_hz: 0.25\n" + EIGHT_S, r"the stated rate is 0\.25 Hz: state one from 0\.5 to 4096 Hz"),
         ("# unit: kohm\n" + RATE + "gsr_us\n" + "5\n" * 128, "states the unit kohm, but the column gsr_us is in uS"),
         (RATE + "time,skin\n1,5\n", "none of the columns time, skin is skin conductance"),
-        (EIGHT_S, r"a\.csv: the lines do not state the sampling rate: add the line '# rate_hz: 128'"),
+        (EIGHT_S, r"a\.csv: the lines do not state the sampling rate: state the rate in Hz"),
         ("# rate_hz: fast\n" + EIGHT_S, "rate_hz: fast. is invalid: state the rate in Hz"),
         (RATE + "gsr\n" + "2048\n" * 128, "unit: nS' if it is a conductance, '# unit: kohm' if it is a resistance"),
         (RATE + "gsr\n" + "0.000005\n" * 128, "write '# unit: S' if it is a conductance$"),

@@ -136,7 +136,7 @@ def test_invalid_declarations_are_refused(comment: str) -> None:
 
 
 def test_missing_rate_is_refused_with_a_remedy() -> None:
-    with pytest.raises(FormatError, match="do not state the sampling rate: give it in Hz"):
+    with pytest.raises(FormatError, match="do not state the sampling rate: state the rate in Hz"):
         file(None).feed(lines(1, 2, 3))
 
 
