@@ -77,7 +77,7 @@ def main() -> None:
         from benchmarks.bench_install import size
         from ekd_edge.deploy.pi_os import PI_OSES
 
-        figures["install_mb"] = size(PI_OSES[12])
+        figures["install_mb"] = size(PI_OSES["12"])
     print(f"\n{write('edge', figures, options.smoke)}")
 
 

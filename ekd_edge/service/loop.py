@@ -134,7 +134,8 @@ class SensorLoop:
 
     def _wait(self, deadline_s: float) -> set[SensorSession]:
         """Sleep until something is due; return the sessions whose port has bytes or was unplugged."""
-        sleep(max(0.0, self._turn_s + self._grid_s - monotonic()))
+        if (early_s := self._turn_s + self._grid_s - monotonic()) > 0:
+            sleep(early_s)
         due_s = min(each.wake_s for each in self._running)
         timers_s = min((timer.due_s + _TIMER_SLACK_S for timer in self._timers), default=math.inf)
         wait_s = min(due_s, timers_s, deadline_s) - monotonic()
