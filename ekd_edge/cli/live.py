@@ -21,7 +21,7 @@ from ekd_edge.pipeline.model_checks import restart_warning
 from ekd_edge.pipeline.smoothing import Smoothing
 from ekd_edge.pipeline.stream import SensorPipeline
 from ekd_edge.recording.files import recording_folder
-from ekd_edge.recording.recorder import Recorder
+from ekd_edge.recording.recorder import SYNC_S, Recorder
 from ekd_edge.recording.retention import Retention
 from ekd_edge.service.loop import SensorLoop, Timer
 from ekd_edge.service.notices import Notices
@@ -41,8 +41,8 @@ from firmware_bridge.cli.streams import abandon
 
 __all__ = ["run_ports"]
 
-_SYNC_EVERY_S, _SYNCS_PER_S = 0.9, 16
-"""Each recording is synchronized with the disk about once a second; of many, so many each second take turns."""
+_SYNCS_PER_S = 16
+"""Of many recordings, so many each second are synchronized with the disk in turn."""
 
 _FIRST_LINE_S, _MESSAGES_CLOSE_S = 1.0, 2.0
 """How long the first and the last messages are awaited where stderr is blocked."""
@@ -253,7 +253,7 @@ def _recorder(
         "smooth_s": options.smooth or 0.0,
         "margin": options.hysteresis or 0.0,
     }
-    sync_s = max(_SYNC_EVERY_S, len(options.port) / _SYNCS_PER_S)
+    sync_s = max(SYNC_S, len(options.port) / _SYNCS_PER_S)
     return Recorder(folder, about, notify, Retention(free_bytes=options.record_free), sync_s)
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = [
     "Placed",
     "Stretch",
     "annotation_of",
-    "iso_utc",
     "onset_of",
     "placed",
     "read_contents",
@@ -166,11 +164,6 @@ def annotation_of(item: Mark | PredictionLine) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return printable(labels)[:_MAX_ANNOTATION] or None
-
-
-def iso_utc(seconds: float) -> str:
-    """Seconds since 1970 in ISO 8601, UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _extend(stretch: Stretch, block: SampleBlock) -> None:

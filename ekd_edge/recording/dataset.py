@@ -15,7 +15,8 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from ekd_edge.errors import DataError, SignalError
-from ekd_edge.recording.contents import iso_utc, recordings_at
+from ekd_edge.formatting import utc_text
+from ekd_edge.recording.contents import recordings_at
 from ekd_edge.recording.export import write_file
 from ekd_edge.recording.files import SUFFIX, make_folder
 from ekd_edge.recording.format import Mark
@@ -186,10 +187,13 @@ def _place(trial: TimedTrial, parts: Sequence[Part], notify: Callable[[str], Non
             part.rows.append((trial, start_s, end_s))
             longest_s = max(longest_s, end_s - start_s)
     if not longest_s:
-        spans = ", ".join(f"{iso_utc(part.utc_s(part.first))} to {iso_utc(part.utc_s(part.end))}" for part in parts[:3])
+        spans = ", ".join(
+            f"{utc_text(part.utc_s(part.first))} to {utc_text(part.utc_s(part.end))}" for part in parts[:3]
+        )
+        wanted = f"{utc_text(trial.start_utc_s)} to {utc_text(trial.end_utc_s)}"
         raise DataError(
-            f"{trial.where} is from {iso_utc(trial.start_utc_s)} to {iso_utc(trial.end_utc_s)}, in no recording of its "
-            f"subject; there are {spans or 'none with wall-clock times'}{', ...' if len(parts) > 3 else ''}: correct it"
+            f"{trial.where} is from {wanted}, in no recording of its subject; there "
+            f"are {spans or 'none with wall-clock times'}{', ...' if len(parts) > 3 else ''}: correct it"
         )
     if longest_s < length_s - _SHORTEST_S:
         notify(
@@ -201,7 +205,7 @@ def _name(parts: Sequence[Part], subject: str | None) -> None:
     """Set the subject and the name of each part. Raises DataError where a subject is unknown."""
     taken: set[str] = set()
     for part in parts:
-        begin = iso_utc(part.utc_s(part.first))
+        begin = utc_text(part.utc_s(part.first)) or "unknown"
         names = [trial.name for trial, _, _ in part.rows]
         twice = next((trial for trial, _, _ in part.rows if names.count(trial.name) > 1), None)
         if twice is not None:
@@ -231,7 +235,7 @@ def _write_samples(out: BinaryIO, part: Part, blocks: Iterable[SampleBlock]) -> 
     comments = ["unit: uS"] if stated is None else [f"unit: {stated.kind}"]
     if stated is not None and stated.kind in ("adc", "divider"):
         comments.append(f"adc_bits: {stated.adc_bits}")
-    out.write(f"# rate_hz: {part.rate_hz}\n# start: {iso_utc(part.utc_s(part.first))}\n".encode())
+    out.write(f"# rate_hz: {part.rate_hz}\n# start: {utc_text(part.utc_s(part.first))}\n".encode())
     out.writelines(f"# {comment}\n".encode() for comment in comments)
     out.write(b"time_s,gsr\n")
     for block in blocks:

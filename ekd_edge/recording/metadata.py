@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -12,7 +11,7 @@ from ekd_edge.errors import EkdError
 from ekd_edge.model.strict_json import parse_object
 from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
 from firmware_bridge.printable import printable
-from firmware_bridge.rates import MAX_RATE_HZ
+from firmware_bridge.rates import parse_rate
 from firmware_bridge.units import Unit
 
 __all__ = [
@@ -30,8 +29,6 @@ __all__ = [
 MAX_INDEX: Final = 1 << 53
 """Upper limit of sample indices, which a float64 represents exactly."""
 
-_RATE = re.compile(r"[0-9]{1,18}(/[0-9]{1,18})?")
-_MIN_RATE_HZ: Final = Fraction(1, 1000)
 _MAX_SEGMENT: Final = 1 << 40
 _MAX_NUMBER: Final = 1e15
 LAST_SECOND: Final = 253_402_300_799.0
@@ -79,7 +76,7 @@ def parse_source(text: bytes) -> tuple[str | None, int | None, Source] | None:
         fault = data.get("fault")
         source = Source(
             _whole(data["segment"], _MAX_SEGMENT),
-            _rate(data["rate_hz"]),
+            parse_rate(_text(data["rate_hz"])),
             None if data["unit"] is None else _unit(data["unit"]),
             _flag(data["lead_off"]),
             None if data["baseline"] is None else _baseline(data["baseline"]),
@@ -135,13 +132,6 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         raise ValueError
     return value
-
-
-def _rate(value: Any) -> Fraction:
-    """A rate as `str` of a fraction writes it. Other spellings, such as 1e99999999, could take long to compute."""
-    if not _RATE.fullmatch(_text(value)) or not _MIN_RATE_HZ <= (rate := Fraction(value)) <= MAX_RATE_HZ:
-        raise ValueError
-    return rate
 
 
 def _unit(data: Mapping[str, Any]) -> Unit:

@@ -17,7 +17,7 @@ from ekd_edge.signal.blocks import SampleBlock, continues, joined
 from ekd_edge.sinks.jsonl import to_line
 from firmware_bridge.printable import printable
 
-__all__ = ["Recorder"]
+__all__ = ["SYNC_S", "Recorder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Facts:
 
 Item = SampleBlock | Mark | Prediction | _Facts
 
-_SYNC_S: Final = 0.9
+SYNC_S: Final = 0.9
 """Just below the second at which the worker is woken."""
 _RETRY_S: Final = 5.0
 _MAX_ITEMS: Final = 1 << 16
@@ -64,7 +64,7 @@ class Recorder:
         about: dict[str, Any],
         notify: Callable[[str], None],
         retention: Retention | None = None,
-        sync_s: float = _SYNC_S,
+        sync_s: float = SYNC_S,
     ) -> None:
         self._sync_s = sync_s
         self._folder, self._about, self._notify = folder, about, notify

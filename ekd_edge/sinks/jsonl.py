@@ -2,21 +2,18 @@
 
 import json
 import math
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
 from ekd_edge.errors import ModelFileError
+from ekd_edge.formatting import utc_text
 from ekd_edge.prediction import Prediction
 from ekd_edge.sinks.line_sink import LineSink
 
-__all__ = ["VERSION", "JsonLinesSink", "to_line", "utc_text"]
+__all__ = ["VERSION", "JsonLinesSink", "to_line"]
 
 VERSION = 1
 """Version of the keys of a line; docs/reference/json-lines.md has the rules for the next one."""
-
-_MINUTE_MS = 60_000
-_FIRST_S, _END_S = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1, 9999))
 
 
 def to_line(prediction: Prediction) -> str:
@@ -49,23 +46,6 @@ def to_line(prediction: Prediction) -> str:
         f'"quality": {round(quality.score, 3)!r}, "reason": {_quoted(quality.reason)}, '
         f'"latency_ms": {round(prediction.latency_ms, 3)!r}}}'
     )
-
-
-def utc_text(utc_s: float | None) -> str | None:
-    """Seconds since 1970 as ISO 8601 in UTC with milliseconds, such as 2026-11-30T09:15:02.250Z.
-
-    None where the time is unknown, not finite or outside of the years 1 to 9998.
-    """
-    if utc_s is None or not _FIRST_S <= utc_s < _END_S:
-        return None
-    minute, milliseconds = divmod(round(utc_s * 1000), _MINUTE_MS)
-    second, milliseconds = divmod(milliseconds, 1000)
-    return f"{_minute_text(minute)}:{second:02}.{milliseconds:03}Z"
-
-
-@lru_cache(maxsize=64)
-def _minute_text(minute: int) -> str:
-    return datetime.fromtimestamp(minute * 60, UTC).isoformat()[: len("2026-11-30T09:15")]
 
 
 def _quoted_utc(utc_s: float | None) -> str:

@@ -21,7 +21,6 @@ from firmware_bridge.units import parse_unit
 __all__ = ["Table", "read_table"]
 
 _EPOCH_S, _FAR_FROM_OTHERS = 5e8, 1e4
-_EPOCH_S, _FAR_FROM_OTHERS = 5e8, 1e4
 _FEW_DAMAGED, _LARGEST_DAMAGED_SHARE = 2, 0.1
 
 _Floats = NDArray[np.float64]

@@ -9,7 +9,8 @@ from zlib import crc32
 import numpy as np
 
 from ekd_edge.errors import FormatError
-from ekd_edge.recording.contents import annotation_of, iso_utc, placed
+from ekd_edge.formatting import utc_text
+from ekd_edge.recording.contents import annotation_of, placed
 from ekd_edge.recording.format import Encoder, Mark
 from ekd_edge.recording.reader import Reader
 from ekd_edge.signal.blocks import Baseline, SampleBlock, TimeAnchor
@@ -57,7 +58,7 @@ def read(wire: bytes) -> tuple[list[Item], int]:
         if not isinstance(each.item, SampleBlock):
             annotation_of(each.item)
         elif each.item.anchor is not None:
-            iso_utc(each.item.anchor.utc_s)
+            utc_text(each.item.anchor.utc_s)
     assert time.monotonic() - began < HANG_S
     return [each.item for each in found], reader.damaged
 

@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from ekd_edge.recording.contents import iso_utc, read_contents, recordings_at
+from ekd_edge.formatting import utc_text
+from ekd_edge.recording.contents import read_contents, recordings_at
 from firmware_bridge.cli.arguments import path_argument
 from firmware_bridge.printable import printable
 
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
                 "rate_hz": float(stretch.rate_hz),
                 "first_index": stretch.first_index,
                 "seconds": round(stretch.seconds, 3),
-                "utc": None if stretch.start_utc_s is None else iso_utc(stretch.start_utc_s),
+                "utc": utc_text(stretch.start_utc_s),
             }
             for stretch in stretches
         ],
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"from {started} at {port}, model {model}")
     print(f"{about['samples']} samples, {contents.predictions} predictions, {contents.damaged} damaged frames")
     for stretch in stretches:
-        begin = "" if stretch.start_utc_s is None else f", from {iso_utc(stretch.start_utc_s)}"
+        begin = "" if stretch.start_utc_s is None else f", from {utc_text(stretch.start_utc_s)}"
         print(
             f"  segment {stretch.segment} from sample {stretch.first_index}: {stretch.seconds:.1f} s at "
             f"{float(stretch.rate_hz):g} Hz{begin}"

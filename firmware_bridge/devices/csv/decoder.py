@@ -8,8 +8,6 @@ from time import monotonic
 from firmware_bridge.devices.csv.layout import (
     Layout,
     columns_of,
-    declared_by,
-    is_number,
     layout_of,
     majority,
     names_value,
@@ -24,7 +22,9 @@ from firmware_bridge.devices.registry import DeviceFormat, check_settings
 from firmware_bridge.devices.stream import Declared, RawBlock, StreamCounts, StreamDecoder, StreamOptions
 from firmware_bridge.devices.waveform import Waveform
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.declared import declared_by
 from firmware_bridge.tables.lines import CommonLines
+from firmware_bridge.tables.numbers import is_number
 from firmware_bridge.tables.rates import NO_RATE
 
 __all__ = ["FORMAT", "CsvDecoder"]

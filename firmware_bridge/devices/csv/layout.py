@@ -4,22 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from firmware_bridge.tables import columns as tables
-from firmware_bridge.tables.declared import declared_by
-from firmware_bridge.tables.numbers import is_number
-from firmware_bridge.tables.rates import JITTER_S, estimate_rate
 
-__all__ = [
-    "JITTER_S",
-    "LARGEST_TIME_S",
-    "Layout",
-    "columns_of",
-    "declared_by",
-    "estimate_rate",
-    "is_number",
-    "layout_of",
-    "majority",
-    "names_value",
-]
+__all__ = ["LARGEST_TIME_S", "Layout", "columns_of", "layout_of", "majority", "names_value"]
 
 LARGEST_TIME_S = 1e15
 """Largest magnitude of a time; a line with a larger one is rejected. Times since 1970 in nanoseconds are smaller."""

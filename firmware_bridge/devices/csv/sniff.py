@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from firmware_bridge.devices.csv.layout import columns_of, is_number, layout_of, names_value
+from firmware_bridge.devices.csv.layout import columns_of, layout_of, names_value
 from firmware_bridge.devices.csv.parse import parse_line
 from firmware_bridge.devices.registry import ReceivedBytes
 from firmware_bridge.tables.lines import CommonLines
+from firmware_bridge.tables.numbers import is_number
 
 __all__ = ["at_grove_rate", "bare_counts", "has_rows", "is_csv"]
 

@@ -6,13 +6,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.devices.csv.layout import estimate_rate
 from firmware_bridge.errors import FormatError
+from firmware_bridge.tables.rates import estimate_rate, is_plausible
 
 __all__ = ["FirstTimes", "rate_of_times"]
 
-_SLOWEST_HZ, _FASTEST_HZ = 0.49, 4100
-"""Plausible rates of a sensor by its time column, from 0.5 to 4096 Hz."""
 _UNITS = {1.0: "milliseconds", 1e-3: "microseconds", 1e3: "seconds"}
 """Units of a time column without a name, by their length in milliseconds, which is the assumed unit."""
 _CLEAR = ([1.0], [1e3])
@@ -155,4 +153,4 @@ def _estimates(times_s: NDArray[np.float64]) -> dict[float, Fraction | None]:
 
 
 def _plausible(estimates: dict[float, Fraction | None]) -> dict[float, Fraction]:
-    return {f: rate for f, rate in estimates.items() if rate is not None and _SLOWEST_HZ <= rate <= _FASTEST_HZ}
+    return {f: rate for f, rate in estimates.items() if rate is not None and is_plausible(rate)}

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.devices.csv.layout import JITTER_S
 from firmware_bridge.devices.csv.parse import Parsed
 from firmware_bridge.devices.stream import Declared, RawBlock
+from firmware_bridge.tables.rates import JITTER_S
 
 __all__ = ["Timeline"]
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekd_edge.errors import ModelFileError
+from ekd_edge.formatting import utc_text
 from ekd_edge.prediction import Prediction
 from ekd_edge.signal.quality import Quality
-from ekd_edge.sinks.jsonl import VERSION, JsonLinesSink, to_line, utc_text
+from ekd_edge.sinks.jsonl import VERSION, JsonLinesSink, to_line
 
 SHARES = st.floats(0, 1)
 COUNTS = st.integers(0, 2**62)

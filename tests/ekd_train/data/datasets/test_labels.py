@@ -3,10 +3,11 @@
 import csv
 import io
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ekd_edge.errors import DataError
@@ -183,7 +184,11 @@ def test_written_table_is_read_or_refused(
         rating = f"{tenths / 10:.1f}".replace(".", "," if comma else ".")
         writer.writerow([name, "p", "t", number, number + 1, *([25] if age else []), rating])
     path = tmp_path_factory.mktemp("table") / "labels.csv"
-    path.write_bytes(text.getvalue().encode(encoding))
+    data = text.getvalue().encode(encoding)
+    # Bytes of cp1252 that are also UTF-8, such as those of "Â¡", are read as UTF-8: nothing shows which was meant.
+    with suppress(UnicodeDecodeError):
+        assume(encoding != "cp1252" or data.decode() == text.getvalue())
+    path.write_bytes(data)
     if comma and separator == ",":
         with pytest.raises(DataError, match="line 2: arousal is "):
             read_labels(path)
